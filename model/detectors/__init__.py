@@ -1,0 +1,1 @@
+"""One face detector a file."""

@@ -1,0 +1,1 @@
+"""Audio features: waveform slice to (steps, bins), one file a feature."""

@@ -1,0 +1,114 @@
+"""What flows between the stages: frames, shots, faces, tracks, crops, scores. Imports none of ours."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FPS = 25  # working rate, frames/s: all networks were trained at it
+STEPS_PER_FRAME = 4  # rows of audio features for each frame, at any frame rate
+SAMPLE_RATE = 16000  # working rate of the sound, samples/s
+
+
+@dataclass(frozen=True)
+class Shot:
+    """Frames [start, stop) of the video, filmed without a cut."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The faces found in one picture, in the order the detector found them."""
+
+    boxes: NDArray[np.float32]  # (N, 4) x1, y1, x2, y2 in pixels; may reach out of the picture
+    confidences: NDArray[np.float32]  # (N,) in [0, 1]
+
+    def __post_init__(self) -> None:
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
+            raise ValueError(f"Detections.boxes must have shape (N, 4), got {self.boxes.shape}")
+        if self.confidences.shape != self.boxes.shape[:1]:
+            raise ValueError(
+                f"Detections.confidences must have shape ({len(self.boxes)},), "
+                f"got {self.confidences.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image of the video at the working rate; each stage adds what it finds out.
+
+    Where the source has fewer than 25 frames/s, neighbouring frames share their arrays.
+    """
+
+    index: int  # from 0 at 25 frames/s; the time is index / 25 s
+    grey: NDArray[np.uint8]  # (H, W), the source's size, upright
+    picture: NDArray[np.uint8]  # (h, w, 3) RGB, the size that the face detector asked for
+    shot: int = 0  # which shot it belongs to, from 0
+    faces: Detections | None = None  # in source pixels; None where nobody looked for faces
+
+
+@dataclass(frozen=True, eq=False)
+class FaceTrack:
+    """One face followed through consecutive frames of one shot."""
+
+    start: int  # video frame of the first box
+    boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
+
+    def __post_init__(self) -> None:
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
+            raise ValueError(f"FaceTrack.boxes must have shape (T, 4), got {self.boxes.shape}")
+
+    @property
+    def stop(self) -> int:
+        """Video frame after the last box."""
+        return self.start + len(self.boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class CropPiece:
+    """Up to 60 s of one track and its crops, cut at multiples of 60 s from the track's start."""
+
+    track: int  # number of the track, unique in the video, in order of their first frames
+    shot: int
+    start: int  # video frame of the first crop
+    track_start: int  # video frame of the track's first crop
+    boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
+    crops: NDArray[np.uint8]  # (T, 112, 112) grey
+    last: bool  # nothing of this track follows
+    kept: bool = True  # False on the last piece of a track that turned out too short or small
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredTrack:
+    """A face track with one score for each frame."""
+
+    id: int  # from 0 in the video, in order of the first frames
+    shot: int
+    start: int  # video frame of the first box
+    boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
+    scores: NDArray[np.float32]  # (T,) unbounded, speaking above 0
+    probabilities: NDArray[np.float32]  # (T,) in [0, 1]
+    thumbnail: NDArray[np.uint8]  # (112, 112) grey, from the middle of the track
+
+    @property
+    def stop(self) -> int:
+        """Video frame after the last box."""
+        return self.start + len(self.boxes)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech of one track."""
+
+    track: int  # ScoredTrack.id
+    start_s: float
+    stop_s: float
+    score: float  # mean of the smoothed scores
