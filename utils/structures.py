@@ -1,4 +1,4 @@
-"""What flows between the stages: frames, shots, faces, tracks, crops, scores. Imports none of ours."""
+"""What flows between the stages: frames, shots, faces, tracks, crops, scores."""
 
 from dataclasses import dataclass
 
