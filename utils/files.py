@@ -19,3 +19,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder if need be and fail at once where nothing can be written in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".{secrets.token_hex(8)}"
+    try:
+        probe.touch()
+    finally:
+        probe.unlink(missing_ok=True)

@@ -82,6 +82,7 @@ class CropPiece:
     track_start: int  # video frame of the track's first crop
     boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
     crops: NDArray[np.uint8]  # (T, 112, 112) grey
+    portrait: NDArray[np.uint8]  # (112, 112) grey, the whole face once
     last: bool  # nothing of this track follows
     kept: bool = True  # False on the last piece of a track that turned out too short or small
 
@@ -96,7 +97,7 @@ class ScoredTrack:
     boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
     scores: NDArray[np.float32]  # (T,) unbounded, speaking above 0
     probabilities: NDArray[np.float32]  # (T,) in [0, 1]
-    thumbnail: NDArray[np.uint8]  # (112, 112) grey, from the middle of the track
+    thumbnail: NDArray[np.uint8]  # (112, 112) grey, the whole face once
 
     @property
     def stop(self) -> int:

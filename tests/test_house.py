@@ -1,0 +1,127 @@
+"""The house keeps its rules: imports go down only, sizes stay small, importing has no effect."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(
+    path
+    for folder in (".", "model", "utils", "benchmarks")
+    for path in (ROOT / folder).glob("**/*.py" if folder != "." else "*.py")
+)
+# From the bottom up. A module may import modules of lower layers only; the first match counts.
+LAYERS = [
+    ("utils.structures", "utils.files", "utils.flags", "utils.progress", "utils.downloads"),
+    ("utils.smoothing", "utils.metrics.f1", "utils.settings", "utils.datasets.entities"),
+    ("utils.metrics", "utils.features", "utils.media", "utils.overlay", "utils.crop_geometry", "model.contract"),
+    ("utils.source", "utils.resample", "utils.results", "utils.boxes", "utils.tracks"),
+    ("utils.video", "utils.audio", "utils.shots", "utils.crops", "utils.render"),
+    ("utils.exports", "utils.timeline", "utils.official_tree"),
+    ("utils.outputs", "utils.datasets.portraits", "utils.datasets.voices"),
+    ("utils.datasets.puppets", "utils.datasets.scripts"),
+    ("utils.datasets",),
+    ("model.layers",),
+    ("model.networks", "model.detectors"),
+    ("model.weights",),
+    ("model.detection", "model.scoring", "model.training"),
+    ("model.loading",),
+    ("talkNet",),
+    ("demoTalkNet", "trainTalkNet"),
+    ("benchmarks.measure",),
+    ("benchmarks",),
+]
+
+
+def module_name(path: Path) -> str:
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer(module: str) -> int:
+    for level, prefixes in enumerate(LAYERS):
+        if any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes):
+            return level
+    return -1
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Return our own modules that the code names in imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            known = {module_name(path) for path in MODULES}
+            found |= {name for name in whole if name in known} or {node.module}
+    return {name for name in found if layer(name) >= 0}
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+
+
+def num_lines(function: ast.FunctionDef) -> int:
+    """Lines of code of a function, its docstring not counted."""
+    body = function.body
+    if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:] or body
+    return int(body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_imports_go_down_only(path: Path) -> None:
+    module = module_name(path)
+    upward = {
+        name
+        for name in imports(ast.parse(path.read_text()))
+        if layer(name) >= layer(module) and name != module and path.name != "__init__.py"
+    }
+    assert upward == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_sizes(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    for function in functions(ast.parse(text)):
+        limit = 60 if function.name == "__init__" else 40
+        assert num_lines(function) <= limit, function.name
+        arguments = [
+            argument.arg
+            for argument in function.args.args + function.args.kwonlyargs
+            if argument.arg not in ("self", "cls")
+        ]
+        assert len(arguments) <= 6, function.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_nothing_forbidden(path: Path) -> None:
+    names = {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call | ast.Global | ast.ImportFrom | ast.ExceptHandler)
+    }
+    joined = "\n".join(names)
+    for forbidden in (".cuda()", "import *", "os.system(", "shell=True", "weights_only=False"):
+        assert forbidden not in joined
+    assert not any(name.startswith("global ") for name in names)
+
+
+def test_utils_never_imports_model() -> None:
+    for path in (ROOT / "utils").glob("**/*.py"):
+        assert not any(name.startswith("model") for name in imports(ast.parse(path.read_text())))
+
+
+def test_demo_starts_without_heavy_imports() -> None:
+    code = (
+        "import sys, demoTalkNet; print([m for m in ('torch', 'scipy', 'PIL') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"

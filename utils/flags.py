@@ -1,0 +1,53 @@
+"""Command line flags made from option dataclasses: field `min_track` becomes `--minTrack`.
+
+Default, meaning and unit of an option stand once, in its `Annotated` line.
+"""
+
+import argparse
+import types
+from dataclasses import fields
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Options = TypeVar("Options")
+
+
+def flag_name(field_name: str) -> str:
+    """Return the published spelling of an option's name: min_track -> minTrack."""
+    first, *others = field_name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def add_flags(parser: argparse.ArgumentParser, options: type[Any], title: str) -> None:
+    """Add one flag for each field of the frozen dataclass `options`, under `title` in the help.
+
+    Fields are `Annotated[type, "meaning"] = default`; bool fields (default False) become switches,
+    Literal fields choices.
+    """
+    group = parser.add_argument_group(title)
+    hints = get_type_hints(options, include_extras=True)
+    for field in fields(options):
+        hint = hints[field.name]
+        kind, meaning = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, "")
+        flag = f"--{flag_name(field.name)}"
+        if kind is bool:
+            group.add_argument(flag, dest=field.name, action="store_true", help=meaning)
+            continue
+        if get_origin(kind) in (Union, types.UnionType):
+            kind = next(choice for choice in get_args(kind) if choice is not type(None))
+        shown = "" if field.default in (None, "") else f" (default: {field.default})"
+        arguments: dict[str, Any] = {"type": kind, "metavar": kind_name(kind)}
+        if get_origin(kind) is Literal:
+            arguments = {"choices": get_args(kind)}
+        group.add_argument(
+            flag, dest=field.name, default=field.default, help=meaning + shown, **arguments
+        )
+
+
+def kind_name(kind: object) -> str:
+    """Return how the help names a value of that type: INT, FLOAT, PATH ..."""
+    return str(getattr(kind, "__name__", kind)).upper()
+
+
+def read_flags(arguments: argparse.Namespace, options: type[Options]) -> Options:
+    """Take the fields of `options` out of parsed arguments; its own checks may raise ValueError."""
+    return options(**{field.name: getattr(arguments, field.name) for field in fields(options)})  # type: ignore[arg-type]

@@ -1,0 +1,68 @@
+"""What a user may set of the stages that need a network; the other stages' options stand there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which network scores the faces, and how."""
+
+    model: Annotated[
+        Literal["auto", "talknet", "lr_asd", "light_asd"],
+        "network; auto is talknet, or lr_asd where talknet's weights cannot be had",
+    ] = "auto"
+    pretrain_model: Annotated[
+        Path | None, "weights file, or a name in pretrain/weights.toml; else the TalkSet weights"
+    ] = None
+    windows: Annotated[
+        str, "seconds that are scored at once, averaged, such as 1,2,3,4,5,6; else the network's"
+    ] = ""
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "where the networks run"] = "auto"
+    precision: Annotated[Literal["fp32", "bf16"], "of the heavy layers"] = "fp32"
+    score_silence: Annotated[
+        bool, "let the network judge digital silence too, as the published demo does"
+    ] = False
+
+    def __post_init__(self) -> None:
+        if not all(part.isdecimal() and int(part) > 0 for part in self.windows.split(",") if part):
+            raise ValueError(
+                f"--windows must be whole seconds above 0 with commas between, got {self.windows!r}"
+            )
+
+    @property
+    def window_lengths(self) -> tuple[int, ...] | None:
+        """Window lengths in s; None is the network's default."""
+        return tuple(int(part) for part in self.windows.split(",") if part) or None
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """How faces are found."""
+
+    detector: Annotated[
+        Literal["auto", "s3fd", "yunet"],
+        "face detector; auto is s3fd on a GPU and yunet on a CPU, whichever can be had",
+    ] = "auto"
+    detect_every: Annotated[
+        int | None, "look for faces in each so many frames; else 1 on a GPU, 2 on a CPU"
+    ] = None
+    facedet_scale: Annotated[float, "size of the pictures s3fd sees, a fraction of the video's"] = (
+        0.25
+    )
+    confidence: Annotated[
+        float | None, "boxes below it are dropped, in [0, 1]; else 0.9 for s3fd, 0.6 for yunet"
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.detect_every is not None and self.detect_every < 1:
+            raise ValueError(f"--detectEvery must be at least 1, got {self.detect_every}")
+        if not 0 < self.facedet_scale <= 4:
+            raise ValueError(f"--facedetScale must be in (0, 4], got {self.facedet_scale}")
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ValueError(f"--confidence must be in [0, 1], got {self.confidence}")
+
+    def every(self, device: str) -> int:
+        """Return in each how many frames to look on that device."""
+        return self.detect_every or (2 if device == "cpu" else 1)
