@@ -1,0 +1,146 @@
+"""What is no video gets one line that says so; any name is only a name."""
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from tests.made_video import write_video
+from utils.media import ReadOptions, probe
+from utils.video import read_frames
+
+GREY = np.full((32, 48, 3), 90, np.uint8)
+
+
+def write_sound_only(path: Path, cover: bool = False) -> None:
+    """Write an MP3, with or without a cover picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=44100)
+        picture = None
+        if cover:
+            picture = container.add_stream("mjpeg", rate=1)
+            picture.width, picture.height, picture.pix_fmt = 48, 32, "yuvj420p"
+            picture.disposition = av.stream.Disposition.attached_pic
+            image = av.VideoFrame.from_ndarray(GREY, "rgb24").reformat(format="yuvj420p")
+            container.mux(picture.encode(image))
+            container.mux(picture.encode(None))
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.int16), "s16", "mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def write_no_images(path: Path) -> None:
+    """Write an MP4 with a video stream that holds nothing."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = 48, 32
+        container.start_encoding()
+
+
+def write_cut_off(path: Path) -> None:
+    """Write an MP4 that ends before its index."""
+    whole = path.with_name("whole.mp4")
+    write_video(whole, [GREY] * 20)
+    path.write_bytes(whole.read_bytes()[:200])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "error", "words"),
+    [
+        ("none.mp4", None, FileNotFoundError, "no such video file"),
+        ("folder.mp4", Path.mkdir, ValueError, "found a folder"),
+        ("empty.mp4", Path.touch, ValueError, "empty file"),
+        ("text.mp4", lambda path: path.write_text("hello\n" * 99), ValueError, "cannot be opened"),
+        ("cut.mp4", write_cut_off, ValueError, "cut off"),
+        ("sound.mp3", write_sound_only, ValueError, "sound only"),
+        ("cover.mp3", lambda path: write_sound_only(path, True), ValueError, "sound only"),
+        ("nothing.mp4", write_no_images, ValueError, "expected a video"),
+        ("pipe.mp4", os.mkfifo, ValueError, "not a plain file"),
+    ],
+    ids=["missing", "folder", "empty", "text", "cut", "mp3", "cover", "no images", "pipe"],
+)
+def test_what_is_no_video(
+    tmp_path: Path,
+    name: str,
+    write: Callable[[Path], Any] | None,
+    error: type[Exception],
+    words: str,
+) -> None:
+    path = tmp_path / name
+    if write is not None:
+        write(path)
+    with pytest.raises(error, match=words) as caught:
+        probe(path)
+    assert "\n" not in str(caught.value)
+    assert name in str(caught.value)
+    assert not isinstance(caught.value, av.error.FFmpegError)
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, [GREY])
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(RuntimeError, match="check its permissions"):
+        probe(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space.mp4",
+        "quo'te\".mp4",
+        "new\nline.mp4",
+        "semi;colon$(touch x).mp4",
+        "häßlich 文.mp4",
+        "%03d.mp4",
+        "concat:x.mp4",
+        "a:b.mp4",
+        "http:x.mp4",
+        "-.mp4",
+        "pipe:0.mp4",
+        os.fsdecode(b"bad\xff.mp4"),
+    ],
+)
+def test_any_name_is_only_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_video(tmp_path / "a.mp4", [GREY] * 2)
+    (tmp_path / "a.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / name, Path(name)):
+        assert len(list(read_frames(probe(path), None, ReadOptions()))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_playlists_open_nothing_else(tmp_path: Path) -> None:
+    write_video(tmp_path / "other.ts", [GREY] * 5)
+    path = tmp_path / "list.mp4"
+    path.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/other.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(ValueError, match="expected a video"):
+        probe(path)
+
+
+def test_probe(tmp_path: Path) -> None:
+    sound = np.zeros(16000, np.int16)
+    write_video(tmp_path / "a.mp4", [GREY] * 30, Fraction(30000, 1001), sound, rotation=90)
+    video = probe(tmp_path / "a.mp4")
+    assert (video.width, video.height, video.rotation) == (32, 48, 270)
+    assert video.fps == Fraction(30000, 1001)
+    assert video.duration_s == pytest.approx(1.001, abs=1e-3)
+    assert (video.start_s, video.video_start_s) == (Fraction(0), Fraction(0))
+    assert video.has_sound
+
+
+@pytest.mark.parametrize("field", ["start_s", "duration_s", "threads"])
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
+def test_wrong_options(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=field):
+        ReadOptions(**{field: value})  # type: ignore[arg-type]

@@ -1,0 +1,280 @@
+"""The marked video keeps size, time stamps and sound; the marks are where they belong."""
+
+import resource
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.made_video import write_video
+from utils.audio import Sound
+from utils.media import ReadOptions, ReadReport, probe
+from utils.overlay import GREEN, RED
+from utils.render import RenderOptions, render_video
+from utils.structures import ScoredTrack
+from utils.video import read_frames
+
+GREY = 120
+
+
+def images(count: int, height: int = 240, width: int = 320) -> list[NDArray[np.uint8]]:
+    return [np.full((height, width, 3), GREY, np.uint8)] * count
+
+
+def track(start: int, scores: Sequence[float], box: Sequence[float]) -> ScoredTrack:
+    """Make a face that keeps still."""
+    return ScoredTrack(
+        id=7,
+        shot=0,
+        start=start,
+        boxes=np.tile(np.array(box, np.float32), (len(scores), 1)),
+        scores=np.array(scores, np.float32),
+        probabilities=np.zeros(len(scores), np.float32),
+        thumbnail=np.zeros((112, 112), np.uint8),
+    )
+
+
+def rendered(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
+    """Read (time in s, RGB picture) of a written video."""
+    with av.open(str(path)) as container:
+        return [
+            (float(frame.pts * frame.time_base), np.asarray(frame.to_ndarray(format="rgb24")))
+            for frame in container.decode(video=0)
+        ]
+
+
+def colour_at(picture: NDArray[np.uint8], x: int, y: int) -> str:
+    pixel = picture[y, x].astype(int)
+    for name, colour in {"green": GREEN, "red": RED, "grey": (GREY, GREY, GREY)}.items():
+        if np.abs(pixel - np.array(colour)).max() < 40:
+            return name
+    return str(pixel)
+
+
+BOX = (100, 80, 200, 200)
+SIDE = (200, 140)  # a point on the box's right side
+
+
+def test_marks_follow_tracks_and_scores(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", images(50))
+    tracks = [track(10, [3] * 15 + [-3] * 15, BOX)]
+    render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
+    colours = [colour_at(picture, *SIDE) for _, picture in rendered(tmp_path / "b.mp4")]
+    # At frame 25 the mean of five scores is below 0 for the first time.
+    assert colours == ["grey"] * 10 + ["green"] * 15 + ["red"] * 15 + ["grey"] * 10
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.parametrize("fps", [12, Fraction(30000, 1001), 50, 60], ids=str)
+def test_time_stamps_are_kept(tmp_path: Path, fps: Fraction | int) -> None:
+    write_video(tmp_path / "a.mp4", images(40), fps)
+    tracks = [track(5, [1] * 10, BOX)]
+    render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
+    found = rendered(tmp_path / "b.mp4")
+    expected = [number / fps for number in range(40)]
+    assert [time_s for time_s, _ in found] == pytest.approx(expected, abs=1e-4)
+    for time_s, picture in found:
+        marked = 5 <= int(time_s * 25 + 0.5 + 1e-6) < 15
+        assert colour_at(picture, *SIDE) == ("green" if marked else "grey")
+
+
+def test_variable_rate_and_late_start(tmp_path: Path) -> None:
+    pts_s = [0.0, 0.04, 0.05, 0.32, 0.34, 1.0]
+    sound = np.zeros(32000, np.int16)
+    write_video(tmp_path / "a.mp4", images(6), sound=sound, pts_s=pts_s, video_start_s=0.844)
+    render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions())
+    found = [time_s for time_s, _ in rendered(tmp_path / "b.mp4")]
+    assert found == pytest.approx([time_s + 0.844 for time_s in pts_s], abs=1e-3)
+    assert float(probe(tmp_path / "b.mp4").video_start_s) == pytest.approx(0.844, abs=1e-3)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (321, 241), (101, 57), (1, 1)], ids=str)
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_size_is_kept(tmp_path: Path, size: tuple[int, int], rotation: int) -> None:
+    pictures = images(5, size[1], size[0])
+    write_video(tmp_path / "a.mp4", pictures, pix_fmt="yuv444p", rotation=rotation)
+    tracks = [track(0, [1] * 5, (0, 0, 5, 5))]
+    render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
+    video = probe(tmp_path / "b.mp4")
+    assert (video.width, video.height) == (size[::-1] if rotation else size)
+    assert video.rotation == 0
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_picture_is_upright(tmp_path: Path, rotation: int) -> None:
+    picture = np.full((240, 320, 3), 20, np.uint8)
+    picture[:120, :160] = 230  # a bright left upper quarter, as stored
+    write_video(tmp_path / "a.mp4", [picture] * 3, rotation=rotation)
+    render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions())
+    found = rendered(tmp_path / "b.mp4")[1][1]
+    upright = np.rot90(picture, -rotation // 90)
+    assert np.abs(found.astype(int) - upright).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "written"),
+    [
+        (".mp4", "aac", "aac"),
+        (".mp4", "libmp3lame", "mp3"),
+        (".mkv", "flac", "flac"),
+        (".mkv", "aac", "aac"),
+        (".ts", "aac", "aac"),
+        (".webm", "libopus", "opus"),
+        (".avi", "pcm_s16le", "aac"),
+        (".mkv", "mp2", "aac"),
+    ],
+)
+@pytest.mark.parametrize("start_s", [0.0, 1.0])
+def test_sound_is_kept(
+    tmp_path: Path, suffix: str, codec: str, written: str, start_s: float
+) -> None:
+    source, path = tmp_path / f"a{suffix}", tmp_path / "b.mp4"
+    sound = np.zeros((48000 * 3, 2), np.int16)
+    sound[96000:96048] = 20000  # at 2 s
+    video_codec = {".webm": "libvpx", ".avi": "mpeg4"}.get(suffix, "libx264")
+    write_video(
+        source, images(75), sound=sound, sample_rate=48000, audio_codec=codec, codec=video_codec
+    )
+    video = probe(source)
+    render_video(video, [], path, ReadOptions(start_s=start_s))
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].codec_context.codec.canonical_name == written
+    result = Sound(probe(path), ReadOptions()).read(0, 48000).astype(float)
+    energy = result**2
+    click_s = (energy * np.arange(48000)).sum() / energy.sum() / 16000
+    expected_s = max(float(video.video_start_s) - start_s, 0.0)
+    delay_s = float(probe(path).video_start_s) - expected_s
+    assert click_s - float(video.video_start_s) + start_s - delay_s == pytest.approx(2, abs=2e-3)
+
+
+def test_span(tmp_path: Path) -> None:
+    sound = np.zeros(48000, np.int16)
+    write_video(tmp_path / "a.mp4", images(75), sound=sound)
+    options = ReadOptions(start_s=1.0, duration_s=0.8)
+    render_video(probe(tmp_path / "a.mp4"), [track(0, [1] * 10, BOX)], tmp_path / "b.mp4", options)
+    found = rendered(tmp_path / "b.mp4")
+    assert [time_s for time_s, _ in found] == pytest.approx([i / 25 for i in range(20)], abs=1e-3)
+    colours = [colour_at(picture, *SIDE) for _, picture in found]
+    assert colours == ["green"] * 10 + ["grey"] * 10
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert container.duration / 1e6 == pytest.approx(0.8, abs=0.07)
+
+
+@pytest.mark.parametrize(("colourspace", "colour_range"), [(1, 1), (1, 2), (5, 1), (9, 1)])
+def test_colours_are_kept(tmp_path: Path, colourspace: int, colour_range: int) -> None:
+    picture = np.zeros((240, 320, 3), np.uint8)
+    picture[:] = (200, 60, 30)
+    tags = {
+        "colorspace": colourspace,
+        "color_range": colour_range,
+        "color_primaries": 1,
+        "color_trc": 1,
+    }
+    write_video(tmp_path / "a.mp4", [picture] * 4, properties=tags)
+    render_video(
+        probe(tmp_path / "a.mp4"), [track(0, [1] * 4, BOX)], tmp_path / "b.mp4", ReadOptions()
+    )
+    found = rendered(tmp_path / "b.mp4")[2][1]
+    assert np.abs(found[20, 20].astype(int) - (200, 60, 30)).max() < 8
+    assert colour_at(found, *SIDE) == "green"
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert {name: getattr(frame, name) for name in tags} == tags
+
+
+@pytest.mark.parametrize(("rotation", "aspect"), [(0, Fraction(16, 11)), (90, Fraction(11, 16))])
+def test_shape_of_pixels_is_kept(tmp_path: Path, rotation: int, aspect: Fraction) -> None:
+    shape = {"sample_aspect_ratio": Fraction(16, 11)}
+    write_video(tmp_path / "a.mp4", images(4), properties=shape, rotation=rotation)
+    render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions())
+    assert probe(tmp_path / "b.mp4").pixel_aspect == aspect
+
+
+def test_interlaced_becomes_progressive(tmp_path: Path) -> None:
+    options = {"qp": "4", "x264-params": "tff=1"}
+    write_video(tmp_path / "a.mp4", images(10), options=options)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert next(container.decode(video=0)).interlaced_frame
+    render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions())
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        interlaced = [frame.interlaced_frame for frame in container.decode(video=0)]
+    assert interlaced == [False] * 10
+
+
+def test_ten_bit_and_rgb_sources(tmp_path: Path) -> None:
+    for codec, pix_fmt in [("libx264", "yuv420p10le"), ("libx264rgb", "rgb24")]:
+        write_video(tmp_path / "a.mp4", images(4), codec=codec, pix_fmt=pix_fmt, options={})
+        tracks = [track(0, [-1] * 4, BOX)]
+        render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
+        picture = rendered(tmp_path / "b.mp4")[1][1]
+        assert colour_at(picture, 10, 200) == "grey"
+        assert colour_at(picture, *SIDE) == "red"
+
+
+def test_progress_counts_source_images(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", images(30), 50)
+    done: list[int] = []
+    path = tmp_path / "b.mp4"
+    render_video(probe(tmp_path / "a.mp4"), [], path, ReadOptions(), RenderOptions(), done.append)
+    assert sum(done) == 30
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_nothing_is_left_when_stopped(tmp_path: Path, error: type[BaseException]) -> None:
+    write_video(tmp_path / "a.mp4", images(30), sound=np.zeros(16000, np.int16))
+
+    def stop(_: int) -> None:
+        raise error
+
+    folder = tmp_path / "out"
+    with pytest.raises(error):
+        render_video(probe(tmp_path / "a.mp4"), [], folder / "b.mp4", ReadOptions(), progress=stop)
+    assert list(folder.iterdir()) == []
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 240, 320, 3), np.uint8)
+    write_video(tmp_path / "a.mp4", noise)
+    video, folder = probe(tmp_path / "a.mp4"), tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(RuntimeError, match=r"cannot write .*b\.mp4: .*; free some space"):
+            render_video(video, [], folder / "b.mp4", ReadOptions())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(folder.iterdir()) == []
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", images(2))
+    with pytest.raises(OSError, match=r"a\.mp4"):
+        render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "a.mp4" / "b.mp4", ReadOptions())
+
+
+def test_source_that_breaks_off(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (50, 60, 80, 3), np.uint8)
+    sound = np.random.default_rng(0).normal(0, 3000, 32000).astype(np.int16)
+    write_video(tmp_path / "a.mp4", noise, sound=sound)
+    whole, path = tmp_path / "whole.mp4", tmp_path / "b.mp4"
+    render_video(probe(tmp_path / "a.mp4"), [], whole, ReadOptions())  # its index comes first
+    content = whole.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    video = probe(path)
+    render_video(video, [], tmp_path / "c.mp4", ReadOptions())
+    assert 20 < len(rendered(tmp_path / "c.mp4")) < 45
+    report = ReadReport()
+    num_frames = len(list(read_frames(video, None, ReadOptions(), report)))
+    assert report.lost_s(video, ReadOptions()) == pytest.approx(2 - num_frames / 25, abs=0.05)
+    assert Sound(video, ReadOptions()).read(0, 48000)[:16000].any()
+
+
+def test_span_without_images(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", images(5))
+    with pytest.raises(ValueError, match="no image within the wanted span"):
+        render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions(start_s=60))
+    assert not (tmp_path / "b.mp4").exists()

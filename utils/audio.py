@@ -1,0 +1,112 @@
+"""Read the sound of a video at the working rate, in step with its frames."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.media import ReadOptions, ReadReport, VideoInfo
+from utils.resample import SoundFormat, read_pieces
+from utils.structures import FPS, SAMPLE_RATE
+
+SILENT_RADIUS = 5  # frames on either side that are silent too: a gap of a codec is no silence
+KEEP_S = 180.0  # how much of the past stays readable
+
+
+class Sound:
+    """The sound of a span of a video: mono int16 at 16 kHz, decoded as far as it is asked for.
+
+    Sample 0 lies at the start of the span, so frame i of `read_frames` begins with sample
+    640 * i. Time stamps decide where sound lies: gaps are silence, overlaps are cut. Where the
+    video has no sound, everything is silence.
+    """
+
+    def __init__(self, video: VideoInfo, options: ReadOptions, keep_s: float = KEEP_S) -> None:
+        self.report = ReadReport()
+        self.has_sound = video.has_sound
+        self._keep = int(keep_s * SAMPLE_RATE)
+        self._first = 0  # position of the first sample held
+        self._held = np.zeros(2 * SAMPLE_RATE, np.int16)
+        self._num_held = 0
+        self._pieces: Iterator[tuple[int, NDArray[np.int16]]] | None = None
+        if video.has_sound:
+            self._pieces = read_pieces(video, options, SoundFormat(), self.report)
+
+    @property
+    def num_decoded(self) -> int:
+        """Position up to which the sound has been decoded."""
+        return self._first + self._num_held
+
+    def read(self, start: int, stop: int) -> NDArray[np.int16]:
+        """Return samples [start, stop) as a copy; zeros before 0 and after the end of the sound.
+
+        Asking far ahead decodes all that lies between, and what lies more than `keep_s` before
+        the furthest sample that was read is forgotten.
+        """
+        if stop < start:
+            raise ValueError(f"expected start <= stop, got samples [{start}, {stop})")
+        if max(start, 0) < self._first:
+            raise ValueError(
+                f"sample {start} is forgotten, the sound is held from sample {self._first} on; "
+                "read in order or make Sound with a larger keep_s"
+            )
+        self._decode_to(stop, max(start, 0))
+        samples = np.zeros(stop - start, np.int16)
+        low, high = max(start, self._first), min(stop, self.num_decoded)
+        if high > low:
+            samples[low - start : high - start] = self._held[low - self._first : high - self._first]
+        return samples
+
+    def is_silent(self, start: int, stop: int) -> bool:
+        """Tell whether no sample of [start, stop) is further from 0 than 1."""
+        return bool(np.abs(self.read(start, stop)).max(initial=0) <= 1)
+
+    def close(self) -> None:
+        """Close the file; what has not been decoded yet then counts as silence."""
+        self._pieces = None
+
+    def _decode_to(self, stop: int, wanted: int) -> None:
+        """Decode until the sample before `stop` is held or the sound ends, keeping `wanted` on."""
+        while self._pieces is not None and self.num_decoded < stop:
+            piece = next(self._pieces, None)
+            if piece is None:
+                self.close()
+            else:
+                position, samples = piece
+                self._append(position - self.num_decoded, samples[:, 0], wanted)
+
+    def _append(self, num_zeros: int, samples: NDArray[np.int16], wanted: int) -> None:
+        """Hold more samples, after some zeros; drop what is too old and not wanted."""
+        num_added = num_zeros + len(samples)
+        if self._num_held + num_added > len(self._held):
+            oldest = min(wanted, self.num_decoded + num_added - self._keep)
+            num_old = min(max(0, oldest - self._first), self._num_held)
+            kept = self._held[num_old : self._num_held]
+            held = np.zeros(max(2 * self._keep, 2 * (len(kept) + num_added)), np.int16)
+            held[: len(kept)] = kept
+            self._held, self._num_held = held, len(kept)
+            self._first += num_old
+        self._held[self._num_held : self._num_held + num_zeros] = 0
+        start = self._num_held + num_zeros
+        self._held[start : start + len(samples)] = samples
+        self._num_held += num_added
+
+
+def silent_frames(waveform: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Tell for each frame (T,) whether it lies in digital silence, 0.2 s and more to either side.
+
+    Digital silence is where no sample is further from 0 than 1; what lies beyond the ends of
+    `waveform` counts as silent.
+
+    Args:
+        waveform: (N,), from the first frame's beginning on; a last part of a frame is left out.
+    """
+    num_frames = len(waveform) * FPS // SAMPLE_RATE
+    if num_frames == 0:
+        return np.ones(0, np.bool_)
+    samples = waveform[: num_frames * SAMPLE_RATE // FPS].reshape(num_frames, SAMPLE_RATE // FPS)
+    loud = (samples.max(axis=1, initial=0) > 1) | (samples.min(axis=1, initial=0) < -1)
+    near = np.lib.stride_tricks.sliding_window_view(
+        np.pad(loud, SILENT_RADIUS), 2 * SILENT_RADIUS + 1
+    )
+    return np.asarray(~near.any(axis=1), np.bool_)

@@ -1,0 +1,275 @@
+"""Write the marked video: the source with a box and a tab for every face, and its sound."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import av
+import av.error
+import numpy as np
+from av import AudioFrame, AudioStream, Packet, VideoFrame, VideoStream
+from av.container import InputContainer, OutputContainer
+from av.stream import Discard
+from av.video.reformatter import ColorRange
+from numpy.typing import NDArray
+
+from utils.files import replacing
+from utils.media import ReadOptions, ReadReport, VideoInfo, open_media, sound_stream
+from utils.overlay import Mark, Overlay
+from utils.resample import SoundFormat, read_pieces
+from utils.smoothing import smooth_boxes, smooth_scores
+from utils.source import SourceFrame, read_source_frames
+from utils.structures import FPS, ScoredTrack
+
+COPIED_CODECS = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # players know them in MP4
+AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
+UNSPECIFIED = 2  # FFmpeg's number of an unknown colour space
+MP4_OPTIONS = {
+    "movflags": "+faststart",  # players on the web start before they have it all
+    "movie_timescale": "90000",  # or else streams are shifted against each other by up to 1 ms
+}
+KEY_FRAMES_S = 4  # between key frames: what a player decodes in vain to jump
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How the marked video is encoded."""
+
+    crf: Annotated[int, "quality, 0 (lossless) to 51"] = 21
+    preset: Annotated[str, "x264's choice between speed and size"] = "veryfast"
+    threads: Annotated[int, "encoding threads; 0 lets the encoder choose"] = 0
+
+
+def render_video(
+    video: VideoInfo,
+    tracks: Sequence[ScoredTrack],
+    path: Path,
+    read_options: ReadOptions,
+    options: RenderOptions | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write an MP4 of the span with every face marked, green while it speaks and red otherwise.
+
+    Size, time stamps and sound are the source's; the picture is upright and progressive. Nothing
+    bears the final name before it is whole.
+
+    Args:
+        video: What `probe` found.
+        tracks: Faces and scores, in frames at 25/s from the start of the span.
+        path: The MP4 to write.
+        read_options: The span that the tracks belong to.
+        options: How to encode.
+        progress: Called with the number of source images done since the last call.
+    """
+    try:
+        with (
+            replacing(path) as temporary,
+            av.open(str(temporary), "w", format="mp4", options=MP4_OPTIONS) as container,
+        ):
+            _write(container, video, tracks, read_options, options or RenderOptions(), progress)
+    except av.error.FFmpegError as error:
+        raise RuntimeError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another folder"
+        ) from error
+
+
+def _write(
+    container: OutputContainer,
+    video: VideoInfo,
+    tracks: Sequence[ScoredTrack],
+    read_options: ReadOptions,
+    options: RenderOptions,
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Encode all images and interleave the sound."""
+    frames = read_source_frames(video, read_options, ReadReport())
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f"{video.path} shows no image within the wanted span; check --start")
+    stream = _add_video(container, video, first.image, options)
+    sound = _sound_packets(container, video, read_options)
+    waiting = next(sound, None)
+    painter = _Painter(video, tracks, first.image, stream)
+    for frame in chain((first,), frames):
+        container.mux(stream.encode(painter.painted(frame)))
+        while waiting is not None and waiting[0] <= frame.stop_s:
+            container.mux(waiting[1])
+            waiting = next(sound, None)
+        if progress is not None:
+            progress(1)
+    container.mux(stream.encode(None))
+    while waiting is not None:
+        container.mux(waiting[1])
+        waiting = next(sound, None)
+
+
+def _add_video(
+    container: OutputContainer, video: VideoInfo, image: VideoFrame, options: RenderOptions
+) -> VideoStream:
+    """Add an H.264 stream of the source's size, clock and colours."""
+    even = video.width % 2 == 0 and video.height % 2 == 0
+    stream = container.add_stream(
+        "libx264", rate=video.fps, options={"crf": str(options.crf), "preset": options.preset}
+    )
+    stream.width, stream.height = video.width, video.height
+    stream.pix_fmt = "yuv420p" if even else "yuv444p"  # only 4:4:4 can have odd sizes
+    context = stream.codec_context
+    clock = image.time_base.denominator if image.time_base else 90000
+    clock = 90000 if clock > 1000000 else clock * -(-10000 // clock)
+    context.time_base = Fraction(1, clock)  # at least as fine as the source's
+    context.sample_aspect_ratio = video.pixel_aspect
+    context.gop_size = max(1, round(KEY_FRAMES_S * video.fps))
+    context.thread_count = options.threads
+    context.color_range = image.color_range
+    if not image.format.is_rgb:
+        context.colorspace = image.colorspace
+    context.color_primaries = image.color_primaries
+    context.color_trc = image.color_trc
+    return stream
+
+
+class _Painter:
+    """Turns decoded images into marked ones that can be encoded."""
+
+    def __init__(
+        self,
+        video: VideoInfo,
+        tracks: Sequence[ScoredTrack],
+        image: VideoFrame,
+        stream: VideoStream,
+    ) -> None:
+        self.quarters = video.rotation // 90
+        size = (video.width, video.height)
+        self.size = size[::-1] if self.quarters % 2 else size  # as stored
+        self.stream = stream
+        step = 2 if stream.pix_fmt == "yuv420p" else 1
+        self.overlay = Overlay(size, step, image.colorspace, image.color_range == ColorRange.JPEG)
+        self.marks = _MarkFinder(tracks, interpolate=video.fps > FPS)
+
+    def painted(self, frame: SourceFrame) -> VideoFrame:
+        """Return a marked, upright copy of an image, with its time."""
+        stream = self.stream
+        source = frame.image.reformat(*self.size, stream.pix_fmt)
+        image = VideoFrame(stream.width, stream.height, stream.pix_fmt)
+        planes = []
+        for index, plane in enumerate(image.planes):
+            pixels = _pixels(plane)
+            pixels[:] = np.rot90(_pixels(source.planes[index]), self.quarters)
+            planes.append(pixels)
+        self.overlay.draw(planes, self.marks.at(frame.start_s))
+        image.time_base = stream.codec_context.time_base
+        image.pts = round(frame.start_s / image.time_base)
+        image.duration = round((frame.stop_s - frame.start_s) / image.time_base)
+        return image
+
+
+def _pixels(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
+    """Return a view of a plane's pixels without the padding of its rows."""
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[: plane.height, : plane.width]
+
+
+class _MarkFinder:
+    """Gives the marks of each moment; moments are asked for in order."""
+
+    def __init__(self, tracks: Sequence[ScoredTrack], interpolate: bool) -> None:
+        self.interpolate = interpolate
+        self.coming = sorted(tracks, key=lambda track: -track.start)
+        self.current: list[tuple[ScoredTrack, NDArray[np.float32], NDArray[np.float32]]] = []
+
+    def at(self, time_s: Fraction) -> list[Mark]:
+        """Return the marks shown at a time."""
+        place = float(time_s * FPS)
+        index = int(place + 0.5)
+        while self.coming and self.coming[-1].start <= index:
+            track = self.coming.pop()
+            self.current.append((track, smooth_boxes(track.boxes), smooth_scores(track.scores)))
+        self.current = [entry for entry in self.current if entry[0].stop > index]
+        marks = []
+        for track, boxes, scores in self.current:
+            score = float(scores[index - track.start])
+            wanted = place - track.start if self.interpolate else index - track.start
+            low = min(max(int(wanted), 0), len(boxes) - 1)
+            high = min(low + 1, len(boxes) - 1)
+            share = min(max(wanted - low, 0.0), 1.0)
+            x1, y1, x2, y2 = ((1 - share) * boxes[low] + share * boxes[high]).tolist()
+            marks.append(Mark((x1, y1, x2, y2), f"{track.id}  {score:+.1f}", score >= 0))
+        return marks
+
+
+def _sound_packets(
+    container: OutputContainer, video: VideoInfo, options: ReadOptions
+) -> Iterator[tuple[Fraction, Packet]]:
+    """Add the sound's stream and yield (start in s, packet); at once, before any is asked for."""
+    if not video.has_sound:
+        return iter(())
+    with open_media(video.path) as source:
+        stream = sound_stream(source)
+        assert stream is not None  # `probe` decoded some of it
+        if stream.codec_context.codec.canonical_name in COPIED_CODECS:
+            return _copied(container.add_stream_from_template(stream), video, options)
+        rate = stream.rate if stream.rate in AAC_RATES else 48000
+        target = SoundFormat(rate, min(stream.channels, 2))
+    encoder = container.add_stream("aac", rate=target.rate)
+    encoder.layout = target.layout
+    return _encoded(encoder, target, video, options)
+
+
+def _copied(
+    target: AudioStream, video: VideoInfo, options: ReadOptions
+) -> Iterator[tuple[Fraction, Packet]]:
+    """Yield the packets of the span as they are, moved to its clock."""
+    zero_s = video.start_s + options.from_s
+    with open_media(video.path) as source:
+        stream = sound_stream(source)
+        assert stream is not None
+        for other in source.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        if options.start_s > 0:
+            with suppress(av.error.FFmpegError):  # what cannot seek is read from its beginning
+                source.seek(int(zero_s / stream.time_base), stream=stream)
+        offset = round(zero_s / stream.time_base)
+        for packet in _packets(source, stream):
+            if packet.dts is None or packet.pts is None:
+                continue
+            time_s = packet.pts * stream.time_base - zero_s
+            if options.stop_s is not None and time_s >= options.stop_s:
+                return
+            if options.start_s > 0 and time_s + (packet.duration or 0) * stream.time_base <= 0:
+                continue
+            packet.pts -= offset
+            packet.dts -= offset
+            packet.stream = target
+            yield time_s, packet
+
+
+def _packets(source: InputContainer, stream: AudioStream) -> Iterator[Packet]:
+    """Yield the packets of a stream up to where the file ends or breaks off."""
+    with suppress(av.error.FFmpegError):
+        yield from source.demux(stream)
+
+
+def _encoded(
+    encoder: AudioStream, target: SoundFormat, video: VideoInfo, options: ReadOptions
+) -> Iterator[tuple[Fraction, Packet]]:
+    """Yield the sound of the span encoded anew, with silence in its gaps."""
+    reached = 0
+    for position, samples in read_pieces(video, options, target, ReadReport()):
+        silence = np.zeros((position - reached, target.num_channels), np.int16)
+        for part in (silence, samples):
+            if not len(part):
+                continue
+            frame = AudioFrame.from_ndarray(part.reshape(1, -1), "s16", target.layout)
+            frame.sample_rate = target.rate
+            frame.time_base = Fraction(1, target.rate)
+            frame.pts = reached
+            reached += len(part)
+            for packet in encoder.encode(frame):
+                yield Fraction(reached, target.rate), packet
+    for packet in encoder.encode(None):
+        yield Fraction(reached, target.rate), packet

@@ -1,0 +1,101 @@
+"""Read the frames of a video at the working rate, with the arrays that the analysis needs."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import cv2
+import numpy as np
+from av import VideoFrame
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from utils.media import ReadOptions, ReadReport, VideoInfo
+from utils.source import SourceFrame, read_source_frames
+from utils.structures import FPS, Frame
+
+PLANAR_8_BIT = {  # formats whose first plane is 8-bit luma
+    *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "nv12", "nv21", "nv16"),
+    *("yuvj420p", "yuvj422p", "yuvj444p", "yuvj440p", "yuvj411p", "yuva420p", "yuva444p"),
+}
+FULL_RANGE_LUMA = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+
+
+def read_frames(
+    video: VideoInfo,
+    picture_size: tuple[int, int] | None,
+    options: ReadOptions,
+    report: ReadReport | None = None,
+) -> Iterator[Frame]:
+    """Yield the frames of a video at 25 frames/s, mapped by time stamps.
+
+    Frame `index` is shown at index / 25 s from the start of the span, the clock's 0 being the
+    first image or sample of the file: where the sound starts first, the first index is above 0.
+    From there on no index is missing. An image covers the ticks from the one nearest to its time
+    up to the one nearest to the next image's, as FFmpeg's fps filter does: 25 frames/s come out
+    one for one, faster sources lose images, and slower ones repeat them, sharing the arrays.
+
+    Args:
+        video: What `probe` found.
+        picture_size: (width, height), upright, of `Frame.picture`; None for the video's own.
+        options: Which part is read.
+        report: Filled with what was decoded and what was lost.
+    """
+    size = (video.width, video.height)
+    reader = _ArrayReader(size, picture_size or size, video.rotation)
+    source = read_source_frames(video, options, report or ReadReport())
+    next_tick: int | None = None
+    held: SourceFrame | None = None
+    for held in source:
+        start, stop = nearest_tick(held.start_s), nearest_tick(held.stop_s)
+        if stop > start:
+            grey, picture = reader.arrays(held.image)
+            for index in range(start, stop):
+                yield Frame(index, grey, picture)
+            next_tick = stop
+    if next_tick is None and held is not None:  # shorter than half a tick: still one frame
+        yield Frame(nearest_tick(held.start_s), *reader.arrays(held.image))
+
+
+def nearest_tick(time_s: Fraction) -> int:
+    """Return the frame index nearest to a time, halves upward."""
+    return int(time_s * FPS + Fraction(1, 2))
+
+
+class _ArrayReader:
+    """Turns decoded images into upright arrays; keeps the scalers between images."""
+
+    def __init__(self, size: tuple[int, int], picture_size: tuple[int, int], rotation: int) -> None:
+        self.quarters = rotation // 90  # anticlockwise
+        turned = self.quarters % 2 == 1
+        self.size = size[::-1] if turned else size
+        self.picture_size = picture_size[::-1] if turned else picture_size
+        shrinks = self.picture_size[0] < self.size[0] or self.picture_size[1] < self.size[1]
+        self.filter = Interpolation.AREA if shrinks else Interpolation.BILINEAR
+        self.grey_scaler = VideoReformatter()
+        self.picture_scaler = VideoReformatter()
+
+    def arrays(self, image: VideoFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the grey image (H, W) and the RGB picture (h, w, 3), both upright."""
+        picture = self.picture_scaler.reformat(
+            image, *self.picture_size, "rgb24", interpolation=self.filter, threads=1
+        ).to_ndarray()
+        return self._upright(self._grey(image)), self._upright(np.asarray(picture, np.uint8))
+
+    def _grey(self, image: VideoFrame) -> NDArray[np.uint8]:
+        """Return the luma in full range, as it is stored.
+
+        Kept: the published systems read frames through JPEG files, which keep the luma of the
+        source whatever its colour matrix is.
+        """
+        if (image.width, image.height) == self.size and image.format.name in PLANAR_8_BIT:
+            plane = image.planes[0]
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            luma = rows[: image.height, : image.width]
+            full = image.format.name.startswith("yuvj") or image.color_range == ColorRange.JPEG
+            return luma.copy() if full else np.asarray(cv2.LUT(luma, FULL_RANGE_LUMA), np.uint8)
+        grey = self.grey_scaler.reformat(image, *self.size, "gray8", threads=1)
+        return np.asarray(grey.to_ndarray(), np.uint8)
+
+    def _upright(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn an image by whole quarters; contiguous."""
+        return np.ascontiguousarray(np.rot90(array, self.quarters)) if self.quarters else array
