@@ -1,0 +1,115 @@
+"""Where the crop of a face lies and what it shows: the published geometry."""
+
+import cv2
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+SIZE = 112  # height and width of a crop
+RADIUS = 6  # frames on either side that a smoothed box depends on
+PORTRAIT_MARGIN = 1.25  # side of a portrait, in sides of the smoothed box
+OUTSIDE = 110  # grey level of what lies outside the picture
+
+Places = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def smooth_boxes(boxes: NDArray[np.floating]) -> Places:
+    """Return centres x, y and half sides s, each (T,), of the median-filtered boxes of a track.
+
+    Kept: the filter over 13 frames counts zeros beyond both ends of the track, so the first and
+    the last six values are pulled down. Tracks of fewer than seven frames, for which that
+    would give zeros alone, take their plain median instead.
+
+    Args:
+        boxes: (T, 4), all boxes of the track; computed in float64.
+    """
+    places = boxes_to_places(boxes)
+    if len(places) <= RADIUS:
+        places = np.broadcast_to(np.median(places, axis=0), places.shape).copy()
+    else:
+        places = median_of_runs(np.pad(places, ((RADIUS, RADIUS), (0, 0))))
+    return places[:, 0], places[:, 1], places[:, 2]
+
+
+def crop_face(
+    grey: NDArray[np.uint8], x: float, y: float, s: float, crop_scale: float
+) -> NDArray[np.uint8]:
+    """Return the (112, 112) crop of a face, wherever it lies; 110 is seen outside the picture.
+
+    It is the central quarter of the square window resized to 224 x 224, as published. Grey
+    comes before the resize here and after it there, a difference of at most two levels.
+
+    Args:
+        grey: (H, W).
+        x: Centre of the smoothed box, pixels; likewise y.
+        y: See x.
+        s: Half its side.
+        crop_scale: Space left round the face; the window reaches s above the centre.
+    """
+    top, bottom, left, right = crop_window(x, y, s, crop_scale)
+    height, width = grey.shape
+    if top >= 0 and left >= 0 and bottom <= height and right <= width:
+        window = cv2.resize(grey[top:bottom, left:right], (2 * SIZE, 2 * SIZE))
+        quarter = slice(SIZE // 2, SIZE // 2 + SIZE)
+        return np.asarray(window[quarter, quarter], np.uint8)
+    return _sample(grey, _Axis(top, bottom, height), _Axis(left, right, width))
+
+
+def crop_window(x: float, y: float, s: float, crop_scale: float) -> tuple[int, int, int, int]:
+    """Return the window (top, bottom, left, right) in the picture, half-open, not empty.
+
+    Kept: corners are truncated in the published padded picture, where they are positive.
+    """
+    pad = int(s * (1 + 2 * crop_scale))
+    top = int(y + pad - s) - pad
+    bottom = int(y + pad + s * (1 + 2 * crop_scale)) - pad
+    left = int(x + pad - s * (1 + crop_scale)) - pad
+    right = int(x + pad + s * (1 + crop_scale)) - pad
+    return top, max(bottom, top + 1), left, max(right, left + 1)
+
+
+def boxes_to_places(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return centre x, y and half side of each box, (T, 3), not smoothed."""
+    x1, y1, x2, y2 = np.asarray(boxes, np.float64).T
+    return np.stack([(x1 + x2) / 2, (y1 + y2) / 2, np.maximum(x2 - x1, y2 - y1) / 2], axis=1)
+
+
+def median_of_runs(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the medians of all runs of 13 rows, (T - 12, 3)."""
+    runs = sliding_window_view(places, 2 * RADIUS + 1, axis=0)
+    return np.sort(runs, axis=-1)[..., RADIUS]
+
+
+def portray(grey: NDArray[np.uint8], x: float, y: float, s: float) -> NDArray[np.uint8]:
+    """Return a (112, 112) picture of the whole face, for people to look at; see `crop_face`."""
+    side = 2 * PORTRAIT_MARGIN * s / SIZE  # source pixels for each of the portrait
+    left, top = (centre - (SIZE - 1) / 2 * side for centre in (x, y))
+    place = np.array([[side, 0, left], [0, side, top]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    portrait = cv2.warpAffine(grey, place, (SIZE, SIZE), flags=flags, borderValue=(OUTSIDE,))
+    return np.asarray(portrait, np.uint8)
+
+
+class _Axis:
+    """Where the rows (or columns) of a crop are read along one side of the picture."""
+
+    def __init__(self, start: int, stop: int, length: int) -> None:
+        scale = (stop - start) / (2 * SIZE)
+        at = (np.arange(SIZE // 2, SIZE // 2 + SIZE) + 0.5) * scale - 0.5
+        at = start + np.clip(at, 0, stop - start - 1)  # the resize repeats the window's edge
+        pairs = np.stack([np.floor(at), np.floor(at) + 1], axis=1)  # (112, 2) neighbours
+        self.indices = np.clip(pairs, 0, length - 1).astype(np.intp).ravel()
+        self.outside = ((pairs < 0) | (pairs >= length)).ravel()
+        self.weights = (at - pairs[:, 0]).astype(np.float32)  # of the second neighbour
+
+
+def _sample(grey: NDArray[np.uint8], rows: _Axis, columns: _Axis) -> NDArray[np.uint8]:
+    """Resize by hand: only the pixels that a crop reads are touched, however far it reaches."""
+    left, right = columns.indices[0], columns.indices[-1] + 1
+    pixels = grey[:, left:right].take(rows.indices, axis=0).take(columns.indices - left, axis=1)
+    pixels[rows.outside] = OUTSIDE
+    pixels[:, columns.outside] = OUTSIDE
+    pairs = pixels.reshape(SIZE, 2, 2 * SIZE).astype(np.float32)
+    lines = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * rows.weights[:, None]
+    crop = lines[:, ::2] + (lines[:, 1::2] - lines[:, ::2]) * columns.weights
+    return np.asarray(np.rint(crop), np.uint8)

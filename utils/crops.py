@@ -1,0 +1,217 @@
+"""Cut faces out of the frames: the published geometry, straight to the grey crops networks read."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.crop_geometry import (
+    RADIUS,
+    SIZE,
+    boxes_to_places,
+    crop_face,
+    median_of_runs,
+    portray,
+    smooth_boxes,
+)
+from utils.structures import FPS, CropPiece, FaceTrack, Frame, Shot
+from utils.tracks import Follower, GivenTracks, GrowingTrack, Tracker, TrackOptions
+
+PIECE = 60 * FPS  # frames; a multiple of all lengths of scoring windows
+
+_NO_BOXES = np.empty((0, 4), np.float32)
+_NO_CROPS = np.empty((0, SIZE, SIZE), np.uint8)
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How much of the picture a crop shows."""
+
+    crop_scale: Annotated[float, "space left round the face, in half side lengths"] = 0.40
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.crop_scale <= 10:
+            raise ValueError(f"--cropScale must be between 0 and 10, got {self.crop_scale}")
+
+
+def crop_faces(
+    frames: Iterable[Frame], tracks: TrackOptions, crops: CropOptions, every: int
+) -> Iterator[CropPiece | Shot]:
+    """Follow the faces and yield their crops: first the pieces of a shot, then the shot itself.
+
+    A piece is yielded when its track ends, and at each 60 s from the track's first frame. Tracks
+    that turn out too short or small yield nothing, or, when that is seen only after a piece,
+    a last piece with `kept` False. Of the frames only the few are held that crops still need.
+
+    Args:
+        frames: In order without gaps, with their shots and faces.
+        tracks: Which faces make a track.
+        crops: How much of the picture a crop shows.
+        every: Faces were looked for in each `every`-th frame.
+    """
+    return _Cropper(Tracker(tracks, every), crops).run(frames)
+
+
+def crop_given(
+    frames: Iterable[Frame], tracks: Sequence[FaceTrack], crops: CropOptions
+) -> Iterator[CropPiece | Shot]:
+    """Yield the crops of tracks known beforehand, as `crop_faces` does; all of them are kept.
+
+    A track that crosses a cut is split there.
+
+    Args:
+        frames: In order without gaps, with their shots.
+        tracks: All tracks of the video, in any order.
+        crops: How much of the picture a crop shows.
+    """
+    return _Cropper(GivenTracks(tracks), crops).run(frames)
+
+
+class _Cropper:
+    """Runs a follower over the frames and cuts what it follows."""
+
+    def __init__(self, follower: Follower, options: CropOptions) -> None:
+        self._follower = follower
+        self._options = options
+        self._greys = _Greys()
+        self._cutters: dict[int, _Cutter] = {}  # of the open tracks, by id
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[CropPiece | Shot]:
+        """Yield the pieces of each shot, then the shot."""
+        shot: Shot | None = None
+        number = 0  # of the shot
+        for frame in frames:
+            if shot is not None and frame.shot != number:
+                yield from self._end(self._follower.finish())
+                yield shot
+                shot = None
+            number = frame.shot
+            shot = Shot(frame.index if shot is None else shot.start, frame.index + 1)
+            yield from self._end(self._follower.update(frame.index, frame.faces))
+            yield from self._take(frame)
+        if shot is not None:
+            yield from self._end(self._follower.finish())
+            yield shot
+
+    def _take(self, frame: Frame) -> Iterator[CropPiece]:
+        """Cut what the newest frame lets cut and let go of the frames that nobody needs."""
+        self._greys.append(frame.index, frame.grey)
+        for track in self._follower.open:
+            if track.id not in self._cutters:
+                self._cutters[track.id] = _Cutter(track, frame.shot, self._options)
+            yield from self._cutters[track.id].cut(self._greys)
+        needed = (cutter.next for cutter in self._cutters.values())
+        self._greys.forget(min(needed, default=frame.index + 1))
+
+    def _end(self, ended: list[GrowingTrack]) -> Iterator[CropPiece]:
+        for track in ended:
+            yield from self._cutters.pop(track.id).finish(self._greys, self._follower.keeps(track))
+
+
+class _Greys:
+    """The last few frames."""
+
+    def __init__(self) -> None:
+        self._greys: deque[NDArray[np.uint8]] = deque()
+        self._stop = 0  # video frame after the newest
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self._greys[index - self._stop]
+
+    def append(self, index: int, grey: NDArray[np.uint8]) -> None:
+        """Take the next frame."""
+        assert not self._greys or index == self._stop, f"frame {index} follows {self._stop - 1}"
+        self._greys.append(grey)
+        self._stop = index + 1
+
+    def forget(self, before: int) -> None:
+        """Let go of the frames before video frame `before`."""
+        while len(self._greys) > self._stop - before:
+            self._greys.popleft()
+
+
+class _Cutter:
+    """Cuts the crops of one track as soon as their smoothed boxes are known."""
+
+    def __init__(self, track: GrowingTrack, shot: int, options: CropOptions) -> None:
+        self.next = track.start  # video frame whose crop comes next
+        self._track = track
+        self._shot = shot
+        self._scale = options.crop_scale
+        self._piece_start = track.start
+        self._portrait: NDArray[np.uint8] | None = None
+        self._portrait_due = track.start  # video frame whose picture becomes the portrait
+        self._boxes = _NO_BOXES  # of the present piece, with room to grow
+        self._crops = _NO_CROPS
+
+    def cut(self, greys: _Greys, ended: bool = False) -> Iterator[CropPiece]:
+        """Cut the crops that are due: all but the last six until the track has ended.
+
+        A full piece is handed on only when a crop follows, so that the last one is known.
+        """
+        track = self._track
+        until = track.stop if ended else track.stop - RADIUS
+        if until <= self.next:
+            return
+        start = max(self.next - RADIUS, track.start)
+        boxes = np.array(track.boxes[start - track.stop :])
+        places = self._smooth(boxes, start, until).tolist()
+        for box, (x, y, s) in zip(boxes[self.next - start :], places, strict=False):
+            if self.next == self._piece_start + PIECE:
+                yield self._hand_on(last=False, kept=True)
+            self._portray(greys[self.next], x, y, s)
+            self._store(box, crop_face(greys[self.next], x, y, s, self._scale))
+        track.forget(self.next - RADIUS)
+
+    def finish(self, greys: _Greys, kept: bool) -> Iterator[CropPiece]:
+        """Cut the rest of a track that ended and hand on its last piece."""
+        if kept or self._piece_start > self._track.start:
+            yield from self.cut(greys, ended=True)
+            yield self._hand_on(last=True, kept=kept)
+
+    def _smooth(self, boxes: NDArray[np.float64], start: int, until: int) -> NDArray[np.float64]:
+        """Return x, y, s of the frames from the next one to `until`; boxes begin at `start`."""
+        if self._track.stop - self._track.start <= RADIUS:
+            return np.stack(smooth_boxes(boxes), axis=1)
+        places = np.zeros((until - self.next + 2 * RADIUS, 3))  # zeros beyond the track's ends
+        first = start - (self.next - RADIUS)
+        places[first : first + len(boxes)] = boxes_to_places(boxes)
+        return median_of_runs(places)
+
+    def _portray(self, grey: NDArray[np.uint8], x: float, y: float, s: float) -> None:
+        """Take a picture of the whole face ever less often; the last is from the track's middle."""
+        if self.next < self._portrait_due:
+            return
+        self._portrait = portray(grey, x, y, s)
+        self._portrait_due = self._track.start + 2 * (self.next - self._track.start) + RADIUS
+
+    def _store(self, box: NDArray[np.float64], crop: NDArray[np.uint8]) -> None:
+        count = self.next - self._piece_start
+        if count == len(self._crops):
+            room = min(max(2 * count, 2 * FPS), PIECE) - count
+            self._boxes = np.concatenate([self._boxes, np.empty((room, 4), np.float32)])
+            self._crops = np.concatenate([self._crops, np.empty((room, SIZE, SIZE), np.uint8)])
+        self._boxes[count] = box
+        self._crops[count] = crop
+        self.next += 1
+
+    def _hand_on(self, last: bool, kept: bool) -> CropPiece:
+        count = self.next - self._piece_start
+        assert self._portrait is not None
+        piece = CropPiece(
+            track=self._track.id,
+            shot=self._shot,
+            start=self._piece_start,
+            track_start=self._track.start,
+            boxes=self._boxes[:count],
+            crops=self._crops[:count],
+            portrait=self._portrait,
+            last=last,
+            kept=kept,
+        )
+        self._piece_start = self.next
+        self._boxes, self._crops = _NO_BOXES, _NO_CROPS
+        return piece
