@@ -1,0 +1,238 @@
+"""Average precision over faces, by the official definition of AVA-ActiveSpeaker.
+
+The tables are AVA's: one row for each face and moment. Ground truth and predictions are joined by
+(video, timestamp, entity), never by the order of the rows; the boxes play no part.
+"""
+
+import csv
+import math
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+COLUMNS = (  # in this order where a table has no header
+    "video_id",
+    "frame_timestamp",
+    "entity_box_x1",
+    "entity_box_y1",
+    "entity_box_x2",
+    "entity_box_y2",
+    "label",
+    "entity_id",
+)
+LABELS = {"SPEAKING_AUDIBLE": 1.0, "NOT_SPEAKING": 0.0, "SPEAKING_NOT_AUDIBLE": 0.0}
+POSITIVE = "SPEAKING_AUDIBLE"
+STEPS_PER_S = 1_000_000  # timestamps closer than a microsecond are one moment
+
+
+@dataclass(frozen=True, eq=False)
+class FaceRows:
+    """What a table says of each face at each moment: its label (1 or 0) or its score."""
+
+    source: str  # file or whatever else an error message should name
+    entities: Sequence[tuple[str, str]]  # (video, entity), each once
+    entity: NDArray[np.int64]  # (N,) index into entities
+    timestamps: NDArray[np.float64]  # (N,) s
+    values: NDArray[np.float64]  # (N,)
+
+    def __post_init__(self) -> None:
+        shapes = {self.entity.shape, self.timestamps.shape, self.values.shape}
+        if len(shapes) != 1 or self.entity.ndim != 1:
+            raise ValueError(f"{self.source}: columns must be (N,) each, got {sorted(shapes)}")
+
+    def __len__(self) -> int:
+        return len(self.entity)
+
+    def describe(self, row: int) -> str:
+        """Return the row's key in words for an error message."""
+        video, entity = self.entities[int(self.entity[row])]
+        return f"video {video}, timestamp {self.timestamps[row]:.10g}, entity {entity}"
+
+
+def average_precision(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
+    """Return the area under the precision-recall envelope, in [0, 1].
+
+    All points count (VOC since 2010): each step of recall is weighed with the best precision
+    reached at that recall or a higher one. Equal scores are one threshold: all of them are called
+    speaking together, so the result does not depend on the order of the rows. Where scores are
+    distinct it is the official number; for ties the official script has no defined order.
+
+    Args:
+        labels: (N,) whether each face is speaking; one at least must be.
+        scores: (N,) higher is more likely speaking; any scale, no NaN.
+    """
+    if labels.ndim != 1 or labels.dtype != np.bool_ or labels.shape != scores.shape:
+        raise ValueError(
+            "expected bool labels (N,) and as many scores, "
+            f"got {labels.dtype} {labels.shape} and {scores.shape}"
+        )
+    if np.isnan(scores).any():
+        raise ValueError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
+    if not labels.any():
+        raise ValueError(
+            "average precision needs faces that speak: none of the "
+            f"{len(labels)} labels is {POSITIVE}"
+        )
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last_of_ties = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    num_true = np.cumsum(labels[order])[last_of_ties]
+    precision = num_true / (last_of_ties + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    recall_steps = np.diff(num_true, prepend=0) / num_true[-1]
+    return float(np.sum(recall_steps * envelope))
+
+
+def join(truth: FaceRows, predictions: FaceRows) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return labels and scores (N,) of the same faces, whatever the order of the rows.
+
+    Raises ValueError that names the row where one is missing, twice there, or without a value.
+    """
+    names = {key: number for number, key in enumerate(truth.entities)}
+    for key in predictions.entities:
+        names.setdefault(key, len(names))
+    ordered = []
+    for rows, value in ((truth, "label"), (predictions, "score")):
+        if np.isnan(rows.values).any():
+            row = int(np.argmax(np.isnan(rows.values)))
+            raise ValueError(f"{rows.source}: no {value} for {rows.describe(row)}")
+        numbers = np.array([names[key] for key in rows.entities], np.int64)
+        times = np.rint(rows.timestamps * STEPS_PER_S).astype(np.int64)
+        keys = np.stack([numbers[rows.entity], times])  # (2, N)
+        order = np.lexsort(keys[::-1])
+        keys = keys[:, order]
+        twice = np.flatnonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0))
+        if len(twice):
+            raise ValueError(f"{rows.source}: twice there: {rows.describe(order[twice[0]])}")
+        ordered.append((keys, order))
+    (true_keys, true_order), (keys, order) = ordered
+    if true_keys.shape != keys.shape or (true_keys != keys).any():
+        raise ValueError(describe_difference(truth, predictions, ordered))
+    return truth.values[true_order] > 0, predictions.values[order]
+
+
+def describe_difference(
+    truth: FaceRows,
+    predictions: FaceRows,
+    ordered: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> str:
+    """Say which row the two sorted tables do not share, the first of them."""
+    (true_keys, true_order), (keys, order) = ordered
+    shared = min(len(truth), len(predictions))
+    differ = (true_keys[:, :shared] != keys[:, :shared]).any(axis=0)
+    first = int(np.argmax(differ)) if differ.any() else shared
+    counts = f"{len(predictions)} predictions for {len(truth)} labelled faces"
+    unknown = first == len(truth) or (
+        first < len(predictions) and tuple(keys[:, first]) < tuple(true_keys[:, first])
+    )
+    if unknown:
+        return (
+            f"{predictions.source}: {predictions.describe(order[first])} is not in "
+            f"{truth.source} ({counts}); predict exactly the labelled faces"
+        )
+    return (
+        f"{predictions.source}: no row for {truth.describe(true_order[first])} of "
+        f"{truth.source} ({counts}); predict every labelled face"
+    )
+
+
+def read_truth(path: Path) -> FaceRows:
+    """Read an AVA table of labels, with or without its header.
+
+    A table where nobody speaks is refused: so look splits whose labels are not public.
+    """
+    rows = read_rows(path, "label", read_label)
+    if not rows.values.any():
+        raise ValueError(
+            f"{path}: none of {len(rows)} rows is labelled {POSITIVE}; a split without labels "
+            "(AVA's are public for train and val only) cannot be evaluated"
+        )
+    return rows
+
+
+def read_predictions(path: Path) -> FaceRows:
+    """Read an AVA table of predictions, with or without its header; the score stands last."""
+    return read_rows(path, "score", read_score)
+
+
+def read_label(row: Sequence[str], columns: Mapping[str, int]) -> float:
+    """Return 1 for a speaking face, 0 for any other."""
+    label = row[columns["label"]]
+    if label not in LABELS:
+        raise ValueError(f"expected a label of {', '.join(LABELS)}, found {label!r}")
+    return LABELS[label]
+
+
+def read_score(row: Sequence[str], columns: Mapping[str, int]) -> float:
+    """Return the score of a predicted face."""
+    label = row[columns["label"]]
+    if label != POSITIVE:
+        raise ValueError(f"a prediction's label must be {POSITIVE}, found {label!r}")
+    return read_number(row[columns["score"]], "score")
+
+
+def read_number(text: str, meaning: str) -> float:
+    """Return the finite number that `text` spells."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"expected a number as {meaning}, found {text!r}")
+    return number
+
+
+def read_rows(
+    path: Path, value: str, read_value: Callable[[Sequence[str], Mapping[str, int]], float]
+) -> FaceRows:
+    """Read a table row by row; a header, if there is one, says where the columns stand.
+
+    Args:
+        path: The table, comma-separated.
+        value: Name of the column that `read_value` reads.
+        read_value: Gets a row and the columns' positions.
+    """
+    entities: dict[tuple[str, str], int] = {}
+    entity, timestamps, values = array("q"), array("d"), array("d")
+    needed = dict.fromkeys((*COLUMNS, value))
+    columns = {name: index for index, name in enumerate(needed)}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        width = len(columns)
+        try:
+            for row in reader:
+                if reader.line_num == 1 and "frame_timestamp" in row:
+                    columns = {name: index for index, name in enumerate(row)}
+                    width = len(row)
+                    check_header(columns, value)
+                    continue
+                if len(row) < width:
+                    raise ValueError(f"expected {width} columns, found {len(row)}")
+                key = (row[columns["video_id"]], row[columns["entity_id"]])
+                entity.append(entities.setdefault(key, len(entities)))
+                timestamps.append(read_number(row[columns["frame_timestamp"]], "frame_timestamp"))
+                values.append(read_value(row, columns))
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+    return FaceRows(
+        str(path),
+        list(entities),
+        np.array(entity, np.int64),
+        np.array(timestamps, np.float64),
+        np.array(values, np.float64),
+    )
+
+
+def check_header(columns: Mapping[str, int], value: str) -> None:
+    """Raise ValueError unless the header names the columns that are needed."""
+    missing = [
+        name
+        for name in ("video_id", "frame_timestamp", "label", "entity_id", value)
+        if name not in columns
+    ]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)}; found {', '.join(columns)}")
