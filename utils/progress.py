@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -29,7 +30,7 @@ def bar(name: str, total: float, unit: str) -> Iterator[Callable[[float], None]]
 @contextmanager
 def byte_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
     """Give a hook for downloads, told the bytes so far and in all; no bar before its first call."""
-    shown: list[tqdm[None]] = []
+    shown: list[Any] = []
 
     def move(done: int, total: int | None) -> None:
         if not shown:

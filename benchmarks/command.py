@@ -1,0 +1,208 @@
+"""Time and memory of the whole command: python -m benchmarks.command --minutes 10 60.
+
+Runs demoTalkNet.py as a user does, start-up included, on the demo clip looped to the wanted
+length (720p, two faces), and times its stages. Weights that are not here are random ones: they
+take the same time.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+
+import av
+
+from benchmarks.measure import report
+
+ROOT = Path(__file__).parents[1]
+CLIP = ROOT / "demo" / "001.mp4"
+
+
+def loop_clip(path: Path, seconds: float) -> None:
+    """Write the demo clip over and over, its packets copied, until it is `seconds` long."""
+    with av.open(str(CLIP)) as source, av.open(str(path), "w") as target:
+        streams = {
+            stream.index: target.add_stream_from_template(stream)
+            for stream in (source.streams.video[0], source.streams.audio[0])
+        }
+        length_s = Fraction(source.duration or 0, av.time_base)
+        for turn in count():
+            if turn * length_s >= seconds:
+                return
+            source.seek(0)
+            for packet in source.demux(*streams):
+                if packet.dts is None or packet.pts is None or packet.time_base is None:
+                    continue
+                shift = round(turn * length_s / packet.time_base)
+                if (packet.pts + shift) * packet.time_base >= seconds:
+                    continue
+                packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+
+
+def run_command(arguments: Iterable[str]) -> tuple[float, float]:
+    """Run demoTalkNet.py; return its wall time in s and its peak memory in MB."""
+    start = time.perf_counter()
+    command = [sys.executable, str(ROOT / "demoTalkNet.py"), *arguments]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            said.seek(0)
+            raise RuntimeError(f"demoTalkNet.py failed: {said.read().decode()[-800:]}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def weights_of(name: str, folder: Path) -> list[str]:
+    """Return the flags that load a network: its own weights, or random ones where it has none."""
+    import torch
+
+    from model.weights import build_network, default_checkpoint, find_weights
+
+    if find_weights(default_checkpoint(name).name):
+        return ["--model", name]
+    path = folder / f"{name}.model"
+    if not path.exists():
+        torch.manual_seed(0)
+        torch.save(build_network(name).state_dict(), path)
+    return ["--model", name, "--pretrainModel", str(path)]
+
+
+def time_commands(folder: Path, repeats: int) -> list[dict[str, object]]:
+    """Return the real-time factor of the whole command for each network and length."""
+    rows: list[dict[str, object]] = []
+    for seconds in (20, 60):
+        clip = folder / f"{seconds}s.mp4"
+        loop_clip(clip, seconds)
+        for name in ("talknet", "lr_asd", "light_asd"):
+            for more in ([], ["--noVideo"]):
+                flags = [str(clip), *weights_of(name, folder), "--outputFolder", str(folder), *more]
+                runs = [run_command(flags) for _ in range(repeats)]
+                wall_s = statistics.median(run[0] for run in runs)
+                rows.append(
+                    {
+                        "video_s": seconds,
+                        "network": name,
+                        "marked video": "no" if more else "yes",
+                        "wall_s": wall_s,
+                        "real-time factor": wall_s / seconds,
+                        "peak_MB": max(run[1] for run in runs),
+                    }
+                )
+    return rows
+
+
+def time_stages(folder: Path) -> list[dict[str, object]]:
+    """Return what each stage takes on 20 s: each row adds one stage to those before it."""
+    import talkNet
+    from model.detection import detect_faces
+    from utils.crops import CropOptions, crop_faces
+    from utils.media import ReadOptions
+    from utils.render import render_video
+    from utils.shots import ShotOptions, mark_shots
+    from utils.structures import CropPiece, Frame
+    from utils.tracks import TrackOptions
+    from utils.video import read_frames
+
+    clip = folder / "20s.mp4"
+    loop_clip(clip, 20)
+    video, read = talkNet.probe(clip), ReadOptions()
+    detector = talkNet.load_detector("yunet")
+    size = detector.picture_size(video.width, video.height)
+
+    def frames() -> Iterator[Frame]:
+        return read_frames(video, size, read)
+
+    def shots() -> Iterator[Frame]:
+        return mark_shots(frames(), ShotOptions())
+
+    def faces() -> Iterator[Frame]:
+        return detect_faces(shots(), detector, 2)
+
+    stages: dict[str, Callable[[], Iterable[object]]] = {
+        "decode and scale": frames,
+        "cuts": shots,
+        "faces (yunet, every 2nd frame)": faces,
+        "tracks and crops": lambda: crop_faces(faces(), TrackOptions(), CropOptions(), 2),
+    }
+    rows: list[dict[str, object]] = []
+    before_s = 0.0
+    face_frames = 0
+    for name, stage in stages.items():
+        start = time.perf_counter()
+        items = list_lengths(stage())
+        taken_s = time.perf_counter() - start
+        rows.append({"stage": name, "s": taken_s - before_s})
+        before_s, face_frames = taken_s, items
+    assert CropPiece is not None
+    for name in ("talknet", "lr_asd", "light_asd"):
+        flags = weights_of(name, folder)
+        network = talkNet.load_network(name, flags[3] if len(flags) > 2 else None)
+        start = time.perf_counter()
+        result = talkNet.detect_active_speakers(clip, network, detector)
+        taken_s = time.perf_counter() - start
+        rows.append({"stage": f"scores ({name})", "s": taken_s - before_s})
+    start = time.perf_counter()
+    render_video(video, result.tracks, folder / "marked.mp4", read)
+    rows.append({"stage": "marked video", "s": time.perf_counter() - start})
+    rows.append({"stage": f"({face_frames} face-frames in all)"})
+    return rows
+
+
+def list_lengths(items: Iterable[object]) -> int:
+    """Run a stage to its end without holding what it gives; count the crops."""
+    return sum(len(getattr(item, "crops", ())) for item in items)
+
+
+def measure_memory(folder: Path, minutes: Iterable[int]) -> list[dict[str, object]]:
+    """Return the peak memory on long videos."""
+    rows: list[dict[str, object]] = []
+    for length in minutes:
+        clip = folder / f"{length}min.mp4"
+        loop_clip(clip, 60 * length)
+        flags = [str(clip), *weights_of("lr_asd", folder), "--outputFolder", str(folder)]
+        for more in ([], ["--noVideo"]):
+            wall_s, peak_mb = run_command([*flags, *more])
+            rows.append(
+                {
+                    "minutes": length,
+                    "marked video": "no" if more else "yes",
+                    "peak_MB": peak_mb,
+                    "real-time factor": wall_s / 60 / length,
+                }
+            )
+        clip.unlink()
+    return rows
+
+
+def main() -> None:
+    """Run what is asked for and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--minutes", type=int, nargs="*", default=[], help="measure memory too")
+    parser.add_argument("--skipCommands", action="store_true", help="stages and memory alone")
+    parser.add_argument("--json", type=Path, help="folder to write the tables to")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tables = {"stages": time_stages(folder)}
+        if not options.skipCommands:
+            tables["commands"] = time_commands(folder, options.repeats)
+        if options.minutes:
+            tables["memory"] = measure_memory(folder, options.minutes)
+    for title, rows in tables.items():
+        print(f"\n{title}")
+        report(rows, options.json / f"{title}.json" if options.json else None)
+
+
+if __name__ == "__main__":
+    main()

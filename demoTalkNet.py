@@ -1,0 +1,282 @@
+"""Find who speaks in a video and mark it: a green box speaks, a red one does not.
+
+python demoTalkNet.py --videoName 001 --videoFolder demo
+python demoTalkNet.py /some/where/*.mp4 --outputFolder results
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from utils.crops import CropOptions
+from utils.files import check_folder, replacing
+from utils.flags import add_flags, flag_name, read_flags
+from utils.progress import bar, byte_bar
+from utils.settings import DetectorOptions, ModelOptions
+from utils.tracks import TrackOptions
+
+if TYPE_CHECKING:
+    from talkNet import ActiveSpeakers, Models, Result
+    from utils.media import VideoInfo
+    from utils.structures import Frame
+
+logger = logging.getLogger("demoTalkNet")
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """Which videos are looked at, which part of them, and what is written."""
+
+    video_name: Annotated[str, "file name without extension, where no files are given"] = "001"
+    video_folder: Annotated[Path, "folder that file lies in"] = Path("demo")
+    output_folder: Annotated[
+        Path | None, "results go to OUTPUTFOLDER/NAME/; else to NAME/ beside each video"
+    ] = None
+    start: Annotated[float, "where to begin, s"] = 0.0
+    duration: Annotated[float, "how much to look at, s; 0 is all to the end"] = 0.0
+    cuts: Annotated[Path | None, "text file of the cuts' times, s, one a line"] = None
+    tracks: Annotated[Path | None, "own face boxes, CSV or JSON, instead of detection"] = None
+    no_video: Annotated[bool, "write tables and the timeline only"] = False
+    official_tree: Annotated[bool, "write the published demo's folders and pickles too"] = False
+    n_data_loader_thread: Annotated[int, "threads that decode, at most"] = 10
+    eval_col: Annotated[bool, "evaluate on Columbia ASD, which is downloaded if need be"] = False
+    col_save_path: Annotated[Path, "folder of the Columbia data"] = Path("/data08/col")
+
+    def __post_init__(self) -> None:
+        for name in ("start", "duration"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name} must be 0 or more seconds, got {getattr(self, name)}")
+        if self.n_data_loader_thread < 1:
+            raise ValueError(
+                f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
+            )
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that the command line says."""
+
+    video: VideoOptions
+    model: ModelOptions
+    detector: DetectorOptions
+    tracks: TrackOptions
+    crops: CropOptions
+
+    def settings(self) -> dict[str, Any]:
+        """Return all flags by their names."""
+        return {
+            flag_name(name): value
+            for group in fields(self)
+            for name, value in asdict(getattr(self, group.name)).items()
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, look at the videos, return the exit status."""
+    parser = make_parser()
+    parsed = parser.parse_args(arguments)
+    try:
+        options = Options(*(read_flags(parsed, group.type) for group in fields(Options)))  # type: ignore[arg-type]
+    except ValueError as error:
+        parser.error(str(error))
+    if parsed.videos and options.video.eval_col:
+        parser.error("--evalCol brings its own video; leave out the files")
+    if options.video.tracks and len(parsed.videos) > 1:
+        parser.error("--tracks belongs to one video; give one file")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        if options.video.eval_col:
+            evaluate_columbia(options)
+            return 0
+        return look_at(parsed.videos or [find_video(options.video)], options)
+    except KeyboardInterrupt:
+        logger.error("interrupted; nothing half-written is left")
+    except (OSError, ValueError, RuntimeError) as error:
+        logger.error("error: %s", one_line(error))
+    return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all flags."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
+    for group in fields(Options):
+        assert isinstance(group.type, type)
+        add_flags(parser, group.type, group.name)
+    return parser
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}; choose another folder with --outputFolder or mend this"
+    return " ".join(str(error).split())
+
+
+def find_video(options: VideoOptions) -> Path:
+    """Return the one file called --videoName in --videoFolder, whatever its extension."""
+    folder, name = options.video_folder, options.video_name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"expected the folder of --videoFolder, found no folder {folder}")
+    matches = sorted(path for path in folder.iterdir() if path.stem == name and path.is_file())
+    if len(matches) != 1:
+        found = ", ".join(path.name for path in matches) or "no such file"
+        raise FileNotFoundError(
+            f"expected one video named {name!r} in {folder}, found: {found}; "
+            "give the file itself, or --videoName and --videoFolder"
+        )
+    return matches[0]
+
+
+def output_folder(path: Path, options: VideoOptions) -> Path:
+    """Return where the results of a video go; fails before any work if they cannot."""
+    folder = (options.output_folder or path.parent) / path.stem
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(
+            f"the results of {path} go to a folder {folder}, but a file has that name; "
+            "pass --outputFolder"
+        )
+    check_folder(folder)
+    return folder
+
+
+def look_at(paths: Sequence[Path], options: Options) -> int:
+    """Analyse videos one by one, going on after those that fail; return the exit status."""
+    twice = [name for name, count in Counter(path.stem for path in paths).items() if count > 1]
+    if twice and options.video.output_folder:
+        raise ValueError(f"two videos are named {twice[0]!r}; give them separate --outputFolder")
+    models: Models | None = None
+    failed = 0
+    for path in paths:
+        try:
+            from utils.media import probe
+
+            video = probe(path)
+            folder = output_folder(path, options.video)
+            models = models or load_models(options)
+            result = analyse(video, folder, models, options)
+            print(folder / "result.json")
+            logger.info("%s: %s", path.name, summary(result))
+        except (OSError, ValueError, RuntimeError) as error:
+            failed += 1
+            logger.error("error: %s", one_line(error))
+    return int(failed > 0)
+
+
+def load_models(options: Options) -> "Models":
+    """Load the network and the detector; say which and why."""
+    import talkNet
+
+    with byte_bar("downloading weights") as progress:
+        models = talkNet.load_models(
+            options.model, None if options.video.tracks else options.detector, progress
+        )
+    logger.info("network: %s", models.network_record.reason)
+    logger.info("detector: %s", models.detector_record.reason)
+    return models
+
+
+def analyse(video: "VideoInfo", folder: Path, models: "Models", options: Options) -> "Result":
+    """Find the speakers of one video and write all that is asked for."""
+    import talkNet
+    from utils.outputs import Wanted, write_outputs
+
+    speakers = make_speakers(video, models, options)
+    faces: list[Any] = []  # of every frame, for the published tree alone
+    start_s = speakers.options.read.start_s
+    span_s = min(options.video.duration or float("inf"), max(0.0, video.duration_s - start_s))
+    with bar(f"{video.path.name}: finding speakers", span_s, "s") as advance:
+
+        def on_frame(frame: "Frame") -> None:
+            advance((frame.index + 1) / talkNet.FPS - start_s)
+            if options.video.official_tree:
+                faces.append((frame.index, frame.faces))
+
+        speakers.on_frame = on_frame
+        for _ in speakers:
+            pass
+    result = replace(
+        speakers.result(options.settings()),
+        network=models.network_record,
+        detector=models.detector_record,
+    )
+    for warning in result.warnings:
+        logger.warning("%s: %s", video.path.name, warning)
+    wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
+    write_outputs(result, video, speakers.options.read, folder, wanted, faces)
+    return result
+
+
+def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "ActiveSpeakers":
+    """Return the analysis of one video, prepared by the options."""
+    import talkNet
+    from utils.boxes import read_boxes
+    from utils.media import ReadOptions
+    from utils.shots import read_cuts
+
+    wanted = options.video
+    threads = min(wanted.n_data_loader_thread, os.cpu_count() or 1)
+    boxes = read_boxes(wanted.tracks, video.width, video.height) if wanted.tracks else None
+    analysis = talkNet.AnalysisOptions(
+        read=ReadOptions(wanted.start, wanted.duration, threads),
+        tracks=options.tracks,
+        crops=options.crops,
+        detect_every=options.detector.every(models.device),
+        windows=options.model.window_lengths,
+        precision=options.model.precision,
+        score_silence=options.model.score_silence,
+        cuts=read_cuts(wanted.cuts) if wanted.cuts else None,
+        boxes=boxes,
+    )
+    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis)
+
+
+def summary(result: "Result") -> str:
+    """Return in a few words what was found."""
+    if not result.tracks:
+        return "no face found"
+    speaking = {segment.track for segment in result.segments}
+    speech_s = sum(segment.stop_s - segment.start_s for segment in result.segments)
+    return (
+        f"{len(result.tracks)} face tracks in {len(result.shots)} shots, "
+        f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
+    )
+
+
+def evaluate_columbia(options: Options) -> None:
+    """Print and write F1 on Columbia ASD by the published procedure, and with its faults mended."""
+    from utils.crop_geometry import smooth_boxes
+    from utils.datasets import columbia
+    from utils.media import probe
+    from utils.metrics.columbia import evaluate, format_tables
+
+    folder = options.video.col_save_path
+    check_folder(folder)
+    with byte_bar("downloading Columbia ASD") as progress:
+        columbia.download(folder, lambda _, done, total: progress(done, total))
+    path = columbia.find_video(folder)
+    results = folder / path.stem
+    result = analyse(probe(path), results, load_models(options), options)
+    report = evaluate(
+        columbia.read_labels(folder), result.tracks, result.video.height, smooth_boxes
+    )
+    report["settings"] = options.settings()
+    report["network"] = vars(result.network)
+    report["detector"] = vars(result.detector)
+    with replacing(results / "columbia.json") as temporary:
+        temporary.write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
+    print(format_tables(report))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

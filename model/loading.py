@@ -1,0 +1,130 @@
+"""Choose and load a network and a face detector by what the user asked for."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model.contract import FaceDetector, Network, WeightsFile
+from model.detection import choose_detector
+from model.weights import (
+    default_checkpoint,
+    load_network,
+    load_state,
+    network_names,
+    recognise,
+    registry,
+)
+from utils.downloads import Progress
+from utils.results import ModelRecord
+from utils.settings import DetectorOptions, ModelOptions
+
+logger = logging.getLogger(__name__)
+
+AUTO_NETWORKS = ("talknet", "lr_asd")  # the first whose weights can be had
+
+
+@dataclass(frozen=True)
+class Models:
+    """A network and a detector, and what a result says of them."""
+
+    network: Network
+    network_record: ModelRecord
+    detector: FaceDetector | None
+    detector_record: ModelRecord
+    device: str
+
+
+def load_models(
+    model: ModelOptions, detector: DetectorOptions | None, progress: Progress | None = None
+) -> Models:
+    """Load what the options ask for, `auto` being the best that can be had.
+
+    Args:
+        model: Which network.
+        detector: Which face detector; None where boxes are given.
+        progress: Told the bytes of a download.
+
+    Raises:
+        RuntimeError: The weights cannot be had; says what was tried and what to do.
+    """
+    device = choose_device(model.device)
+    network, reason = choose_network(model, device, progress)
+    network_record = make_record(network_name(network), network.weights, reason)
+    if detector is None:
+        found = ModelRecord("none", reason="none, the boxes are given")
+        return Models(network, network_record, None, found, device)
+    choice = choose_detector(detector, device, model.precision, progress)
+    found = make_record(choice.detector.name, choice.detector.weights, choice.reason)
+    return Models(network, network_record, choice.detector, found, device)
+
+
+def choose_device(name: str) -> str:
+    """Return the device of that name; `auto` is the fastest of this machine."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next((device for device, there in available.items() if there), "cpu")
+    if not available.get(name, True):
+        raise RuntimeError(f"--device {name}: there is none on this machine; use --device auto")
+    return name
+
+
+def choose_network(
+    model: ModelOptions, device: str, progress: Progress | None = None
+) -> tuple[Network, str]:
+    """Load the network that the options ask for; say in one line which it is and why.
+
+    One named explicitly is never replaced.
+    """
+    name: str = model.model
+    if name == "auto" and model.pretrain_model is not None:
+        name = _network_of(model.pretrain_model)
+    if name != "auto":
+        network = load_network(name, model.pretrain_model, device, progress)
+        return network, f"{_describe(network)}, as asked for"
+    missing: list[str] = []
+    for candidate in AUTO_NETWORKS:
+        try:
+            network = load_network(candidate, None, device, progress)
+        except RuntimeError as error:
+            logger.debug("%s", error)
+            missing.append(default_checkpoint(candidate).file)
+            continue
+        why = f", because {missing[0]} cannot be had" if missing else ", the first choice"
+        return network, _describe(network) + why
+    raise RuntimeError(
+        f"no network can be had: {' and '.join(missing)} are neither here nor to be downloaded; "
+        "put one of them into pretrain/ or set TALKNET_PRETRAIN to a folder that holds it"
+    )
+
+
+def _network_of(weights: Path) -> str:
+    """Return which network a weights file, or a name in pretrain/weights.toml, belongs to."""
+    if str(weights) in registry():
+        return registry()[str(weights)].network
+    found = recognise(load_state(weights))
+    if found is None:
+        raise ValueError(
+            f"{weights}: expected weights of one of {', '.join(network_names())}, found others; "
+            "name the network with --model to see how they differ"
+        )
+    return found
+
+
+def _describe(network: Network) -> str:
+    """Return a network's name and the file its weights are from."""
+    file = network.weights.path.name if network.weights else "fresh weights"
+    return f"{network_name(network)} ({file})"
+
+
+def make_record(name: str, weights: WeightsFile | None, reason: str = "") -> ModelRecord:
+    """Return what a result says of a network or detector."""
+    if weights is None:
+        return ModelRecord(name, reason=reason)
+    return ModelRecord(name, weights.path.name, weights.sha256, reason)
+
+
+def network_name(network: Network) -> str:
+    """Return the name of a network on the command line."""
+    return type(network).__module__.rpartition(".")[2]

@@ -1,0 +1,351 @@
+"""The command writes everything it promises, and says in one line what is wrong with its input."""
+
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from demoTalkNet import main
+from model.contract import WeightsFile
+from model.detection import Choice
+from model.networks.light_asd import LightASD
+from model.networks.lr_asd import LRASD
+from tests.made_video import write_video
+from tests.parity.filled import filled, published_name
+from utils.structures import Detections
+
+ROOT = Path(__file__).parents[1]
+OUTPUTS = {
+    *("result.json", "scores.csv", "speech.rttm", "speech.vtt", "timeline.png", "video_out.mp4")
+}
+
+
+def images(num_frames: int, height: int = 64, width: int = 96) -> Iterator[NDArray[np.uint8]]:
+    scene = np.random.default_rng(0).integers(60, 120, (height, width, 3), dtype=np.uint8)
+    for index in range(num_frames):
+        image = scene.copy()
+        image[30 : 32 + index % 5, 30:50] = 200
+        yield image
+
+
+def sound(seconds: float) -> NDArray[np.int16]:
+    return np.random.default_rng(1).integers(-6000, 6000, int(seconds * 16000), dtype=np.int16)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of LR-ASD under their published names."""
+    path = tmp_path_factory.mktemp("weights") / "filled.model"
+    network = filled(LRASD())
+    state = {published_name(network, key): value for key, value in network.state_dict().items()}
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> Path:
+    path = tmp_path / "boxes.csv"
+    rows = [f"anna,{frame},20,10,60,50" for frame in range(5, 40)]
+    path.write_text("\n".join(["track,frame,x1,y1,x2,y2", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "001.mp4"
+    write_video(path, images(50), sound=sound(2))
+    return path
+
+
+@pytest.fixture
+def run(weights: Path, boxes: Path, caplog: pytest.LogCaptureFixture) -> Callable[..., int]:
+    """Run the command with the made weights and boxes."""
+    caplog.set_level(logging.INFO)
+
+    def call(*arguments: object) -> int:
+        given = [*map(str, arguments), "--pretrainModel", str(weights), "--tracks", str(boxes)]
+        return main(given)
+
+    return call
+
+
+def test_all_outputs(
+    run: Callable[..., int], video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--videoFolder", video.parent, "--videoName", "001") == 0
+    folder = video.parent / "001"
+    assert {path.name for path in folder.iterdir()} == OUTPUTS
+    assert capsys.readouterr().out == f"{folder / 'result.json'}\n"
+    result = json.loads((folder / "result.json").read_text())
+    assert result["network"]["name"] == "lr_asd"
+    assert result["settings"]["minTrack"] == 10
+    assert [len(track["scores"]) for track in result["tracks"]] == [35]
+    with av.open(str(folder / "video_out.mp4")) as marked:
+        stream = marked.streams.video[0]
+        assert (stream.width, stream.height, stream.frames) == (96, 64, 50)
+        assert len(marked.streams.audio) == 1
+
+
+def test_no_video_and_output_folder(run: Callable[..., int], video: Path, tmp_path: Path) -> None:
+    assert run(video, "--outputFolder", tmp_path / "out", "--noVideo") == 0
+    found = {path.name for path in (tmp_path / "out" / "001").iterdir()}
+    assert found == OUTPUTS - {"video_out.mp4"}
+
+
+def test_official_tree(run: Callable[..., int], video: Path) -> None:
+    assert run(video, "--noVideo", "--officialTree", "--start", "0.4", "--duration", "1.2") == 0
+    work = video.parent / "001" / "pywork"
+    tracks = pickle.loads((work / "tracks.pckl").read_bytes())
+    scores = pickle.loads((work / "scores.pckl").read_bytes())
+    assert [len(score) for score in scores] == [len(tracks[0]["track"]["frame"]) - 1] == [29]
+    assert len(list((video.parent / "001" / "pyframes").iterdir())) == 30
+
+
+def test_the_published_weights_are_recognised(
+    run: Callable[..., int], video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(video, "--noVideo") == 0
+    assert "network: lr_asd (filled.model)" in caplog.text
+
+
+NAMES = ["a b", "it's", 'say "x"', "semi;colon", "zwölf 日本", "two\nlines", "-dash", "%03d"]
+
+
+def test_names_are_only_names(weights: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model.loading.choose_detector", no_faces)
+    paths = [video.with_name(f"{name}.mp4") for name in NAMES]
+    for path in paths:
+        path.write_bytes(video.read_bytes())
+    assert main([*map(str, paths), "--pretrainModel", str(weights)]) == 0
+    for name in NAMES:
+        assert {path.name for path in (video.parent / name).iterdir()} == OUTPUTS
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def empty(path: Path) -> None:
+    path.touch()
+
+
+def text(path: Path) -> None:
+    path.write_text("no video\n" * 1000)
+
+
+def without_index(path: Path) -> None:
+    write_video(path, images(50), sound=sound(2))
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def sound_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        frame = av.AudioFrame.from_ndarray(sound(1)[None], "s16", "mono")
+        frame.sample_rate = 16000
+        for part in (frame, None):
+            container.mux(stream.encode(part))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _: None, "no such video file"),
+        (a_folder, "folder"),
+        (empty, "empty"),
+        (text, "cannot be opened|no video"),
+        (without_index, "cannot be opened|cut off"),
+        (sound_only, "no video|no picture|sound"),
+    ],
+    ids=["missing", "folder", "empty", "text", "no index", "sound only"],
+)
+def test_what_is_no_video(
+    run: Callable[..., int],
+    tmp_path: Path,
+    make: Callable[[Path], None],
+    message: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "wrong.mp4"
+    make(path)
+    assert run(path) == 1
+    (error,) = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert "\n" not in error
+    assert any(part in error for part in message.split("|")), error
+    assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "height", "width"), [(1, 64, 96), (50, 1, 1), (3, 63, 95)], ids=str
+)
+def test_strange_videos_work(
+    run: Callable[..., int], boxes: Path, tmp_path: Path, num_frames: int, height: int, width: int
+) -> None:
+    boxes.write_text("track,frame,x1,y1,x2,y2\n" + "a,0,0,0,1,1\n")
+    path = tmp_path / "strange.mkv"
+    shape = {"codec": "ffv1", "pix_fmt": "yuv444p"}
+    write_video(path, images(num_frames, height, width), sound=sound(2), **shape)  # type: ignore[arg-type]
+    assert run(path) == 0
+    assert {one.name for one in (tmp_path / "strange").iterdir()} == OUTPUTS
+
+
+def test_a_video_that_breaks_off_is_used(
+    run: Callable[..., int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "broken.mkv"
+    write_video(path, images(100), sound=sound(4), audio_codec="pcm_s16le")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert run(path) == 0
+    assert "breaks off at" in caplog.text
+    result = json.loads((tmp_path / "broken" / "result.json").read_text())
+    assert "breaks off at" in result["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("a,6,nan,10,60,50", "nan"), ("a,6,500,500,600,600", "500"), ("a,6,60,10,20,50", "x1")],
+)
+def test_wrong_boxes(
+    run: Callable[..., int],
+    video: Path,
+    boxes: Path,
+    row: str,
+    message: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    boxes.write_text(f"track,frame,x1,y1,x2,y2\n{row}\n")
+    assert run(video) == 1
+    assert "line 2" in caplog.text and message in caplog.text
+
+
+class Trap:
+    """Writes a file if it is ever unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["missing", "cut short", "another network", "trap"])
+def test_wrong_weights(
+    kind: str, video: Path, boxes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, sprung = tmp_path / "wrong.model", tmp_path / "sprung"
+    if kind == "cut short":
+        torch.save(LRASD().state_dict(), path)
+        path.write_bytes(path.read_bytes()[:100_000])
+    elif kind == "another network":
+        torch.save(LightASD().state_dict(), path)
+    elif kind == "trap":
+        torch.save({"model.weight": Trap(sprung)}, path)
+    given = [video, "--model", "lr_asd", "--pretrainModel", path, "--tracks", boxes]
+    assert main([str(one) for one in given]) == 1
+    expected = {
+        "missing": "no file",
+        "cut short": "cut short",
+        "another network": "looks like light_asd's",
+        "trap": "nothing of it was run",
+    }
+    assert expected[kind] in caplog.text
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--minTrack", "-1"],
+        ["--windows", "1,0"],
+        ["--windows", "a"],
+        ["--start", "-3"],
+        ["--cropScale", "nan"],
+        ["--detectEvery", "0"],
+        ["--facedetScale", "0"],
+        ["--nDataLoaderThread", "0"],
+        ["--device", "tpu"],
+        ["--model", "other"],
+        ["--unknown"],
+        ["a.mp4", "b.mp4", "--tracks", "boxes.csv"],
+        ["a.mp4", "--evalCol"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert ": error: " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_failed_video_does_not_stop_the_others(
+    weights: Path, tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faces are looked for with a detector that finds none: nothing else needs weights."""
+    monkeypatch.setattr("model.loading.choose_detector", no_faces)
+    (tmp_path / "wrong.mp4").write_text("no video")
+    given = [tmp_path / "wrong.mp4", video, "--pretrainModel", weights]
+    assert main([str(one) for one in given]) == 1
+    result = json.loads((tmp_path / "001" / "result.json").read_text())
+    assert result["tracks"] == [] and {one.name for one in (tmp_path / "001").iterdir()} == OUTPUTS
+
+
+class Blind:
+    """A face detector that finds nothing."""
+
+    name = "blind"
+    weights: WeightsFile | None = None
+
+    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+        return width, height
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        nothing = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32))
+        return [nothing] * len(pictures)
+
+
+def no_faces(*_: object) -> Choice:
+    return Choice(Blind(), "blind")
+
+
+def test_a_file_where_the_results_go(
+    run: Callable[..., int], video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (video.parent / "001").touch()
+    assert run(video) == 1
+    assert "--outputFolder" in caplog.text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of this kind are POSIX")
+def test_a_full_disk_leaves_nothing_half_written(video: Path, weights: Path, boxes: Path) -> None:
+    code = (
+        "import resource, signal, sys, demoTalkNet;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
+        "sys.exit(demoTalkNet.main(sys.argv[1:]))"
+    )
+    given = [video, "--pretrainModel", weights, "--tracks", boxes]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, given)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr.splitlines()[-1]
+    for path in (video.parent / "001").iterdir():
+        assert not path.name.startswith("."), path
+    assert not (video.parent / "001" / "video_out.mp4").exists()

@@ -1,0 +1,154 @@
+"""The whole application on made video: streamed, in pieces, in spans, in silence."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import talkNet
+from model.contract import Network
+from model.networks.lr_asd import LRASD
+from talkNet import ActiveSpeakers, AnalysisOptions
+from tests.made_video import write_video
+from tests.parity.filled import filled
+from utils.crop_geometry import crop_face, smooth_boxes
+from utils.media import ReadOptions
+from utils.results import Result
+from utils.structures import FaceTrack
+
+SECONDS = 4
+WIDTH, HEIGHT = 96, 64
+BOX = (20.0, 10.0, 60.0, 50.0)
+
+
+def images(num_frames: int, seed: int = 0) -> Iterator[NDArray[np.uint8]]:
+    rng = np.random.default_rng(seed)
+    scene = rng.integers(60, 120, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for index in range(num_frames):
+        image = scene.copy()
+        image[25 : 30 + index % 7, 30:50] = 200
+        yield image
+
+
+def noise(num_samples: int) -> NDArray[np.int16]:
+    return np.random.default_rng(1).integers(-6000, 6000, num_samples, dtype=np.int16)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return filled(LRASD())
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "made.mkv"
+    sound = noise(SECONDS * 16000)
+    write_video(path, images(25 * SECONDS), sound=sound, audio_codec="pcm_s16le")
+    return path
+
+
+def track(start: int, num_frames: int) -> FaceTrack:
+    return FaceTrack(start, np.tile(np.array(BOX, np.float32), (num_frames, 1)))
+
+
+def test_scores_are_those_of_the_track_by_itself(network: Network, video: Path) -> None:
+    options = AnalysisOptions(boxes=[track(5, 60)], windows=(1, 2))
+    result = talkNet.detect_active_speakers(video, network, None, options)
+    assert [(one.start, one.stop) for one in result.tracks] == [(5, 65)]
+
+    frames = list(images(65))[5:]
+    x, y, s = smooth_boxes(track(5, 60).boxes)
+    crops = [
+        crop_face(np.asarray(image[..., 0], np.uint8), *place, 0.40)
+        for image, place in zip(frames, zip(x, y, s, strict=True), strict=True)
+    ]
+    waveform = noise(SECONDS * 16000)[5 * 640 : 65 * 640]
+    assert np.stack(crops).shape == (60, 112, 112)
+    whole = talkNet.score_track(network, np.stack(crops), waveform, windows=(1, 2))
+    # the video is grey, so it comes back as it was but for its compression
+    np.testing.assert_allclose(result.tracks[0].scores, whole, atol=0.5)
+    assert np.corrcoef(result.tracks[0].scores, whole)[0, 1] > 0.95
+
+
+def test_span_is_on_the_clock_of_the_video(network: Network, video: Path) -> None:
+    whole = AnalysisOptions(boxes=[track(30, 40)])
+    span = AnalysisOptions(boxes=[track(30, 40)], read=ReadOptions(start_s=1.0, duration_s=2.0))
+    first = talkNet.detect_active_speakers(video, network, None, whole)
+    second = talkNet.detect_active_speakers(video, network, None, span)
+    assert [(shot.start, shot.stop) for shot in second.shots] == [(25, 75)]
+    np.testing.assert_allclose(second.tracks[0].scores, first.tracks[0].scores, atol=1e-3)
+    assert second.tracks[0].start == first.tracks[0].start == 30
+
+
+def test_shots_come_while_the_video_is_running(network: Network, video: Path) -> None:
+    options = AnalysisOptions(boxes=[track(0, 100)], cuts=[1.0, 2.0])
+    speakers = ActiveSpeakers(talkNet.probe(video), network, None, options)
+    seen: list[int] = []
+    speakers.on_frame = lambda frame: seen.append(frame.index)
+    shots = iter(speakers)
+    first = next(shots)
+    assert (first.shot.start, first.shot.stop, len(first.tracks)) == (0, 25, 1)
+    assert max(seen) < 40  # the rest of the video has not been looked at
+    assert [len(shot.tracks) for shot in shots] == [1, 1]
+    assert [one.id for one in speakers.result().tracks] == [0, 1, 2]
+
+
+def test_pieces_of_a_long_track_score_as_the_whole(
+    network: Network, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = AnalysisOptions(boxes=[track(0, 90)], windows=(1, 2))
+    whole = talkNet.detect_active_speakers(video, network, None, options)
+    monkeypatch.setattr("utils.crops.PIECE", 50)  # frames, a multiple of both windows
+    pieces = talkNet.detect_active_speakers(video, network, None, options)
+    np.testing.assert_allclose(pieces.tracks[0].scores, whole.tracks[0].scores, atol=1e-3)
+
+
+def test_video_without_sound(network: Network, tmp_path: Path) -> None:
+    write_video(tmp_path / "mute.mp4", images(30))
+    options = AnalysisOptions(boxes=[track(0, 30)])
+    result = talkNet.detect_active_speakers(tmp_path / "mute.mp4", network, None, options)
+    assert result.tracks[0].scores.tolist() == [-10.0] * 30
+    assert result.tracks[0].probabilities.max() < 1e-6
+    assert "no sound" in result.warnings[0]
+    assert not result.segments
+
+
+def test_digital_silence_is_not_speaking_unless_asked(network: Network, tmp_path: Path) -> None:
+    sound = noise(4 * 16000)
+    sound[16000 : 3 * 16000] = 0
+    write_video(tmp_path / "gap.mkv", images(100), sound=sound, audio_codec="pcm_s16le")
+    scores = {}
+    for judged in (False, True):
+        options = AnalysisOptions(boxes=[track(0, 100)], score_silence=judged)
+        result = talkNet.detect_active_speakers(tmp_path / "gap.mkv", network, None, options)
+        scores[judged] = result.tracks[0].scores
+    assert (scores[False][30:70] == -10).all() and (scores[True][30:70] != -10).all()
+    np.testing.assert_array_equal(scores[False][:25], scores[True][:25])
+
+
+def test_result_survives_json(network: Network, video: Path, tmp_path: Path) -> None:
+    options = AnalysisOptions(boxes=[track(3, 50)])
+    result = talkNet.detect_active_speakers(str(video), network, None, options)
+    result.write_json(tmp_path / "result.json")
+    back = Result.read_json(tmp_path / "result.json")
+    assert back.video == result.video and back.shots == list(result.shots)
+    np.testing.assert_allclose(back.tracks[0].scores, result.tracks[0].scores, atol=1e-4)
+
+
+def test_neither_detector_nor_boxes(network: Network, video: Path) -> None:
+    with pytest.raises(ValueError, match="face detector or own boxes"):
+        ActiveSpeakers(talkNet.probe(video), network, None)
+
+
+@pytest.mark.weights
+def test_demo_clip_is_marked_right() -> None:
+    if "TALKNET_PRETRAIN" not in os.environ:
+        pytest.skip("needs released weights; set TALKNET_PRETRAIN")
+    clip = Path(__file__).parents[1] / "demo" / "001.mp4"
+    network, detector = talkNet.load_network("lr_asd"), talkNet.load_detector("yunet")
+    result = talkNet.detect_active_speakers(clip, network, detector, AnalysisOptions(windows=(2,)))
+    assert len(result.tracks) == 3 and len(result.shots) == 2
+    assert 8 < sum(segment.stop_s - segment.start_s for segment in result.segments) < 25

@@ -1,0 +1,42 @@
+"""Nothing half-written bears a final name."""
+
+from pathlib import Path
+
+import pytest
+
+from utils.files import check_folder, replacing
+
+
+def test_the_file_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+        assert temporary.suffix == ".json" and not path.exists()
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_text("ha")
+        raise error
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "old"
+
+
+def test_long_names_fit(tmp_path: Path) -> None:
+    path = tmp_path / f"{'ä' * 120}.json"
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    with pytest.raises(OSError, match="a"):
+        check_folder(tmp_path / "a")
+    check_folder(tmp_path / "b" / "c")
+    assert list((tmp_path / "b" / "c").iterdir()) == []

@@ -1,0 +1,75 @@
+"""Flags are made from option dataclasses and read back into them."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+
+from utils.flags import add_flags, flag_name, read_flags
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One option of every kind."""
+
+    min_track: Annotated[int, "frames"] = 10
+    crop_scale: Annotated[float, "a share"] = 0.4
+    device: Annotated[Literal["cpu", "cuda"], "where"] = "cpu"
+    cuts: Annotated[Path | None, "a file"] = None
+    no_video: Annotated[bool, "a switch"] = False
+
+    def __post_init__(self) -> None:
+        if self.min_track < 0:
+            raise ValueError(f"--minTrack must be 0 or more, got {self.min_track}")
+
+
+def parse(*arguments: str) -> Choice:
+    parser = argparse.ArgumentParser()
+    add_flags(parser, Choice, "choice")
+    return read_flags(parser.parse_args(arguments), Choice)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"), [("start", "start"), ("n_data_loader_thread", "nDataLoaderThread")]
+)
+def test_flag_name(name: str, flag: str) -> None:
+    assert flag_name(name) == flag
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], Choice()),
+        (
+            ["--minTrack", "3", "--cropScale", "0.5", "--device", "cuda", "--cuts", "a b.txt"],
+            Choice(3, 0.5, "cuda", Path("a b.txt")),
+        ),
+        (["--noVideo"], Choice(no_video=True)),
+    ],
+    ids=["defaults", "values", "switch"],
+)
+def test_flags_become_options(arguments: list[str], expected: Choice) -> None:
+    assert parse(*arguments) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--minTrack", "x"], ["--device", "tpu"], ["--noVideo", "1"]]
+)
+def test_wrong_values_are_wrong_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(*arguments)
+    assert stop.value.code == 2
+
+
+def test_checks_of_the_options_count() -> None:
+    with pytest.raises(ValueError, match="--minTrack must be 0 or more, got -1"):
+        parse("--minTrack", "-1")
+
+
+def test_help_shows_meaning_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert "--minTrack INT" in shown and "frames (default: 10)" in shown

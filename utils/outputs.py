@@ -1,0 +1,97 @@
+"""Write all that is wanted of one analysed video into its folder."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.audio import Sound
+from utils.crop_geometry import crop_window, smooth_boxes
+from utils.crops import CropOptions
+from utils.exports import write_rttm, write_scores_csv, write_vtt
+from utils.media import ReadOptions, VideoInfo
+from utils.official_tree import CropGeometry, TreeContents, write_official_tree
+from utils.progress import bar
+from utils.render import render_video
+from utils.results import Result
+from utils.structures import FPS, SAMPLE_RATE, Detections
+from utils.timeline import write_timeline
+from utils.video import read_frames
+
+Seen = Sequence[tuple[int, Detections | None]]  # number of each frame analysed, and its faces
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is written beside the tables."""
+
+    video: bool = True
+    official_tree: bool = False
+    crops: CropOptions = CropOptions()
+
+
+def write_outputs(
+    result: Result,
+    video: VideoInfo,
+    read: ReadOptions,
+    folder: Path,
+    wanted: Wanted,
+    seen: Seen = (),
+) -> None:
+    """Write tables and the timeline, then what takes long: the marked video, the published tree.
+
+    Args:
+        result: What was found.
+        video: The source.
+        read: The span that was analysed.
+        folder: Where everything goes.
+        wanted: What is written beside the tables.
+        seen: Faces of every frame, needed for the published tree alone.
+    """
+    result.write_json(folder / "result.json")
+    write_scores_csv(result, folder / "scores.csv")
+    write_rttm(result, folder / "speech.rttm")
+    write_vtt(result, folder / "speech.vtt")
+    write_timeline(result, folder / "timeline.png")
+    offset = round(read.start_s * FPS)
+    length_s = read.duration_s or max(0.0, video.duration_s - read.start_s)
+    name = video.path.name
+    if wanted.video:
+        tracks = [replace(track, start=track.start - offset) for track in result.tracks]
+        with bar(f"{name}: marking the video", float(video.fps) * length_s, "frames") as move:
+            render_video(video, tracks, folder / "video_out.mp4", read, progress=_steps(move))
+    if wanted.official_tree and seen:
+        first = seen[0][0]
+        num_samples = len(seen) * SAMPLE_RATE // FPS
+        sound = Sound(video, read, keep_s=length_s + 1)
+        begin = (first - offset) * SAMPLE_RATE // FPS
+        contents = TreeContents(
+            result, [faces for _, faces in seen], sound.read(begin, begin + num_samples), first
+        )
+        geometry = CropGeometry(smooth_boxes, crop_window, wanted.crops.crop_scale)
+        with bar(f"{name}: writing the published tree", len(seen), "frames") as move:
+            pictures = _pictures(video, read, _steps(move))
+            write_official_tree(folder, pictures, contents, geometry)
+
+
+def _steps(move: Callable[[float], None]) -> Callable[[int], None]:
+    """Return a hook that is told how much was done since the last call."""
+    done = 0
+
+    def add(count: int) -> None:
+        nonlocal done
+        done += count
+        move(done)
+
+    return add
+
+
+def _pictures(
+    video: VideoInfo, read: ReadOptions, progress: Callable[[int], None]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames in full size and colour."""
+    for frame in read_frames(video, None, read):
+        yield frame.picture
+        progress(1)
