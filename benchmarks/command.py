@@ -16,10 +16,15 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 
 from benchmarks.measure import report
+
+if TYPE_CHECKING:
+    from model.contract import FaceDetector
+    from utils.media import VideoInfo
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "demo" / "001.mp4"
@@ -102,25 +107,53 @@ def time_commands(folder: Path, repeats: int) -> list[dict[str, object]]:
 
 
 def time_stages(folder: Path) -> list[dict[str, object]]:
-    """Return what each stage takes on 20 s: each row adds one stage to those before it."""
+    """Return what each stage takes on 20 s: the time of all up to it less that of those before."""
     import talkNet
-    from model.detection import detect_faces
-    from utils.crops import CropOptions, crop_faces
     from utils.media import ReadOptions
     from utils.render import render_video
-    from utils.shots import ShotOptions, mark_shots
-    from utils.structures import CropPiece, Frame
-    from utils.tracks import TrackOptions
-    from utils.video import read_frames
 
     clip = folder / "20s.mp4"
     loop_clip(clip, 20)
     video, read = talkNet.probe(clip), ReadOptions()
     detector = talkNet.load_detector("yunet")
+    rows: list[dict[str, object]] = []
+    before_s = 0.0
+    num_crops = 0
+    for name, stage in make_stages(video, detector).items():
+        start = time.perf_counter()
+        num_crops = count_crops(stage())
+        taken_s = time.perf_counter() - start
+        rows.append({"stage": name, "s": taken_s - before_s})
+        before_s = taken_s
+    for name in ("talknet", "lr_asd", "light_asd"):
+        flags = weights_of(name, folder)
+        network = talkNet.load_network(name, flags[3] if len(flags) > 2 else None)
+        start = time.perf_counter()
+        result = talkNet.detect_active_speakers(clip, network, detector)
+        taken_s = time.perf_counter() - start - before_s
+        rows.append({"stage": f"{name}, {num_crops} face-frames", "s": taken_s})
+    start = time.perf_counter()
+    render_video(video, result.tracks, folder / "marked.mp4", read)
+    rows.append({"stage": "marked video", "s": time.perf_counter() - start})
+    return rows
+
+
+def make_stages(
+    video: "VideoInfo", detector: "FaceDetector"
+) -> dict[str, Callable[[], Iterable[object]]]:
+    """Return the stages before scoring by name, each with all those before it."""
+    from model.detection import detect_faces
+    from utils.crops import CropOptions, crop_faces
+    from utils.media import ReadOptions
+    from utils.shots import ShotOptions, mark_shots
+    from utils.structures import Frame
+    from utils.tracks import TrackOptions
+    from utils.video import read_frames
+
     size = detector.picture_size(video.width, video.height)
 
     def frames() -> Iterator[Frame]:
-        return read_frames(video, size, read)
+        return read_frames(video, size, ReadOptions())
 
     def shots() -> Iterator[Frame]:
         return mark_shots(frames(), ShotOptions())
@@ -128,37 +161,15 @@ def time_stages(folder: Path) -> list[dict[str, object]]:
     def faces() -> Iterator[Frame]:
         return detect_faces(shots(), detector, 2)
 
-    stages: dict[str, Callable[[], Iterable[object]]] = {
+    return {
         "decode and scale": frames,
         "cuts": shots,
         "faces (yunet, every 2nd frame)": faces,
         "tracks and crops": lambda: crop_faces(faces(), TrackOptions(), CropOptions(), 2),
     }
-    rows: list[dict[str, object]] = []
-    before_s = 0.0
-    face_frames = 0
-    for name, stage in stages.items():
-        start = time.perf_counter()
-        items = list_lengths(stage())
-        taken_s = time.perf_counter() - start
-        rows.append({"stage": name, "s": taken_s - before_s})
-        before_s, face_frames = taken_s, items
-    assert CropPiece is not None
-    for name in ("talknet", "lr_asd", "light_asd"):
-        flags = weights_of(name, folder)
-        network = talkNet.load_network(name, flags[3] if len(flags) > 2 else None)
-        start = time.perf_counter()
-        result = talkNet.detect_active_speakers(clip, network, detector)
-        taken_s = time.perf_counter() - start
-        rows.append({"stage": f"scores ({name})", "s": taken_s - before_s})
-    start = time.perf_counter()
-    render_video(video, result.tracks, folder / "marked.mp4", read)
-    rows.append({"stage": "marked video", "s": time.perf_counter() - start})
-    rows.append({"stage": f"({face_frames} face-frames in all)"})
-    return rows
 
 
-def list_lengths(items: Iterable[object]) -> int:
+def count_crops(items: Iterable[object]) -> int:
     """Run a stage to its end without holding what it gives; count the crops."""
     return sum(len(getattr(item, "crops", ())) for item in items)
 

@@ -1,0 +1,76 @@
+"""Time functions against each other, and report what came out."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+def measure(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Return the median time of each function in seconds.
+
+    They run by turns, after one run each that does not count, so that whatever else the machine
+    does meets them all alike: ratios hold where times do not.
+    """
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def report(rows: Sequence[Mapping[str, object]], path: Path | None) -> None:
+    """Print rows as an aligned table; write them to `path` as JSON with the machine they are from.
+
+    Args:
+        rows: One mapping of column to value each; a column that a row lacks stays empty.
+        path: Where to write, None for nowhere.
+    """
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [columns] + [[_cell(row.get(column, "")) for column in columns] for row in rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"machine": describe_machine(), "rows": [dict(row) for row in rows]})
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Return what a time depends on: processor, cores, system, versions."""
+    import torch
+
+    description: dict[str, str | int] = {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 0,
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+    if torch.cuda.is_available():
+        description["gpu"] = torch.cuda.get_device_name()
+    return description
+
+
+def _processor() -> str:
+    """Return the processor's name, as Linux tells it where it does."""
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

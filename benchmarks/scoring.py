@@ -1,0 +1,194 @@
+"""Time the scoring of one face track: `python -m benchmarks.scoring --json FILE`.
+
+For every network: windows scored one by one as published ("plain": the same network, its
+convolutions run in three dimensions in the default memory layout), one by one as the network runs
+here ("separate"), and with what they have in common shared, in fp32 and in bf16. Weights are
+drawn: time does not depend on them.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.measure import measure, report
+from model.contract import Network
+from model.layers.convolutions import SpatialConv3d, TemporalConv3d
+from model.layers.face_encoder import normalise_faces
+from model.layers.factored import VisualBlock
+from model.networks.light_asd import LightASD, LightVisualBlock
+from model.networks.lr_asd import LRASD, ChainVisualBlock
+from model.networks.talknet import TalkNet
+from model.scoring import track_logits
+
+PUBLISHED = (1, 2, 3, 4, 5, 6)
+OTHERS = ((1,), (2,), (1, 2), (2, 5))
+NETWORKS: dict[str, type[Network]] = {"talknet": TalkNet, "light_asd": LightASD, "lr_asd": LRASD}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, time the networks, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--frames", type=int, default=450, help="length of the track")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each, the median counts")
+    parser.add_argument("--quick", action="store_true", help="150 frames, 2 runs")
+    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    num_frames, repeats = (150, 2) if options.quick else (options.frames, options.repeats)
+    rows: list[dict[str, object]] = []
+    for name in options.networks:
+        rows += time_network(name, num_frames, repeats)
+    report(rows, options.json)
+    return 0
+
+
+def time_network(name: str, num_frames: int, repeats: int) -> list[dict[str, object]]:
+    """Return a row for each way of scoring a track, and for each part of one pass."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = NETWORKS[name]().eval()
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 256, (num_frames, 112, 112), np.uint8)
+    features = rng.uniform(-10, 20, (4 * num_frames, 13)).astype(np.float32)
+    plain = partial(plain_faces, network)
+    ways: dict[str, Callable[[], object]] = {
+        "1..6 s, plain": partial(separate, network, plain, faces, features),
+        "1..6 s, separate": partial(separate, network, network.encode_faces, faces, features),
+    }
+    for precision in ("fp32", "bf16"):
+        score = partial(track_logits, network, faces, features, precision=precision)
+        ways[f"1..6 s, shared, {precision}"] = partial(score, windows=PUBLISHED)
+        for windows in OTHERS:
+            what = ", ".join(map(str, windows))
+            ways[f"{what} s, shared, {precision}"] = partial(score, windows=windows)
+    ways |= parts(network, faces, features)
+    seconds = measure(ways, repeats)
+    rows: list[dict[str, object]] = []
+    for way, taken in seconds.items():
+        rows.append(
+            {
+                "network": name,
+                "what": way,
+                "ms_per_face_frame": 1000 * taken / num_frames,
+                "face_frames_per_s": round(num_frames / taken),
+            }
+        )
+        if way.startswith("1..6"):
+            rows[-1]["times_faster_than_plain"] = seconds["1..6 s, plain"] / taken
+            rows[-1]["than_separate"] = seconds["1..6 s, separate"] / taken
+    return rows
+
+
+def separate(
+    network: Network,
+    look: Callable[[Tensor], Tensor],
+    faces: NDArray[np.uint8],
+    features: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Score every window by itself, looking at faces with `look`."""
+    total = np.zeros((len(faces), 2), np.float32)
+    with torch.inference_mode():
+        for length in PUBLISHED:
+            for start in range(0, len(faces), 25 * length):
+                stop = min(start + 25 * length, len(faces))
+                seen = look(torch.from_numpy(faces[None, start:stop]))
+                heard = network.encode_audio(torch.from_numpy(features[None, 4 * start : 4 * stop]))
+                total[start:stop] += network.fuse(heard, seen).av[0].numpy()
+    return total / np.float32(len(PUBLISHED))
+
+
+def parts(
+    network: Network, faces: NDArray[np.uint8], features: NDArray[np.float32]
+) -> dict[str, Callable[[], object]]:
+    """Return what runs the parts of one pass over the track, in pieces of 25 frames."""
+    starts = range(0, len(faces) - 24, 25)
+    pieces = [torch.from_numpy(faces[None, start : start + 25]) for start in starts]
+    steps = torch.from_numpy(features[: 100 * len(pieces)]).view(-1, 100, features.shape[1])
+    with torch.inference_mode():
+        seen = torch.cat([network.encode_faces(piece) for piece in pieces])
+        heard = network.encode_audio(steps)
+    found: dict[str, Callable[[], object]] = {
+        "one pass, faces, plain": partial(look_at, partial(plain_faces, network), pieces),
+        "one pass, faces": partial(look_at, network.encode_faces, pieces),
+        "one pass, sound": torch.inference_mode()(partial(network.encode_audio, steps)),
+        "one pass, fusion": torch.inference_mode()(partial(network.fuse, heard, seen)),
+    }
+    if isinstance(network, TalkNet):
+        stem = partial(network.visual_frontend.stem, start=0, stop=25)
+        found["one pass, stem, plain"] = partial(look_at, partial(plain_stem, network), pieces)
+        found["one pass, stem"] = partial(look_at, stem, pieces)
+    return found
+
+
+@torch.inference_mode()
+def look_at(look: Callable[[Tensor], Tensor], pieces: Sequence[Tensor]) -> None:
+    """Look at the pieces of a track one by one."""
+    for piece in pieces:
+        look(piece)
+
+
+def plain_faces(network: Network, faces: Tensor) -> Tensor:
+    """Map faces (1, T, 112, 112) to embeddings as the published code does."""
+    if isinstance(network, TalkNet):
+        trunk = plain_stem(network, faces)
+        for unit in network.visual_frontend.children():
+            if not isinstance(unit, nn.Conv3d | nn.BatchNorm2d):
+                trunk = unit(trunk)
+        return functional.avg_pool2d(trunk, 4, 1).flatten(1)[None]
+    assert isinstance(network, LightASD | LRASD)
+    volume = normalise_faces(faces, torch.float32)[:, None]
+    encoder = network.visual_encoder
+    volume = functional.max_pool3d(plain_block(encoder.block1, volume), *PLAIN_POOL)
+    volume = functional.max_pool3d(plain_block(encoder.block2, volume), *PLAIN_POOL)
+    return plain_block(encoder.block3, volume).amax((3, 4)).transpose(1, 2)
+
+
+PLAIN_POOL = ((1, 3, 3), (1, 2, 2), (0, 1, 1))
+
+
+def plain_stem(network: TalkNet, faces: Tensor) -> Tensor:
+    """Run the first layer of TalkNet's front end in three dimensions: (T, 64, 28, 28)."""
+    frontend = network.visual_frontend
+    volume = normalise_faces(faces, torch.float32)[:, None]
+    volume = plain_layer(frontend.stem_conv, frontend.stem_norm, volume)
+    volume = functional.max_pool3d(volume, *PLAIN_POOL)
+    return volume[0].transpose(0, 1).contiguous()
+
+
+def plain_layer(conv: nn.Conv3d, norm: nn.Module, volume: Tensor) -> Tensor:
+    """Run a convolution as it is stored, its normalisation and a ReLU."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(conv.padding, tuple)
+    volume = functional.conv3d(volume, conv.weight, None, conv.stride, conv.padding)
+    mean, variance = norm.running_mean, norm.running_var
+    volume = functional.batch_norm(volume, mean, variance, norm.weight, norm.bias, eps=norm.eps)
+    return functional.relu(volume)
+
+
+def plain_block(block: VisualBlock, volume: Tensor) -> Tensor:
+    """Run a block of Light-ASD or LR-ASD in three dimensions."""
+    layers = {conv: (getattr(block, conv), getattr(block, norm)) for conv, norm in block.folds}
+    if isinstance(block, ChainVisualBlock):
+        for conv, norm in layers.values():
+            assert isinstance(conv, SpatialConv3d | TemporalConv3d)
+            volume = plain_layer(conv, norm, volume)
+        return volume
+    assert isinstance(block, LightVisualBlock)
+    narrow = plain_layer(*layers["t_3"], plain_layer(*layers["s_3"], volume))
+    wide = plain_layer(*layers["t_5"], plain_layer(*layers["s_5"], volume))
+    return plain_layer(*layers["last"], narrow + wide)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Convolutions stored as published, in three dimensions, and run in the two that they have.
+
+Frames are folded into the batch, (B T, C, H, W), in channels_last memory. There a clip is
+without any copy also an image of T rows and H W columns, on which a convolution over time is an
+ordinary one over rows.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class SpatialConv3d(nn.Conv3d):
+    """A convolution over the picture: weights (out, in, 1, k, k)."""
+
+    def __init__(self, channels_in: int, channels_out: int, size: int, stride: int = 1) -> None:
+        super().__init__(
+            channels_in,
+            channels_out,
+            (1, size, size),
+            (1, stride, stride),
+            (0, size // 2, size // 2),
+            bias=False,
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B T, in, H, W) to (B T, out, H', W')."""
+        stride, padding = int(self.stride[1]), int(self.padding[1])
+        return functional.conv2d(input, self.weight[:, :, 0], self.bias, stride, padding)
+
+
+class TemporalConv3d(nn.Conv3d):
+    """A convolution over time: weights (out, in, k, 1, 1)."""
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__(channels, channels, (size, 1, 1), 1, (size // 2, 0, 0), bias=False)
+
+    def forward(
+        self, input: Tensor, num_clips: int = 1, pads: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Map (B T, in, H, W) to (B T', out, H, W).
+
+        Args:
+            input: Frames of all clips, clip after clip.
+            num_clips: B.
+            pads: Frames of zeros before and after each clip, negative to leave frames out;
+                by default as many as make T' = T.
+        """
+        left, right = pads or (self.kernel_size[0] // 2, self.kernel_size[0] // 2)
+        _, channels, height, width = input.shape
+        rows = input.permute(0, 2, 3, 1).reshape(num_clips, -1, height * width, channels)
+        rows = rows.permute(0, 3, 1, 2)  # (B, C, T, H W)
+        if left != right or left < 0:
+            rows = functional.pad(rows, (0, 0, left, right))
+            left = 0
+        rows = functional.conv2d(rows, self.weight[..., 0], self.bias, 1, (left, 0))
+        rows = rows.permute(0, 2, 3, 1).reshape(-1, height, width, self.out_channels)
+        return rows.permute(0, 3, 1, 2)
+
+
+class StackedConv3d(nn.Conv3d):
+    """A convolution over time and a grey picture: weights (out, 1, t, k, k).
+
+    It reads neighbouring frames as channels of one picture, which is the same sum.
+    """
+
+    def __init__(self, channels_out: int, length: int, size: int, stride: int) -> None:
+        super().__init__(
+            1,
+            channels_out,
+            (length, size, size),
+            (1, stride, stride),
+            (length // 2, size // 2, size // 2),
+            bias=False,
+        )
+
+    def forward(self, input: Tensor, pads: tuple[int, int] | None = None) -> Tensor:
+        """Map grey clips (B, T, H, W) to (B T', out, H', W'), T' = T + pads - (t - 1).
+
+        Args:
+            input: The clips.
+            pads: Frames of zeros before and after each clip; by default as make T' = T.
+        """
+        length = self.kernel_size[0]
+        left, right = pads or (length // 2, length // 2)
+        frames = functional.pad(input, (0, 0, 0, 0, left, right)).unfold(1, length, 1).flatten(0, 1)
+        stride, padding = int(self.stride[1]), int(self.padding[1])
+        channels = frames.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        return functional.conv2d(channels, self.weight[:, 0], self.bias, stride, padding)

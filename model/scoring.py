@@ -1,0 +1,271 @@
+"""Score face tracks with a network, in windows that share what they have in common.
+
+The published rule: a track is cut into windows of 1 s, again into windows of 2 s, and so on to
+6 s; each window is scored alone, and a frame's logits are the mean over the window lengths. A
+window differs from the whole track in the eyes of the visual encoder only within `radius` frames
+of its borders. So the track is encoded once, and again only beside those borders.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from copy import deepcopy
+from fractions import Fraction
+from importlib import import_module
+from itertools import pairwise
+from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.contract import Network
+from model.layers.face_encoder import FaceEncoder
+from model.layers.folding import fold_norms
+from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
+
+Precision = Literal["fp32", "bf16"]
+
+_FUSED_FRAMES = 500  # of all windows that are fused at once, bounds the memory
+
+
+class _View(NamedTuple):
+    """Frames [start, stop) as embedded where the sequence is [first, last)."""
+
+    first: int
+    last: int
+    start: int
+    stop: int
+
+
+class _Prepared(NamedTuple):
+    """A copy of a network made for inference, and what it was made from."""
+
+    version: tuple[tuple[int, int], ...] | None
+    network: Network
+
+
+_prepared: WeakKeyDictionary[Network, dict[Precision, _Prepared]] = WeakKeyDictionary()
+
+
+def scores(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the scores (T,) of logits (T, 2): unbounded, speaking above 0."""
+    return np.ascontiguousarray(logits[:, 1])
+
+
+def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the probabilities (T,) in [0, 1] of logits (T, 2)."""
+    difference = logits[:, 0].astype(np.float64) - logits[:, 1]
+    return (0.5 - 0.5 * np.tanh(0.5 * difference)).astype(np.float32)  # softmax, no overflow
+
+
+def score_track(
+    network: Network,
+    faces: NDArray[np.uint8],
+    waveform: NDArray[np.int16],
+    fps: float | Fraction = FPS,
+    windows: Sequence[int] | None = None,
+) -> NDArray[np.float32]:
+    """Score every frame of one track: (T,), unbounded, speaking above 0.
+
+    Sound that is more than a frame shorter than the track, or missing, is continued by silence.
+    Kept: sound of exactly the track's length gives one frame of features less than the track has
+    (the last one is never whole); the last frame takes the score of the one before it.
+
+    Args:
+        network: Scores it on the device where its parameters are.
+        faces: Grey crops (T, 112, 112).
+        waveform: Mono sound from the first frame's beginning on, 16 kHz.
+        fps: Frame rate of `faces`.
+        windows: Lengths to average over, s; by default those of the network.
+    """
+    feature = import_module(f"utils.features.{network.inputs.feature}")
+    compute = getattr(feature, network.inputs.feature)
+    if feature.num_rows(len(waveform), fps) < STEPS_PER_FRAME * max(len(faces) - 1, 1):
+        num_samples = math.ceil(max(len(faces), 2) * SAMPLE_RATE / Fraction(fps))
+        waveform = np.pad(waveform, (0, max(0, num_samples - len(waveform))))
+    return scores(track_logits(network, faces, compute(waveform, fps), windows))
+
+
+def track_logits(
+    network: Network,
+    faces: NDArray[np.uint8],
+    features: NDArray[np.float32],
+    windows: Sequence[int] | None = None,
+    precision: Precision = "fp32",
+) -> NDArray[np.float32]:
+    """Return the logits (T, 2) of every frame of one track, the mean over the window lengths.
+
+    Frames that lack features at the end take the logits of the last frame that has them. There
+    is always one such frame: fewer rows than it needs are filled up from the first row on.
+
+    Args:
+        network: Scores it on the device where its parameters are; left as it is.
+        faces: Grey crops (T, 112, 112).
+        features: At least one row; 4 for each frame, further ones are left out.
+        windows: Lengths to average over, s; by default those of the network.
+        precision: Of the visual encoder; the rest runs in fp32.
+    """
+    if len(faces) == 0 or len(features) == 0:
+        raise ValueError(
+            f"expected at least one face and one row of features, found {len(faces)} faces and "
+            f"{len(features)} rows; leave empty tracks out, and give the features of silence "
+            "where there is no sound"
+        )
+    lengths = _window_lengths(network.windows if windows is None else windows)
+    if len(features) < STEPS_PER_FRAME:
+        features = np.pad(features, ((0, STEPS_PER_FRAME - len(features)), (0, 0)), mode="wrap")
+    usable = min(len(features) // STEPS_PER_FRAME, len(faces))
+    with torch.inference_mode():
+        prepared = _inference_copy(network, precision)
+        device = next(prepared.parameters()).device
+        audio = torch.from_numpy(np.ascontiguousarray(features[: STEPS_PER_FRAME * usable]))
+        audio = audio.to(device, torch.float32)
+        total = torch.zeros(usable, 2, device=device)
+        for length, embedded in _embed(prepared, faces[:usable], lengths):
+            total += _fuse_windows(prepared, audio, embedded, length)
+        logits: NDArray[np.float32] = (total / len(lengths)).cpu().numpy()
+    return np.pad(logits, ((0, len(faces) - usable), (0, 0)), mode="edge")
+
+
+def _window_lengths(windows: Sequence[int]) -> list[int]:
+    """Return the window lengths in frames, each once."""
+    if not windows or any(window <= 0 or window != int(window) for window in windows):
+        raise ValueError(
+            f"windows must be one or more whole numbers of seconds above 0, found {windows!r}; "
+            "see --windows"
+        )
+    return [FPS * int(window) for window in dict.fromkeys(windows)]
+
+
+def _embed(
+    network: Network, faces: NDArray[np.uint8], lengths: Sequence[int]
+) -> list[tuple[int, Tensor]]:
+    """Return, for each window length, the embeddings (T, C) of all its windows in a row."""
+    num_frames, radius = len(faces), network.radius
+    whole = math.lcm(*lengths)  # where windows of all lengths end, the track falls apart
+    shared = _chunks(num_frames, whole, radius)
+    fringes = {
+        length: [
+            view
+            for border in range(length, num_frames, length)
+            if border % whole
+            for view in _border_views(border, length, num_frames, radius)
+        ]
+        for length in lengths
+    }
+    views = dict.fromkeys(shared + [view for beside in fringes.values() for view in beside])
+    found = _encode_views(network, faces, list(views))
+    track = torch.cat([found[view] for view in shared])
+    embedded = []
+    for length, beside in fringes.items():
+        own = track.clone() if beside else track
+        for view in beside:
+            own[view.start : view.stop] = found[view]
+        embedded.append((length, own))
+    return embedded
+
+
+def _chunks(num_frames: int, whole: int, radius: int) -> list[_View]:
+    """Cut the track into sequences of `whole` frames, and these into chunks with their context."""
+    size = _chunk_size(radius)
+    views = []
+    for first in range(0, num_frames, whole):
+        last = min(first + whole, num_frames)
+        count = math.ceil((last - first) / size)
+        edges = [first + (last - first) * index // count for index in range(count + 1)]
+        for start, stop in pairwise(edges):
+            views.append(_View(max(first, start - radius), min(last, stop + radius), start, stop))
+    return views
+
+
+def _border_views(border: int, length: int, num_frames: int, radius: int) -> list[_View]:
+    """Return what windows of one length see differently on either side of their border."""
+    first, last = border - length, min(border + length, num_frames)
+    return [
+        _View(max(first, border - 2 * radius), border, max(first, border - radius), border),
+        _View(border, min(last, border + 2 * radius), border, min(last, border + radius)),
+    ]
+
+
+def _chunk_size(radius: int) -> int:
+    """Return how many frames to encode at once: few fit the cache, many share more context."""
+    return max(32, 8 * radius)
+
+
+def _encode_views(
+    network: Network, faces: NDArray[np.uint8], views: Sequence[_View]
+) -> dict[_View, Tensor]:
+    """Embed views (stop - start, C), those of equal shape together."""
+    groups = defaultdict(list)
+    for view in views:
+        shape = (view.last - view.first, view.start - view.first, view.stop - view.first)
+        groups[shape].append(view)
+    device = next(network.parameters()).device
+    found: dict[_View, Tensor] = {}
+    for (num_read, start, stop), group in groups.items():
+        num_clips = max(1, _chunk_size(network.radius) // num_read)
+        for index in range(0, len(group), num_clips):
+            batch = group[index : index + num_clips]
+            clips = np.stack([faces[view.first : view.last] for view in batch])
+            embeddings = network.encode_faces(torch.from_numpy(clips).to(device), start, stop)
+            found.update(zip(batch, embeddings, strict=True))
+    return found
+
+
+def _fuse_windows(network: Network, audio: Tensor, faces: Tensor, length: int) -> Tensor:
+    """Return the logits (T, 2) of the windows of one length, each scored by itself."""
+    num_windows = len(faces) // length
+    step = max(1, _FUSED_FRAMES // length)
+    edges = [*range(0, num_windows, step), num_windows]
+    ranges = [(first * length, last * length) for first, last in pairwise(edges)]
+    logits = []
+    for start, stop in ranges:
+        logits.append(_fuse(network, audio, faces[start:stop], start, length))
+    rest = num_windows * length
+    if rest < len(faces):
+        logits.append(_fuse(network, audio, faces[rest:], rest, len(faces) - rest))
+    return torch.cat(logits)
+
+
+def _fuse(network: Network, audio: Tensor, faces: Tensor, start: int, length: int) -> Tensor:
+    """Return the logits (T, 2) of windows of one length, from frame `start` of the track on."""
+    steps = audio[STEPS_PER_FRAME * start : STEPS_PER_FRAME * (start + len(faces))]
+    voices = network.encode_audio(steps.view(-1, STEPS_PER_FRAME * length, steps.shape[1]))
+    return network.fuse(voices, faces.view(-1, length, faces.shape[1])).av.flatten(0, 1)
+
+
+def _inference_copy(network: Network, precision: Precision) -> Network:
+    """Return a copy of the network made to be fast, made anew when the network has changed."""
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"precision must be fp32 or bf16, found {precision!r}; see --precision")
+    copies = _prepared.setdefault(network, {})
+    version = _version(network)
+    known = copies.get(precision)
+    if known is None or version is None or known.version != version:
+        known = copies[precision] = _Prepared(version, _prepare(network, precision))
+    return known.network
+
+
+def _prepare(network: Network, precision: Precision) -> Network:
+    """Copy a network with normalisations folded and faces encoded in the given precision."""
+    prepared = deepcopy(network).eval().requires_grad_(False)
+    fold_norms(prepared)
+    for part in prepared.modules():
+        if isinstance(part, nn.Conv2d):
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
+        if isinstance(part, FaceEncoder) and precision == "bf16":
+            for conv in part.modules():
+                if isinstance(conv, nn.Conv2d | nn.Conv3d):
+                    conv.bfloat16()
+    return prepared
+
+
+def _version(network: Network) -> tuple[tuple[int, int], ...] | None:
+    """Return what changes whenever a weight does, or None where torch does not keep track."""
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
