@@ -20,6 +20,7 @@ from utils.files import check_folder, replacing
 from utils.flags import add_flags, flag_name, read_flags
 from utils.progress import bar, byte_bar
 from utils.settings import DetectorOptions, ModelOptions
+from utils.shots import ShotOptions
 from utils.tracks import TrackOptions
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Options:
 
     video: VideoOptions
     model: ModelOptions
+    shots: ShotOptions
     detector: DetectorOptions
     tracks: TrackOptions
     crops: CropOptions
@@ -138,9 +140,14 @@ def find_video(options: VideoOptions) -> Path:
     return matches[0]
 
 
+def results_of(path: Path, options: VideoOptions) -> Path:
+    """Return the folder that the results of a video go to."""
+    return (options.output_folder or path.parent) / path.stem
+
+
 def output_folder(path: Path, options: VideoOptions) -> Path:
-    """Return where the results of a video go; fails before any work if they cannot."""
-    folder = (options.output_folder or path.parent) / path.stem
+    """Make the folder that the results of a video go to; fails before any work if it cannot be."""
+    folder = results_of(path, options)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(
             f"the results of {path} go to a folder {folder}, but a file has that name; "
@@ -152,9 +159,13 @@ def output_folder(path: Path, options: VideoOptions) -> Path:
 
 def look_at(paths: Sequence[Path], options: Options) -> int:
     """Analyse videos one by one, going on after those that fail; return the exit status."""
-    twice = [name for name, count in Counter(path.stem for path in paths).items() if count > 1]
-    if twice and options.video.output_folder:
-        raise ValueError(f"two videos are named {twice[0]!r}; give them separate --outputFolder")
+    folders = Counter(results_of(path, options.video).absolute() for path in paths)
+    twice = [str(folder) for folder, count in folders.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
+            "them in two runs with another --outputFolder"
+        )
     models: Models | None = None
     failed = 0
     for path in paths:
@@ -229,6 +240,7 @@ def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "Ac
     boxes = read_boxes(wanted.tracks, video.width, video.height) if wanted.tracks else None
     analysis = talkNet.AnalysisOptions(
         read=ReadOptions(wanted.start, wanted.duration, threads),
+        shots=options.shots,
         tracks=options.tracks,
         crops=options.crops,
         detect_every=options.detector.every(models.device),

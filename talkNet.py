@@ -126,6 +126,7 @@ class ActiveSpeakers:
         self.tracks: list[ScoredTrack] = []
         self.on_frame: Callable[[Frame], None] | None = None  # sees each frame and its faces
         self._report = ReadReport()
+        self._heard = False  # anything but digital silence under any face
         self._sound = Sound(video, self.options.read)
         self._feature = import_module(f"utils.features.{network.inputs.feature}")
         self._open: dict[int, _OpenTrack] = {}
@@ -152,8 +153,12 @@ class ActiveSpeakers:
     def warnings(self) -> list[str]:
         """What the user should know of the video so far, a line each."""
         found = []
-        if not self._sound.has_sound:
-            found.append("the video has no sound: every score is that of silence, not speaking")
+        if not self._sound.has_sound or (self.tracks and not self._heard):
+            what = "has no sound" if not self._sound.has_sound else "is silent throughout"
+            meaning = "every score is that of silence, not speaking"
+            if self.options.score_silence:
+                meaning = "the network judged the pictures alone"
+            found.append(f"the video {what}: {meaning}")
         lost_s = self._report.lost_s(self.video, self.options.read)
         errors = self._report.errors + self._sound.report.errors
         if lost_s > LOST_S:
@@ -245,8 +250,10 @@ class ActiveSpeakers:
         logits = track_logits(
             self.network, piece.crops, features, options.windows, options.precision
         )
+        silent = silent_frames(heard)[lead : lead + num_frames]
+        self._heard |= not silent.all()
         if not options.score_silence:
-            logits[silent_frames(heard)[lead : lead + num_frames]] = SILENCE_LOGITS
+            logits[silent] = SILENCE_LOGITS
         return logits
 
 
@@ -270,7 +277,7 @@ def detect_active_speakers(
         FileNotFoundError: There is no such file.
         ValueError: It is no video, or not one that can be read.
     """
-    speakers = ActiveSpeakers(probe(Path(path)), network, detector, options)
+    speakers = ActiveSpeakers(probe(path), network, detector, options)
     if progress is not None:
         speakers.on_frame = lambda frame: progress((frame.index + 1) / FPS)
     for _ in speakers:

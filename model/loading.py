@@ -91,7 +91,9 @@ def choose_network(
             logger.debug("%s", error)
             missing.append(default_checkpoint(candidate).file)
             continue
-        why = f", because {missing[0]} cannot be had" if missing else ", the first choice"
+        why = ", the first choice"
+        if missing:
+            why = f", because {missing[0]} cannot be had (--model {AUTO_NETWORKS[0]} says why)"
         return network, _describe(network) + why
     raise RuntimeError(
         f"no network can be had: {' and '.join(missing)} are neither here nor to be downloaded; "

@@ -269,6 +269,8 @@ def test_wrong_weights(
         ["--minTrack", "-1"],
         ["--windows", "1,0"],
         ["--windows", "a"],
+        ["--windows", "7"],
+        ["--threshold", "0"],
         ["--start", "-3"],
         ["--cropScale", "nan"],
         ["--detectEvery", "0"],
@@ -317,6 +319,16 @@ class Blind:
 
 def no_faces(*_: object) -> Choice:
     return Choice(Blind(), "blind")
+
+
+def test_two_videos_for_one_folder(
+    weights: Path, video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = video.with_suffix(".mkv")
+    other.write_bytes(video.read_bytes())
+    assert main([str(video), str(other), "--pretrainModel", str(weights)]) == 1
+    assert "two videos would both go to" in caplog.text
+    assert not (video.parent / "001").exists()
 
 
 def test_a_file_where_the_results_go(

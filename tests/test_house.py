@@ -1,6 +1,7 @@
 """The house keeps its rules: imports go down only, sizes stay small, importing has no effect."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,24 +15,22 @@ MODULES = sorted(
     for path in (ROOT / folder).glob("**/*.py" if folder != "." else "*.py")
 )
 # From the bottom up. A module may import modules of lower layers only; the first match counts.
+# The parts of one folder in SHARED may build on each other, as long as there is no circle.
+SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
     ("utils.structures", "utils.files", "utils.flags", "utils.progress", "utils.downloads"),
     ("utils.smoothing", "utils.metrics.f1", "utils.settings", "utils.datasets.entities"),
-    ("utils.metrics", "utils.features", "utils.media", "utils.overlay", "utils.crop_geometry", "model.contract"),
+    ("utils.metrics", "utils.features", "utils.media", "utils.overlay", "utils.crop_geometry"),
     ("utils.source", "utils.resample", "utils.results", "utils.boxes", "utils.tracks"),
     ("utils.video", "utils.audio", "utils.shots", "utils.crops", "utils.render"),
     ("utils.exports", "utils.timeline", "utils.official_tree"),
-    ("utils.outputs", "utils.datasets.portraits", "utils.datasets.voices"),
-    ("utils.datasets.puppets", "utils.datasets.scripts"),
-    ("utils.datasets",),
-    ("model.layers",),
+    ("utils.outputs", "utils.datasets"),
+    ("model.contract", "model.layers"),
     ("model.networks", "model.detectors"),
     ("model.weights",),
-    ("model.detection", "model.scoring", "model.training"),
-    ("model.loading",),
+    ("model",),
     ("talkNet",),
     ("demoTalkNet", "trainTalkNet"),
-    ("benchmarks.measure",),
     ("benchmarks",),
 ]
 
@@ -76,12 +75,19 @@ def num_lines(function: ast.FunctionDef) -> int:
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_imports_go_down_only(path: Path) -> None:
     module = module_name(path)
+    level = layer(module)
+    shared = any(prefix in LAYERS[level] for prefix in SHARED) if level >= 0 else False
     upward = {
         name
         for name in imports(ast.parse(path.read_text()))
-        if layer(name) >= layer(module) and name != module and path.name != "__init__.py"
+        if layer(name) > level or (layer(name) == level and not shared and name != module)
     }
-    assert upward == set()
+    assert path.name == "__init__.py" or upward == set()
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {module_name(path): imports(ast.parse(path.read_text())) for path in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises where there is a circle
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)

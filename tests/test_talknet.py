@@ -85,7 +85,7 @@ def test_span_is_on_the_clock_of_the_video(network: Network, video: Path) -> Non
 
 def test_shots_come_while_the_video_is_running(network: Network, video: Path) -> None:
     options = AnalysisOptions(boxes=[track(0, 100)], cuts=[1.0, 2.0])
-    speakers = ActiveSpeakers(talkNet.probe(video), network, None, options)
+    speakers = ActiveSpeakers(talkNet.probe(str(video)), network, None, options)
     seen: list[int] = []
     speakers.on_frame = lambda frame: seen.append(frame.index)
     shots = iter(speakers)
@@ -127,6 +127,16 @@ def test_digital_silence_is_not_speaking_unless_asked(network: Network, tmp_path
         scores[judged] = result.tracks[0].scores
     assert (scores[False][30:70] == -10).all() and (scores[True][30:70] != -10).all()
     np.testing.assert_array_equal(scores[False][:25], scores[True][:25])
+
+
+def test_silence_throughout_is_said(network: Network, tmp_path: Path) -> None:
+    path = tmp_path / "silent.mkv"
+    silence = np.zeros(2 * 16000, np.int16)
+    write_video(path, images(50), sound=silence, audio_codec="pcm_s16le")
+    for judged, said in ((False, "that of silence"), (True, "pictures alone")):
+        options = AnalysisOptions(boxes=[track(0, 50)], score_silence=judged)
+        (warning,) = talkNet.detect_active_speakers(path, network, None, options).warnings
+        assert "silent throughout" in warning and said in warning
 
 
 def test_result_survives_json(network: Network, video: Path, tmp_path: Path) -> None:

@@ -160,9 +160,9 @@ def sound_stream(container: InputContainer) -> AudioStream | None:
     return best if best is not None and best.codec_context is not None else None
 
 
-def probe(path: Path) -> VideoInfo:
+def probe(path: str | Path) -> VideoInfo:
     """Return what a video file holds; its first image and its first sample are decoded for it."""
-    with open_media(path) as container:
+    with open_media(path := Path(path)) as container:
         video = video_stream(container, path)
         sound = sound_stream(container)
         image, sample = _first_frames(container, video, sound)

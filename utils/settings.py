@@ -26,9 +26,11 @@ class ModelOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        if not all(part.isdecimal() and int(part) > 0 for part in self.windows.split(",") if part):
+        parts = [part for part in self.windows.split(",") if part]
+        if not all(part.isdecimal() and int(part) > 0 and 60 % int(part) == 0 for part in parts):
             raise ValueError(
-                f"--windows must be whole seconds above 0 with commas between, got {self.windows!r}"
+                "--windows must be whole seconds that divide a minute, with commas between, "
+                f"such as 1,2,3,4,5,6; got {self.windows!r}"
             )
 
     @property
