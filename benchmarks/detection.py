@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks.measure import measure, report
 from numpy.typing import NDArray
 
+from benchmarks.measure import measure, report
 from model.contract import FaceDetector
 from model.detectors import s3fd, yunet
 from model.weights import find_weights, load_state
