@@ -12,6 +12,7 @@ from utils.structures import Detections
 # On labelled clips, 320 pixels find 0.957 of the faces and 640 pixels 0.962 at twice the cost; of
 # the boxes above 0.6 that meet no label, one in fifty is no face.
 LONGER_SIDE = 320  # pixels
+SMALLEST = 64  # pixels a side; below it OpenCV gives boxes of infinite size
 CONFIDENCE = 0.6
 OVERLAP = 0.3  # IoU above which the weaker of two boxes is dropped
 
@@ -52,10 +53,15 @@ class YuNet:
         if not pictures:
             return []
         height, width = pictures[0].shape[:2]
-        self._detector.setInputSize((width, height))
+        self._detector.setInputSize((max(width, SMALLEST), max(height, SMALLEST)))
         return [self._detect_one(picture) for picture in pictures]
 
     def _detect_one(self, picture: NDArray[np.uint8]) -> Detections:
+        height, width = picture.shape[:2]
+        below, right = max(SMALLEST - height, 0), max(SMALLEST - width, 0)
+        if below or right:
+            black = cv2.BORDER_CONSTANT
+            picture = np.asarray(cv2.copyMakeBorder(picture, 0, below, 0, right, black), np.uint8)
         _, rows = self._detector.detect(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         if rows is None:
             rows = np.zeros((0, 15), np.float32)
