@@ -126,8 +126,9 @@ def _pieces(address: str, start: int) -> Iterator[tuple[int, int | None, bytes]]
     request = urllib.request.Request(address, headers={"User-Agent": "talknet"})
     if start:
         request.add_header("Range", f"bytes={start}-")
+    opener = urllib.request.build_opener()  # a shared one would keep the proxies of its first use
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        with opener.open(request, timeout=TIMEOUT_S) as response:
             if response.status != 206:  # the whole file, whatever was asked for
                 start = 0
             length = response.headers.get("Content-Length")
