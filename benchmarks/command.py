@@ -6,7 +6,6 @@ take the same time.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "demo" / "001.mp4"
+MEASURE = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+status = subprocess.call(sys.argv[1:])
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
 
 
 def loop_clip(path: Path, seconds: float) -> None:
@@ -38,6 +44,7 @@ def loop_clip(path: Path, seconds: float) -> None:
             for stream in (source.streams.video[0], source.streams.audio[0])
         }
         length_s = Fraction(source.duration or 0, av.time_base)
+        reached = dict.fromkeys(streams, -(2**62))
         for turn in count():
             if turn * length_s >= seconds:
                 return
@@ -46,25 +53,29 @@ def loop_clip(path: Path, seconds: float) -> None:
                 if packet.dts is None or packet.pts is None or packet.time_base is None:
                     continue
                 shift = round(turn * length_s / packet.time_base)
-                if (packet.pts + shift) * packet.time_base >= seconds:
-                    continue
+                late = (packet.pts + shift) * packet.time_base >= seconds
+                if late or packet.dts + shift <= reached[packet.stream_index]:
+                    continue  # the sound begins a little before its picture
                 packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                reached[packet.stream_index] = packet.dts
                 packet.stream = streams[packet.stream_index]
                 target.mux(packet)
 
 
 def run_command(arguments: Iterable[str]) -> tuple[float, float]:
-    """Run demoTalkNet.py; return its wall time in s and its peak memory in MB."""
-    start = time.perf_counter()
+    """Run demoTalkNet.py; return its wall time in s and its peak memory in MB.
+
+    A small process starts it and measures: one that is started by a large process counts the
+    large one's memory as its own.
+    """
     command = [sys.executable, str(ROOT / "demoTalkNet.py"), *arguments]
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            said.seek(0)
-            raise RuntimeError(f"demoTalkNet.py failed: {said.read().decode()[-800:]}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", MEASURE, *command], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"demoTalkNet.py failed: {done.stderr[-800:]}")
+    wall_s, peak_kb = done.stdout.split()[-2:]
+    return float(wall_s), int(peak_kb) / 1024
 
 
 def weights_of(name: str, folder: Path) -> list[str]:
@@ -181,16 +192,11 @@ def measure_memory(folder: Path, minutes: Iterable[int]) -> list[dict[str, objec
         clip = folder / f"{length}min.mp4"
         loop_clip(clip, 60 * length)
         flags = [str(clip), *weights_of("lr_asd", folder), "--outputFolder", str(folder)]
-        for more in ([], ["--noVideo"]):
+        for shown, more in (("no", ["--noVideo"]), ("yes", [])):
             wall_s, peak_mb = run_command([*flags, *more])
-            rows.append(
-                {
-                    "minutes": length,
-                    "marked video": "no" if more else "yes",
-                    "peak_MB": peak_mb,
-                    "real-time factor": wall_s / 60 / length,
-                }
-            )
+            row = {"minutes": length, "marked video": shown, "peak_MB": peak_mb}
+            rows.append(row | {"real-time factor": wall_s / 60 / length})
+            report(rows[-1:], None)
         clip.unlink()
     return rows
 
@@ -205,14 +211,19 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tables = {"stages": time_stages(folder)}
-        if not options.skipCommands:
-            tables["commands"] = time_commands(folder, options.repeats)
-        if options.minutes:
-            tables["memory"] = measure_memory(folder, options.minutes)
-    for title, rows in tables.items():
-        print(f"\n{title}")
-        report(rows, options.json / f"{title}.json" if options.json else None)
+        tables: dict[str, Callable[[], list[dict[str, object]]]] = {
+            "stages": lambda: time_stages(folder),
+            "commands": lambda: time_commands(folder, options.repeats),
+            "memory": lambda: measure_memory(folder, options.minutes),
+        }
+        for title, make in tables.items():
+            if (title == "commands" and options.skipCommands) or (
+                title == "memory" and not options.minutes
+            ):
+                continue
+            rows = make()
+            print(f"\n{title}")
+            report(rows, options.json / f"{title}.json" if options.json else None)
 
 
 if __name__ == "__main__":
