@@ -27,7 +27,7 @@ class Expected:
     num_bytes: int | None = None
 
 
-class _FailedError(Exception):
+class FetchError(Exception):
     """One address did not give the file; says why in a few words."""
 
 
@@ -58,8 +58,8 @@ def download(
         if not expected.sha256:
             part.unlink(missing_ok=True)
         try:
-            _fetch_checked(address, part, expected, progress)
-        except _FailedError as failure:
+            fetch_checked(address, part, expected, progress)
+        except FetchError as failure:
             logger.debug("%s: %s", address, failure)
             reasons.append(f"{address} ({failure})")
             continue
@@ -68,8 +68,12 @@ def download(
     raise RuntimeError(f"could not download {target.name} from {', '.join(reasons)}")
 
 
-def _fetch_checked(address: str, part: Path, expected: Expected, progress: Progress | None) -> None:
-    """Fetch into `part` and check it; what fails the check is removed, and fetched anew once."""
+def fetch_checked(address: str, part: Path, expected: Expected, progress: Progress | None) -> None:
+    """Fetch into `part` and check it; what fails the check is removed, and fetched anew once.
+
+    Raises:
+        FetchError: The address did not give the expected file.
+    """
     taken_up = part.exists()
     _fetch(address, part, progress)
     problem = _problem(part, expected)
@@ -79,7 +83,7 @@ def _fetch_checked(address: str, part: Path, expected: Expected, progress: Progr
         problem = _problem(part, expected)
     if problem:
         part.unlink(missing_ok=True)
-        raise _FailedError(problem)
+        raise FetchError(problem)
 
 
 def _problem(path: Path, expected: Expected) -> str | None:
@@ -115,7 +119,7 @@ def _fetch(address: str, part: Path, progress: Progress | None) -> None:
                 if progress:
                     progress(start + len(piece), total)
             return
-        except _FailedError:
+        except FetchError:
             brought = part.exists() and part.stat().st_size > before
             if attempt == ATTEMPTS or not brought:
                 raise
@@ -139,12 +143,12 @@ def _pieces(address: str, start: int) -> Iterator[tuple[int, int | None, bytes]]
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # nothing is left to send: the check will tell
             return
-        raise _FailedError(f"HTTP {error.code} {error.reason}") from error
+        raise FetchError(f"HTTP {error.code} {error.reason}") from error
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise _FailedError(str(reason) or type(error).__name__) from error
+        raise FetchError(str(reason) or type(error).__name__) from error
     if total is not None and start < total:
-        raise _FailedError(f"broke off after {start} of {total} bytes")
+        raise FetchError(f"broke off after {start} of {total} bytes")
 
 
 def _fetch_from_drive(file_id: str, part: Path, progress: Progress | None) -> None:
@@ -157,4 +161,4 @@ def _fetch_from_drive(file_id: str, part: Path, progress: Progress | None) -> No
         )
     except (OSError, gdown.exceptions.DownloadError) as error:
         reason = getattr(error.args[0], "reason", error) if error.args else error
-        raise _FailedError(" ".join(str(reason).split())[:200]) from error
+        raise FetchError(" ".join(str(reason).split())[:200]) from error

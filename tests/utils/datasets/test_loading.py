@@ -1,0 +1,241 @@
+"""Batches hold every frame once, are the same for one seed, and are resumed exactly."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from utils.datasets.batching import plan_batches
+from utils.datasets.clips import Batch
+from utils.datasets.entities import EntityInfo
+from utils.datasets.loading import Loader, LoaderOptions
+from utils.datasets.store import Store, StoreWriter
+from utils.features.mfcc import align, mfcc
+
+SIZE = 16
+LENGTHS = [90, 75, 75, 74, 40, 33, 30, 12, 7, 1]
+RATES = [Fraction(25), Fraction(30), Fraction(24000, 1001)]
+ALL = LoaderOptions(batch_size=160, n_data_loader_thread=0, seed=3)
+CHANGED = replace(ALL, augment=True, shifted_share=0.3, foreign_share=0.3)
+
+
+@dataclass(frozen=True)
+class Form:
+    feature: str = "mfcc"
+    num_features: int = 13
+    size: int = SIZE
+    colour: bool = False
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Entities whose pictures tell their number, with drawn sound and labels."""
+    folder = tmp_path_factory.mktemp("store")
+    rng = np.random.default_rng(0)
+    writer = StoreWriter(folder, SIZE)
+    for number, length in enumerate(LENGTHS):
+        fps = RATES[number % 3]
+        labels = (np.arange(length) % 20 < 10).astype(np.int8)
+        if number == 4:
+            labels[:5] = -1
+        info = EntityInfo(
+            f"e{number}", f"v{number}", length, fps, int((labels == 1).sum()), f"p{number}"
+        )
+        faces = rng.integers(0, 40, (length, 1, 1)) + 20 * number + np.zeros((1, SIZE, SIZE))
+        sound = rng.normal(0, 1000, int(length / fps * 16000)).astype(np.int16)
+        writer.add(info, faces.astype(np.uint8), sound, labels, np.arange(length) / float(fps))
+    return Store(folder)
+
+
+def load(store: Store, options: LoaderOptions, epoch: int = 1, skip: int = 0) -> list[Batch]:
+    return list(Loader(store, Form(), options).epoch(epoch, skip))
+
+
+def same(one: Sequence[Batch], two: Sequence[Batch]) -> bool:
+    return len(one) == len(two) and all(
+        a.items == b.items
+        and all(
+            torch.equal(getattr(a, name), getattr(b, name))
+            for name in ("audio", "faces", "labels", "mask")
+        )
+        for a, b in zip(one, two, strict=True)
+    )
+
+
+@pytest.mark.parametrize("options", [ALL, replace(ALL, max_clip=25), CHANGED])
+def test_every_frame_is_in_one_batch(store: Store, options: LoaderOptions) -> None:
+    seen: Counter[tuple[int, int]] = Counter()
+    for batch in load(store, options):
+        num_clips, num_frames = batch.mask.shape
+        assert batch.audio.shape == (num_clips, 4 * num_frames, 13)
+        assert batch.faces.shape == (num_clips, num_frames, SIZE, SIZE)
+        assert num_clips * num_frames <= options.batch_size
+        for item, mask in zip(batch.items, batch.mask, strict=True):
+            assert mask.tolist() == [True] * len(item) + [False] * (num_frames - len(item))
+            seen.update((item.entity, frame) for frame in range(item.start, item.stop))
+    expected = {(entity, frame) for entity, n in enumerate(LENGTHS) for frame in range(n)}
+    assert set(seen) == expected and set(seen.values()) == {1}
+
+
+def test_a_clip_is_what_the_store_has(store: Store) -> None:
+    for batch in load(store, ALL):
+        for row, item in enumerate(batch.items):
+            part = store.read(item.entity, item.start, item.stop)
+            length = len(item)
+            assert (batch.faces[row, :length].numpy() == part.faces).all()
+            assert (batch.faces[row, length:].numpy() == part.faces[-1]).all()
+            assert (batch.labels[row, :length].numpy() == part.labels).all()
+            assert (batch.labels[row, length:] == -1).all()
+            fps = store.entities[item.entity].fps
+            features = align(mfcc(part.waveform, fps), length)
+            assert (batch.audio[row, : 4 * length].numpy() == features).all()
+
+
+def test_the_same_seed_gives_the_same_batches(store: Store) -> None:
+    whole = load(store, CHANGED)
+    assert same(whole, load(store, CHANGED))
+    assert same(whole[3:], load(store, CHANGED, skip=3))
+    assert not same(whole, load(store, CHANGED, epoch=2))
+    assert not same(whole, load(store, replace(CHANGED, seed=4)))
+    loader = Loader(store, Form(), CHANGED)
+    assert [loader.len_epoch(number) for number in (1, 2)] == [len(whole)] * 2
+
+
+def test_processes_share_each_batch(store: Store) -> None:
+    whole = load(store, CHANGED)
+    shares = [list(Loader(store, Form(), CHANGED, rank, 3).epoch(1)) for rank in range(3)]
+    assert {len(share) for share in shares} == {len(whole)}
+    for batch, *parts in zip(whole, *shares, strict=True):
+        for rank, part in enumerate(parts):
+            assert part.items == batch.items[rank::3]
+            assert part.mask.shape == (len(part.items), batch.mask.shape[1])
+            assert torch.equal(part.audio, batch.audio[rank::3])
+            assert torch.equal(part.faces, batch.faces[rank::3])
+            assert torch.equal(part.labels, batch.labels[rank::3])
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_and_a_killed_one_is_said(store: Store) -> None:
+    options = replace(CHANGED, n_data_loader_thread=2)
+    loader = Loader(store, Form(), options)
+    assert same(list(loader.epoch(1)), load(store, CHANGED))
+    broken_off = loader.epoch(1)
+    next(broken_off)
+    assert same(list(loader.epoch(2, skip=1)), load(store, CHANGED, epoch=2, skip=1))
+    going = loader.epoch(1)
+    next(going)
+    workers = [int(pid) for pid in children() if "spawn_main" in command(int(pid))]
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="a process that reads data was killed"):
+        list(going)
+        list(loader.epoch(1))
+
+
+def children() -> list[str]:
+    me = os.getpid()
+    return [
+        path.name
+        for path in Path("/proc").glob("[0-9]*")
+        if (path / "stat").exists()
+        and (path / "stat").read_text().rpartition(")")[2].split()[1] == str(me)
+    ]
+
+
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_wrong_sound_counts_as_not_speaking(store: Store) -> None:
+    plain = load(store, ALL)
+    for options in (replace(ALL, shifted_share=1.0), replace(ALL, foreign_share=1.0)):
+        changed = load(store, options)
+        assert [batch.items for batch in changed] == [batch.items for batch in plain]
+        num_changed = 0
+        for one, two in zip(plain, changed, strict=True):
+            assert torch.equal(one.faces, two.faces)
+            assert torch.equal(one.labels == -1, two.labels == -1)
+            for row in range(len(one.items)):
+                differs = not torch.equal(one.audio[row], two.audio[row])
+                if (one.labels[row] == 1).any() and differs:
+                    assert not (two.labels[row] == 1).any()
+                    num_changed += 1
+                else:
+                    assert torch.equal(one.labels[row], two.labels[row])
+        assert num_changed >= len(LENGTHS) - 4
+
+
+def test_whole_gives_entities_in_order(store: Store) -> None:
+    batches = load(store, replace(ALL, whole=True))
+    assert [batch.mask.shape for batch in batches] == [(1, length) for length in LENGTHS]
+    assert [batch.items[0].entity for batch in batches] == list(range(len(LENGTHS)))
+
+
+def test_published_batches_cut_to_the_shortest(store: Store) -> None:
+    batches = load(store, replace(ALL, published_batches=True))
+    clips = {
+        tuple(LENGTHS[item.entity] for item in batch.items): batch.mask.shape[1]
+        for batch in batches
+    }
+    assert clips == {(90,): 90, (75, 75): 75, (74, 40): 40, (33, 30, 12, 7): 7, (1,): 1}
+    assert all(batch.mask.all() for batch in batches)
+
+
+def test_long_lists_lose_no_time_to_padding() -> None:
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.gamma(1.2, 75, 30000).astype(int), 8, 310).tolist()  # as AVA's are
+    plans = plan_batches(lengths, 2500, 0, rng)
+    assert sum(len(item) for plan in plans for item in plan.items) == sum(lengths)
+    read = sum(plan.num_frames * len(plan.items) for plan in plans)
+    assert read < 1.005 * sum(lengths) and read / len(plans) > 2300
+
+
+def test_other_forms_of_faces(store: Store, tmp_path: Path) -> None:
+    small = next(iter(Loader(store, Form(size=8), ALL).epoch(1)))
+    assert small.faces.shape[2:] == (8, 8)
+    with pytest.raises(ValueError, match=r"expected faces in colour.*again in colour"):
+        next(iter(Loader(store, Form(colour=True), ALL).epoch(1)))
+    faces = np.zeros((5, SIZE, SIZE, 3), np.uint8)
+    faces[..., 0] = 200  # red
+    writer = StoreWriter(tmp_path, SIZE, colour=True)
+    info = EntityInfo("e", "v", 5, Fraction(25), 0)
+    writer.add(info, faces, np.zeros(3200, np.int16), np.zeros(5, np.int8), np.arange(5) / 25)
+    red = next(iter(Loader(Store(tmp_path), Form(colour=True), ALL).epoch(1))).faces
+    assert red.shape == (1, 5, SIZE, SIZE, 3)
+    assert red[..., 0].min() > 180 and red[..., 2].max() < 60
+    grey = next(iter(Loader(Store(tmp_path), Form(), ALL).epoch(1))).faces
+    assert grey.shape == (1, 5, SIZE, SIZE) and abs(float(grey.float().mean()) - 60) < 5
+
+
+def test_damaged_data_are_named(store: Store) -> None:
+    path = sorted(store.folder.glob("*/*.face"))[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    try:
+        with pytest.raises(ValueError, match="damaged or cut off") as failure:
+            load(store, ALL)
+        assert str(path) in str(failure.value)
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_size": 0}, "--batchSize must be 1 or more, got 0"),
+        ({"n_data_loader_thread": -1}, "--nDataLoaderThread must be 0 or more"),
+        ({"shifted_share": 0.6, "foreign_share": 0.6}, "at most 1 together, got 0.6 and 0.6"),
+    ],
+    ids=["batch", "workers", "shares"],
+)
+def test_wrong_options_are_refused(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LoaderOptions(**wrong)  # type: ignore[arg-type]

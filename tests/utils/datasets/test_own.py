@@ -1,0 +1,219 @@
+"""Own data is read row by row, checked, and cut into a store just as the demo cuts faces."""
+
+import json
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.made_video import write_video
+from utils.crops import CropOptions, crop_given
+from utils.datasets.own import OwnOptions, Problem, make_tracks, read_table
+from utils.datasets.own_check import check
+from utils.datasets.own_prepare import PrepareOptions, prepare
+from utils.datasets.store import Store
+from utils.media import ReadOptions, probe
+from utils.structures import CropPiece, FaceTrack
+from utils.video import read_frames
+
+HEADER = "video,entity,time_s,x1,y1,x2,y2,label"
+RATE = 16000
+
+
+def pictures(count: int) -> Iterator[NDArray[np.uint8]]:
+    """Smooth pictures, 160 x 120, that change slowly."""
+    y, x = np.mgrid[:120, :160]
+    for index in range(count):
+        grey = 128 + 80 * np.sin((x + 2 * index) / 14) * np.cos(y / 11)
+        yield np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds at 30 frames/s with a tone."""
+    path: Path = tmp_path_factory.mktemp("own") / "a.mp4"
+    tone = (8000 * np.sin(np.arange(2 * RATE) / 8)).astype(np.int16)
+    write_video(path, pictures(60), Fraction(30), tone)
+    return path
+
+
+def write_table(path: Path, rows: Sequence[str], header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def dense(video: str, entity: str, stop_s: float = 1.6, label: int = 1) -> list[str]:
+    return [
+        f"{video},{entity},{t / 10},{40 + t},30,{90 + t},80,{label}"
+        for t in range(int(stop_s * 10) + 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "part"),
+    [
+        ("a.mp4,x,0.5,1,2,3,4", "columns", "8 values"),
+        ("a.mp4,x,zero,1,2,3,4,1", "value", "a number"),
+        ("a.mp4,x,-1,1,2,3,4,1", "time", "0 or later"),
+        ("a.mp4,x,nan,1,2,3,4,1", "time", "0 or later"),
+        ("a.mp4,x,0.5,3,2,1,4,1", "box", "x1 < x2"),
+        ("a.mp4,x,0.5,nan,2,3,4,1", "box", "finite"),
+        ("a.mp4,x,0.5,1,2,3,4,2", "label", "unlabelled"),
+        (",x,0.5,1,2,3,4,1", "value", "both named"),
+        ("a.mp4,x,0,5,6,7,8,1", "duplicate", "one row a moment"),
+    ],
+    ids=["short", "text", "early", "no time", "reversed", "nan", "label", "unnamed", "twice"],
+)
+def test_wrong_rows_are_named_and_left_out(tmp_path: Path, row: str, kind: str, part: str) -> None:
+    good = ["a.mp4,x,0,1,2,3,4,1", "a.mp4,x,1,1,2,3,4,0"]
+    table = write_table(tmp_path / "train.csv", [good[0], row, good[1]])
+    problems: list[Problem] = []
+    (entity,) = read_table(table, None, problems)
+    (problem,) = problems
+    assert (problem.file, problem.line, problem.kind) == (str(table), 3, kind)
+    assert part in problem.expected
+    assert entity.times.tolist() == [0.0, 1.0]
+    assert entity.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "an empty file"),
+        (b"video,entity,time,x1,y1,x2,y2,label\n", "video,entity,time,x1,y1,x2,y2,label"),
+        (HEADER.encode() + b"\na.mp4,\xff,0,1,2,3,4,1\n", "bytes that are no UTF-8"),
+    ],
+    ids=["empty", "names", "latin"],
+)
+def test_wrong_tables(tmp_path: Path, content: bytes, found: str) -> None:
+    table = tmp_path / "train.csv"
+    table.write_bytes(content)
+    problems: list[Problem] = []
+    assert read_table(table, None, problems) == []
+    assert problems[0].found == found
+
+
+def test_splits_come_from_a_column_or_the_file_name(tmp_path: Path) -> None:
+    rows = ["a.mp4,x,0,1,2,3,4,1,train", "a.mp4,y,0,1,2,3,4,1,val"]
+    table = write_table(tmp_path / "all.csv", rows, HEADER + ",split")
+    problems: list[Problem] = []
+    assert [entity.name for entity in read_table(table, "val", problems)] == ["y"]
+    plain = write_table(tmp_path / "val.csv", ["a.mp4,x,0,1,2,3,4,1"])
+    assert [entity.split for entity in read_table(plain, None, problems)] == ["val"]
+    assert read_table(plain, "train", problems) == []
+    assert problems == []
+
+
+def test_tracks_are_interpolated_and_split_at_gaps(tmp_path: Path) -> None:
+    rows = ["a,x,0,0,0,10,10,1", "a,x,0.2,10,0,20,10,0", "a,x,2,50,0,60,10,-1"]
+    (entity,) = read_table(write_table(tmp_path / "t.csv", rows), None, [])
+    first, second = make_tracks(entity, OwnOptions())
+    assert (first.face.start, second.face.start, second.line) == (0, 50, 4)
+    np.testing.assert_allclose(first.face.boxes[:, 0], [0, 2, 4, 6, 8, 10])
+    assert first.labels.tolist() == [1, 1, 1, 0, 0, 0]
+    assert second.labels.tolist() == [-1]
+
+
+def test_crops_are_those_of_the_demo(tmp_path: Path, video: Path) -> None:
+    write_table(tmp_path / "train.csv", dense("a.mp4", "x"))
+    report = prepare(tmp_path, "train", tmp_path / "store", video.parent)
+    assert (report.problems, report.videos, report.entities, report.frames) == ([], 1, 1, 41)
+    store = Store(tmp_path / "store")
+    (info,) = store.entities
+    assert (info.name, info.num_frames, info.num_speaking) == ("a.mp4:x:0", 41, 41)
+    times = np.arange(41) / 2.5
+    boxes = np.stack([40 + times, 30 + 0 * times, 90 + times, 80 + 0 * times], axis=1)
+    frames = read_frames(probe(video), None, ReadOptions())
+    track = FaceTrack(0, boxes.astype(np.float32))
+    (piece,) = (
+        one for one in crop_given(frames, [track], CropOptions()) if isinstance(one, CropPiece)
+    )
+    part = store.read(0)
+    assert np.abs(part.faces.astype(int) - piece.crops).mean() < 1.5  # JPEG
+    assert part.waveform.shape == (41 * 640,)
+    assert np.abs(part.waveform[640:]).max() > 7000
+    np.testing.assert_allclose(part.timestamps, np.arange(41) / 25)
+
+
+def test_preparing_goes_on_and_follows_changes(tmp_path: Path, video: Path) -> None:
+    table = write_table(tmp_path / "train.csv", [*dense("a.mp4", "x"), *dense("gone.mp4", "y")])
+    store = tmp_path / "store"
+    first = prepare(table, None, store, video.parent)
+    assert [(p.kind, p.line) for p in first.problems] == [("video missing", 19)]
+    assert (first.videos, first.skipped) == (1, 1)
+    (file,) = store.glob("??/*.face")
+    written = file.stat().st_mtime_ns
+    again = prepare(table, None, store, video.parent, PrepareOptions(workers=2))
+    assert (again.videos, again.skipped, again.entities) == (1, 1, 1)
+    assert file.stat().st_mtime_ns == written
+    write_table(table, dense("a.mp4", "z", label=0))
+    changed = prepare(table, None, store, video.parent)
+    assert (changed.problems, changed.entities) == ([], 1)
+    assert [info.name for info in Store(store).entities] == ["a.mp4:z:0"]
+    with pytest.raises(ValueError, match=r"own .*min_length.* prepare into another folder"):
+        prepare(table, None, store, video.parent, PrepareOptions(OwnOptions(min_length=0.1)))
+
+
+def test_two_entities_in_one_place_are_kept_apart(tmp_path: Path, video: Path) -> None:
+    rows = [*dense("a.mp4", "x"), *dense("a.mp4", "y", label=0)]
+    write_table(tmp_path / "train.csv", rows)
+    prepare(tmp_path, "train", tmp_path / "store", video.parent)
+    found = {info.name: info.num_speaking for info in Store(tmp_path / "store").entities}
+    assert found == {"a.mp4:x:0": 41, "a.mp4:y:0": 0}
+    (problem,) = check(tmp_path, video.parent).problems
+    assert (problem.kind, problem.line) == ("overlap", 19)
+
+
+def test_check_names_what_is_wrong_with_videos(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes())
+    rows = [
+        *dense("a.mp4", "x"),  # lines 2 to 18
+        "a.mp4,x,7,1,1,20,20,1",  # after the end
+        "a.mp4,x,1.7,200,1,220,20,1",  # beside the picture
+        "a.mp4,short,0,1,1,20,20,1",
+        "a.mp4,blank,0,100,1,120,20,",
+        "a.mp4,blank,1,100,1,120,20,",
+        "gone.mp4,x,0,1,1,20,20,1",
+        "broken.mp4,x,0,1,1,20,20,1",
+    ]
+    write_table(tmp_path / "train.csv", rows)
+    seen: list[float] = []
+    report = check(tmp_path, decode=True, progress=seen.append)
+    found = sorted((problem.line, problem.kind) for problem in report.problems)
+    assert found == [
+        (19, "time"),
+        (20, "box"),
+        (21, "short"),
+        (22, "unlabelled"),
+        (24, "video missing"),
+        (25, "video broken"),
+    ]
+    assert seen == [1, 2, 3]
+    facts = json.loads(json.dumps(report.as_dict()))
+    assert facts["counts"] == dict.fromkeys(sorted(kind for _, kind in found), 1)
+    summary = facts["splits"]["train"]
+    assert (summary["videos"], summary["entities"], summary["frames"]) == (1, 2, 67)
+    assert (summary["labelled"], summary["share_speaking"]) == (41, 1.0)
+    assert list(report.lines())[-1].startswith("6 problems: 1 x box, 1 x short")
+
+
+def test_check_finds_leaks_between_splits(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes())
+    for split, entity in (("train", "x"), ("val", "x")):
+        rows = [f"{row},ann" for row in dense("a.mp4", entity)]
+        write_table(tmp_path / f"{split}.csv", rows, HEADER + ",person")
+    report = check(tmp_path)
+    assert [(p.kind, Path(p.file).name) for p in report.problems] == [
+        ("duplicate", "val.csv"),
+        ("leak", "val.csv"),
+    ]
+    assert report.splits["val"].persons == 1
+
+
+def test_no_tables(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no \.csv file"):
+        check(tmp_path)

@@ -1,0 +1,172 @@
+"""The store gives back what was put in, in part and whole, and says what is damaged."""
+
+import secrets
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from utils.datasets.entities import EntityInfo
+from utils.datasets.entity_writer import DiskFullError
+from utils.datasets.store import INDEX, Store, StoreWriter, entity_path
+
+NUM_FRAMES = 40
+LABELS = np.array([1, 0, -1, 1] * 10, np.int8)
+TIMES = 900 + np.arange(NUM_FRAMES) / 30
+SOUND = np.random.default_rng(0).integers(-32768, 32768, 20000).astype(np.int16)
+ODD_NAMES = ["-a/b:1", "..", "CON", "Größe 東京", "x" * 400, "a%2Fb", "a/b", "A/B"]
+
+
+def info(name: str = "video:1") -> EntityInfo:
+    return EntityInfo(name, "video", NUM_FRAMES, Fraction(30000, 1001), 20, "Ann")
+
+
+def faces(size: int = 112, colour: bool = False) -> NDArray[np.uint8]:
+    """Smooth pictures, which JPEG keeps well, a bit lighter each."""
+    ramp = np.add.outer(np.arange(size), np.arange(size)) * (150 / (2 * size))
+    pictures = (ramp + np.arange(NUM_FRAMES)[:, None, None]).astype(np.uint8)
+    return np.stack([pictures, pictures + 30, pictures + 60], axis=-1) if colour else pictures
+
+
+def write(folder: Path, name: str = "video:1") -> Path:
+    StoreWriter(folder).add(info(name), faces(), SOUND, LABELS, TIMES)
+    return entity_path(folder, name)
+
+
+@pytest.mark.parametrize(
+    ("size", "colour"), [(112, False), (112, True), (64, False)], ids=["grey", "colour", "small"]
+)
+def test_what_goes_in_comes_out(tmp_path: Path, size: int, colour: bool) -> None:
+    pictures = faces(size, colour)
+    StoreWriter(tmp_path, size, colour).add(info(), iter(pictures), SOUND, LABELS, TIMES)
+    store = Store(tmp_path)
+    assert store.entities == [info()]
+    part = store.read(0)
+    assert part.faces.shape == pictures.shape
+    assert np.abs(part.faces.astype(int) - pictures).max() <= (8 if colour else 3)
+    assert (part.waveform == SOUND).all() and part.waveform.dtype == np.int16
+    assert (part.labels == LABELS).all() and (part.timestamps == TIMES).all()
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (7, 29), (39, 40), (0, 40)])
+def test_a_part_is_a_part_of_the_whole(tmp_path: Path, start: int, stop: int) -> None:
+    write(tmp_path)
+    store = Store(tmp_path)
+    whole, part = store.read(0), store.read(0, start, stop)
+    assert (part.faces == whole.faces[start:stop]).all()
+    assert (part.labels == LABELS[start:stop]).all()
+    assert (part.timestamps == TIMES[start:stop]).all()
+    per_frame = 16000 * 1001 / 30000
+    last = len(SOUND) if stop == NUM_FRAMES else int(stop * per_frame)
+    assert (part.waveform == SOUND[int(start * per_frame) : last]).all()
+
+
+def test_a_range_outside_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(ValueError, match=r"within \[0, 40\), got \[3, 41\)"):
+        Store(tmp_path).read(0, 3, 41)
+
+
+def test_pictures_that_repeat_are_stored_once(tmp_path: Path) -> None:
+    one = faces()[0]
+    StoreWriter(tmp_path).add(info(), [one] * NUM_FRAMES, SOUND, LABELS, TIMES)
+    repeated = entity_path(tmp_path, "video:1").stat().st_size
+    assert repeated < 2 * len(SOUND) + 40 * 28 + 3000
+    part = Store(tmp_path).read(0, 20, 25)
+    assert (part.faces == part.faces[0]).all() and part.faces.shape == (5, 112, 112)
+
+
+def test_any_name_is_only_a_name(tmp_path: Path) -> None:
+    for name in ODD_NAMES:
+        write(tmp_path / "store", name)
+    store = Store(tmp_path / "store")
+    assert [entity.name for entity in store.entities] == sorted(ODD_NAMES)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert all(StoreWriter(tmp_path / "store").has(name) for name in ODD_NAMES)
+
+
+def test_the_index_is_mended(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    StoreWriter(tmp_path).write_index()
+    write(tmp_path, "b")
+    assert [entity.name for entity in Store(tmp_path).entities] == ["a", "b"]
+    (tmp_path / INDEX).unlink()
+    assert len(Store(tmp_path)) == 2 and (tmp_path / INDEX).is_file()
+    (tmp_path / INDEX).write_text("nonsense")
+    entity_path(tmp_path, "a").unlink()
+    assert [entity.name for entity in Store(tmp_path).entities] == ["b"]
+
+
+@pytest.mark.parametrize("kept", [0, 5, 5000, -300, -20, -1])
+def test_a_file_that_breaks_off_is_named(tmp_path: Path, kept: int) -> None:
+    path = write(tmp_path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="damaged or cut off") as failure:
+        Store(tmp_path)
+    assert str(path) in str(failure.value)
+
+
+def test_damage_inside_is_found(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    whole = path.read_bytes()
+    store = Store(tmp_path)
+    assert list(store.verify()) == []
+    for place in (300, whole.index(SOUND.tobytes()) + 9, len(whole) - 2000 + 900):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert [damage.path for damage in store.verify()] == [path], place
+    path.write_bytes(whole[:300] + b"?" + whole[301:])
+    with pytest.raises(ValueError, match="fails the checksum"):
+        store.read(0, 0, 5)
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_bytes(path.read_bytes()[:-1] + b"9")
+    with pytest.raises(ValueError, match="expected version 1 of the format, found 9"):
+        Store(tmp_path)
+
+
+def test_an_unfinished_entity_leaves_nothing(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path)
+    with pytest.raises(RuntimeError, match="stop"), writer.open(info()) as entity:
+        entity.append(faces()[0], 1, 0.0)
+        raise RuntimeError("stop")
+    with writer.open(info()) as entity:
+        entity.append(faces()[0], 1, 0.0)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert not writer.has("video:1")
+
+
+def test_wrong_input_is_refused(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path)
+    with pytest.raises(ValueError, match=r"expected 40 frames, 20 of them speaking, got 40 and 0"):
+        writer.add(info(), faces(), SOUND, np.zeros(40, np.int8), TIMES)
+    with pytest.raises(ValueError, match=r"expected uint8 pictures \(112, 112\)"):
+        writer.add(info(), faces(64), SOUND, LABELS, TIMES)
+    with pytest.raises(ValueError, match="expected int16 sound"):
+        writer.add(info(), faces(), SOUND.astype(np.float32), LABELS, TIMES)
+    with pytest.raises(ValueError, match="expected a label -1, 0 or 1, got 2"):
+        writer.add(info(), faces(), SOUND, LABELS + 1, TIMES)
+    write(tmp_path)
+    with pytest.raises(ValueError, match="write into another folder"):
+        StoreWriter(tmp_path, colour=True)
+
+
+def test_missing_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="found none"):
+        Store(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="prepare the data first"):
+        Store(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "0" * size)
+    path = entity_path(tmp_path, "video:1")
+    path.parent.mkdir(parents=True)
+    path.with_name(f".{path.stem}.0000{path.suffix}").symlink_to("/dev/full")
+    with pytest.raises(DiskFullError, match="disk is full: entity video:1"):
+        StoreWriter(tmp_path).add(info(), faces(), SOUND, LABELS, TIMES)
+    assert not path.exists()

@@ -1,0 +1,217 @@
+"""A TalkSet is built of any videos: who is heard, what is seen and the labels fit together."""
+
+import shutil
+import wave
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.made_video import write_video
+from utils.crops import CropOptions, crop_given
+from utils.datasets.store import Store
+from utils.datasets.talkset import KINDS, TalkClip, read_clips, split_name, write_clips
+from utils.datasets.talkset_build import (
+    TalkSetOptions,
+    TalkSetReport,
+    build_from_lists,
+    build_talkset,
+)
+from utils.datasets.talkset_plan import split_people
+from utils.datasets.talkset_sources import Source, name_people
+from utils.media import ReadOptions, VideoInfo
+from utils.structures import CropPiece, FaceTrack, Shot
+from utils.video import read_frames
+
+RATE = 16000
+TONES = {"ann": 500, "bob": 800, "cat": 1300, "dan": 2100}  # Hz: by its tone a voice is known
+SPEECH_S = (0.8, 2.4)
+LENGTH_S = 3.6
+OPTIONS = TalkSetOptions(2, 2, 2, 2, 2, val_share=0.5, seed=3)
+
+
+def heads(voice: bool) -> Iterator[NDArray[np.uint8]]:
+    """Faces of 96 pixels whose lower half flickers while they talk."""
+    generator = np.random.default_rng(1)
+    face = np.kron(generator.integers(60, 200, (12, 12)), np.ones((8, 8))).astype(np.uint8)
+    for index in range(int(LENGTH_S * 25)):
+        picture = np.full((128, 128, 3), 90, np.uint8)
+        picture[16:112, 16:112] = face[..., None]
+        if voice and SPEECH_S[0] <= index / 25 < SPEECH_S[1] and index % 2:
+            picture[64:112, 16:112] //= 2
+        yield picture
+
+
+def speak(tone: int) -> NDArray[np.int16]:
+    """Faint noise with a tone during speech."""
+    times = np.arange(int(LENGTH_S * RATE)) / RATE
+    loud = (times >= SPEECH_S[0]) & (times < SPEECH_S[1])
+    noise = np.random.default_rng(tone).normal(0, 20, len(times))
+    return (noise + 9000 * loud * np.sin(2 * np.pi * tone * times)).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two talking heads each of four people, one without sound, and a file that is none."""
+    folder = tmp_path_factory.mktemp("heads")
+    paths = [folder / name / f"{take}.mkv" for name in TONES for take in (1, 2)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        tone = TONES[path.parent.name]
+        write_video(path, heads(True), Fraction(25), speak(tone), audio_codec="pcm_s16le")
+    (folder / "eve").mkdir()
+    write_video(folder / "eve" / "mute.mkv", heads(False), Fraction(25))
+    (folder / "eve" / "broken.mkv").write_bytes(b"no video")
+    return sorted(folder.glob("*/*.mkv"))
+
+
+def find_faces(video: VideoInfo) -> Iterator[CropPiece | Shot]:
+    """Cut the one face, whose place is known, as the demo does."""
+    boxes = np.tile(np.array([16, 16, 112, 112], np.float32), (int(LENGTH_S * 25), 1))
+    frames = read_frames(video, None, ReadOptions())
+    return crop_given(frames, [FaceTrack(0, boxes)], CropOptions())
+
+
+@pytest.fixture(scope="module")
+def built(
+    videos: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, TalkSetReport]:
+    folder = tmp_path_factory.mktemp("talkset")
+    return folder, build_talkset(videos, folder, find_faces, OPTIONS)
+
+
+def tone_of(samples: NDArray[np.int16]) -> str:
+    """Return who is heard, nobody where it is quiet."""
+    if np.abs(samples).max() < 1000:
+        return ""
+    spectrum = np.abs(np.fft.rfft(samples.astype(np.float64)))
+    peak = spectrum.argmax() * RATE / len(samples)
+    return min(TONES, key=lambda name: abs(TONES[name] - peak))
+
+
+def test_report(built: tuple[Path, TalkSetReport]) -> None:
+    folder, report = built
+    assert (report.videos, report.sources, report.without_face) == (10, 9, [])
+    assert list(report.broken) == ["eve/broken.mkv"]
+    assert report.talking_s == pytest.approx(8 * LENGTH_S, abs=0.5)
+    train, val = report.people["train"], report.people["val"]
+    assert sorted(train + val) == ["ann", "bob", "cat", "dan", "eve"]
+    assert min(len(set(people) & set(TONES)) for people in (train, val)) == 2
+    for split in ("train", "val"):
+        assert report.clips[split] == dict.fromkeys(report.clips[split], 1)
+        assert set(report.clips[split]) == set(KINDS)
+        assert {info.person for info in Store(folder / split).entities} <= set(report.people[split])
+    assert report.missing == {}
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_sound_and_labels_fit(built: tuple[Path, TalkSetReport], split: str) -> None:
+    folder, report = built
+    store = Store(folder / split)
+    clips = {f"{clip.number:06d}_{clip.kind}": clip for clip in read_clips(folder / f"{split}.txt")}
+    assert set(clips) == {info.name for info in store.entities}
+    for index, info in enumerate(store.entities):
+        clip, part = clips[info.name], store.read(index)
+        assert part.faces.shape == (info.num_frames, 112, 112)
+        assert len(part.waveform) == 640 * info.num_frames
+        start_s = split_name(clip.video)[1]
+        for frame, label in enumerate(part.labels):
+            time_s = frame / 25 + start_s
+            heard = tone_of(part.waveform[640 * frame : 640 * (frame + 1)])
+            borders = (*SPEECH_S, *(start_s + edge for edge in (*clip.t, *clip.f)))
+            if min(abs(time_s + 0.02 - border) for border in borders) < 0.1:
+                continue
+            assert label == (heard == info.person), (clip.line(), frame)
+            assert heard in ("", *report.people[split])
+            if label:
+                assert SPEECH_S[0] < time_s < SPEECH_S[1]
+
+
+def test_building_goes_on_and_repeats(
+    built: tuple[Path, TalkSetReport], videos: list[Path], tmp_path: Path
+) -> None:
+    folder, report = built
+
+    def never(_: VideoInfo) -> Iterator[CropPiece | Shot]:
+        raise AssertionError("faces were found before")
+
+    shutil.copytree(folder, tmp_path / "copy")
+    lost = next((tmp_path / "copy" / "train").glob("??/*.face"))
+    lost.unlink()
+    again = build_talkset(videos, tmp_path / "copy", never, OPTIONS)
+    assert again == report
+    assert lost.read_bytes() == (folder / lost.relative_to(tmp_path / "copy")).read_bytes()
+    with pytest.raises(ValueError, match=r"train\.txt lists other clips"):
+        build_talkset(videos, tmp_path / "copy", never, replace(OPTIONS, seed=4))
+
+
+def test_what_is_not_to_be_had_is_counted(videos: list[Path], tmp_path: Path) -> None:
+    mute = [path for path in videos if path.stem == "mute"]
+    report = build_talkset(mute, tmp_path, find_faces, TalkSetOptions(1, 1, 1, 1, 1, val_share=0))
+    assert report.missing == {"train": dict.fromkeys(KINDS, 1)}
+    assert report.clips == {}
+
+
+def test_published_lists(videos: list[Path], tmp_path: Path) -> None:
+    root = videos[0].parents[1]
+    sounds = tmp_path / "sounds"
+    (sounds / "bob").mkdir(parents=True)
+    with wave.open(str(sounds / "bob" / "9.wav"), "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes(speak(TONES["bob"]).tobytes())
+    clips = [
+        TalkClip("TAudio", "ann/1.wav", "ann/1.mp4", 3.0, (0, 3.0), (0, 0), 0),
+        TalkClip("TFAudio", "bob/9.wav", "ann/1.mp4", 3.2, (0, 1.6), (1.6, 3.2), 1),
+        TalkClip("TSilence", "silence/cat/2@0.40", "silence/cat/2@0.40", 2, (0.4, 2), (0, 0.4), 2),
+        TalkClip("FAudio", "bob/9.wav", "gone/1.mp4", 3.0, (0, 0), (0, 3.0), 3),
+    ]
+    write_clips(tmp_path / "list.txt", clips)
+    lists = [tmp_path / "list.txt"]
+    report = build_from_lists(lists, [sounds, root], tmp_path / "set", find_faces)
+    assert (report.broken, report.missing) == (
+        {"gone/1.mp4": "no such file"},
+        {"train": {"FAudio": 1}},
+    )
+    store = Store(tmp_path / "set" / "train")
+    parts = {info.name: store.read(index) for index, info in enumerate(store.entities)}
+    assert {name: part.labels.tolist() for name, part in parts.items()} == {
+        "000000_TAudio": [1] * 75,
+        "000001_TFAudio": [1] * 40 + [0] * 40,
+        "000002_TSilence": [0] * 10 + [1] * 40,
+    }
+    mixed = parts["000001_TFAudio"].waveform
+    assert tone_of(mixed[int(1.0 * RATE) : int(1.5 * RATE)]) == "ann"
+    assert tone_of(mixed[int(1.7 * RATE) : int(2.3 * RATE)]) == "bob"
+    assert tone_of(mixed[int(2.5 * RATE) :]) == ""
+
+
+def test_people_are_named_by_table_or_folder(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("dev/id00012/x/1.mp4", "dev/ann/2.mp4", "dev/3.mp4")]
+    found = {path: person.name for path, person in name_people(paths, None).items()}
+    assert list(found.values()) == ["id00012", "ann", "3"]
+    table = tmp_path / "people.csv"
+    table.write_text("file,identity,kind\n3.mp4,cat;dan,speech\nann/2.mp4,bob,negative\n")
+    named = name_people(paths, table)
+    assert [(p.name, p.talks) for p in named.values()] == [
+        ("id00012", True),
+        ("bob", False),
+        ("cat;dan", False),
+    ]
+    table.write_text("name,who\n3.mp4,cat\n")
+    with pytest.raises(ValueError, match="line 1: expected columns file, identity"):
+        name_people(paths, table)
+
+
+def test_people_seen_together_are_held_out_together() -> None:
+    people = ["a", "b;c", "c", "d", "e", "f;a"]
+    sources = [Source(one, one, one, 0, 100, True, [], []) for one in people]
+    for seed in range(20):
+        held = split_people(sources, 0.3, np.random.default_rng(seed))
+        assert ("a" in held) == ("f;a" in held)
+        assert ("b;c" in held) == ("c" in held)
+        assert 0 < len(held) < len(people)
+    assert split_people(sources, 0.0, np.random.default_rng(0)) == set()

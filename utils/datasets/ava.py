@@ -1,0 +1,188 @@
+"""AVA-ActiveSpeaker as a data set: from the compact store, or from the published layout.
+
+Folder, as published but for `store`:
+
+csv/{train,val,test}_orig.csv      official labels; csv/{train,val,test}_loader.csv entities
+orig_videos/{trainval,test}        the movies
+clips_audios/SPLIT/VIDEO/ENTITY.wav, clips_videos/SPLIT/VIDEO/ENTITY/TIMESTAMP.jpg
+store/SPLIT                        what `ava_prepare` makes of them
+"""
+
+import logging
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.datasets.ava_tables import SPLITS, LoaderRow, read_loader
+from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart
+from utils.datasets.store import Store
+from utils.structures import SAMPLE_RATE
+
+logger = logging.getLogger(__name__)
+
+CROP_SIZE = 112
+
+
+@dataclass(frozen=True)
+class AvaFolder:
+    """Where everything lies."""
+
+    root: Path
+
+    def labels(self, split: str) -> Path:
+        """Return the table of official labels."""
+        return self.root / "csv" / f"{split}_orig.csv"
+
+    def loader(self, split: str) -> Path:
+        """Return the table that published loaders read."""
+        return self.root / "csv" / f"{split}_loader.csv"
+
+    def videos(self, split: str) -> Path:
+        """Return the folder of a split's movies."""
+        return self.root / "orig_videos" / ("test" if split == "test" else "trainval")
+
+    def store(self, split: str) -> Path:
+        """Return the folder of the compact store."""
+        return self.root / "store" / split
+
+    def sounds(self, split: str) -> Path:
+        """Return the folder of the published sound clips."""
+        return self.root / "clips_audios" / split
+
+    def faces(self, split: str) -> Path:
+        """Return the folder of the published face crops."""
+        return self.root / "clips_videos" / split
+
+
+class AvaSplit:
+    """One split of AVA-ActiveSpeaker; the store is taken where there is one."""
+
+    def __init__(self, path: Path, split: str) -> None:
+        """Open a split; FileNotFoundError that says what to do where it is not prepared."""
+        if split not in SPLITS:
+            raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
+        folder = AvaFolder(path)
+        self.truth = folder.labels(split)  # for the official evaluation
+        has_labels = split != "test"
+        source: DataSet
+        if folder.store(split).is_dir():
+            source = Store(folder.store(split))
+        elif folder.faces(split).is_dir():
+            source = PublishedClips(folder, split, read_loader(folder.loader(split), has_labels))
+        else:
+            raise FileNotFoundError(
+                f"{path}: expected prepared data in {folder.store(split)} or "
+                f"{folder.faces(split)}, found neither; run python trainTalkNet.py --download "
+                f"--dataPathAVA {path}"
+            )
+        self._source = source
+        self.entities: Sequence[EntityInfo] = source.entities
+        self.missing = _missing(folder.loader(split), {one.name for one in self.entities})
+        if self.missing:
+            logger.warning(
+                "%s: %d of %d entities of %s are not there, for example %s",
+                path,
+                len(self.missing),
+                len(self.missing) + len(self.entities),
+                folder.loader(split).name,
+                self.missing[0],
+            )
+
+    def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
+        """Read frames [start, stop) of an entity.
+
+        Kept: AVA's sound clips end with the last time stamp, so at the end of an entity the
+        sound is a frame shorter than the pictures; features start again from the first row there.
+        """
+        return self._source.read(index, start, stop)
+
+
+def _missing(table: Path, there: set[str]) -> list[str]:
+    """Return the entities that the loader table has and the data have not."""
+    if not table.is_file():
+        return []
+    with table.open(encoding="utf-8") as file:
+        names = [line.partition("\t")[0] for line in file]
+    return [name for name in names if name not in there]
+
+
+class PublishedClips:
+    """The published layout as it stands: a sound file and a folder of JPEGs for each entity."""
+
+    def __init__(self, folder: AvaFolder, split: str, rows: Sequence[LoaderRow]) -> None:
+        """Take the entities of a loader table that have sound and faces."""
+        self._sounds, self._faces = folder.sounds(split), folder.faces(split)
+        self._rows = [row for row in rows if self._sound(row).is_file() and self._face(row)]
+        self.entities: Sequence[EntityInfo] = [
+            EntityInfo(
+                name=row.name,
+                video=row.video,
+                num_frames=len(row.labels),
+                fps=row.fps,
+                num_speaking=int((row.labels == SPEAKING).sum()),
+            )
+            for row in self._rows
+        ]
+        if not self.entities:
+            raise FileNotFoundError(
+                f"none of the {len(rows)} entities of {folder.loader(split)} has a .wav in "
+                f"{self._sounds} and faces in {self._faces}"
+            )
+
+    def _sound(self, row: LoaderRow) -> Path:
+        return self._sounds / row.video / f"{row.name}.wav"
+
+    def _face(self, row: LoaderRow) -> bool:
+        return (self._faces / row.video / row.name).is_dir()
+
+    def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
+        """Read frames [start, stop) of an entity; pictures that are missing at its end repeat."""
+        row = self._rows[index]
+        num_frames = len(row.labels)
+        stop = num_frames if stop is None else stop
+        if not 0 <= start < stop <= num_frames:
+            raise ValueError(
+                f"entity {row.name}: expected a range within [0, {num_frames}), "
+                f"got [{start}, {stop})"
+            )
+        folder = self._faces / row.video / row.name
+        files = sorted(folder.glob("*.jpg"), key=lambda file: float(file.stem))
+        if not files:
+            raise ValueError(f"{folder}: expected {num_frames} files TIMESTAMP.jpg, found none")
+        chosen = [files[min(number, len(files) - 1)] for number in range(start, stop)]
+        return EntityPart(
+            faces=np.stack([_read_face(file) for file in chosen]),
+            waveform=_read_sound(self._sound(row), row, start, stop),
+            labels=row.labels[start:stop],
+            timestamps=np.array([float(file.stem) for file in chosen]),
+        )
+
+
+def _read_face(path: Path) -> NDArray[np.uint8]:
+    """Return a face, grey and 112 x 112: resized without regard to its aspect, as published."""
+    face = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if face is None:
+        raise ValueError(f"{path} is no JPEG that can be read; make the face clips again")
+    return np.asarray(cv2.resize(face, (CROP_SIZE, CROP_SIZE)), np.uint8)
+
+
+def _read_sound(path: Path, row: LoaderRow, start: int, stop: int) -> NDArray[np.int16]:
+    """Return the samples of frames [start, stop); the last frame has all the rest."""
+    per_frame = SAMPLE_RATE / row.fps
+    try:
+        with wave.open(str(path), "rb") as file:
+            found = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+            if found != (1, 2, SAMPLE_RATE):
+                raise ValueError(f"expected 1 channel of 16 bits at {SAMPLE_RATE}/s, got {found}")
+            total = file.getnframes()
+            first = min(int(start * per_frame), total)
+            last = total if stop == len(row.labels) else min(int(stop * per_frame), total)
+            file.setpos(first)
+            return np.frombuffer(file.readframes(last - first), "<i2").astype(np.int16)
+    except (wave.Error, EOFError, ValueError) as error:
+        raise ValueError(f"{path}: {error}; make the sound clips again") from error

@@ -1,0 +1,82 @@
+"""Fetch the official labels of AVA-ActiveSpeaker."""
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils import downloads
+from utils.datasets.ava import AvaFolder
+from utils.datasets.ava_tables import merge_tables
+
+LABELS_MD5 = {
+    "train": "0e6ebaacfb3a554199e319e0c26a1ec0",
+    "val": "c00210f1d62caaf32759afb92b4562cc",
+}
+
+Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all if known
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where everything comes from."""
+
+    movies: str = "https://s3.amazonaws.com/ava-dataset"  # the mirror of CVDF
+    labels: str = "https://research.google.com/ava/download"
+    labels_md5: Mapping[str, str] = field(default_factory=lambda: LABELS_MD5)  # by split
+
+    def archive(self, split: str) -> str:
+        """Return the address of a split's labels."""
+        return f"{self.labels}/ava_activespeaker_{split}_v1.0.tar.bz2"
+
+
+def download_labels(folder: AvaFolder, split: str, sources: Sources, progress: Progress) -> int:
+    """Fetch a split's official labels and write its table; return the number of its rows."""
+    if split not in LABELS_MD5:
+        raise RuntimeError(
+            f"the labels of {split} are not public; put the table with its faces at "
+            f"{folder.labels(split)}"
+        )
+    address = sources.archive(split)
+    archive = folder.root / "csv" / address.rpartition("/")[2]
+    if not archive.is_file():
+        downloads.download([address], archive, downloads.Expected(), told(progress, archive))
+    expected = sources.labels_md5.get(split)
+    found = md5_of(archive)
+    if expected and found != expected:
+        archive.unlink()
+        raise RuntimeError(f"{address}: expected MD5 {expected}, got {found}; start again")
+    try:
+        return merge_tables(_read_archive(archive), folder.labels(split))
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        archive.unlink()
+        raise RuntimeError(f"{address} is not the archive of tables expected: {error}") from error
+
+
+def _read_archive(path: Path) -> dict[str, str]:
+    """Return the tables of an archive as text, by name."""
+    tables = {}
+    with tarfile.open(path, "r:*") as archive:
+        for member in archive:
+            name = member.name.rpartition("/")[2]
+            file = archive.extractfile(member) if member.isfile() else None
+            if file is not None and name.endswith(".csv") and not name.startswith("."):
+                tables[name] = file.read().decode("utf-8-sig")
+    if not tables:
+        raise ValueError("no .csv in it")
+    return tables
+
+
+def md5_of(path: Path) -> str:
+    """Return the MD5 of a file in hexadecimal digits."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def told(progress: Progress, path: Path) -> downloads.Progress:
+    """Return the hook for one file."""
+    return lambda done, total: progress(path.name, done, total)

@@ -1,0 +1,250 @@
+"""Make the compact store of AVA-ActiveSpeaker out of its movies and labels, on all cores."""
+
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+from utils.datasets.ava import AvaFolder
+from utils.datasets.ava_tables import (
+    LabelledFace,
+    LoaderRow,
+    make_loader_rows,
+    read_labels,
+    read_loader,
+    write_loader,
+)
+from utils.datasets.ava_video import Cut, cut_video
+from utils.datasets.entity_writer import DiskFullError
+from utils.datasets.store import StoreWriter
+from utils.files import replacing
+from utils.media import probe
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".mkv", ".mp4", ".webm", ".avi", ".mov")
+REPORT = "prepare_report"
+
+Progress = Callable[[float, float], None]  # faces so far, faces in all
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How the store is made."""
+
+    num_processes: Annotated[int, "processes that cut videos; 0 is one for each core"] = 0
+    crop_size: Annotated[int, "height and width of the face crops, pixels"] = 112
+    colour: Annotated[bool, "keep colour; networks that read grey convert it"] = False
+
+    def __post_init__(self) -> None:
+        if self.num_processes < 0:
+            raise ValueError(f"num_processes must be 0 or more, got {self.num_processes}")
+        if not 8 <= self.crop_size <= 1024:
+            raise ValueError(f"crop_size must be within 8 and 1024, got {self.crop_size}")
+
+
+@dataclass
+class PrepareReport:
+    """What a preparation did."""
+
+    split: str
+    entities: int = 0  # that the labels have
+    already: int = 0  # of them written before
+    written: int = 0
+    frames: int = 0  # of those written now
+    padded: dict[str, tuple[int, int]] = field(default_factory=dict)  # name: frames, samples
+    lost: dict[str, str] = field(default_factory=dict)  # entity: why
+    videos: dict[str, str] = field(default_factory=dict)  # videos that gave nothing: why
+
+    def text(self) -> str:
+        """Return the report in words."""
+        lines = [
+            f"{self.split}: {self.entities} entities, {self.already} were there, "
+            f"{self.written} written ({self.frames} faces), {len(self.padded)} of them padded, "
+            f"{len(self.lost)} lost"
+        ]
+        lines += [f"  video {name}: {why}" for name, why in sorted(self.videos.items())]
+        lines += [
+            f"  padded {name}: {frames} pictures, {samples} samples of sound"
+            for name, (frames, samples) in sorted(self.padded.items())
+        ]
+        alone = {name: why for name, why in self.lost.items() if why not in self.videos.values()}
+        lines += [f"  lost {name}: {why}" for name, why in sorted(alone.items())]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """The entities of one video."""
+
+    video: Path
+    faces: Sequence[tuple[LabelledFace, LoaderRow]]
+    store: Path
+    options: PrepareOptions
+
+    @property
+    def num_faces(self) -> int:
+        return sum(len(face.labels) for face, _ in self.faces)
+
+
+def prepare(
+    root: Path, split: str, options: PrepareOptions, progress: Progress | None = None
+) -> PrepareReport:
+    """Cut all entities of a split that the store lacks; write index, loader table and report.
+
+    A video that is missing or broken is reported and the rest goes on. Started again, it does
+    what is left.
+
+    Raises:
+        DiskFullError: What was written before is kept; so it is with the next.
+        RuntimeError: A process was killed.
+    """
+    folder = AvaFolder(root)
+    if not folder.labels(split).is_file():
+        raise FileNotFoundError(
+            f"expected the labels of {split} in {folder.labels(split)}, found none; "
+            f"run python trainTalkNet.py --download --dataPathAVA {root}"
+        )
+    faces = read_labels([folder.labels(split)], has_labels=split != "test")
+    videos = find_videos(folder.videos(split))
+    rows = _loader_rows(folder, split, faces, videos)
+    writer = StoreWriter(folder.store(split), options.crop_size, options.colour)
+    writer.remove_leftovers()
+    report = PrepareReport(split, entities=len(faces))
+    todo = _sort_out(faces, rows, videos, writer, report)
+    jobs = [_Job(videos[name], of, writer.folder, options) for name, of in todo.items()]
+    jobs.sort(key=lambda job: job.num_faces, reverse=True)  # no long one is left to the end
+    total = sum(job.num_faces for job in jobs)
+    done = 0
+    for job, result in _run(jobs, options.num_processes or os.cpu_count() or 1):
+        done += job.num_faces
+        _note(report, job, result)
+        if progress:
+            progress(done, total)
+    writer.write_index()
+    write_report(root / f"{REPORT}_{split}", report)
+    return report
+
+
+def find_videos(folder: Path) -> dict[str, Path]:
+    """Return the videos in a folder by name without suffix."""
+    if not folder.is_dir():
+        return {}
+    return {
+        path.stem: path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+    }
+
+
+def write_report(stem: Path, report: PrepareReport) -> None:
+    """Write a report as JSON and as text."""
+    contents = {".json": json.dumps(asdict(report), indent=1) + "\n", ".txt": report.text()}
+    for suffix, text in contents.items():
+        with replacing(stem.with_name(stem.name + suffix)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _loader_rows(
+    folder: AvaFolder, split: str, faces: Sequence[LabelledFace], videos: dict[str, Path]
+) -> dict[str, LoaderRow]:
+    """Return the rows of the loader table by entity; the table is built where there is none."""
+    path = folder.loader(split)
+    if not path.is_file():
+
+        def rate(name: str) -> Fraction | None:
+            try:
+                return probe(videos[name]).fps
+            except (KeyError, ValueError, OSError, RuntimeError):
+                return None  # the video is missing or broken: its time stamps must do
+
+        write_loader(path, make_loader_rows(faces, rate))
+    rows = {row.name: row for row in read_loader(path, has_labels=split != "test")}
+    for face in faces:
+        row = rows.get(face.name)
+        if row is None or len(row.labels) != len(face.labels):
+            found = "none" if row is None else f"{len(row.labels)}"
+            raise ValueError(
+                f"entity {face.name} has {len(face.labels)} frames in {folder.labels(split)} and "
+                f"{found} in {path}; remove {path.name} to have it made again"
+            )
+    return rows
+
+
+def _sort_out(
+    faces: Sequence[LabelledFace],
+    rows: dict[str, LoaderRow],
+    videos: dict[str, Path],
+    writer: StoreWriter,
+    report: PrepareReport,
+) -> dict[str, list[tuple[LabelledFace, LoaderRow]]]:
+    """Return what is left to do by video; note what is done and what cannot be."""
+    by_video: dict[str, list[tuple[LabelledFace, LoaderRow]]] = {}
+    for face in faces:
+        if writer.has(face.name):
+            report.already += 1
+        elif face.video in videos:
+            by_video.setdefault(face.video, []).append((face, rows[face.name]))
+        else:
+            report.videos[face.video] = why = f"no video {face.video}.* is there"
+            report.lost[face.name] = why
+    return by_video
+
+
+def _run(jobs: Sequence[_Job], num_processes: int) -> Iterator[tuple[_Job, Cut | str]]:
+    """Do the jobs in processes and yield what became of each, as they end."""
+    if num_processes == 1:
+        for job in jobs:
+            yield job, _do(job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(num_processes, max(1, len(jobs))), context) as pool:
+        waiting: dict[Future[Cut | str], _Job] = {pool.submit(_do, job): job for job in jobs}
+        try:
+            while waiting:
+                ended, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    yield waiting.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "a process that cut faces was killed, perhaps for want of memory; what is written "
+                "is kept: start again, with fewer processes (num_processes) if need be"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _do(job: _Job) -> Cut | str:
+    """Cut one video, in a process of its own; a string says why it could not be read."""
+    import cv2
+
+    cv2.setNumThreads(1)  # the processes fill the cores
+    try:
+        options = job.options
+        to = StoreWriter(job.store, options.crop_size, options.colour)
+        return cut_video(job.video, job.faces, to)
+    except DiskFullError:
+        raise
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        return str(error)
+
+
+def _note(report: PrepareReport, job: _Job, result: Cut | str) -> None:
+    """Add what became of a video to the report."""
+    name = job.faces[0][0].video
+    if isinstance(result, str):
+        logger.warning("%s: %s", name, result)
+        report.videos[name] = result
+        report.lost |= {face.name: result for face, _ in job.faces}
+        return
+    report.written += result.written
+    report.frames += result.frames
+    report.padded |= result.padded
+    report.lost |= result.lost

@@ -1,0 +1,224 @@
+"""One face track in one file: its pictures, sound, labels and times, read in part and checked.
+
+    magic | pictures (JPEG) | sound (int16) | rows, one a frame | header (JSON) | footer
+
+All numbers are little-endian. The end is written last, so a file that breaks off has none.
+"""
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.datasets.entities import EntityInfo, EntityPart
+from utils.structures import SAMPLE_RATE
+
+MAGIC = b"ASDFACE1"  # the last character is the version
+FOOTER = struct.Struct("<II8s")  # bytes and CRC-32 of the header, magic
+ROW = np.dtype(
+    [
+        ("offset", "<u8"),  # of the picture in the file
+        ("timestamp", "<f8"),
+        ("num_bytes", "<u4"),
+        ("checksum", "<u4"),  # CRC-32 of the picture
+        ("label", "i1"),
+        ("unused", "V3"),
+    ]
+)
+SUFFIX = ".face"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What all pictures of a store have in common."""
+
+    size: int = 112  # height and width
+    colour: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture."""
+        return (self.size, self.size, 3) if self.colour else (self.size, self.size)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself, and where its parts lie."""
+
+    info: EntityInfo
+    form: Form
+    num_samples: int
+    padded_frames: int  # pictures that the source did not have: the nearest one is repeated
+    padded_samples: int  # sound that the source did not have: silence
+    checksums: tuple[int, int]  # CRC-32 of the sound and of the rows
+    file_bytes: int
+    header_bytes: int
+
+    @property
+    def rows_offset(self) -> int:
+        """Where the rows begin."""
+        rows_bytes = self.info.num_frames * ROW.itemsize
+        return self.file_bytes - FOOTER.size - self.header_bytes - rows_bytes
+
+    @property
+    def sound_offset(self) -> int:
+        """Where the sound begins and the pictures end."""
+        return self.rows_offset - 2 * self.num_samples
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is stored, but for the two sizes of the file."""
+        info = self.info
+        return {
+            "name": info.name,
+            "video": info.video,
+            "person": info.person,
+            "fps": str(info.fps),
+            "num_frames": info.num_frames,
+            "num_speaking": info.num_speaking,
+            "size": self.form.size,
+            "colour": self.form.colour,
+            "num_samples": self.num_samples,
+            "padded_frames": self.padded_frames,
+            "padded_samples": self.padded_samples,
+            "checksums": list(self.checksums),
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any], file_bytes: int, header_bytes: int) -> "Header":
+        """Build a header from what is stored; KeyError or ValueError where that is no header."""
+        info = EntityInfo(
+            name=record["name"],
+            video=record["video"],
+            num_frames=record["num_frames"],
+            fps=Fraction(record["fps"]),
+            num_speaking=record["num_speaking"],
+            person=record["person"],
+        )
+        sound, rows = record["checksums"]
+        header = cls(
+            info=info,
+            form=Form(record["size"], record["colour"]),
+            num_samples=record["num_samples"],
+            padded_frames=record["padded_frames"],
+            padded_samples=record["padded_samples"],
+            checksums=(sound, rows),
+            file_bytes=file_bytes,
+            header_bytes=header_bytes,
+        )
+        if header.sound_offset < len(MAGIC):
+            raise ValueError("it is too short for what its header says")
+        return header
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a file; ValueError where the file is damaged or of another kind."""
+    with path.open("rb") as file:
+        file_bytes = file.seek(0, 2)
+        if file_bytes < len(MAGIC) + FOOTER.size:
+            raise ValueError(_damaged(path, f"it has {file_bytes} bytes only"))
+        file.seek(-FOOTER.size, 2)
+        header_bytes, checksum, magic = FOOTER.unpack(file.read(FOOTER.size))
+        if magic != MAGIC:
+            if magic[:-1] == MAGIC[:-1]:
+                raise ValueError(
+                    f"{path}: expected version {MAGIC[-1:].decode()} of the format, found "
+                    f"{magic[-1:].decode(errors='replace')}; prepare the data again"
+                )
+            raise ValueError(_damaged(path, "its end is missing"))
+        file.seek(max(0, file_bytes - FOOTER.size - header_bytes))
+        text = file.read(header_bytes)
+    if len(text) != header_bytes or zlib.crc32(text) != checksum:
+        raise ValueError(_damaged(path, "its header fails the checksum"))
+    try:
+        return Header.from_json(json.loads(text), file_bytes, header_bytes)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(_damaged(path, f"its header is wrong, {error!r}")) from error
+
+
+def read_part(path: Path, header: Header, start: int, stop: int) -> EntityPart:
+    """Read frames [start, stop); only their bytes are touched."""
+    info = header.info
+    if not 0 <= start < stop <= info.num_frames:
+        raise ValueError(
+            f"entity {info.name}: expected a range within [0, {info.num_frames}), "
+            f"got [{start}, {stop})"
+        )
+    first, last = sample_range(header, start, stop)
+    with path.open("rb") as file:
+        if file.seek(0, 2) != header.file_bytes:
+            raise ValueError(_damaged(path, f"expected {header.file_bytes} bytes"))
+        file.seek(header.rows_offset + start * ROW.itemsize)
+        rows = np.frombuffer(file.read((stop - start) * ROW.itemsize), ROW)
+        begin = int(rows["offset"][0])
+        end = int(rows["offset"][-1]) + int(rows["num_bytes"][-1])
+        if not len(MAGIC) <= begin < end <= header.sound_offset:
+            raise ValueError(_damaged(path, "its table of pictures is wrong"))
+        file.seek(begin)
+        pictures = file.read(end - begin)
+        file.seek(header.sound_offset + 2 * first)
+        waveform = np.frombuffer(file.read(2 * (last - first)), "<i2").astype(np.int16)
+    return EntityPart(
+        faces=_decode(path, header, rows, pictures),
+        waveform=waveform,
+        labels=rows["label"].copy(),
+        timestamps=rows["timestamp"].astype(np.float64),
+    )
+
+
+def sample_range(header: Header, start: int, stop: int) -> tuple[int, int]:
+    """Return which samples belong to frames [start, stop); the last frame has all the rest."""
+    per_frame = SAMPLE_RATE / header.info.fps
+    first = min(int(start * per_frame), header.num_samples)
+    if stop == header.info.num_frames:
+        return first, header.num_samples
+    return first, min(int(stop * per_frame), header.num_samples)
+
+
+def verify(path: Path) -> Header:
+    """Check every byte of a file; ValueError that says what is wrong with it."""
+    header = read_header(path)
+    read_part(path, header, 0, header.info.num_frames)
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise ValueError(_damaged(path, "it does not begin as it should"))
+        file.seek(header.sound_offset)
+        sound = zlib.crc32(file.read(2 * header.num_samples))
+        rows = zlib.crc32(file.read(header.info.num_frames * ROW.itemsize))
+    if (sound, rows) != header.checksums:
+        raise ValueError(_damaged(path, "sound or table fail the checksum"))
+    return header
+
+
+def _decode(
+    path: Path, header: Header, rows: NDArray[np.void], pictures: bytes
+) -> NDArray[np.uint8]:
+    """Return the faces of some rows; `pictures` begins with the first of them."""
+    faces = np.empty((len(rows), *header.form.shape), np.uint8)
+    view = memoryview(pictures)
+    starts = (rows["offset"] - rows["offset"][0]).tolist()
+    flag = cv2.IMREAD_COLOR_RGB if header.form.colour else cv2.IMREAD_GRAYSCALE
+    sizes, checksums = rows["num_bytes"].tolist(), rows["checksum"].tolist()
+    for number, (start, size, checksum) in enumerate(zip(starts, sizes, checksums, strict=True)):
+        if number and start == starts[number - 1]:
+            faces[number] = faces[number - 1]
+            continue
+        encoded = view[start : start + size]
+        if zlib.crc32(encoded) != checksum:
+            raise ValueError(_damaged(path, f"picture {number} of those read fails the checksum"))
+        face = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
+        if face is None or face.shape != header.form.shape:
+            raise ValueError(_damaged(path, f"picture {number} of those read is no such JPEG"))
+        faces[number] = face
+    return faces
+
+
+def _damaged(path: Path, problem: str) -> str:
+    """Return an error message."""
+    return f"{path} is damaged or cut off ({problem}); remove it and prepare the data again"

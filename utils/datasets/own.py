@@ -1,0 +1,281 @@
+"""Read own data: CSV tables of entities, times, boxes and labels beside videos.
+
+docs/own_data.md describes the format. What is wrong with a row is noted and the row left out; the
+rest goes on. All rows of the chosen split are held, some 100 bytes each.
+"""
+
+import csv
+import math
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
+from utils.structures import FPS, FaceTrack
+
+CORNERS = ("x1", "y1", "x2", "y2")
+REQUIRED = ("video", "entity", "time_s", *CORNERS, "label")
+OPTIONAL = ("person", "split")
+LABELS = {
+    **{"1": SPEAKING, "0": NOT_SPEAKING},
+    **{"-1": UNLABELLED, "": UNLABELLED},
+}
+MAX_CORNER = 1_000_000  # pixels; beyond it lies a mistake
+MAX_TIME_S = 10_000_000
+
+
+@dataclass(frozen=True)
+class OwnOptions:
+    """How rows become face tracks at 25 frames/s."""
+
+    max_gap: Annotated[float, "rows of one entity further apart than this make two tracks, s"] = 1.0
+    min_length: Annotated[float, "tracks shorter than this are left out, s"] = 0.4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_gap < math.inf:
+            raise ValueError(f"--maxGap must be a number of seconds above 0, got {self.max_gap}")
+        if not 0 <= self.min_length < math.inf:
+            raise ValueError(f"--minLength must be 0 or more seconds, got {self.min_length}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a data set, and where."""
+
+    file: str
+    line: int  # from 1; 0 is the file as a whole
+    kind: str  # one of a few words, for counting
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.line else self.file
+        return f"{place}: {self.kind}: found {self.found}; expected {self.expected}"
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnEntity:
+    """The rows of one entity, in order of time, at most one for each moment."""
+
+    file: str
+    video: str  # as the table names it
+    name: str
+    person: str
+    split: str
+    lines: NDArray[np.int64]  # (N,) where each row stands in the file
+    times: NDArray[np.float64]  # (N,) s on the video's clock
+    boxes: NDArray[np.float64]  # (N, 4) x1, y1, x2, y2 in source pixels
+    labels: NDArray[np.int8]  # (N,)
+
+    def only(self, chosen: NDArray[np.bool_]) -> "OwnEntity":
+        """Return the entity with the chosen rows only."""
+        rows = (self.lines[chosen], self.times[chosen], self.boxes[chosen], self.labels[chosen])
+        return OwnEntity(self.file, self.video, self.name, self.person, self.split, *rows)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnTrack:
+    """A stretch of an entity without gaps, at 25 frames/s."""
+
+    entity: OwnEntity
+    face: FaceTrack
+    labels: NDArray[np.int8]  # (T,)
+    line: int  # of its first row
+
+
+@dataclass(eq=False)
+class _Rows:
+    """The rows of an entity while a table is read."""
+
+    person: str
+    split: str
+    lines: "array[int]" = field(default_factory=lambda: array("q"))
+    values: "array[float]" = field(default_factory=lambda: array("d"))  # time and corners, in turn
+    labels: "array[int]" = field(default_factory=lambda: array("b"))
+
+
+def find_tables(path: Path) -> list[Path]:
+    """Return the tables of a data set: the file itself, or all .csv files of a folder."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"no such file or folder: {path}; expected a CSV table or a folder")
+    tables = sorted(path.glob("*.csv"))
+    if not tables:
+        raise FileNotFoundError(f"{path}: expected tables such as train.csv, found no .csv file")
+    return tables
+
+
+def find_video(table: Path, name: str, videos: Path | None) -> Path:
+    """Return where a table's video lies: in the folder of videos, else beside the table."""
+    return (videos or table.parent) / name
+
+
+def read_tables(
+    path: Path, split: str | None, problems: list[Problem]
+) -> Iterator[tuple[Path, list[OwnEntity]]]:
+    """Yield each table of a data set with its entities, those of one video together.
+
+    Args:
+        path: A table, or the folder the tables lie in.
+        split: Only the rows of this split; None takes all.
+        problems: Gets what is wrong.
+    """
+    for table in find_tables(path):
+        entities = read_table(table, split, problems)
+        if entities:
+            yield table, entities
+
+
+def read_table(table: Path, split: str | None, problems: list[Problem]) -> list[OwnEntity]:
+    """Return the entities of one table, sorted by video; see `read_tables`."""
+    rows: dict[tuple[str, str], _Rows] = {}
+    reader = _Reader(table, problems)
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            for key, person, found_split, line, values, label in reader.rows(csv.reader(file)):
+                if split is not None and found_split != split:
+                    continue
+                entity = rows.setdefault(key, _Rows(person, found_split))
+                reader.expect_same(entity, key, (person, found_split), line)
+                entity.lines.append(line)
+                entity.values.extend(values)
+                entity.labels.append(label)
+    except UnicodeDecodeError:
+        reader.note(0, "columns", "bytes that are no UTF-8", "UTF-8 text; save the table as UTF-8")
+    except csv.Error as error:
+        reader.note(0, "columns", str(error), "comma-separated values")
+    return [reader.entity(*key, rows.pop(key)) for key in sorted(rows)]
+
+
+class _Reader:
+    """Checks the rows of one table."""
+
+    def __init__(self, table: Path, problems: list[Problem]) -> None:
+        self.table = table
+        self._problems = problems
+        self._changed: set[tuple[str, str]] = set()
+
+    def note(self, line: int, kind: str, found: str, expected: str) -> None:
+        """Note what is wrong."""
+        self._problems.append(Problem(str(self.table), line, kind, found[:120], expected))
+
+    def rows(
+        self, lines: "Iterator[list[str]]"
+    ) -> Iterator[tuple[tuple[str, str], str, str, int, list[float], int]]:
+        """Yield (video, entity), person, split, line, time and corners, label of each good row."""
+        names = [name.strip() for name in next(lines, [])]
+        missing = [name for name in REQUIRED if name not in names]
+        wrong = [name for name in names if name not in REQUIRED + OPTIONAL]
+        if missing or len(set(names)) < len(names):
+            found = ",".join(names) or "an empty file"
+            self.note(1, "columns", found, f"the columns {','.join(REQUIRED)}")
+            return
+        for name in wrong:
+            self.note(1, "columns", f"column {name!r}", f"only {','.join(REQUIRED + OPTIONAL)}")
+        at = {name: names.index(name) for name in names}
+        for row in lines:
+            line: int = lines.line_num  # type: ignore[attr-defined]
+            if not any(row):
+                continue
+            if len(row) != len(names):
+                self.note(line, "columns", f"{len(row)} values", f"{len(names)} values")
+                continue
+            texts = [row[at[name]].strip() for name in REQUIRED]
+            values = self._numbers(line, texts)
+            label = LABELS.get(texts[-1])
+            if label is None:
+                self.note(line, "label", repr(texts[-1]), "1, 0, or -1 or nothing for unlabelled")
+            if values is None or label is None or not self._named(line, texts):
+                continue
+            person, split = (row[at[name]].strip() if name in at else "" for name in OPTIONAL)
+            split = split if "split" in at else self.table.stem
+            yield (texts[0], texts[1]), person, split, line, values, label
+
+    def expect_same(
+        self, entity: _Rows, key: tuple[str, str], found: tuple[str, str], line: int
+    ) -> None:
+        """Note it, once, where person or split change within an entity; the first ones count."""
+        if found != (entity.person, entity.split) and key not in self._changed:
+            self._changed.add(key)
+            expected = f"one person and split, {entity.person!r} and {entity.split!r} before"
+            self.note(line, "entity", f"person {found[0]!r}, split {found[1]!r}", expected)
+
+    def entity(self, video: str, name: str, rows: _Rows) -> OwnEntity:
+        """Return the rows of an entity in order of time; of those for one moment, the first."""
+        values = np.frombuffer(rows.values, np.float64).reshape(-1, 5)
+        lines, labels = np.frombuffer(rows.lines, np.int64), np.frombuffer(rows.labels, np.int8)
+        order = np.argsort(values[:, 0], kind="stable")
+        again = np.diff(values[order, 0], prepend=-1.0) <= 0
+        for line, time_s in zip(lines[order[again]], values[order[again], 0], strict=True):
+            self.note(int(line), "duplicate", f"{time_s:g} s of {name!r} again", "one row a moment")
+        order = order[~again]
+        columns = (lines[order], values[order, 0], values[order, 1:], labels[order])
+        return OwnEntity(str(self.table), video, name, rows.person, rows.split, *columns)
+
+    def _named(self, line: int, texts: Sequence[str]) -> bool:
+        if not texts[0] or not texts[1]:
+            self.note(line, "value", "no video or entity", "both named")
+        return bool(texts[0] and texts[1])
+
+    def _numbers(self, line: int, texts: Sequence[str]) -> list[float] | None:
+        """Return time and corners of a row, None where they are none."""
+        values = []
+        for name, text in zip(REQUIRED[2:7], texts[2:7], strict=True):
+            try:
+                values.append(float(text))
+            except ValueError:
+                self.note(line, "value", f"{name} {text!r}", "a number")
+                return None
+        time_s, x1, y1, x2, y2 = values
+        if not 0 <= time_s <= MAX_TIME_S:
+            self.note(line, "time", f"time_s {texts[2]}", "seconds, 0 or later")
+        elif not all(abs(value) <= MAX_CORNER for value in values[1:]):
+            self.note(line, "box", ",".join(texts[3:7]), f"finite pixels within {MAX_CORNER} of 0")
+        elif x2 <= x1 or y2 <= y1:
+            self.note(line, "box", ",".join(texts[3:7]), "corners x1 < x2, y1 < y2, not a size")
+        else:
+            return values
+        return None
+
+
+def make_tracks(entity: OwnEntity, options: OwnOptions) -> list[OwnTrack]:
+    """Return the tracks of an entity at 25 frames/s, split where rows lie too far apart.
+
+    Boxes are interpolated linearly; a frame has the label of the row that is nearest in time.
+    """
+    times = entity.times
+    breaks = np.flatnonzero(np.diff(times) > options.max_gap + 1e-6) + 1
+    tracks = []
+    for part in np.split(np.arange(len(times)), breaks):
+        if not len(part):
+            continue
+        first, last = (int(time * FPS + 0.5) for time in times[part[[0, -1]]])
+        frames = np.arange(first, last + 1) / FPS
+        columns = [np.interp(frames, times[part], entity.boxes[part, i]) for i in range(4)]
+        middles = (times[part[1:]] + times[part[:-1]]) / 2
+        labels = entity.labels[part[np.searchsorted(middles, frames, side="left")]]
+        face = FaceTrack(first, np.stack(columns, axis=1).astype(np.float32))
+        tracks.append(OwnTrack(entity, face, labels, int(entity.lines[part[0]])))
+    return tracks
+
+
+def is_short(track: OwnTrack, options: OwnOptions) -> bool:
+    """Tell whether a track is too short to be used."""
+    return len(track.labels) < options.min_length * FPS
+
+
+def short_problem(track: OwnTrack, options: OwnOptions) -> Problem:
+    """Return what is noted of a track that is too short."""
+    found = f"{track.entity.name!r} for {len(track.labels) / FPS:g} s"
+    expected = f"at least {options.min_length:g} s without a gap above {options.max_gap:g} s"
+    return Problem(track.entity.file, track.line, "short", found, expected)

@@ -1,0 +1,286 @@
+"""Prepare own data: cut the faces out of the videos into a store, just as the demo cuts them."""
+
+import multiprocessing
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from utils.audio import Sound
+from utils.crops import CropOptions, crop_given
+from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
+from utils.datasets.journal import Journal
+from utils.datasets.own import (
+    OwnEntity,
+    OwnOptions,
+    OwnTrack,
+    Problem,
+    find_video,
+    is_short,
+    make_tracks,
+    read_tables,
+    short_problem,
+)
+from utils.datasets.own_check import keep_inside, open_video
+from utils.datasets.store import StoreWriter, entity_path
+from utils.media import ReadOptions, ReadReport, VideoInfo
+from utils.shots import ShotOptions, mark_shots
+from utils.structures import FPS, SAMPLE_RATE, CropPiece
+from utils.video import read_frames
+
+PICTURE = 256  # pixels of the longer side of what cuts are looked for in
+LOST_S = 0.5  # missing from the end of a video, this much is noted
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+
+Progress = Callable[[float], None]  # videos done
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How own data becomes a store."""
+
+    own: OwnOptions = OwnOptions()
+    crops: CropOptions = CropOptions()
+    shots: ShotOptions = ShotOptions()
+    workers: Annotated[int, "videos prepared at once"] = 1
+
+
+@dataclass
+class PrepareReport:
+    """What became of a data set."""
+
+    problems: list[Problem] = field(default_factory=list)
+    videos: int = 0  # done, in this run or before
+    skipped: int = 0  # missing or broken ones
+    entities: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """The entities of one video."""
+
+    path: Path
+    entities: Sequence[OwnEntity]
+    folder: Path
+    options: PrepareOptions
+
+
+def prepare(
+    path: Path,
+    split: str | None,
+    folder: Path,
+    videos: Path | None = None,
+    options: PrepareOptions | None = None,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Write a split of own data into a store; wrong rows and videos are noted and left out.
+
+    Begun again, it goes on with the videos that were not done or whose rows have changed.
+    Stretches longer than 60 s become several entities, and so do those that cross a cut.
+
+    Args:
+        path: A table, or the folder the tables lie in.
+        split: Which rows; None takes all.
+        folder: Of the store.
+        videos: The folder of the videos; None looks beside each table.
+        options: How.
+        progress: Told the videos done so far.
+    """
+    options = options or PrepareOptions()
+    report = PrepareReport()
+    writer = StoreWriter(folder)
+    settings = {"split": split, **asdict(options)}
+    settings.pop("workers")
+    journal = Journal(folder / "prepared.jsonl", settings, "prepare into another folder")
+    jobs = _jobs((path, split, videos), folder, options, report.problems)
+    undone = (job for job in jobs if not _is_done(job, journal, report))
+    for job, outcome in _run(undone, options.workers):
+        if outcome["read"]:
+            journal.add(_key(job), outcome)
+        _add(report, outcome)
+        if progress:
+            progress(report.videos + report.skipped)
+    writer.write_index()
+    return report
+
+
+def _key(job: _Job) -> str:
+    """Return what a job is called in the journal."""
+    return f"{Path(job.entities[0].file).name}: {job.entities[0].video}"
+
+
+def _checksum(job: _Job) -> int:
+    """Return a number that changes with the rows of a job."""
+    checksum = 0
+    for entity in job.entities:
+        checksum = zlib.crc32(f"{entity.name}\n{entity.person}\n".encode(), checksum)
+        for values in (entity.times, entity.boxes, entity.labels):
+            checksum = zlib.crc32(values.tobytes(), checksum)
+    return checksum
+
+
+def _is_done(job: _Job, journal: Journal, report: PrepareReport) -> bool:
+    """Tell whether a job was done before; where its rows have changed, undo it."""
+    outcome = journal.done.get(_key(job))
+    if outcome is None:
+        return False
+    if outcome["rows"] == _checksum(job):
+        _add(report, outcome)
+        return True
+    for name in outcome["names"]:
+        entity_path(job.folder, name).unlink(missing_ok=True)
+    return False
+
+
+def _jobs(
+    source: tuple[Path, str | None, Path | None],
+    folder: Path,
+    options: PrepareOptions,
+    problems: list[Problem],
+) -> Iterator[_Job]:
+    """Yield what is to be done, video by video; `source` is path, split and folder of videos."""
+    path, split, videos = source
+    for table, entities in read_tables(path, split, problems):
+        for name, group in groupby(entities, key=lambda entity: entity.video):
+            yield _Job(find_video(table, name, videos), list(group), folder, options)
+
+
+def _add(report: PrepareReport, outcome: dict[str, Any]) -> None:
+    """Add what became of a video to the report."""
+    report.problems += [Problem(**problem) for problem in outcome["problems"]]
+    report.videos += outcome["read"]
+    report.skipped += not outcome["read"]
+    report.entities += len(outcome["names"])
+    report.frames += outcome["frames"]
+
+
+def _run(jobs: Iterable[_Job], workers: int) -> Iterator[tuple[_Job, dict[str, Any]]]:
+    """Yield each job with its outcome, in order; several at once where there are workers."""
+    if workers <= 1:
+        for job in jobs:
+            yield job, prepare_video(job)
+        return
+    waiting: deque[tuple[_Job, Future[dict[str, Any]]]] = deque()
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, context) as pool:
+            for job in jobs:
+                waiting.append((job, pool.submit(prepare_video, job)))
+                if len(waiting) > 2 * workers:
+                    done, outcome = waiting.popleft()
+                    yield done, outcome.result()
+            while waiting:
+                done, outcome = waiting.popleft()
+                yield done, outcome.result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker was killed, perhaps for want of memory; what was done is kept, "
+            "start again with fewer workers"
+        ) from error
+
+
+def prepare_video(job: _Job) -> dict[str, Any]:
+    """Write the entities of one video; return what is noted of it, as JSON values."""
+    problems: list[Problem] = []
+    names: list[str] = []
+    num_frames = 0
+    video = open_video(job.path, job.entities[0], problems)
+    if video is not None:
+        tracks = _tracks(job, video, problems)
+        sound = Sound(video, ReadOptions())
+        writer = StoreWriter(job.folder)
+        finder = _Finder(tracks)
+        for piece in _pieces(job, video, tracks, problems):
+            if len(piece.crops) >= job.options.own.min_length * FPS:
+                name = _write(writer, finder.find(piece), piece, sound)
+                names += [name] if name else []
+                num_frames += len(piece.crops) if name else 0
+        sound.close()
+    return {
+        "read": video is not None,
+        "rows": _checksum(job),
+        "names": names,
+        "frames": num_frames,
+        "problems": [problem.as_dict() for problem in problems],
+    }
+
+
+def _tracks(job: _Job, video: VideoInfo, problems: list[Problem]) -> list[OwnTrack]:
+    """Return the tracks of a video that are long enough; what is left out is noted."""
+    options = job.options.own
+    kept = []
+    for entity in job.entities:
+        for track in make_tracks(keep_inside(entity, video, problems), options):
+            if is_short(track, options):
+                problems.append(short_problem(track, options))
+            else:
+                kept.append(track)
+    return kept
+
+
+def _pieces(
+    job: _Job, video: VideoInfo, tracks: Sequence[OwnTrack], problems: list[Problem]
+) -> Iterator[CropPiece]:
+    """Yield the crops of the tracks; note what the video lost."""
+    seen = ReadReport()
+    scale = min(1.0, PICTURE / max(video.width, video.height))
+    size = (max(1, round(video.width * scale)), max(1, round(video.height * scale)))
+    frames = mark_shots(read_frames(video, size, ReadOptions(), seen), job.options.shots)
+    for item in crop_given(frames, [track.face for track in tracks], job.options.crops):
+        if isinstance(item, CropPiece):
+            yield item
+    lost_s = seen.lost_s(video, ReadOptions())
+    if seen.errors or lost_s > LOST_S:
+        entity = job.entities[0]
+        found = f"{seen.errors} damaged pieces, {lost_s:.1f} s missing at its end"
+        expected = f"{video.path} to decode whole; the rest of it was used"
+        problems.append(Problem(entity.file, int(entity.lines[0]), "video broken", found, expected))
+
+
+class _Finder:
+    """Says which track a piece was cut from."""
+
+    def __init__(self, tracks: Sequence[OwnTrack]) -> None:
+        self._tracks = tracks
+        self._taken: set[tuple[int, int]] = set()
+
+    def find(self, piece: CropPiece) -> OwnTrack:
+        """Return the track whose boxes the piece has; of two alike, another one each time."""
+        for number, track in enumerate(self._tracks):
+            at = piece.start - track.face.start
+            inside = at >= 0 and piece.start + len(piece.crops) <= track.face.stop
+            if inside and (number, piece.start) not in self._taken:
+                boxes = track.face.boxes[at : at + len(piece.crops)]
+                if np.array_equal(boxes, piece.boxes):
+                    self._taken.add((number, piece.start))
+                    return track
+        raise AssertionError("a piece of no track")
+
+
+def _write(writer: StoreWriter, track: OwnTrack, piece: CropPiece, sound: Sound) -> str:
+    """Write a piece as an entity and return its name; nothing where it has no labels."""
+    stop = piece.start + len(piece.crops)
+    labels = track.labels[piece.start - track.face.start : stop - track.face.start]
+    if (labels == UNLABELLED).all():
+        return ""
+    entity = track.entity
+    info = EntityInfo(
+        name=f"{entity.video}:{entity.name}:{piece.start}",
+        video=entity.video,
+        num_frames=len(labels),
+        fps=Fraction(FPS),
+        num_speaking=int((labels == SPEAKING).sum()),
+        person=entity.person,
+    )
+    waveform = sound.read(piece.start * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
+    writer.add(info, piece.crops, waveform, labels, np.arange(piece.start, stop) / FPS)
+    return info.name

@@ -1,0 +1,103 @@
+"""Open a split of whatever data set, so that training and evaluation need not know which it is."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.datasets.ava import AvaSplit
+from utils.datasets.entities import DataSet
+from utils.datasets.loading import LoaderOptions
+from utils.datasets.own_prepare import prepare
+from utils.datasets.store import Store
+from utils.training_settings import DataName, DataOptions
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 20  # problems of a data set that are logged one by one
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A split, and the official table of its labels if there is one."""
+
+    name: str
+    dataset: DataSet
+    table: Path | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all entities."""
+        return sum(entity.num_frames for entity in self.dataset.entities)
+
+
+def prepare_split(
+    data: DataName, path: Path, name: str, progress: Callable[[float], None] | None = None
+) -> None:
+    """Cut own data into a store beside their tables, as far as that has not been done.
+
+    The other kinds are prepared once, by --download and --build. Only one process may do this.
+
+    Args:
+        data: Kind of data set.
+        path: Its folder.
+        name: The split.
+        progress: Told the videos done so far.
+    """
+    if data != "own":
+        return
+    report = prepare(path, name, own_store(path, name), progress=progress)
+    for problem in report.problems[:SHOWN]:
+        logger.warning("%s", problem)
+    if len(report.problems) > SHOWN:
+        logger.warning("... %d problems in all; see --checkData", len(report.problems))
+
+
+def open_split(data: DataName, path: Path, name: str) -> Split:
+    """Open a split of a data set that has been prepared.
+
+    Raises:
+        FileNotFoundError: It is not there; says what to do.
+    """
+    if data == "ava":
+        ava = AvaSplit(path, name)
+        return Split(name, ava, ava.truth if ava.truth.is_file() else None)
+    folder = own_store(path, name) if data == "own" else path / name
+    if data == "talkset" and not folder.is_dir():
+        raise FileNotFoundError(
+            f"expected a TalkSet with a split {name!r} in {path}, found no folder {folder}; build "
+            "one with --build FOLDER_OF_VIDEOS"
+        )
+    return Split(name, Store(folder))
+
+
+def own_store(path: Path, name: str) -> Path:
+    """Return where the store of a split of own data lies."""
+    return (path if path.is_dir() else path.parent) / "store" / name
+
+
+def loader_options(data: DataOptions, seed: int, batch_size: int) -> LoaderOptions:
+    """Return how batches for training are made."""
+    return LoaderOptions(
+        batch_size=batch_size,
+        max_clip=data.max_clip,
+        n_data_loader_thread=data.n_data_loader_thread,
+        seed=seed,
+        augment=not data.no_augment,
+        shifted_share=data.desync / 2,
+        foreign_share=data.desync / 2,
+        published_batches=data.published_batches,
+    )
+
+
+def describe_data(data: DataOptions, split: Split) -> dict[str, str | int | float | bool]:
+    """Return what must stay the same of the data when training is resumed."""
+    return {
+        "--data": data.data,
+        "number of entities": len(split.dataset.entities),
+        "number of frames": split.num_frames,
+        "--maxClip": data.max_clip,
+        "--publishedBatches": data.published_batches,
+        "--noAugment": data.no_augment,
+        "--desync": data.desync,
+    }

@@ -1,0 +1,212 @@
+"""The compact store: a folder with one file for each face track, and an index of them.
+
+FOLDER/3f/NAME.face    the files, spread by the checksum of the entity's name
+FOLDER/index.jsonl     what the files' headers say; made again from them where it is missing
+"""
+
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.datasets.entities import EntityInfo, EntityPart
+from utils.datasets.entity_file import (
+    MAGIC,
+    SUFFIX,
+    Form,
+    Header,
+    read_header,
+    read_part,
+    verify,
+)
+from utils.datasets.entity_writer import EntityWriter
+from utils.files import check_folder, replacing
+
+logger = logging.getLogger(__name__)
+
+INDEX = "index.jsonl"
+FILES = f"??/[!.]*{SUFFIX}"  # a name with a dot first is being written
+MAX_NAME = 150  # bytes of a file name; longer ones are cut and told apart by a checksum
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not what it should be."""
+
+    path: Path
+    problem: str
+
+
+def entity_path(folder: Path, name: str) -> Path:
+    """Return where the entity of that name lies, whatever characters its name has."""
+    checksum = zlib.crc32(name.encode())
+    stem = quote(name, safe=" ()+,=@")
+    if stem.startswith("."):
+        stem = "%2E" + stem[1:]
+    if len(stem) > MAX_NAME:
+        stem = f"{stem[:MAX_NAME]}-{checksum:08x}"
+    return folder / f"{checksum & 0xFF:02x}" / (stem + SUFFIX)
+
+
+class StoreWriter:
+    """Adds entities to a store; several processes may add to one store at once.
+
+    An entity is there whole or not at all, so a writer that was stopped can be started again:
+    skip what it `has`.
+    """
+
+    def __init__(self, folder: Path, crop_size: int = 112, colour: bool = False) -> None:
+        """Open or make the store; ValueError where its pictures are of another kind."""
+        self.folder = folder
+        self.form = Form(crop_size, colour)
+        check_folder(folder)
+        there = next(folder.glob(FILES), None)
+        if there is not None and (found := read_header(there).form) != self.form:
+            raise ValueError(
+                f"{folder}: expected pictures {self.form.shape}, found a store of "
+                f"{found.shape}; write into another folder"
+            )
+
+    def has(self, name: str) -> bool:
+        """Tell whether the entity has been written."""
+        return entity_path(self.folder, name).exists()
+
+    def add(
+        self,
+        info: EntityInfo,
+        faces: Iterable[NDArray[np.uint8]],
+        waveform: NDArray[np.int16],
+        labels: Sequence[int] | NDArray[np.int8],
+        timestamps: Sequence[float] | NDArray[np.float64],
+    ) -> None:
+        """Write an entity; one of that name is replaced.
+
+        Args:
+            info: What it is; its counts are checked against the rest.
+            faces: T pictures of the store's shape; they are never held all at once.
+            waveform: (N,) mono 16 kHz from the beginning of the first frame on.
+            labels: (T,) -1, 0 or 1.
+            timestamps: (T,) s on the video's clock.
+        """
+        with self.open(info) as entity:
+            for face, label, timestamp in zip(faces, labels, timestamps, strict=True):
+                entity.append(face, int(label), float(timestamp))
+            entity.finish(waveform)
+
+    def open(self, info: EntityInfo) -> EntityWriter:
+        """Return a writer for an entity whose pictures come one by one; a context."""
+        return EntityWriter(entity_path(self.folder, info.name), info, self.form)
+
+    def remove_leftovers(self) -> None:
+        """Remove the beginnings that a killed process left; nobody may be writing meanwhile."""
+        for path in self.folder.glob(f"??/.*{SUFFIX}"):
+            path.unlink()
+
+    def write_index(self) -> int:
+        """Write the index anew and return how many entities it has; call it at the end."""
+        return len(_write_index(self.folder, _read_all(self.folder, {})))
+
+
+class Store:
+    """A data set in a store."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a store by its index, which is mended first where it does not fit the files."""
+        self.folder = folder
+        if not folder.is_dir():
+            raise FileNotFoundError(f"expected a folder with a store, found none: {folder}")
+        indexed = _read_index(folder)
+        headers = _read_all(folder, indexed)
+        if headers != indexed:
+            _try_index(folder, headers)
+        if not headers:
+            raise FileNotFoundError(
+                f"{folder}: expected files */*{SUFFIX}, found none; prepare the data first"
+            )
+        forms = {header.form for header in headers.values()}
+        if len(forms) > 1:
+            raise ValueError(f"{folder}: pictures of several kinds in one store: {forms}")
+        self.form = forms.pop()
+        ordered = sorted(headers.items(), key=lambda item: item[1].info.name)
+        self._paths = [folder / name for name, _ in ordered]
+        self.headers = [header for _, header in ordered]
+        self.entities: Sequence[EntityInfo] = [header.info for header in self.headers]
+
+    def __len__(self) -> int:
+        return len(self.entities)
+
+    def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
+        """Read frames [start, stop) of an entity; only their bytes of the file are touched."""
+        header = self.headers[index]
+        stop = header.info.num_frames if stop is None else stop
+        return read_part(self._paths[index], header, start, stop)
+
+    def verify(self) -> Iterator[Damage]:
+        """Read every byte of every file and yield what is damaged."""
+        for path in self._paths:
+            try:
+                verify(path)
+            except (ValueError, OSError) as error:
+                yield Damage(path, str(error))
+
+
+def _read_index(folder: Path) -> dict[str, Header]:
+    """Return the headers by relative path; none where there is no index that can be read."""
+    path = folder / INDEX
+    headers = {}
+    try:
+        with path.open(encoding="utf-8") as file:
+            if json.loads(file.readline() or "{}").get("format") != MAGIC.decode():
+                return {}
+            for line in file:
+                record = json.loads(line)
+                headers[record["file"]] = Header.from_json(
+                    record, record["file_bytes"], record["header_bytes"]
+                )
+    except FileNotFoundError:
+        return {}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        logger.warning("%s cannot be read (%r) and is made again from the files", path, error)
+        return {}
+    return headers
+
+
+def _read_all(folder: Path, indexed: dict[str, Header]) -> dict[str, Header]:
+    """Return the headers of all files there are, opening those only that the index lacks."""
+    headers = {}
+    for path in sorted(folder.glob(FILES)):
+        name = path.relative_to(folder).as_posix()
+        known = indexed.get(name)
+        same = known is not None and known.file_bytes == path.stat().st_size
+        headers[name] = known if same and known is not None else read_header(path)
+    return headers
+
+
+def _write_index(folder: Path, headers: dict[str, Header]) -> dict[str, Header]:
+    """Write the index and return the headers."""
+    with replacing(folder / INDEX) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps({"format": MAGIC.decode()}) + "\n")
+        for name, header in headers.items():
+            record: dict[str, Any] = {
+                "file": name,
+                "file_bytes": header.file_bytes,
+                "header_bytes": header.header_bytes,
+                **header.to_json(),
+            }
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    return headers
+
+
+def _try_index(folder: Path, headers: dict[str, Header]) -> None:
+    """Write the index if the folder lets us: reading needs none."""
+    try:
+        _write_index(folder, headers)
+    except OSError as error:
+        logger.info("%s: no index could be written: %s", folder, error)

@@ -1,0 +1,149 @@
+"""Put the clips of a TalkSet together: a face, its sound or another's, and the labels."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.audio import Sound
+from utils.datasets.entities import SPEAKING, EntityInfo, EntityPart
+from utils.datasets.store import Store, StoreWriter
+from utils.datasets.talkset import (
+    F_AUDIO,
+    T_AUDIO,
+    T_SILENCE,
+    TalkClip,
+    make_labels,
+    num_frames,
+    read_clips,
+    split_name,
+    write_clips,
+)
+from utils.datasets.talkset_media import probe_sound
+from utils.datasets.talkset_sources import Source
+from utils.media import ReadOptions
+from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
+
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+
+
+class Composer:
+    """Makes entities of clips.
+
+    Args:
+        folder: The store of sources.
+        known: The sources by the names that the clips have.
+        sounds: The files of the voices by those names, where they are not the sources' videos.
+        own_voice: Whether labels follow the voice that is heard; else all of T is speech.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        known: Mapping[str, Source],
+        sounds: Mapping[str, Path],
+        own_voice: bool,
+    ) -> None:
+        self._store = Store(folder)
+        self._index = {info.name: i for i, info in enumerate(self._store.entities)}
+        self._known = known
+        self._sounds = sounds
+        self._own_voice = own_voice
+
+    def compose(self, clip: TalkClip) -> tuple[EntityInfo, EntityPart]:
+        """Return what a clip looks and sounds like."""
+        name, start_s = split_name(clip.video)
+        source = self._known[name]
+        first = round(start_s * FPS)
+        if self._sounds:  # in published lists, times are those of the videos
+            first = max(0, first - source.start)
+        length = min(num_frames(clip), source.num_frames - first)
+        part = self._store.read(self._index[source.name], first, first + length)
+        waveform = self._mix(clip, source, first, part)
+        labels = make_labels(clip, self._voice(source, first, length))[:length]
+        info = EntityInfo(
+            name=entity_name(clip),
+            video=str(self._store.entities[self._index[source.name]].video),
+            num_frames=length,
+            fps=Fraction(FPS),
+            num_speaking=int((labels == SPEAKING).sum()),
+            person=source.person,
+        )
+        return info, replace(part, waveform=waveform, labels=labels)
+
+    def _voice(self, source: Source, first: int, length: int) -> NDArray[np.bool_] | None:
+        """Return where the source's own voice is heard, by step; None if that does not count."""
+        if not self._own_voice:
+            return None
+        voice = np.zeros(source.num_steps, np.bool_)
+        for start, stop in source.voice:
+            voice[start:stop] = True
+        return voice[first * STEPS_PER_FRAME : (first + length) * STEPS_PER_FRAME]
+
+    def _mix(
+        self, clip: TalkClip, source: Source, first: int, part: EntityPart
+    ) -> NDArray[np.int16]:
+        """Return the sound of a clip."""
+        waveform = part.waveform.copy()
+        name, start_s = split_name(clip.audio)
+        own = clip.audio == clip.video and name not in self._sounds
+        if clip.kind == T_SILENCE or (clip.kind == T_AUDIO and own):
+            return waveform
+        if name in self._sounds:
+            path, begin_s = self._sounds[name], start_s
+        else:
+            voice = self._known[name]
+            path, begin_s = Path(voice.video), voice.start / FPS + start_s
+        lead_s = 0.0
+        if clip.kind == T_AUDIO:  # the voice of this very face: the picture may begin later
+            lead_s = (source.start + first) / FPS - split_name(clip.video)[1]
+        other = read_sound(path, begin_s + lead_s, len(waveform))
+        if clip.kind in (T_AUDIO, F_AUDIO):
+            return other
+        start, stop = (round(time * SAMPLE_RATE) for time in clip.f)
+        waveform[start:stop] = other[start:stop]
+        return waveform
+
+
+def read_sound(path: Path, start_s: float, num_samples: int) -> NDArray[np.int16]:
+    """Return so many samples of a file's sound, silence where it has none."""
+    sound = Sound(probe_sound(path), ReadOptions(start_s, num_samples / SAMPLE_RATE))
+    samples = sound.read(0, num_samples)
+    sound.close()
+    return samples
+
+
+def write_clips_of(
+    clips: Sequence[TalkClip], folder: Path, split: str, composer: Composer
+) -> Iterator[str]:
+    """Write a split's list and its clips; yield after each what was wrong with it, or nothing.
+
+    Clips that are there are kept, if they are of the same list.
+    """
+    path = folder / f"{split}.txt"
+    if path.is_file() and [clip.line() for clip in read_clips(path)] != [c.line() for c in clips]:
+        raise ValueError(
+            f"{path} lists other clips than these videos and options give; remove it and "
+            f"{folder / split}, or build in another folder (sources are kept and used again)"
+        )
+    write_clips(path, clips)
+    writer = StoreWriter(folder / split)
+    for clip in clips:
+        problem = ""
+        if not writer.has(entity_name(clip)):
+            try:
+                info, part = composer.compose(clip)
+            except (FileNotFoundError, ValueError) as error:
+                problem = str(error)
+            else:
+                writer.add(info, part.faces, part.waveform, part.labels, part.timestamps)
+        yield problem
+    writer.write_index()
+
+
+def entity_name(clip: TalkClip) -> str:
+    """Return what a clip is called in the store."""
+    return f"{clip.number:06d}_{clip.kind}"
