@@ -21,6 +21,7 @@ from model.weights import find_weights, load_state
 from utils.structures import Detections
 
 VIDEO_SIZE = (1280, 720)
+SCALE = 0.25  # the published setting
 
 
 def s3fd_network() -> s3fd.S3fdNetwork:
@@ -75,9 +76,9 @@ def main() -> int:
     options = parser.parse_args()
     network = s3fd_network()
     detectors: dict[str, FaceDetector] = {
-        "s3fd plain fp32": s3fd.S3fd(network, pixels=1),
-        "s3fd fp32": s3fd.S3fd(copied(network, "fp32")),
-        "s3fd bf16": s3fd.S3fd(copied(network, "bf16")),
+        "s3fd plain fp32": s3fd.S3fd(network, scale=SCALE, pixels=1),
+        "s3fd fp32": s3fd.S3fd(copied(network, "fp32"), scale=SCALE),
+        "s3fd bf16": s3fd.S3fd(copied(network, "bf16"), scale=SCALE),
     }
     weights = find_weights("yunet")
     if weights:

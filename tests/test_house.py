@@ -20,6 +20,7 @@ SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
     ("utils.structures", "utils.files", "utils.flags", "utils.progress", "utils.downloads"),
     ("utils.smoothing", "utils.metrics.f1", "utils.settings", "utils.datasets.entities"),
+    ("utils.training_settings", "utils.training_progress"),
     ("utils.metrics", "utils.features", "utils.media", "utils.overlay", "utils.crop_geometry"),
     ("utils.source", "utils.resample", "utils.results", "utils.boxes", "utils.tracks"),
     ("utils.video", "utils.audio", "utils.shots", "utils.crops", "utils.render"),
