@@ -1,0 +1,87 @@
+"""Checkpoints of training: the last one resumes exactly, and any of them can be demonstrated.
+
+A run's folder holds `model/last.model` (weights, and all that is needed to go on),
+`model/best.model` (weights) and, if asked for, `model/model_0001.model` ... as published. Each is
+a dict whose entry `state_dict` has the network's own names, and is read with `weights_only=True`.
+"""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.contract import Network
+from utils.files import replacing
+
+FORMAT = 1
+Settings = Mapping[str, str | int | float | bool]
+
+
+def last_path(folder: Path) -> Path:
+    """Return where a run keeps what it resumes from."""
+    return folder / "model" / "last.model"
+
+
+def best_path(folder: Path) -> Path:
+    """Return where a run keeps the weights with the highest average precision."""
+    return folder / "model" / "best.model"
+
+
+def epoch_path(folder: Path, epoch: int) -> Path:
+    """Return where a run keeps the weights of one epoch."""
+    return folder / "model" / f"model_{epoch:04d}.model"
+
+
+def save(path: Path, network: Network, training: Mapping[str, Any]) -> None:
+    """Write a checkpoint; what was there before stays until it is whole.
+
+    Args:
+        path: The file.
+        network: Its weights are kept as float tensors on the CPU.
+        training: Anything else, of numbers, text, lists, dicts and tensors.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    name = type(network).__module__.rpartition(".")[2]
+    with replacing(path) as temporary:
+        whole = {"format": FORMAT, "network": name, "state_dict": state, "training": training}
+        torch.save(whole, temporary)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that `save` wrote, all of it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not one, or not whole; says which file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a checkpoint of training, found no file {path}")
+    try:
+        whole = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError) as error:
+        raise ValueError(
+            f"expected a checkpoint of training in {path}, found a damaged or another file; "
+            "move it away to begin anew, or choose another --savePath"
+        ) from error
+    if not isinstance(whole, dict) or whole.get("format") != FORMAT or "training" not in whole:
+        raise ValueError(
+            f"expected a checkpoint of training in {path}, found weights alone; start from them "
+            "with --pretrainModel and another --savePath"
+        )
+    return whole
+
+
+def check_settings(path: Path, saved: Settings, now: Settings) -> None:
+    """Refuse to go on with other settings than a run began with; name the first that differs.
+
+    Raises:
+        ValueError: They differ.
+    """
+    for name in dict.fromkeys((*saved, *now)):
+        if saved.get(name) != now.get(name):
+            raise ValueError(
+                f"{path} was trained with {name} {saved.get(name)!r}, found {now.get(name)!r}; "
+                "resume with the same, or begin anew with another --savePath"
+            )

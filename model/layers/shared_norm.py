@@ -1,0 +1,125 @@
+"""Batch normalisation over the batches of several processes, as if they were one.
+
+torch's own SyncBatchNorm runs on GPUs alone, and each process must hold at least one clip. This
+one runs everywhere, and a process may stand by with a clip that does not count.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+Context = Any  # what autograd functions are handed; torch gives it no type
+
+
+@dataclass
+class Share:
+    """What the normalisations of a network must know of the batch at hand."""
+
+    counts: bool = True  # False: this process has no clip of its own and only stands by
+
+
+class SharedBatchNorm(_BatchNorm):
+    """Batch normalisation for any number of dimensions, its statistics taken over all processes."""
+
+    def __init__(self, norm: _BatchNorm, share: Share) -> None:
+        """Take over the weights and statistics of `norm`."""
+        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
+        self.share = share
+        self.train(norm.training)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Accept any number of dimensions."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, C, ...) to the same shape."""
+        if not self.training:
+            return super().forward(input)
+        mean, variance, count = self._statistics(input.detach())
+        self._remember(mean, variance, count)
+        statistics = (mean, variance, count, self.eps)
+        return _normalise(input, self.weight, self.bias, statistics, self.share.counts)
+
+    def _statistics(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return mean and biased variance (C,) over all processes, and how many values each has."""
+        dims = [0, *range(2, input.dim())]
+        variance, mean = torch.var_mean(input.float(), dims, correction=0)
+        count = input.numel() // input.shape[1] if self.share.counts else 0
+        own = torch.cat((mean, variance, mean.new_tensor([float(count)])))
+        gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(gathered, own)
+        rows = torch.stack(gathered)  # (ranks, 2 C + 1)
+        counts = rows[:, -1:]
+        total = counts.sum()
+        means, variances = rows[:, :-1].chunk(2, dim=1)
+        mean = (counts * means).sum(0) / total
+        return mean, (counts * (variances + (means - mean) ** 2)).sum(0) / total, total
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Move the running statistics, which evaluation uses."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+
+
+class _Normalise(torch.autograd.Function):
+    """Normalise by given statistics that depend on the input of all processes."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        statistics: tuple[Tensor, Tensor, Tensor, float],
+        counts: bool,
+    ) -> Tensor:
+        mean, variance, count, eps = statistics
+        ctx.save_for_backward(input, weight, mean, torch.rsqrt(variance + eps), count)
+        ctx.counts = counts
+        return functional.batch_norm(input, mean, variance, weight, bias, eps=eps)
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        input, weight, mean, inverse, count = ctx.saved_tensors
+        gradient = gradients[0].float()
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        dims = [0, *range(2, input.dim())]
+        unit = (input.float() - mean.view(shape)) * inverse.view(shape)
+        own = torch.stack((gradient.sum(dims), (gradient * unit).sum(dims)))
+        total = own.clone()
+        distributed.all_reduce(total)
+        if ctx.counts:
+            through_mean, through_variance = (total / count).view(2, *shape)
+            gradient = gradient - through_mean - unit * through_variance
+        gradient = gradient * (weight * inverse).view(shape)
+        return gradient.to(input.dtype), own[1], own[0], None, None
+
+
+_normalise = cast(Callable[..., Tensor], _Normalise.apply)
+
+
+def share_norms(network: nn.Module) -> Share:
+    """Let all batch normalisations of a network run over all processes, in place.
+
+    Returns:
+        What tells them whether the clips of this process count.
+    """
+    share = Share()
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, _BatchNorm):
+                setattr(module, name, SharedBatchNorm(child, share))
+    return share

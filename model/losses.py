@@ -1,0 +1,146 @@
+"""What training makes small: the published losses, and the contrastive one as an option."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.contract import Logits, Network, Recipe
+from utils.datasets.entities import SPEAKING, UNLABELLED
+from utils.structures import STEPS_PER_FRAME
+
+LOSSES = ("cross_entropy", "binary_cross_entropy")
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The TalkNCE loss (Jung et al., ICASSP 2024), section 2.2; off at weight 0."""
+
+    weight: float = 0.0  # the paper's is 0.3
+    temperature: float = 0.1
+
+
+class Clips(NamedTuple):
+    """A batch on the network's device."""
+
+    audio: Tensor  # (B, 4 T, F)
+    faces: Tensor  # (B, T, H, W)
+    labels: Tensor  # (B, T) long; UNLABELLED does not count
+
+
+class Counts(NamedTuple):
+    """By how many frames sums are divided: those of the whole batch, over all processes."""
+
+    labelled: float
+    speaking: float
+
+
+class Objective(nn.Module):
+    """A network and its losses as one module, which can be distributed as a whole.
+
+    Args:
+        network: What is trained.
+        recipe: Says which losses, and how they are weighed.
+        contrast: The contrastive loss.
+    """
+
+    def __init__(self, network: Network, recipe: Recipe, contrast: Contrast) -> None:
+        super().__init__()
+        if recipe.loss not in LOSSES:
+            raise ValueError(
+                f"expected a recipe's loss to be one of {', '.join(LOSSES)}, got {recipe.loss!r}"
+            )
+        self.network = network
+        self.loss_weights: Mapping[str, float] = {"av": 1.0, **recipe.loss_weights}
+        self.contrast = contrast
+        self.projection: nn.Module = nn.Identity()  # of faces, where their embeddings are wider
+        if contrast.weight:
+            audio_width, face_width = embedding_widths(network)
+            if audio_width != face_width:
+                self.projection = nn.Linear(face_width, audio_width, bias=False)
+
+    def forward(self, clips: Clips, counts: Counts, temperature: float) -> tuple[Tensor, Tensor]:
+        """Return this batch's share of the mean loss, and how many frames are judged rightly.
+
+        Args:
+            clips: All or a part of the batch.
+            counts: Of the whole batch.
+            temperature: Logits are divided by it.
+        """
+        audio = self.network.encode_audio(clips.audio)
+        faces = self.network.encode_faces(clips.faces)
+        logits = self.network.fuse(audio, faces)
+        loss = head_losses(logits, clips.labels, self.loss_weights, temperature) / counts.labelled
+        if self.contrast.weight:
+            active = clips.labels == SPEAKING
+            speech = talk_nce(audio, self.projection(faces), active, self.contrast.temperature)
+            loss = loss + self.contrast.weight * speech / max(1.0, counts.speaking)
+        right = (logits.av.argmax(2) == clips.labels).sum()
+        return loss, right
+
+
+def head_losses(
+    logits: Logits, labels: Tensor, weights: Mapping[str, float], temperature: float
+) -> Tensor:
+    """Return the weighted sum over heads and labelled frames of their losses.
+
+    The published binary cross entropy of softmax(logits / r), column 1, is the cross entropy of
+    logits / r with two classes, so one formula serves; this one cannot run into log(0).
+
+    Args:
+        logits: (B, T, 2) each.
+        labels: (B, T) long; UNLABELLED does not count.
+        weights: By field of Logits; a head without one has weight 0.
+        temperature: r.
+    """
+    unknown = [name for name in weights if getattr(logits, name, None) is None]
+    if unknown:
+        raise ValueError(f"the recipe weighs a head {unknown[0]!r} that the network does not have")
+    total = logits.av.new_zeros((), dtype=torch.float32)
+    for name, head in vars(logits).items():
+        if head is not None:
+            flat = head.float().flatten(0, 1) / temperature
+            loss = functional.cross_entropy(
+                flat, labels.flatten(), ignore_index=UNLABELLED, reduction="sum"
+            )
+            total = total + weights.get(name, 0.0) * loss
+    return total
+
+
+def talk_nce(audio: Tensor, faces: Tensor, active: Tensor, temperature: float) -> Tensor:
+    """Return the sum over speaking frames of InfoNCE: which of the sounds belongs to this face.
+
+    The candidates are the speaking frames of the same clip, compared by the cosine of their
+    embeddings (TalkNCE, Jung et al., ICASSP 2024). The paper takes the mean over each clip's
+    speaking frames; divided by their number in the batch, all frames count alike.
+
+    Args:
+        audio: (B, T, C).
+        faces: (B, T, C).
+        active: (B, T) bool, who is speaking.
+        temperature: Similarities are divided by it.
+    """
+    voices = functional.normalize(audio.float(), dim=2)
+    looks = functional.normalize(faces.float(), dim=2)
+    with torch.autocast(audio.device.type, enabled=False):
+        similar = looks @ voices.transpose(1, 2) / temperature  # (B, T faces, T voices)
+    similar = similar.masked_fill(~active[:, None], torch.finfo(torch.float32).min)
+    own = similar.log_softmax(2).diagonal(dim1=1, dim2=2)  # (B, T)
+    return -torch.where(active, own, torch.zeros_like(own)).sum()
+
+
+@torch.no_grad()
+def embedding_widths(network: Network) -> tuple[int, int]:
+    """Return the numbers of channels of a network's audio and face embeddings."""
+    inputs, training = network.inputs, network.training
+    first = next(network.parameters())
+    network.eval()
+    audio = first.new_zeros(1, 2 * STEPS_PER_FRAME, inputs.num_features)
+    colours = (3,) if inputs.colour else ()
+    faces = first.new_zeros(1, 2, inputs.size, inputs.size, *colours)
+    widths = network.encode_audio(audio).shape[2], network.encode_faces(faces).shape[2]
+    network.train(training)
+    return widths

@@ -1,0 +1,82 @@
+"""How a network is trained: its authors' recipe, changed by what the user sets."""
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+import torch
+from torch import nn
+
+from model.contract import Recipe
+from utils.training_settings import TrainingOptions
+
+OPTIMISERS = ("adam", "adamw", "sgd")
+SGD_MOMENTUM = 0.9
+
+
+def resolve(recipe: Recipe, options: TrainingOptions) -> Recipe:
+    """Return a network's recipe with what the user sets instead."""
+    names = ("lr", "lr_decay", "max_epoch", "batch_size")
+    chosen = {name: getattr(options, name) for name in names}
+    return replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def use_bf16(options: TrainingOptions, device: torch.device) -> bool:
+    """Return whether to train in mixed precision."""
+    return options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
+
+
+def freeze(network: nn.Module, patterns: tuple[str, ...]) -> list[str]:
+    """Leave the weights whose names match out of training; return their names.
+
+    Raises:
+        ValueError: A pattern matches nothing, or nothing is left to train.
+    """
+    parameters = dict(network.named_parameters())
+    frozen = []
+    for pattern in patterns:
+        found = [name for name in parameters if fnmatchcase(name, pattern)]
+        if not found:
+            parts = ", ".join(f"{name}.*" for name, _ in network.named_children())
+            raise ValueError(f"--freeze {pattern} matches no weights; the parts are {parts}")
+        frozen += found
+    if len(set(frozen)) == len(parameters):
+        raise ValueError("--freeze leaves nothing to train; match fewer weights")
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name not in frozen)
+    return frozen
+
+
+def make_optimiser(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser of everything that is not frozen."""
+    weights = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(weights, recipe.lr, weight_decay=recipe.weight_decay)
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(weights, recipe.lr, SGD_MOMENTUM, weight_decay=recipe.weight_decay)
+    raise ValueError(
+        f"expected an optimiser of {', '.join(OPTIMISERS)} in the recipe, got {recipe.optimiser!r}"
+    )
+
+
+def seeded(seed: int | tuple[int, ...], device: torch.device) -> "_Seeded":
+    """Draw torch's random numbers from a seed within; afterwards all is as it was."""
+    return _Seeded(seed, device)
+
+
+class _Seeded:
+    """torch.random.fork_rng with a seed made of several numbers."""
+
+    def __init__(self, seed: int | tuple[int, ...], device: torch.device) -> None:
+        devices = [device] if device.type == "cuda" else []
+        self.fork = torch.random.fork_rng(devices)
+        self.seed = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *failure: object) -> None:
+        self.fork.__exit__(*failure)  # type: ignore[arg-type]

@@ -1,0 +1,88 @@
+"""What a run of training tells of each epoch: a CSV table, the published score.txt, TensorBoard."""
+
+import csv
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from utils.files import replacing
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """What came of an epoch."""
+
+    epoch: int
+    lr: float
+    loss: float  # mean of a labelled frame
+    accuracy: float  # of the frames trained on, in [0, 1]
+    ap: float | None  # average precision of the evaluation split, in [0, 1]; None if not evaluated
+    frames: int
+    seconds: float
+
+    def describe(self) -> str:
+        """Return the row in words."""
+        found = "" if self.ap is None else f", AP {self.ap:.2%}"
+        return (
+            f"epoch {self.epoch}: loss {self.loss:.4f}, accuracy {self.accuracy:.2%}{found}, "
+            f"{self.frames / max(self.seconds, 1e-9):.0f} frames/s"
+        )
+
+
+def best_row(rows: Sequence[EpochRow]) -> EpochRow | None:
+    """Return the first of the rows with the highest average precision, if any has one."""
+    evaluated = [row for row in rows if row.ap is not None]
+    return max(evaluated, key=lambda row: row.ap or 0.0, default=None)
+
+
+def write_logs(folder: Path, rows: Sequence[EpochRow]) -> None:
+    """Write log.csv and score.txt anew, so that they fit the checkpoint whatever went before."""
+    with (
+        replacing(folder / "log.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, [field.name for field in fields(EpochRow)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        best = best_row(rows[:number])
+        if row.ap is not None and best is not None:
+            lines.append(
+                f"{row.epoch} epoch, LR {row.lr:f}, LOSS {row.loss:f}, "
+                f"mAP {100 * row.ap:2.2f}%, bestmAP {100 * (best.ap or 0.0):2.2f}%\n"
+            )
+    with replacing(folder / "score.txt") as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+class Board:
+    """Writes epochs for TensorBoard; without its package it does nothing, and says so once."""
+
+    def __init__(self, folder: Path, first_epoch: int) -> None:
+        """Open the log; what an earlier run wrote of `first_epoch` and later is hidden."""
+        self.writer: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            logger.info("no TensorBoard log: install it with `pip install tensorboard`")
+            return
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_epoch)
+
+    def add(self, row: EpochRow) -> None:
+        """Add an epoch."""
+        if self.writer is None:
+            return
+        for name, value in asdict(row).items():
+            if name != "epoch" and value is not None:
+                self.writer.add_scalar(name, value, row.epoch)
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Finish the log."""
+        if self.writer is not None:
+            self.writer.close()

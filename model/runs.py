@@ -1,0 +1,172 @@
+"""A run of training from its first epoch to its last, over any number of interruptions."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from model import checkpoints
+from model.checkpoints import Settings
+from model.run_logs import Board, EpochRow, best_row, write_logs
+from model.training import BatchLoader, Position, Trainer
+from utils.files import check_folder
+from utils.training_settings import RunOptions, TrainingOptions
+
+logger = logging.getLogger(__name__)
+
+
+def _go_on() -> bool:
+    return False
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a run asks and tells whoever started it."""
+
+    stop: Callable[[], bool] = _go_on  # whether to stop after this batch
+    on_step: Callable[[Position, int], None] = _ignore  # where it is; batches of the epoch
+    on_epoch: Callable[[EpochRow], None] = _ignore
+
+
+class Run:
+    """Trains, evaluates and keeps what comes of it in a folder.
+
+    Args:
+        trainer: What trains.
+        options: Where and what to keep.
+        settings: What a run must be resumed with, by flag; see `describe_settings`.
+    """
+
+    def __init__(self, trainer: Trainer, options: RunOptions, settings: Settings) -> None:
+        self.trainer = trainer
+        self.options = options
+        self.settings = settings
+        self.rows: list[EpochRow] = []
+        self.folder: Path = options.save_path
+        if trainer.ranks.first:
+            check_folder(self.folder / "model")
+
+    def resume(self) -> bool:
+        """Go on where the folder's last checkpoint stands, if there is one; say whether.
+
+        Raises:
+            ValueError: It is damaged, or was trained with other settings.
+        """
+        path = checkpoints.last_path(self.folder)
+        if not path.is_file():
+            return False
+        whole = checkpoints.load(path)
+        training = whole["training"]
+        checkpoints.check_settings(path, training["settings"], self.settings)
+        self.trainer.restore(whole["state_dict"], training["trainer"])
+        self.rows = [EpochRow(**row) for row in training["rows"]]
+        return True
+
+    def train(
+        self, loader: BatchLoader, evaluate: Callable[[], float] | None, hooks: Hooks
+    ) -> bool:
+        """Train to the last epoch; return False if stopped before.
+
+        Args:
+            loader: Gives the batches to learn from.
+            evaluate: Returns the average precision; every process calls it.
+            hooks: Asked and told on the way.
+        """
+        trainer = self.trainer
+        last_epoch = trainer.recipe.max_epoch
+        ranks = trainer.ranks
+        board = Board(self.folder, trainer.position.epoch) if ranks.first else None
+        while trainer.position.epoch <= last_epoch:
+            epoch = trainer.position.epoch
+            num_steps = loader.len_epoch(epoch)
+
+            def done(position: Position, num_steps: int = num_steps) -> None:
+                hooks.on_step(position, num_steps)
+                if position.step % self.options.save_interval == 0:
+                    self._save_last()
+
+            whole = trainer.train_epoch(loader, hooks.stop, done)
+            self._save_last()
+            if not whole:
+                return False
+            wanted = epoch % trainer.options.test_interval == 0 or epoch == last_epoch
+            row = self._finish_epoch(evaluate() if evaluate and wanted else None)
+            hooks.on_epoch(row)
+            if board:
+                board.add(row)
+        if board:
+            board.close()
+        return True
+
+    def _finish_epoch(self, ap: float | None) -> EpochRow:
+        """Note what came of the epoch, keep its weights if they are to be kept, and go on."""
+        trainer = self.trainer
+        epoch, sums = trainer.position.epoch, trainer.position.sums
+        row = EpochRow(
+            epoch=epoch,
+            lr=trainer.rate(epoch),
+            loss=sums.mean_loss,
+            accuracy=sums.accuracy,
+            ap=ap,
+            frames=sums.frames,
+            seconds=sums.seconds,
+        )
+        self.rows.append(row)
+        if trainer.ranks.first and ap is not None:
+            if best_row(self.rows) is row:
+                self._save_weights(checkpoints.best_path(self.folder), row)
+            if self.options.keep_all:
+                self._save_weights(checkpoints.epoch_path(self.folder, epoch), row)
+        trainer.next_epoch()
+        self._save_last()
+        if trainer.ranks.first:
+            write_logs(self.folder, self.rows)
+        return row
+
+    def _save_weights(self, path: Path, row: EpochRow) -> None:
+        kept = {"settings": dict(self.settings), "row": asdict(row)}
+        checkpoints.save(path, self.trainer.network, kept)
+
+    def _save_last(self) -> None:
+        if self.trainer.ranks.first:
+            whole: dict[str, Any] = {
+                "settings": dict(self.settings),
+                "trainer": self.trainer.state(),
+                "rows": [asdict(row) for row in self.rows],
+            }
+            checkpoints.save(checkpoints.last_path(self.folder), self.trainer.network, whole)
+
+
+def describe_settings(
+    trainer: Trainer, options: TrainingOptions, start: str, data: Settings
+) -> Settings:
+    """Return all that must stay the same when a run is resumed, by flag.
+
+    How many processes share the work, what is shown and where it runs may change; so may the
+    number of epochs, because no rate depends on it.
+
+    Args:
+        trainer: Knows the recipe.
+        options: How it is trained.
+        start: What the first weights were.
+        data: What is trained on.
+    """
+    recipe = trainer.recipe
+    return {
+        "--model": type(trainer.network).__module__.rpartition(".")[2],
+        "--pretrainModel": start,
+        "--lr": recipe.lr,
+        "--lrDecay": recipe.lr_decay,
+        "--batchSize": recipe.batch_size,
+        "--framesAtOnce": options.frames_at_once,
+        "--freeze": ",".join(options.frozen_patterns),
+        "--contrast": options.contrast,
+        "--seed": options.seed,
+        "--precision": "bf16" if trainer.autocast else "fp32",
+        **data,
+    }

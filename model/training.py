@@ -1,0 +1,261 @@
+"""Train a network: one engine for all of them, for one process or several.
+
+Nothing of it depends on how many processes there are, nor on interruptions: every random choice
+of a step comes from the seed, the epoch, the step and the rank.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from model.contract import Network
+from model.layers.shared_norm import Share, share_norms
+from model.losses import Clips, Contrast, Counts, Objective
+from model.ranks import Ranks
+from model.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
+from utils.datasets.entities import SPEAKING, UNLABELLED
+from utils.structures import STEPS_PER_FRAME
+from utils.training_settings import TrainingOptions
+
+
+class Batch(Protocol):
+    """What a loader gives."""
+
+    @property
+    def audio(self) -> Tensor:
+        """Features (B, 4 T, F), float32."""
+        ...
+
+    @property
+    def faces(self) -> Tensor:
+        """Pictures (B, T, H, W), uint8."""
+        ...
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels (B, T), int8."""
+        ...
+
+    @property
+    def mask(self) -> Tensor:
+        """Where there is a frame, (B, T) bool."""
+        ...
+
+
+class BatchLoader(Protocol):
+    """Where batches come from; with several processes, each gets its share of every batch."""
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch, from 1, without the first `skip`."""
+        ...
+
+    def len_epoch(self, number: int) -> int:
+        """Return the number of batches of an epoch."""
+        ...
+
+
+@dataclass
+class Sums:
+    """What the steps of an epoch add up to."""
+
+    loss: float = 0.0  # of all labelled frames
+    right: int = 0
+    frames: int = 0  # labelled
+    seconds: float = 0.0  # of training, waiting for data included
+
+    @property
+    def mean_loss(self) -> float:
+        """Loss of a frame."""
+        return self.loss / max(1, self.frames)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of frames that are judged rightly."""
+        return self.right / max(1, self.frames)
+
+
+@dataclass
+class Position:
+    """How far training has got: `step` batches of `epoch` are done."""
+
+    epoch: int = 1
+    step: int = 0
+    sums: Sums = field(default_factory=Sums)
+
+
+class Trainer:
+    """A network in training: knows its place, its optimiser, and how to take a step.
+
+    Args:
+        network: Trained in place.
+        options: How; see `resolve`.
+        ranks: The processes that share the work.
+    """
+
+    def __init__(self, network: Network, options: TrainingOptions, ranks: Ranks) -> None:
+        self.network = network.to(ranks.device)
+        self.ranks = ranks
+        self.options = options
+        self.recipe = resolve(network.recipe, options)
+        self.position = Position()
+        self.autocast = use_bf16(options, ranks.device)
+        self.frozen = freeze(network, options.frozen_patterns)
+        self.share = share_norms(network) if ranks.size > 1 else Share()
+        with seeded(options.seed, ranks.device):
+            objective = Objective(network, self.recipe, Contrast(options.contrast))
+        self.objective = objective.to(ranks.device)
+        self.optimiser = make_optimiser(self.objective, self.recipe)
+        self.parallel: nn.Module = self.objective
+        if ranks.size > 1:
+            devices = [ranks.device] if ranks.device.type == "cuda" else None
+            self.parallel = DistributedDataParallel(
+                self.objective, device_ids=devices, broadcast_buffers=False
+            )
+
+    def train_epoch(
+        self, loader: BatchLoader, stop: Callable[[], bool], done: Callable[[Position], None]
+    ) -> bool:
+        """Take the steps of the current epoch that are left; return False if stopped before.
+
+        Args:
+            loader: Gives the batches.
+            stop: Asked after each step; any process may say so.
+            done: Called after each step.
+
+        Raises:
+            RuntimeError: The loss is no number.
+        """
+        epoch = self.position.epoch
+        self._set_rate(epoch)
+        self._set_mode()
+        num_steps = loader.len_epoch(epoch)
+        begun = time.monotonic()
+        for batch in _until(stop, loader.epoch(epoch, self.position.step)):
+            self.step(batch)
+            now = time.monotonic()
+            self.position.sums.seconds += now - begun
+            begun = now
+            done(self.position)
+            if self.position.step < num_steps and self.ranks.add(torch.tensor(int(stop()))):
+                return False
+        return self.position.step >= num_steps
+
+    def next_epoch(self) -> None:
+        """Go to the beginning of the next epoch."""
+        self.position = Position(self.position.epoch + 1)
+
+    def step(self, batch: Batch) -> None:
+        """Learn from one batch, divided among the processes and into parts that fit memory."""
+        position = self.position
+        labels = torch.where(batch.mask, batch.labels.long(), UNLABELLED)
+        own = [(labels != UNLABELLED).sum(), (labels == SPEAKING).sum(), torch.tensor(len(labels))]
+        labelled, speaking, num_clips = self.ranks.add(torch.stack(own)).tolist()
+        if labelled == 0:
+            position.step += 1
+            return
+        parts = self._split(batch, labels, num_clips)
+        temperature = self.recipe.temperature + self.recipe.temperature_step * (position.epoch - 1)
+        counts = Counts(labelled, speaking)
+        totals = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
+        seed = (self.options.seed, position.epoch, position.step, self.ranks.rank)
+        self.optimiser.zero_grad(set_to_none=True)
+        with seeded(seed, self.ranks.device):
+            for number, clips in enumerate(parts, start=1):
+                totals += self._learn(clips, counts, temperature, number == len(parts))
+        loss, right = self.ranks.add(totals).tolist()
+        if not math.isfinite(loss):
+            raise RuntimeError(
+                f"the loss of batch {position.step + 1} of epoch {position.epoch} is {loss}; "
+                "nothing of it was kept: lower --lr, try --precision fp32, or check the data"
+            )
+        self.optimiser.step()
+        position.step += 1
+        position.sums.loss += loss * labelled
+        position.sums.right += round(right)
+        position.sums.frames += labelled
+
+    def _learn(self, clips: Clips, counts: Counts, temperature: float, last: bool) -> Tensor:
+        """Add the gradient of one part; return its loss and number of right frames."""
+        self.share.counts = len(clips.labels) > 0
+        if not self.share.counts:
+            clips = self._stand_in(clips)
+        device = self.ranks.device.type
+        with self._hold_back(last):
+            with torch.autocast(device, torch.bfloat16, enabled=self.autocast):
+                loss, right = self.parallel(clips, counts, temperature)
+            # DDP takes the mean over processes, but their shares are to be added.
+            (loss * self.ranks.size).backward()
+        return torch.stack((loss.detach().double(), right.double()))
+
+    def _hold_back(self, last: bool) -> AbstractContextManager[None]:
+        """Let processes exchange gradients at the last part of a batch alone."""
+        if isinstance(self.parallel, DistributedDataParallel) and not last:
+            return self.parallel.no_sync()
+        return nullcontext()
+
+    def _split(self, batch: Batch, labels: Tensor, num_clips: int) -> list[Clips]:
+        """Return the parts of a batch, as many in each process; some may be empty."""
+        device, length = self.ranks.device, labels.shape[1]
+        most = math.ceil(num_clips / self.ranks.size)  # clips of one process
+        at_once = self.options.frames_at_once // length if self.options.frames_at_once else most
+        num_parts = math.ceil(most / max(1, at_once))
+        whole = (batch.audio, batch.faces, labels)
+        moved = (tensor.to(device, non_blocking=True) for tensor in whole)
+        return [
+            Clips(*part) for part in zip(*(t.tensor_split(num_parts) for t in moved), strict=True)
+        ]
+
+    def _stand_in(self, clips: Clips) -> Clips:
+        """Return one clip without labels, so that a process without any takes part all the same."""
+        audio, faces, labels = (tensor.new_zeros(1, *tensor.shape[1:]) for tensor in clips)
+        assert audio.shape[1] == STEPS_PER_FRAME * labels.shape[1]
+        return Clips(audio, faces, labels.fill_(UNLABELLED))
+
+    def _set_rate(self, epoch: int) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(epoch)
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch."""
+        return self.recipe.lr * self.recipe.lr_decay ** (epoch - 1)
+
+    def _set_mode(self) -> None:
+        """Train all but what is frozen: a frozen normalisation keeps its statistics too."""
+        self.objective.train()
+        for norm in self.network.modules():
+            if isinstance(norm, _BatchNorm) and norm.affine and not norm.weight.requires_grad:
+                norm.eval()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that changes while training, but for the network's own weights."""
+        return {
+            "epoch": self.position.epoch,
+            "step": self.position.step,
+            "sums": asdict(self.position.sums),
+            "optimiser": self.optimiser.state_dict(),
+            "projection": self.objective.projection.state_dict(),
+        }
+
+    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on where `state` was taken, with the network's weights of that moment."""
+        self.network.load_state_dict(weights)
+        self.objective.projection.load_state_dict(state["projection"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.position = Position(state["epoch"], state["step"], Sums(**state["sums"]))
+
+
+def _until(stop: Callable[[], bool], batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield batches; where Ctrl-C ended the processes that read them, that is no failure."""
+    try:
+        yield from batches
+    except RuntimeError:
+        if not stop():
+            raise

@@ -1,0 +1,170 @@
+"""The command trains, resumes, evaluates and refuses, with the published flags."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import trainTalkNet
+from model.checkpoints import load
+from model.weights import load_network
+from tests.made_training import made_part
+from utils.datasets.entities import EntityInfo
+from utils.datasets.store import StoreWriter
+from utils.metrics.average_precision import read_predictions
+from utils.structures import FPS
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("--model", "lr_asd", "--batchSize", "24", "--nDataLoaderThread", "0", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def talkset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a TalkSet of 10 short clips."""
+    folder = tmp_path_factory.mktemp("talkset")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 4)):
+        writer = StoreWriter(folder / split)
+        for number in range(count):
+            part = made_part(generator, 8, number)
+            part = replace(part, faces=part.faces.repeat(7, axis=1).repeat(7, axis=2))
+            speaking = int((part.labels == 1).sum())
+            info = EntityInfo(f"{split}{number}", split, 8, Fraction(FPS), speaking)
+            writer.add(info, part.faces, part.waveform, part.labels, part.timestamps)
+        writer.write_index()
+    return folder
+
+
+def arguments(talkset: Path, save: Path, *more: str) -> list[str]:
+    where = ["--data", "talkset", "--dataPath", str(talkset), "--savePath", str(save)]
+    return [*where, *QUICK, *more]
+
+
+def run(*given: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    launch = [sys.executable]
+    if processes > 1:
+        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    return subprocess.run(
+        [*launch, "trainTalkNet.py", *given],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_train_resume_and_evaluate(
+    talkset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halves, whole = tmp_path / "halves", tmp_path / "whole"
+    assert trainTalkNet.main(arguments(talkset, halves, "--maxEpoch", "1")) == 0
+    assert trainTalkNet.main(arguments(talkset, halves, "--maxEpoch", "2")) == 0
+    assert trainTalkNet.main(arguments(talkset, whole, "--maxEpoch", "2")) == 0
+    first, second = (load(path / "model" / "last.model") for path in (halves, whole))
+    assert all(
+        torch.equal(first["state_dict"][name], tensor)
+        for name, tensor in second["state_dict"].items()
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"best mAP \d+\.\d\d% in epoch [12]: .*/whole/model/best\.model", lines[2])
+    assert len(lines) == 3
+    assert len((whole / "score.txt").read_text().splitlines()) == 2
+    load_network("lr_asd", whole / "model" / "best.model")
+
+    best = str(whole / "model" / "best.model")
+    given = arguments(talkset, tmp_path / "judged", "--evaluation", "--pretrainModel", best)
+    assert trainTalkNet.main(given) == 0
+    result = capsys.readouterr().out.strip()
+    assert result == re.search(r"mAP \d+\.\d\d%", lines[2]).group()  # type: ignore[union-attr]
+    assert len(read_predictions(tmp_path / "judged" / "val_res.csv")) == 32
+
+
+@pytest.mark.slow
+def test_two_processes_by_torchrun(talkset: Path, tmp_path: Path) -> None:
+    """LR-ASD draws its dropout in each process by itself, so the numbers may differ a little."""
+    given = arguments(talkset, tmp_path, "--maxEpoch", "1", "--talkNCE", "--desync", "0.5")
+    done = run(*given, processes=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.fullmatch(r"best mAP .*best\.model\n", done.stdout)
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "best.model",
+        "last.model",
+    ]
+
+
+def test_other_settings_and_nothing_there(talkset: Path, tmp_path: Path) -> None:
+    given = arguments(talkset, tmp_path, "--maxEpoch", "1")
+    assert trainTalkNet.main(given) == 0
+    refused = run(*given, "--lr", "0.5")
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    last = refused.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "was trained with --lr 0.001, found 0.5; resume with the same" in last
+    gone = run("--dataPathAVA", str(tmp_path / "nowhere"), "--device", "cpu")
+    assert gone.returncode == 1
+    assert "run python trainTalkNet.py --download" in gone.stderr.splitlines()[-1]
+
+
+def test_published_flags_keep_their_names_and_defaults() -> None:
+    parsed = trainTalkNet.make_parser().parse_args([])
+    assert parsed.lr is None  # 0.0001 in TalkNet's recipe, where every network has its own
+    assert (parsed.lr_decay, parsed.max_epoch, parsed.batch_size) == (None, None, None)
+    assert (parsed.test_interval, parsed.n_data_loader_thread) == (1, 4)
+    assert parsed.data_path == Path("/data08/AVA")
+    assert parsed.save_path == Path("exps/exp1")
+    assert parsed.eval_data_type == "val"
+    assert not parsed.download
+    assert not parsed.evaluation
+    given = "--lr 1 --lrDecay 1 --maxEpoch 1 --testInterval 1 --batchSize 1 --nDataLoaderThread 1"
+    more = "--dataPathAVA x --savePath x --evalDataType test --downloadAVA --evaluation"
+    parsed = trainTalkNet.make_parser().parse_args([*given.split(), *more.split()])
+    assert parsed.data_path == Path("x")
+    assert parsed.download
+    assert trainTalkNet.make_parser().parse_args(["--talkNCE"]).contrast == 0.3
+    assert trainTalkNet.make_parser().parse_args(["--download"]).download
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--lr", "0"], "--lr must be above 0"),
+        (["--maxEpoch", "0"], "--maxEpoch must be at least 1"),
+        (["--desync", "1.5"], r"--desync must be in \[0, 1\]"),
+        (["--nDataLoaderThread", "-1"], "--nDataLoaderThread must be 0 or more"),
+        (["--windows", "1,x"], "--windows must be whole seconds"),
+        (["--evaluation", "--download"], "each go alone"),
+        (["--checkData"], "--checkData is for --data own, found ava"),
+        (["--build", "videos"], "--build is for --data talkset, found ava"),
+        (["--saveInterval", "0"], "--saveInterval must be at least 1"),
+        (["--model", "resnet"], "invalid choice: 'resnet'"),
+    ],
+)
+def test_wrong_flags(given: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        trainTalkNet.main(given)
+    assert end.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_check_data_names_the_wrong_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "train.csv"
+    table.write_text("video,entity,time_s,x1,y1,x2,y2,label\na.mp4,one,0.0,1,2,3,4,7\n")
+    assert trainTalkNet.main(["--data", "own", "--dataPath", str(tmp_path), "--checkData"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{table}, line 2: ")
+
+
+def test_starting_is_cheap() -> None:
+    code = "import sys, trainTalkNet; print([m for m in ('torch', 'scipy') if m in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
