@@ -1,7 +1,7 @@
 """Scores follow the published rule, for every frame, whatever the windows share."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,15 +24,6 @@ from utils.features.mfcc import mfcc
 NETWORKS = [TalkNet, LightASD, LRASD]
 PUBLISHED = (1, 2, 3, 4, 5, 6)
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Run many small operations: threads would mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @cache

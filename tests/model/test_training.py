@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,6 @@ from utils.training_settings import RunOptions, TrainingOptions
 
 OPTIONS = TrainingOptions(max_epoch=2)
 LENGTHS = [12, 12, 12, 30, 30, 30, 30, 30, 30, 30, 30, 30, 40, 40, 40, 120]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small are faster without a second thread, above all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made_trainer(options: TrainingOptions = OPTIONS, **network: Any) -> Trainer:

@@ -1,4 +1,4 @@
-"""What all tests of networks have in common."""
+"""What all tests of model/ have in common."""
 
 from collections.abc import Iterator
 
