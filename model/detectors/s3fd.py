@@ -20,6 +20,7 @@ MEAN = (123.0, 117.0, 104.0)  # RGB, subtracted from the pictures
 STEPS = (4, 8, 16, 32, 64, 128)  # pixels between the cells of each level
 SMALLEST_PICTURE = 32  # pixels; below it the deepest maps would be empty
 CONFIDENCE = 0.9  # published setting
+CPU_PIXELS, GPU_PIXELS = 120_000, 4_000_000  # looked at in one go: a CPU's cache, a GPU's width
 WEAKEST = 0.05  # confidence below which a box is not looked at
 MOST_CANDIDATES, MOST_FACES = 5000, 750
 OVERLAP, FINAL_OVERLAP = 0.3, 0.1  # IoU above which the weaker of two boxes is dropped
@@ -234,7 +235,7 @@ class S3fd:
         weights: WeightsFile | None = None,
         scale: float = 1.0,
         confidence: float = CONFIDENCE,
-        pixels: int = 480_000,
+        pixels: int = CPU_PIXELS,
     ) -> None:
         """Take a network; `pixels` are looked at in one go, at most, or else one picture."""
         self.network = network.eval()
@@ -287,7 +288,7 @@ def load(
 ) -> S3fd:
     """Return the detector; bf16 may keep the other of two boxes that are about equally strong."""
     network = prepare_network(build(state), device, precision)
-    return S3fd(network, weights, scale, confidence)
+    return S3fd(network, weights, scale, confidence, CPU_PIXELS if device == "cpu" else GPU_PIXELS)
 
 
 def prepare_network(network: S3fdNetwork, device: str, precision: str) -> S3fdNetwork:
