@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from utils.crops import CropOptions
 from utils.files import check_folder, replacing
-from utils.flags import add_flags, flag_name, read_flags
+from utils.flags import add_groups, flag_name, read_groups
 from utils.progress import bar, byte_bar
 from utils.settings import DetectorOptions, ModelOptions
 from utils.shots import ShotOptions
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     try:
-        options = Options(*(read_flags(parsed, group.type) for group in fields(Options)))  # type: ignore[arg-type]
+        options = read_groups(parsed, Options)
     except ValueError as error:
         parser.error(str(error))
     if parsed.videos and options.video.eval_col:
@@ -111,9 +111,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
-    for group in fields(Options):
-        assert isinstance(group.type, type)
-        add_flags(parser, group.type, group.name)
+    add_groups(parser, Options)
     return parser
 
 

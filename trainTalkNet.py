@@ -15,11 +15,11 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.flags import add_flags, read_flags
+from utils.flags import add_groups, read_groups
 from utils.progress import bar
 from utils.settings import DetectorOptions
 from utils.training_settings import (
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     try:
-        options = Options(*(read_flags(parsed, group.type) for group in fields(Options)))  # type: ignore[arg-type]
+        options = read_groups(parsed, Options)
         check(options)
     except ValueError as error:
         parser.error(str(error))
@@ -79,9 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for group in fields(Options):
-        assert isinstance(group.type, type)
-        add_flags(parser, group.type, group.name)
+    add_groups(parser, Options)
     same = parser.add_argument_group("other spellings")
     absent = argparse.SUPPRESS
     same.add_argument(

@@ -7,22 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from utils.files import replacing
+from utils.metrics import average_precision
 from utils.results import Result
 from utils.structures import FPS
 
 # The official evaluation of AVA-ActiveSpeaker reads these columns, and every prediction as one of
 # SPEAKING_AUDIBLE with a score.
-COLUMNS = (
-    "video_id",
-    "frame_timestamp",
-    "entity_box_x1",
-    "entity_box_y1",
-    "entity_box_x2",
-    "entity_box_y2",
-    "label",
-    "entity_id",
-    "score",
-)
+COLUMNS = (*average_precision.COLUMNS, "score")
 
 
 def video_id(result: Result) -> str:

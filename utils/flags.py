@@ -51,3 +51,15 @@ def kind_name(kind: object) -> str:
 def read_flags(arguments: argparse.Namespace, options: type[Options]) -> Options:
     """Take the fields of `options` out of parsed arguments; its own checks may raise ValueError."""
     return options(**{field.name: getattr(arguments, field.name) for field in fields(options)})  # type: ignore[arg-type]
+
+
+def add_groups(parser: argparse.ArgumentParser, options: type[Any]) -> None:
+    """Add the flags of every field of `options`, each an option dataclass, under its name."""
+    for name, group in get_type_hints(options).items():
+        add_flags(parser, group, name)
+
+
+def read_groups(arguments: argparse.Namespace, options: type[Options]) -> Options:
+    """Take all groups of `options` out of parsed arguments; their checks may raise ValueError."""
+    groups = get_type_hints(options)
+    return options(**{name: read_flags(arguments, group) for name, group in groups.items()})

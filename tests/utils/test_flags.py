@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from utils.flags import add_flags, flag_name, read_flags
+from utils.flags import add_flags, add_groups, flag_name, read_flags, read_groups
 
 
 @dataclass(frozen=True)
@@ -73,3 +73,25 @@ def test_help_shows_meaning_and_default(capsys: pytest.CaptureFixture[str]) -> N
         parse("--help")
     shown = capsys.readouterr().out
     assert "--minTrack INT" in shown and "frames (default: 10)" in shown
+
+
+@dataclass(frozen=True)
+class Other:
+    """Options of another stage."""
+
+    windows: Annotated[str, "seconds"] = ""
+
+
+@dataclass(frozen=True)
+class Both:
+    """All options of a command."""
+
+    choice: Choice
+    other: Other
+
+
+def test_groups_of_options() -> None:
+    parser = argparse.ArgumentParser()
+    add_groups(parser, Both)
+    found = read_groups(parser.parse_args(["--windows", "1,2", "--minTrack", "3"]), Both)
+    assert found == Both(Choice(3), Other("1,2"))
