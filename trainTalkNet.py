@@ -10,21 +10,26 @@ Started again with the same --savePath it goes on where it was.
 """
 
 import argparse
+import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.datasets.own import OwnOptions
 from utils.flags import add_groups, read_groups
 from utils.progress import bar
 from utils.settings import DetectorOptions
 from utils.training_settings import (
+    AvaOptions,
     BuildOptions,
     DataOptions,
+    InsteadOptions,
     NetworkOptions,
     RunOptions,
     TrainingOptions,
@@ -33,7 +38,6 @@ from utils.training_settings import (
 if TYPE_CHECKING:
     from model.contract import Network
     from model.ranks import Ranks
-    from model.run_logs import EpochRow
     from utils.datasets.splits import Split
 
 logger = logging.getLogger("trainTalkNet")
@@ -49,7 +53,10 @@ class Options:
     data: DataOptions
     training: TrainingOptions
     run: RunOptions
-    instead: BuildOptions
+    instead: InsteadOptions
+    ava: AvaOptions
+    own: OwnOptions
+    talkset: BuildOptions
     detector: DetectorOptions
 
 
@@ -109,6 +116,8 @@ def check(options: Options) -> None:
         if options.data.data != kinds[name]:
             flag = "checkData" if name == "check_data" else name
             raise ValueError(f"--{flag} is for --data {kinds[name]}, found {options.data.data}")
+    if options.talkset.lists and not options.instead.build:
+        raise ValueError("--lists is for --build")
 
 
 def one_line(error: Exception) -> str:
@@ -135,22 +144,22 @@ def act(options: Options) -> int:
 def make_data(options: Options) -> int:
     """Fetch, build or check data; return the exit status."""
     from model import preparation
-    from model.detection import choose_detector
+    from model.face_finding import choose_finder
     from model.loading import choose_device
 
-    path = options.data.data_path
     if options.instead.check_data:
-        report = preparation.check_own(path)
+        to = options.run.save_path / "check_report.json"
+        report = preparation.check_own(options.data, options.own, options.instead.decode, to)
         print("\n".join(report.lines()))
         return int(bool(report.problems))
     if options.instead.download:
-        print("\n".join(preparation.download_ava(path)))
-        return 0
-    device = choose_device(options.network.device)
-    choice = choose_detector(options.detector, device)
-    logger.info("detector: %s", choice.reason)
-    every = options.detector.every(device)
-    print(preparation.make_talkset(options.instead, path, choice.detector, every))
+        lines, whole = preparation.download_ava(options.ava, options.data)
+        print("\n".join(lines))
+        return int(not whole)
+    finder = choose_finder(options.detector, choose_device(options.network.device))
+    folders, seed = options.instead.build_folders, options.training.seed
+    made = preparation.make_talkset(options.talkset, options.data, folders, finder, seed)
+    print(json.dumps(asdict(made), indent=1))
     return 0
 
 
@@ -168,8 +177,9 @@ def load(options: Options, ranks: "Ranks", default: str | None) -> tuple["Networ
         ranks: The first process downloads the weights if need be, the others wait for it.
         default: Name of the weights where none are given; None is fresh ones.
     """
+    from model.building import build_network
     from model.recipes import seeded
-    from model.weights import build_network, load_network
+    from model.weights import load_network
 
     name, weights = options.network.model, options.network.pretrain_model or default
     if weights is None:
@@ -187,14 +197,14 @@ def load(options: Options, ranks: "Ranks", default: str | None) -> tuple["Networ
 
 def open_data(options: Options, name: str, ranks: "Ranks") -> "Split":
     """Return a split; the first process prepares it if need be, the others wait for it."""
+    from model.preparation import stages
     from utils.datasets.splits import open_split, prepare_split
 
-    data, path = options.data.data, options.data.data_path
-    if data == "own" and ranks.first:
-        with bar(f"preparing {name}", float("inf"), "videos") as advance:
-            prepare_split(data, path, name, advance)
+    if options.data.data == "own" and ranks.first:
+        with stages("videos") as tell:
+            prepare_split(options.data, options.own, name, partial(tell, f"preparing {name}"))
     ranks.gather(None)
-    split = open_split(data, path, name)
+    split = open_split(options.data.data, options.data.data_path, name)
     logger.info("%s: %d entities, %d frames", name, len(split.dataset.entities), split.num_frames)
     return split
 
@@ -210,9 +220,13 @@ def open_labelled(options: Options, ranks: "Ranks") -> "Split":
 
 def evaluate_only(options: Options, ranks: "Ranks") -> str:
     """Evaluate weights on a split; return what came out."""
+    from model.runs import released_weights
+
     split = open_labelled(options, ranks)
-    ava = f"{options.network.model}_ava"
-    network, _ = load(options, ranks, ava)
+    default = None
+    if options.network.pretrain_model is None:
+        default = released_weights(options.network.model, options.data.data)
+    network, _ = load(options, ranks, default)
     return f"mAP {evaluate(network, split, options, ranks):.2%}"
 
 
@@ -261,7 +275,8 @@ def train(options: Options, ranks: "Ranks") -> int:
     loader = Loader(split.dataset, network.inputs, how, ranks.rank, ranks.size)
     with stopping() as stop:
         steps = StepBar()
-        hooks = Hooks(stop, steps.move if ranks.first else ignore, describe)
+        show = steps.move if ranks.first else ignore
+        hooks = Hooks(stop, show, lambda row: logger.info("%s", row.describe()))
         whole = run.train(loader, lambda: evaluate(network, judged, options, ranks), hooks)
         steps.close()
     if not whole:
@@ -278,11 +293,6 @@ def train(options: Options, ranks: "Ranks") -> int:
 
 def ignore(*_: object) -> None:
     """Show nothing, where another process does."""
-
-
-def describe(row: "EpochRow") -> None:
-    """Log what came of an epoch."""
-    logger.info("%s", row.describe())
 
 
 if __name__ == "__main__":

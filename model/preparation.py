@@ -1,88 +1,140 @@
 """Make data sets: fetch and cut AVA, build a TalkSet, check own data; with bars on stderr."""
 
 import json
-from dataclasses import asdict
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from model.contract import FaceDetector
-from model.face_finding import face_finder
+import numpy as np
+
+from model.face_finding import FaceFinder
 from utils.datasets import ava_download, ava_prepare, own_check
-from utils.datasets.talkset_build import TalkSetOptions, build_from_lists, build_talkset
+from utils.datasets.ava_labels import LABELS_MD5, Sources
+from utils.datasets.own import OwnOptions
+from utils.datasets.talkset import PUBLISHED_EACH, read_lists
+from utils.datasets.talkset_build import (
+    TalkSetOptions,
+    TalkSetReport,
+    build_from_lists,
+    build_talkset,
+)
+from utils.datasets.talkset_faces import FaceFinding
+from utils.files import replacing
 from utils.progress import bar
-from utils.training_settings import BuildOptions
+from utils.training_settings import AvaOptions, BuildOptions, DataOptions
+
+logger = logging.getLogger(__name__)
 
 LABELLED = ("train", "val")  # AVA's splits with public labels
 VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".mpg", ".mpeg", ".m4v", ".ogv", ".wmv", ".ts")
+UNITS = {"finding faces": "videos", "writing clips": "clips"}
 
 
-def download_ava(root: Path) -> list[str]:
-    """Fetch AVA-ActiveSpeaker and cut it into stores; return what became of it, in words."""
-    files: dict[str, int] = {}
-    with bar("downloading AVA", float("inf"), "MB") as advance:
+def download_ava(options: AvaOptions, data: DataOptions) -> tuple[list[str], bool]:
+    """Fetch AVA-ActiveSpeaker and cut it into stores.
 
-        def move(name: str, done: int, total: int | None) -> None:  # noqa: ARG001
-            files[name] = done
-            advance(sum(files.values()) / 1e6)
-
-        found = ava_download.download(root, move, LABELLED)
-    lines = [
-        f"movies: {len(found.already)} were there, {len(found.fetched)} fetched, "
-        f"{len(found.gone)} gone, {len(found.broken)} broken, {len(found.failed)} failed"
-    ]
+    Returns:
+        What became of it, in words, and whether all is there that the mirror has.
+    """
+    root = data.data_path
+    md5 = {} if options.any_labels else LABELS_MD5
+    sources = Sources(options.mirror.rstrip("/"), options.label_mirror.rstrip("/"), md5)
+    with stages("movies") as tell:
+        movies = _Movies(tell)
+        found = ava_download.download(
+            root, movies.grow, LABELLED, sources, options.num_downloads, movies.count
+        )
+    lines = [f"movies: {found.summary()}; see {root / ava_download.REPORT}.txt"]
+    how = ava_prepare.PrepareOptions(data.num_processes, options.crop_size, options.colour)
     for split in LABELLED:
-        with bar(f"cutting {split}", 1.0, "of the faces") as advance:
-
-            def cut(done: float, total: float) -> None:
-                advance(done / total if total else 1.0)
-
-            lines.append(ava_prepare.prepare(root, split, ava_prepare.PrepareOptions(), cut).text())
-    return lines
+        with stages("faces") as tell:
+            cut = partial(tell, f"cutting {split}")
+            report = ava_prepare.prepare(root, split, how, cut)
+        lines.append(f"{report.summary()}; see {root / ava_prepare.REPORT}_{split}.txt")
+    return lines, not found.failed
 
 
-def make_talkset(options: BuildOptions, folder: Path, detector: FaceDetector, every: int) -> str:
-    """Build a TalkSet; return what became of it, as JSON.
+class _Movies:
+    """Adds up the movies that are there and the shares of those that grow."""
+
+    def __init__(self, tell: Callable[[str, float, float], None]) -> None:
+        self._tell = tell
+        self._shares: dict[str, float] = {}
+        self._total = 0
+
+    def count(self, total: int) -> None:
+        """Take how many there are."""
+        self._total = total
+
+    def grow(self, name: str, done: int, size: int | None) -> None:
+        """Take how far one is; labels come before the movies are counted."""
+        if self._total and size:
+            self._shares[name] = done / size
+            self._tell("downloading AVA", sum(self._shares.values()), self._total)
+
+
+def make_talkset(
+    options: BuildOptions, data: DataOptions, roots: Sequence[Path], finder: FaceFinder, seed: int
+) -> TalkSetReport:
+    """Build a TalkSet, or go on with it.
 
     Args:
-        options: From which videos or lists, and how many clips.
-        folder: Where the TalkSet goes.
-        detector: Finds the faces of the videos.
-        every: Look for them in each so many frames.
+        options: From which lists, or how many clips.
+        data: Where the TalkSet goes.
+        roots: Folders of videos.
+        finder: Finds the faces of the videos.
+        seed: Of every choice.
     """
-    assert options.build is not None
-    if not options.build.is_dir():
-        raise FileNotFoundError(f"--build: expected a folder of videos, found no {options.build}")
-    find = face_finder(detector, every)
-    with bar("building the TalkSet", 1.0, "of a step") as advance:
-
-        def progress(_: str, done: int, total: int) -> None:
-            advance(done / max(1, total))
-
+    for root in roots:
+        if not root.is_dir():
+            raise FileNotFoundError(f"--build: expected a folder of videos, found no {root}")
+    alone = finder.device != "cpu"  # one process keeps a GPU busy
+    num_processes = 1 if alone and not data.num_processes else data.num_processes
+    faces = FaceFinding(finder, finder.settings, num_processes)
+    folder = data.data_path
+    with stages() as tell:
         if options.lists:
-            lists = [Path(name.strip()) for name in options.lists.split(",")]
-            report = build_from_lists(lists, [options.build], folder, find, progress)
-        else:
-            report = build_talkset(
-                find_videos(options.build), folder, find, _clips(options), progress
-            )
-    return json.dumps(asdict(report), indent=1)
+            each = options.clips_each or PUBLISHED_EACH
+            clips = read_lists(options.list_files, np.random.default_rng(seed), each)
+            return build_from_lists(clips, roots, folder, faces, tell)
+        wanted = TalkSetOptions(options.counts, options.val_share, options.people, seed)
+        return build_talkset(find_videos(roots), folder, faces, wanted, tell)
 
 
-def find_videos(folder: Path) -> list[Path]:
-    """Return the videos in a folder and those below it, by their suffixes."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEOS)
-    if not found:
-        raise FileNotFoundError(f"{folder}: expected videos ({' '.join(VIDEOS)}), found none")
-    return found
+def find_videos(folders: Sequence[Path]) -> list[Path]:
+    """Return the videos in some folders and those below them, by their suffixes."""
+    found = {path for folder in folders for path in folder.rglob("*")}
+    videos = sorted(path for path in found if path.suffix.lower() in VIDEOS)
+    if not videos:
+        where = ", ".join(str(folder) for folder in folders)
+        raise FileNotFoundError(f"{where}: expected videos ({' '.join(VIDEOS)}), found none")
+    return videos
 
 
-def _clips(options: BuildOptions) -> TalkSetOptions:
-    each = options.clips_each
-    return TalkSetOptions(
-        each, each, each, each, each, val_share=options.val_share, people=options.people
-    )
+def check_own(data: DataOptions, options: OwnOptions, decode: bool, to: Path) -> own_check.Report:
+    """Check own data, and write what was found as JSON."""
+    with stages("videos") as tell:
+        report = own_check.check(
+            data.data_path, data.videos, options, decode, partial(tell, "checking")
+        )
+    with replacing(to) as temporary:
+        temporary.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+    logger.info("report: %s", to)
+    return report
 
 
-def check_own(path: Path) -> own_check.Report:
-    """Check own data."""
-    with bar("checking", float("inf"), "videos") as advance:
-        return own_check.check(path, progress=advance)
+@contextmanager
+def stages(unit: str = "") -> Iterator[Callable[[str, float, float], None]]:
+    """Give a function that shows how far each stage of a job is: its name, done, in all."""
+    with ExitStack() as shown:
+        moves: dict[str, Callable[[float], None]] = {}
+
+        def tell(name: str, done: float, total: float) -> None:
+            if name not in moves:
+                shown.close()
+                moves[name] = shown.enter_context(bar(name, total, unit or UNITS[name]))
+            moves[name](done)
+
+        yield tell

@@ -10,6 +10,7 @@ from model import checkpoints
 from model.checkpoints import Settings
 from model.run_logs import Board, EpochRow, best_row, write_logs
 from model.training import BatchLoader, Position, Trainer
+from model.weights import default_checkpoint, registry
 from utils.files import check_folder
 from utils.training_settings import RunOptions, TrainingOptions
 
@@ -170,3 +171,12 @@ def describe_settings(
         "--precision": "bf16" if trainer.autocast else "fp32",
         **data,
     }
+
+
+def released_weights(model: str, data: str) -> str:
+    """Return the name of the released weights that a kind of data is evaluated with.
+
+    Faces of AVA are cut along its own boxes, all others as the demo cuts them.
+    """
+    name = f"{model}_{'ava' if data == 'ava' else 'talkset'}"
+    return name if name in registry() else default_checkpoint(model).name

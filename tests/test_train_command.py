@@ -1,8 +1,13 @@
 """The command trains, resumes, evaluates and refuses, with the published flags."""
 
+import json
+import logging
+import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +19,8 @@ import torch
 import trainTalkNet
 from model.checkpoints import load
 from model.weights import load_network
+from tests.made_ava import Movie, archive, write_movie
+from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part
 from utils.datasets.entities import EntityInfo
 from utils.datasets.store import StoreWriter
@@ -143,6 +150,13 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
         (["--evaluation", "--download"], "each go alone"),
         (["--checkData"], "--checkData is for --data own, found ava"),
         (["--build", "videos"], "--build is for --data talkset, found ava"),
+        (["--decode"], "--decode is for --checkData"),
+        (["--lists", "train.txt"], "--lists is for --build"),
+        (["--clips", "TAudio=x"], "--clips must be KIND=COUNT"),
+        (["--clips", "TAudio=5", "--lists", "a"], "--clips and --lists do not go together"),
+        (["--mirror", "/a/folder"], "--mirror must be an address such as https"),
+        (["--cropSize", "4"], "--cropSize must be within 8 and 1024"),
+        (["--numProcesses", "-1"], "--numProcesses must be 0 or more"),
         (["--saveInterval", "0"], "--saveInterval must be at least 1"),
         (["--model", "resnet"], "invalid choice: 'resnet'"),
     ],
@@ -155,11 +169,118 @@ def test_wrong_flags(given: list[str], message: str, capsys: pytest.CaptureFixtu
 
 
 def test_check_data_names_the_wrong_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = tmp_path / "train.csv"
-    table.write_text("video,entity,time_s,x1,y1,x2,y2,label\na.mp4,one,0.0,1,2,3,4,7\n")
-    assert trainTalkNet.main(["--data", "own", "--dataPath", str(tmp_path), "--checkData"]) == 1
+    folder, videos = tmp_path / "tables", tmp_path / "videos"
+    folder.mkdir()
+    write_movie(Movie("a"), videos / "a.mp4")
+    table = folder / "train.csv"
+    rows = [f"a.mp4,one,{frame / 10},1,2,30,40,1" for frame in range(8)]
+    given = ["--data", "own", "--dataPath", str(folder), "--videos", str(videos), "--checkData"]
+    given += ["--savePath", str(tmp_path / "out")]
+    header = "video,entity,time_s,x1,y1,x2,y2,label"
+    table.write_text("\n".join([header, *rows, "a.mp4,one,2.0,1,2,3,4,7"]))
+    assert trainTalkNet.main([*given, "--decode"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{table}, line 2: ")
+    assert lines[0].startswith(f"{table}, line 10: label: found '7'")
+    report = json.loads((tmp_path / "out" / "check_report.json").read_text())
+    assert (report["version"], report["counts"]) == (1, {"label": 1})
+    assert (report["problems"][0]["line"], report["splits"]["train"]["frames"]) == (10, 19)
+    table.write_text("\n".join([header, *rows]))
+    assert trainTalkNet.main(given) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "no problems"
+
+
+def test_own_data_are_prepared_and_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    write_movie(Movie("a"), tmp_path / "a.mp4")
+    rows = [f"a.mp4,one,{n / 10},10,20,60,90,{n // 4 % 2}" for n in range(16)]
+    header = "video,entity,time_s,x1,y1,x2,y2,label"
+    (tmp_path / "train.csv").write_text("\n".join([header, *rows]))
+    given = ["--data", "own", "--dataPath", str(tmp_path), "--savePath", str(tmp_path / "exp")]
+    given += [*QUICK, "--maxEpoch", "1", "--numProcesses", "1"]
+    assert trainTalkNet.main(given) == 1
+    assert "expected rows of the split 'val', in a table val.csv" in caplog.text
+    (tmp_path / "val.csv").write_text("\n".join([header, *rows]))
+    assert trainTalkNet.main(given) == 0
+    assert re.fullmatch(r"best mAP .*best\.model\n", capsys.readouterr().out)
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """Serve two movies of train, one of them gone, and one of val; give the flags."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    there, gone, val = (Movie(f"video_no_{number:02}") for number in range(3))
+    with serving() as address:
+        for movie in (there, val):
+            write_movie(movie, tmp_path / "made" / movie.file)
+            body = (tmp_path / "made" / movie.file).read_bytes()
+            Mirror.files[f"/movies/trainval/{movie.file}"] = body
+        names = "\n".join(movie.file for movie in (there, gone, val))
+        Mirror.files["/movies/annotations/ava_file_names_trainval_v2.1.txt"] = names.encode()
+        for split, movies in (("train", [there, gone]), ("val", [val])):
+            name = f"/labels/ava_activespeaker_{split}_v1.0.tar.bz2"
+            Mirror.files[name] = archive(movies, split)
+        where = ["--dataPathAVA", str(tmp_path / "AVA"), "--numProcesses", "1"]
+        yield [*where, "--mirror", f"{address}/movies/", "--labelMirror", f"{address}/labels"]
+
+
+def test_download_from_a_mirror_of_ones_own(
+    mirror: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "AVA").mkdir()
+    assert trainTalkNet.main(["--download", *mirror]) == 1  # these labels are not the official ones
+    Mirror.cut.add("/movies/trainval/video_no_00.mp4")
+    assert trainTalkNet.main(["--download", "--anyLabels", *mirror]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "0 movies were there, 2 fetched, 1 gone, 0 broken, 0 failed; see" in lines[0]
+    assert lines[1].startswith("train: 4 entities, 0 were there, 2 written (115 faces)")
+    assert lines[2].startswith("val: 2 entities, 0 were there, 2 written (115 faces)")
+    given = ["--dataPathAVA", str(tmp_path / "AVA"), "--savePath", str(tmp_path / "exp"), *QUICK]
+    assert trainTalkNet.main([*given, "--maxEpoch", "1"]) == 0
+    assert len(read_predictions(tmp_path / "exp" / "val_res.csv")) == 115
+
+
+@pytest.mark.weights
+def test_evaluation_takes_the_released_weights_of_the_data(
+    mirror: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    need_weights("lr_asd_ava.model", "lr_asd_talkset.model")
+    caplog.set_level(logging.INFO)
+    assert trainTalkNet.main(["--download", "--anyLabels", *mirror]) == 0
+    given = ["--evaluation", "--savePath", str(tmp_path / "exp"), *QUICK]
+    ava = ["--dataPathAVA", str(tmp_path / "AVA")]
+    assert trainTalkNet.main([*given, *ava]) == 0
+    assert trainTalkNet.main([*given, *ava, "--windows", "1,2"]) == 0
+    results = capsys.readouterr().out.splitlines()[-2:]
+    assert all(re.fullmatch(r"mAP \d+\.\d\d%", line) for line in results)
+    assert "lr_asd_ava.model" in caplog.text and "lr_asd_talkset.model" not in caplog.text
+    shutil.copytree(tmp_path / "AVA" / "store" / "val", tmp_path / "set" / "val")
+    other = ["--data", "talkset", "--dataPath", str(tmp_path / "set")]
+    assert trainTalkNet.main([*given, *other]) == 0
+    assert "lr_asd_talkset.model" in caplog.text
+
+
+@pytest.mark.weights
+def test_build_finds_the_faces_of_the_demo_clip(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_weights("face_detection_yunet_2023mar.onnx")
+    given = ["--build", "demo", "--data", "talkset", "--dataPath", str(tmp_path), "--device", "cpu"]
+    given += ["--clipsEach", "2", "--clips", "TSilence=0", "--numProcesses", "1"]
+    assert trainTalkNet.main(given) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["videos"], report["broken"]) == (1, {})
+    assert report["sources"] >= 2
+    assert "TSilence" not in {kind for missing in report["missing"].values() for kind in missing}
+
+
+def need_weights(*names: str) -> None:
+    folder = os.environ.get("TALKNET_PRETRAIN")
+    if not folder or not all((Path(folder) / name).is_file() for name in names):
+        pytest.skip("needs released weights in the folder TALKNET_PRETRAIN")
 
 
 def test_starting_is_cheap() -> None:

@@ -6,6 +6,11 @@ from typing import Annotated, Literal
 
 DataName = Literal["ava", "talkset", "own"]
 
+AVA_MOVIES = "https://s3.amazonaws.com/ava-dataset"  # the mirror of CVDF
+AVA_LABELS = "https://research.google.com/ava/download"
+TALKSET_EACH = 500
+TALKSET_KINDS = ("TAudio", "FAudio", "TFAudio", "TSilence", "FSilence")
+
 
 @dataclass(frozen=True)
 class NetworkOptions:
@@ -39,8 +44,14 @@ class DataOptions:
 
     data: Annotated[DataName, "kind of data set"] = "ava"
     data_path: Annotated[Path, "folder of the data set"] = Path("/data08/AVA")
+    videos: Annotated[
+        Path | None, "with --data own: folder of the videos; else they lie beside the tables"
+    ] = None
     eval_data_type: Annotated[Literal["train", "val", "test"], "split that is evaluated"] = "val"
     n_data_loader_thread: Annotated[int, "processes that read data; 0 reads in the main one"] = 4
+    num_processes: Annotated[
+        int, "processes that cut faces when data are prepared; 0 is one for each core"
+    ] = 0
     max_clip: Annotated[
         int, "longer entities are cut to clips of so many frames; 0 is batchSize"
     ] = 0
@@ -57,6 +68,7 @@ class DataOptions:
     def __post_init__(self) -> None:
         for flag, count in (
             ("nDataLoaderThread", self.n_data_loader_thread),
+            ("numProcesses", self.num_processes),
             ("maxClip", self.max_clip),
         ):
             if count < 0:
@@ -129,26 +141,108 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class BuildOptions:
+class InsteadOptions:
     """What to do instead of training."""
 
-    evaluation: Annotated[bool, "evaluate only, by default the published AVA weights"] = False
+    evaluation: Annotated[
+        bool, "evaluate only, by default the published weights: on AVA those of AVA, else TalkSet's"
+    ] = False
     download: Annotated[bool, "fetch and prepare AVA-ActiveSpeaker, then end"] = False
-    check_data: Annotated[bool, "check own data, name every wrong row, then end"] = False
+    check_data: Annotated[
+        bool, "check own data, name every wrong row, write check_report.json to savePath, then end"
+    ] = False
+    decode: Annotated[
+        bool, "with --checkData: decode the videos whole; finds damage inside, takes long"
+    ] = False
     build: Annotated[
-        Path | None, "build a TalkSet in dataPath from the videos of this folder, then end"
-    ] = None
-    lists: Annotated[
-        str, "with --build: published lists with commas between, of videos below that folder"
+        str, "build a TalkSet in dataPath from the videos of these folders (with commas), then end"
     ] = ""
-    clips_each: Annotated[int, "with --build: clips of each of the five kinds"] = 500
+
+    def __post_init__(self) -> None:
+        if self.decode and not self.check_data:
+            raise ValueError("--decode is for --checkData")
+
+    @property
+    def build_folders(self) -> tuple[Path, ...]:
+        """The folders of `build`, one by one."""
+        return tuple(Path(part.strip()) for part in self.build.split(",") if part.strip())
+
+
+@dataclass(frozen=True)
+class AvaOptions:
+    """Where AVA-ActiveSpeaker comes from, and what its faces are stored as."""
+
+    mirror: Annotated[
+        str, "with --download: address with the movies' folders annotations, trainval, test"
+    ] = AVA_MOVIES
+    label_mirror: Annotated[str, "with --download: address with the archives of labels"] = (
+        AVA_LABELS
+    )
+    any_labels: Annotated[
+        bool, "with --download: take archives of labels that are not the official ones, by MD5"
+    ] = False
+    num_downloads: Annotated[int, "with --download: movies fetched side by side"] = 8
+    crop_size: Annotated[int, "with --download: height and width of the faces, pixels"] = 112
+    colour: Annotated[
+        bool, "with --download: keep the faces' colour; networks that read grey convert it"
+    ] = False
+
+    def __post_init__(self) -> None:
+        for flag, address in (("mirror", self.mirror), ("labelMirror", self.label_mirror)):
+            if not address.startswith(("http://", "https://")):
+                raise ValueError(
+                    f"--{flag} must be an address such as {AVA_MOVIES}, got {address!r}"
+                )
+        if self.num_downloads < 1:
+            raise ValueError(f"--numDownloads must be at least 1, got {self.num_downloads}")
+        if not 8 <= self.crop_size <= 1024:
+            raise ValueError(f"--cropSize must be within 8 and 1024, got {self.crop_size}")
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Which clips a TalkSet gets."""
+
+    lists: Annotated[
+        str, "with --build: published lists with commas between, of videos below its folders"
+    ] = ""
+    clips_each: Annotated[
+        int | None,
+        f"with --build: clips of each of the five kinds; else {TALKSET_EACH}, of lists 30000",
+    ] = None
+    clips: Annotated[
+        str, "with --build: clips of single kinds instead, such as TAudio=800,FSilence=0"
+    ] = ""
     val_share: Annotated[float, "with --build: share of people and clips for validation"] = 0.1
     people: Annotated[
         Path | None, "with --build: CSV table of who is in which video: file,identity,kind"
     ] = None
 
     def __post_init__(self) -> None:
-        if self.clips_each < 1:
+        if self.clips_each is not None and self.clips_each < 1:
             raise ValueError(f"--clipsEach must be at least 1, got {self.clips_each}")
         if not 0 <= self.val_share < 1:
             raise ValueError(f"--valShare must be in [0, 1), got {self.val_share}")
+        for part in filter(None, self.clips.split(",")):
+            kind, _, count = part.partition("=")
+            if kind.strip() not in TALKSET_KINDS or not count.strip().isdecimal():
+                raise ValueError(
+                    f"--clips must be KIND=COUNT with commas between, kinds "
+                    f"{', '.join(TALKSET_KINDS)}, got {part!r}"
+                )
+        if self.lists and self.clips:
+            raise ValueError("--clips and --lists do not go together: lists say what they hold")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many clips of each kind are wanted."""
+        counts = dict.fromkeys(TALKSET_KINDS, self.clips_each or TALKSET_EACH)
+        for part in filter(None, self.clips.split(",")):
+            kind, _, count = part.partition("=")
+            counts[kind.strip()] = int(count)
+        return counts
+
+    @property
+    def list_files(self) -> tuple[Path, ...]:
+        """The files of `lists`, one by one."""
+        return tuple(Path(part.strip()) for part in self.lists.split(",") if part.strip())

@@ -75,10 +75,12 @@ class AvaSplit:
         elif folder.faces(split).is_dir():
             source = PublishedClips(folder, split, read_loader(folder.loader(split), has_labels))
         else:
+            what = f"run python trainTalkNet.py --download --dataPathAVA {path}"
+            if not has_labels:
+                what = "--download makes train and val; the labels of test are not public"
             raise FileNotFoundError(
                 f"{path}: expected prepared data in {folder.store(split)} or "
-                f"{folder.faces(split)}, found neither; run python trainTalkNet.py --download "
-                f"--dataPathAVA {path}"
+                f"{folder.faces(split)}, found neither; {what}"
             )
         self._source = source
         self.entities: Sequence[EntityInfo] = source.entities

@@ -6,7 +6,7 @@ import logging
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPException
@@ -37,13 +37,17 @@ class DownloadReport:
     broken: dict[str, str] = field(default_factory=dict)  # came whole, but are no videos: why
     failed: dict[str, str] = field(default_factory=dict)  # may come when tried again: why
 
+    def summary(self) -> str:
+        """Return how many movies there are of each kind."""
+        again = " (start again to try those once more)" if self.failed else ""
+        return (
+            f"{len(self.already)} movies were there, {len(self.fetched)} fetched, "
+            f"{len(self.gone)} gone, {len(self.broken)} broken, {len(self.failed)} failed{again}"
+        )
+
     def text(self) -> str:
         """Return the report in words."""
-        lines = [
-            f"{len(self.already)} movies were there, {len(self.fetched)} fetched, "
-            f"{len(self.gone)} gone, {len(self.broken)} broken, {len(self.failed)} failed "
-            "(start again to try those once more)"
-        ]
+        lines = [self.summary()]
         for kind in ("gone", "broken", "failed"):
             reasons: dict[str, str] = getattr(self, kind)
             lines += [f"  {kind} {name}: {why}" for name, why in sorted(reasons.items())]
@@ -65,6 +69,7 @@ def download(
     splits: Sequence[str] = ("train", "val"),
     sources: Sources | None = None,
     num_at_once: int = 8,
+    count: Callable[[int], None] | None = None,
 ) -> DownloadReport:
     """Fetch labels and movies that are not there yet; stopped anywhere, it can be started again.
 
@@ -73,10 +78,12 @@ def download(
 
     Args:
         root: The data set's folder.
-        progress: Told how each file grows; several grow at once.
+        progress: Told how each file grows; several grow at once. Where a movie is done with,
+            whatever became of it, it is told 1 of 1.
         splits: Of train, val, test.
         sources: Addresses.
         num_at_once: Movies that are fetched side by side.
+        count: Told how many movies there are, before the first.
 
     Raises:
         RuntimeError: Labels or list cannot be had, or the disk is full.
@@ -89,12 +96,15 @@ def download(
             download_labels(folder, split, sources, progress)
     report = DownloadReport()
     movies = _wanted(folder, splits, sources, progress, report)
+    if count:
+        count(len(movies))
     hook = _Hook(progress)
     pool = ThreadPoolExecutor(num_at_once)
     try:
         tasks = {pool.submit(_fetch, movie, root, sources, hook): movie.name for movie in movies}
         for task in as_completed(tasks):
             _note(report, tasks[task], *task.result())
+            hook.of(tasks[task])(1, 1)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from utils import downloads
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_tables import merge_tables
+from utils.training_settings import AVA_LABELS, AVA_MOVIES
 
 LABELS_MD5 = {
     "train": "0e6ebaacfb3a554199e319e0c26a1ec0",
@@ -22,8 +23,8 @@ Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes i
 class Sources:
     """Where everything comes from."""
 
-    movies: str = "https://s3.amazonaws.com/ava-dataset"  # the mirror of CVDF
-    labels: str = "https://research.google.com/ava/download"
+    movies: str = AVA_MOVIES
+    labels: str = AVA_LABELS
     labels_md5: Mapping[str, str] = field(default_factory=lambda: LABELS_MD5)  # by split
 
     def archive(self, split: str) -> str:
@@ -46,7 +47,10 @@ def download_labels(folder: AvaFolder, split: str, sources: Sources, progress: P
     found = md5_of(archive)
     if expected and found != expected:
         archive.unlink()
-        raise RuntimeError(f"{address}: expected MD5 {expected}, got {found}; start again")
+        raise RuntimeError(
+            f"{address}: expected MD5 {expected}, got {found}; start again, or take other labels "
+            "with --anyLabels"
+        )
     try:
         return merge_tables(_read_archive(archive), folder.labels(split))
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:

@@ -2,11 +2,7 @@
 
 import json
 import logging
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +19,7 @@ from utils.datasets.ava_tables import (
 )
 from utils.datasets.ava_video import Cut, cut_video
 from utils.datasets.entity_writer import DiskFullError
+from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
 from utils.files import replacing
 from utils.media import probe
@@ -45,9 +42,9 @@ class PrepareOptions:
 
     def __post_init__(self) -> None:
         if self.num_processes < 0:
-            raise ValueError(f"num_processes must be 0 or more, got {self.num_processes}")
+            raise ValueError(f"--numProcesses must be 0 or more, got {self.num_processes}")
         if not 8 <= self.crop_size <= 1024:
-            raise ValueError(f"crop_size must be within 8 and 1024, got {self.crop_size}")
+            raise ValueError(f"--cropSize must be within 8 and 1024, got {self.crop_size}")
 
 
 @dataclass
@@ -63,13 +60,17 @@ class PrepareReport:
     lost: dict[str, str] = field(default_factory=dict)  # entity: why
     videos: dict[str, str] = field(default_factory=dict)  # videos that gave nothing: why
 
-    def text(self) -> str:
-        """Return the report in words."""
-        lines = [
+    def summary(self) -> str:
+        """Return how many entities there are of each kind."""
+        return (
             f"{self.split}: {self.entities} entities, {self.already} were there, "
             f"{self.written} written ({self.frames} faces), {len(self.padded)} of them padded, "
             f"{len(self.lost)} lost"
-        ]
+        )
+
+    def text(self) -> str:
+        """Return the report in words."""
+        lines = [self.summary()]
         lines += [f"  video {name}: {why}" for name, why in sorted(self.videos.items())]
         lines += [
             f"  padded {name}: {frames} pictures, {samples} samples of sound"
@@ -123,7 +124,7 @@ def prepare(
     jobs.sort(key=lambda job: job.num_faces, reverse=True)  # no long one is left to the end
     total = sum(job.num_faces for job in jobs)
     done = 0
-    for job, result in _run(jobs, options.num_processes or os.cpu_count() or 1):
+    for job, result in do_all(_do, jobs, options.num_processes):
         done += job.num_faces
         _note(report, job, result)
         if progress:
@@ -198,34 +199,8 @@ def _sort_out(
     return by_video
 
 
-def _run(jobs: Sequence[_Job], num_processes: int) -> Iterator[tuple[_Job, Cut | str]]:
-    """Do the jobs in processes and yield what became of each, as they end."""
-    if num_processes == 1:
-        for job in jobs:
-            yield job, _do(job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(num_processes, max(1, len(jobs))), context) as pool:
-        waiting: dict[Future[Cut | str], _Job] = {pool.submit(_do, job): job for job in jobs}
-        try:
-            while waiting:
-                ended, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    yield waiting.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                "a process that cut faces was killed, perhaps for want of memory; what is written "
-                "is kept: start again, with fewer processes (num_processes) if need be"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _do(job: _Job) -> Cut | str:
-    """Cut one video, in a process of its own; a string says why it could not be read."""
-    import cv2
-
-    cv2.setNumThreads(1)  # the processes fill the cores
+    """Cut one video; a string says why it could not be read."""
     try:
         options = job.options
         to = StoreWriter(job.store, options.crop_size, options.colour)

@@ -33,8 +33,8 @@ MAX_TIME_S = 10_000_000
 class OwnOptions:
     """How rows become face tracks at 25 frames/s."""
 
-    max_gap: Annotated[float, "rows of one entity further apart than this make two tracks, s"] = 1.0
-    min_length: Annotated[float, "tracks shorter than this are left out, s"] = 0.4
+    max_gap: Annotated[float, "own data: rows of an entity further apart make two tracks, s"] = 1.0
+    min_length: Annotated[float, "own data: shorter tracks are left out, s"] = 0.4
 
     def __post_init__(self) -> None:
         if not 0 < self.max_gap < math.inf:
@@ -142,7 +142,8 @@ def read_table(table: Path, split: str | None, problems: list[Problem]) -> list[
     reader = _Reader(table, problems)
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            for key, person, found_split, line, values, label in reader.rows(csv.reader(file)):
+            rows_of = reader.rows(csv.reader(file), split)
+            for key, person, found_split, line, values, label in rows_of:
                 if split is not None and found_split != split:
                     continue
                 entity = rows.setdefault(key, _Rows(person, found_split))
@@ -170,10 +171,15 @@ class _Reader:
         self._problems.append(Problem(str(self.table), line, kind, found[:120], expected))
 
     def rows(
-        self, lines: "Iterator[list[str]]"
+        self, lines: "Iterator[list[str]]", split: str | None
     ) -> Iterator[tuple[tuple[str, str], str, str, int, list[float], int]]:
-        """Yield (video, entity), person, split, line, time and corners, label of each good row."""
+        """Yield (video, entity), person, split, line, time and corners, label of each good row.
+
+        A table that is of another split by its name yields nothing and is not checked.
+        """
         names = [name.strip() for name in next(lines, [])]
+        if "split" not in names and split not in (None, self.table.stem):
+            return
         missing = [name for name in REQUIRED if name not in names]
         wrong = [name for name in names if name not in REQUIRED + OPTIONAL]
         if missing or len(set(names)) < len(names):

@@ -29,7 +29,7 @@ SAME_FACE = 0.8  # boxes of two entities that overlap more than this are one fac
 LATE_S = 0.5  # so far after a video's end a row may lie: durations are rounded
 LOST_S = 0.5  # a video that ends so much before its time is broken
 
-Progress = Callable[[float], None]  # videos done
+Progress = Callable[[float, float], None]  # videos done, videos in all
 
 
 @dataclass
@@ -106,7 +106,9 @@ def check(
     people: dict[str, set[str]] = {}
     places: dict[tuple[str, str], str] = {}
     done = 0
-    for table, entities in read_tables(path, None, report.problems):
+    tables = list(read_tables(path, None, report.problems))
+    num_videos = sum(len({entity.video for entity in entities}) for _, entities in tables)
+    for table, entities in tables:
         _note_leaks(entities, places, people, report)
         for name, group in groupby(entities, key=lambda entity: entity.video):
             own = list(group)
@@ -118,7 +120,7 @@ def check(
                 _count(inside, options, report)
             done += 1
             if progress:
-                progress(done)
+                progress(done, num_videos)
     for split, names in people.items():
         if split in report.splits:
             report.splits[split].persons = len(names - {""})

@@ -1,11 +1,7 @@
 """Prepare own data: cut the faces out of the videos into a store, just as the demo cuts them."""
 
-import multiprocessing
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from itertools import groupby
@@ -30,7 +26,9 @@ from utils.datasets.own import (
     short_problem,
 )
 from utils.datasets.own_check import keep_inside, open_video
+from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter, entity_path
+from utils.flags import flag_name
 from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.shots import ShotOptions, mark_shots
 from utils.structures import FPS, SAMPLE_RATE, CropPiece
@@ -39,8 +37,9 @@ from utils.video import read_frames
 PICTURE = 256  # pixels of the longer side of what cuts are looked for in
 LOST_S = 0.5  # missing from the end of a video, this much is noted
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+NOTHING: dict[str, Any] = {"read": False, "rows": 0, "names": [], "frames": 0, "problems": []}
 
-Progress = Callable[[float], None]  # videos done
+Progress = Callable[[float, float], None]  # videos done, videos to be done
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class PrepareOptions:
     own: OwnOptions = OwnOptions()
     crops: CropOptions = CropOptions()
     shots: ShotOptions = ShotOptions()
-    workers: Annotated[int, "videos prepared at once"] = 1
+    num_processes: Annotated[int, "videos prepared at once; 0 is one for each core"] = 1
 
 
 @dataclass
@@ -84,7 +83,8 @@ def prepare(
 ) -> PrepareReport:
     """Write a split of own data into a store; wrong rows and videos are noted and left out.
 
-    Begun again, it goes on with the videos that were not done or whose rows have changed.
+    Begun again, it goes on with the videos that were not done or whose rows have changed; what
+    the tables do not have any more is removed.
     Stretches longer than 60 s become several entities, and so do those that cross a cut.
 
     Args:
@@ -93,22 +93,34 @@ def prepare(
         folder: Of the store.
         videos: The folder of the videos; None looks beside each table.
         options: How.
-        progress: Told the videos done so far.
+        progress: Told how many videos are done of those that have to be.
     """
     options = options or PrepareOptions()
     report = PrepareReport()
     writer = StoreWriter(folder)
-    settings = {"split": split, **asdict(options)}
-    settings.pop("workers")
-    journal = Journal(folder / "prepared.jsonl", settings, "prepare into another folder")
-    jobs = _jobs((path, split, videos), folder, options, report.problems)
-    undone = (job for job in jobs if not _is_done(job, journal, report))
-    for job, outcome in _run(undone, options.workers):
+    writer.remove_leftovers()
+    settings: dict[str, Any] = {"split": split}
+    for part in (options.own, options.crops, options.shots):
+        settings |= {f"--{flag_name(name)}": value for name, value in asdict(part).items()}
+    redo = f"set it back, or remove the folder {folder} to prepare anew"
+    journal = Journal(folder / "prepared.jsonl", settings, redo)
+    gone = set(journal.done)
+    undone = [
+        job
+        for job in _jobs((path, split, videos), folder, options, report.problems)
+        if not _is_done(job, journal, report, gone)
+    ]
+    done = do_all(prepare_video, undone, options.num_processes)
+    for number, (job, outcome) in enumerate(done, start=1):
         if outcome["read"]:
             journal.add(_key(job), outcome)
         _add(report, outcome)
         if progress:
-            progress(report.videos + report.skipped)
+            progress(number, len(undone))
+    for key in gone:
+        _remove(journal.done[key], folder)
+        journal.add(key, NOTHING)
+    report.problems.sort(key=lambda problem: (problem.file, problem.line))
     writer.write_index()
     return report
 
@@ -128,17 +140,28 @@ def _checksum(job: _Job) -> int:
     return checksum
 
 
-def _is_done(job: _Job, journal: Journal, report: PrepareReport) -> bool:
-    """Tell whether a job was done before; where its rows have changed, undo it."""
-    outcome = journal.done.get(_key(job))
-    if outcome is None:
-        return False
-    if outcome["rows"] == _checksum(job):
+def _is_done(job: _Job, journal: Journal, report: PrepareReport, gone: set[str]) -> bool:
+    """Tell whether a job was done before; where its rows have changed, undo it.
+
+    Args:
+        job: The job.
+        journal: Of what was done before.
+        report: Gets what became of it.
+        gone: Videos of the journal that no table has, as far as is known; loses this one.
+    """
+    gone.discard(_key(job))
+    outcome = journal.done.get(_key(job), NOTHING)
+    if outcome["read"] and outcome["rows"] == _checksum(job):
         _add(report, outcome)
         return True
-    for name in outcome["names"]:
-        entity_path(job.folder, name).unlink(missing_ok=True)
+    _remove(outcome, job.folder)
     return False
+
+
+def _remove(outcome: Mapping[str, Any], folder: Path) -> None:
+    """Remove from the store what a video gave."""
+    for name in outcome["names"]:
+        entity_path(folder, name).unlink(missing_ok=True)
 
 
 def _jobs(
@@ -154,38 +177,13 @@ def _jobs(
             yield _Job(find_video(table, name, videos), list(group), folder, options)
 
 
-def _add(report: PrepareReport, outcome: dict[str, Any]) -> None:
+def _add(report: PrepareReport, outcome: Mapping[str, Any]) -> None:
     """Add what became of a video to the report."""
     report.problems += [Problem(**problem) for problem in outcome["problems"]]
     report.videos += outcome["read"]
     report.skipped += not outcome["read"]
     report.entities += len(outcome["names"])
     report.frames += outcome["frames"]
-
-
-def _run(jobs: Iterable[_Job], workers: int) -> Iterator[tuple[_Job, dict[str, Any]]]:
-    """Yield each job with its outcome, in order; several at once where there are workers."""
-    if workers <= 1:
-        for job in jobs:
-            yield job, prepare_video(job)
-        return
-    waiting: deque[tuple[_Job, Future[dict[str, Any]]]] = deque()
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, context) as pool:
-            for job in jobs:
-                waiting.append((job, pool.submit(prepare_video, job)))
-                if len(waiting) > 2 * workers:
-                    done, outcome = waiting.popleft()
-                    yield done, outcome.result()
-            while waiting:
-                done, outcome = waiting.popleft()
-                yield done, outcome.result()
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a worker was killed, perhaps for want of memory; what was done is kept, "
-            "start again with fewer workers"
-        ) from error
 
 
 def prepare_video(job: _Job) -> dict[str, Any]:

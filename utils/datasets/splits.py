@@ -8,7 +8,8 @@ from pathlib import Path
 from utils.datasets.ava import AvaSplit
 from utils.datasets.entities import DataSet
 from utils.datasets.loading import LoaderOptions
-from utils.datasets.own_prepare import prepare
+from utils.datasets.own import OwnOptions
+from utils.datasets.own_prepare import PrepareOptions, prepare
 from utils.datasets.store import Store
 from utils.training_settings import DataName, DataOptions
 
@@ -32,25 +33,42 @@ class Split:
 
 
 def prepare_split(
-    data: DataName, path: Path, name: str, progress: Callable[[float], None] | None = None
+    data: DataOptions,
+    own: OwnOptions,
+    name: str,
+    progress: Callable[[float, float], None] | None = None,
 ) -> None:
     """Cut own data into a store beside their tables, as far as that has not been done.
 
     The other kinds are prepared once, by --download and --build. Only one process may do this.
 
     Args:
-        data: Kind of data set.
-        path: Its folder.
+        data: Where it is, and how many processes cut it.
+        own: How rows become tracks.
         name: The split.
-        progress: Told the videos done so far.
+        progress: Told how many videos are done of those that have to be.
+
+    Raises:
+        ValueError: Nothing came of it; says what to do.
     """
-    if data != "own":
+    if data.data != "own":
         return
-    report = prepare(path, name, own_store(path, name), progress=progress)
+    path, how = data.data_path, PrepareOptions(own, num_processes=data.num_processes)
+    report = prepare(path, name, own_store(path, name), data.videos, how, progress)
     for problem in report.problems[:SHOWN]:
         logger.warning("%s", problem)
     if len(report.problems) > SHOWN:
         logger.warning("... %d problems in all; see --checkData", len(report.problems))
+    if not report.videos + report.skipped:
+        raise ValueError(
+            f"{path}: expected rows of the split {name!r}, in a table {name}.csv or with {name} in "
+            "a column split, found none; see docs/own_data.md"
+        )
+    if not report.entities:
+        raise ValueError(
+            f"{path}: expected faces of the split {name!r}, found none in {report.videos} videos, "
+            f"and {report.skipped} more that are missing or broken; --checkData says why"
+        )
 
 
 def open_split(data: DataName, path: Path, name: str) -> Split:

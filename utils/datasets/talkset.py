@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from utils.datasets.entities import SPEAKING
 from utils.files import replacing
 from utils.structures import FPS, STEPS_PER_FRAME
+from utils.training_settings import TALKSET_KINDS
 
-T_AUDIO, F_AUDIO, TF_AUDIO = "TAudio", "FAudio", "TFAudio"
-T_SILENCE, F_SILENCE = "TSilence", "FSilence"
-KINDS = (T_AUDIO, F_AUDIO, TF_AUDIO, T_SILENCE, F_SILENCE)
+KINDS = TALKSET_KINDS
+T_AUDIO, F_AUDIO, TF_AUDIO, T_SILENCE, F_SILENCE = KINDS
 MAX_S = 6.0  # of a clip; longer ones are cut off
 STEPS_PER_S = FPS * STEPS_PER_FRAME
 PUBLISHED_EACH = 30000  # clips of each kind
 MAX_STILL_S = 3.0  # longer silences of the published list are left out
+SILENCE_FIELDS = 4  # of a line of silence alone
 LINE = "kind audio video length start_T end_T start_F end_F number"
 
 
@@ -129,6 +130,40 @@ def read_silence(path: Path) -> Iterator[SilenceLine]:
         except ValueError as error:
             expected = "[01 or 10,] video, times in 1/100 s, id"
             raise _wrong(place, expected, fields, error) from None
+
+
+def read_lists(
+    paths: Sequence[Path], generator: np.random.Generator, each: int = PUBLISHED_EACH
+) -> list[TalkClip]:
+    """Return the clips of published lists, of whichever kind their first lines show them to be.
+
+    Lists of clips are taken as they stand. Of the input lists (Vox_list, LRS3_ST, LRS3_S), all
+    together, clips are made as published.
+
+    Args:
+        paths: The files.
+        generator: Draws what input lists leave open.
+        each: Clips of each kind that are made of input lists, at most.
+    """
+    clips: list[TalkClip] = []
+    speech: list[SpeechLine] = []
+    mixed: list[SilenceLine] = []
+    still: list[SilenceLine] = []
+    for path in paths:
+        _, first = next(_lines(path), ("", [""]))
+        if not first[0]:
+            raise ValueError(f"{path}: expected a list with lines, found none")
+        if first[0] in ("0", "1"):
+            speech += read_speech(path)
+        elif first[0] in ("01", "10"):
+            mixed += read_silence(path)
+        elif len(first) == SILENCE_FIELDS and first[0] not in KINDS:
+            still += read_silence(path)
+        else:
+            clips += read_clips(path)
+    if clips and (speech or mixed or still):
+        raise ValueError("lists of clips and input lists do not go together; build two TalkSets")
+    return clips or published_clips(speech, mixed, still, generator, each)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:

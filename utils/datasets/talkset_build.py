@@ -3,71 +3,53 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 
-from utils.datasets.journal import Journal
-from utils.datasets.store import Store, StoreWriter
+from utils.datasets.store import Store
 from utils.datasets.talkset import (
-    F_AUDIO,
-    F_SILENCE,
     KINDS,
-    T_AUDIO,
-    T_SILENCE,
-    TF_AUDIO,
     TalkClip,
     clip_to,
     is_held_out,
-    read_clips,
     split_name,
 )
 from utils.datasets.talkset_compose import Composer, write_clips_of
+from utils.datasets.talkset_faces import FaceFinding, Progress, find_all
 from utils.datasets.talkset_media import find_media
 from utils.datasets.talkset_plan import Planner, split_people
-from utils.datasets.talkset_sources import FindFaces, Person, Source, find_sources, name_people
-from utils.media import probe
+from utils.datasets.talkset_sources import Person, Source, name_people
 from utils.structures import FPS
+from utils.training_settings import TALKSET_EACH
 
 logger = logging.getLogger(__name__)
 
 TRAIN, VAL = "train", "val"
-
-Progress = Callable[[str, int, int], None]  # what is being done, pieces done, pieces in all
 
 
 @dataclass(frozen=True)
 class TalkSetOptions:
     """Which clips a TalkSet has."""
 
-    num_t_audio: Annotated[int, "clips of a face and its own voice"] = 500
-    num_f_audio: Annotated[int, "clips of a face and the voice of another"] = 500
-    num_tf_audio: Annotated[int, "clips with own voice and that of another"] = 500
-    num_t_silence: Annotated[int, "clips with own voice and silence"] = 500
-    num_f_silence: Annotated[int, "clips of a still face, silence and the voice of another"] = 500
-    val_share: Annotated[float, "share of clips, and of people, for validation"] = 0.1
-    people: Annotated[Path | None, "CSV table of who is in which video: file,identity,kind"] = None
-    seed: Annotated[int, "of every choice"] = 0
+    counts: Mapping[str, int] = field(  # of clips, by kind
+        default_factory=lambda: dict.fromkeys(KINDS, TALKSET_EACH)
+    )
+    val_share: float = 0.1  # of clips, and of people, for validation
+    people: Path | None = None  # CSV table of who is in which video: file,identity,kind
+    seed: int = 0  # of every choice
 
     def __post_init__(self) -> None:
-        for kind, count in self.counts().items():
-            if count < 0:
-                raise ValueError(f"the number of {kind} clips must be 0 or more, got {count}")
+        for kind, count in self.counts.items():
+            if kind not in KINDS or count < 0:
+                raise ValueError(
+                    f"expected kinds {', '.join(KINDS)} and counts of 0 or more, "
+                    f"got {kind!r} and {count}"
+                )
         if not 0 <= self.val_share < 1:
             raise ValueError(f"--valShare must be in [0, 1), got {self.val_share}")
-
-    def counts(self) -> dict[str, int]:
-        """Return how many clips of each kind are wanted."""
-        return {
-            T_AUDIO: self.num_t_audio,
-            F_AUDIO: self.num_f_audio,
-            TF_AUDIO: self.num_tf_audio,
-            T_SILENCE: self.num_t_silence,
-            F_SILENCE: self.num_f_silence,
-        }
 
 
 @dataclass
@@ -90,7 +72,7 @@ class TalkSetReport:
 def build_talkset(
     videos: Sequence[Path],
     folder: Path,
-    find_faces: FindFaces,
+    faces: FaceFinding,
     options: TalkSetOptions | None = None,
     progress: Progress | None = None,
 ) -> TalkSetReport:
@@ -103,7 +85,7 @@ def build_talkset(
     Args:
         videos: Any that FFmpeg reads, with or without sound.
         folder: Where everything goes.
-        find_faces: Gives the crops of a video; the project's own pipeline with any detector.
+        faces: How they are found; the project's own pipeline with any detector.
         options: Which clips.
         progress: Told what is being done and how far it is.
     """
@@ -111,7 +93,7 @@ def build_talkset(
     report = TalkSetReport(videos=len(videos))
     people = name_people(videos, options.people)
     keys = {_key(path, videos): path for path in videos}
-    sources = _all_sources(keys, people, folder, find_faces, _Told(report, progress))
+    sources = _find_sources(keys, people, folder, faces, _Told(report, progress))
     held = split_people(sources, options.val_share, np.random.default_rng([options.seed, 99]))
     plan: dict[str, list[TalkClip]] = {}
     for number, split in enumerate((TRAIN, VAL)):
@@ -131,41 +113,41 @@ def build_talkset(
 
 
 def build_from_lists(
-    lists: Sequence[Path],
+    clips: Sequence[TalkClip],
     roots: Sequence[Path],
     folder: Path,
-    find_faces: FindFaces,
+    faces: FaceFinding,
     progress: Progress | None = None,
 ) -> TalkSetReport:
-    """Build a TalkSet from published lists; else like `build_talkset`.
+    """Build a TalkSet from the clips of published lists; else like `build_talkset`.
 
     Numbers, where the lists have them, decide what is for validation, as published. All of T
     counts as speech. Clips whose files are missing or broken are counted and left out.
 
     Args:
-        lists: Lines as docs/own_data.md describes them.
+        clips: What `read_lists` gives.
         roots: Folders of VoxCeleb2 and LRS3, searched in this order.
         folder: Where everything goes.
-        find_faces: Gives the crops of a video.
+        faces: How they are found.
         progress: Told what is being done and how far it is.
     """
     report = TalkSetReport()
-    clips = [clip for path in lists for clip in read_clips(path)]
     names = {split_name(clip.video)[0] for clip in clips}
     found = {name: find_media(name, roots, True) for name in sorted(names)}
     videos = {name: path for name, path in found.items() if path is not None}
     report.broken = {name: "no such file" for name, path in found.items() if path is None}
     report.videos = len(names)
     people = name_people(list(videos.values()), None)
-    sources = _all_sources(videos, people, folder, find_faces, _Told(report, progress))
+    sources = _find_sources(videos, people, folder, faces, _Told(report, progress))
     voices = {split_name(clip.audio)[0] for clip in clips}
     sounds = {name: find_media(name, roots, False) for name in sorted(voices)}
     known = _longest(sources, {str(path): name for name, path in videos.items()})
     plan: dict[str, list[TalkClip]] = {TRAIN: [], VAL: []}
+    num_clips = max([len(clips), *(clip.number + 1 for clip in clips)])  # of the whole lists
     for place, clip in enumerate(clips):
         numbered = clip if clip.number >= 0 else replace(clip, number=place)
         kept = _shorten(numbered, known)
-        split = VAL if is_held_out(numbered.number, len(clips)) else TRAIN
+        split = VAL if is_held_out(numbered.number, num_clips) else TRAIN
         if kept is None or sounds[split_name(clip.audio)[0]] is None:
             missing = report.missing.setdefault(split, {})
             missing[clip.kind] = missing.get(clip.kind, 0) + 1
@@ -196,37 +178,18 @@ def _key(path: Path, videos: Sequence[Path]) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _all_sources(
+def _find_sources(
     videos: Mapping[str, Path],
     people: Mapping[Path, Person],
     folder: Path,
-    find_faces: FindFaces,
+    faces: FaceFinding,
     told: _Told,
 ) -> list[Source]:
-    """Return the sources of all videos, found now or before."""
-    writer = StoreWriter(folder / "sources")
-    redo = "remove the folder or build in another one"
-    journal = Journal(folder / "sources" / "videos.jsonl", {"version": 1}, redo)
-    report, sources = told.report, []
-    for done, (key, path) in enumerate(sorted(videos.items()), start=1):
-        person = people[path]
-        begun = [person.name, person.talks, str(path)]
-        outcome = journal.done.get(key)
-        if outcome is None or outcome["begun"] != begun:
-            try:
-                video = probe(path)
-            except (FileNotFoundError, ValueError, RuntimeError) as error:
-                logger.info("%s", error)
-                report.broken[key] = str(error)
-                continue
-            found = find_sources(video, key, person, find_faces, writer)
-            outcome = {"begun": begun, "sources": found}
-            journal.add(key, outcome)
-        sources += [Source.from_json(record) for record in outcome["sources"]]
-        if not outcome["sources"]:
-            report.without_face.append(key)
-        told.tell("finding faces", done, len(videos))
-    writer.write_index()
+    """Return the sources of all videos; fill in the report."""
+    found = find_all(videos, people, folder / "sources", faces, told.tell)
+    report, sources = told.report, found.sources
+    report.broken |= found.broken
+    report.without_face = found.without_face
     report.sources = len(sources)
     report.source_s = sum(source.num_frames for source in sources) / FPS
     report.talking_s = sum(source.num_frames for source in sources if source.talks) / FPS
@@ -239,8 +202,8 @@ def _plan(
     """Return the clips of a split, kind by kind; note those that are not to be had."""
     clips: list[TalkClip] = []
     for number, kind in enumerate(KINDS):
-        held_out = round(options.counts()[kind] * options.val_share)
-        wanted = held_out if split == VAL else options.counts()[kind] - held_out
+        held_out = round(options.counts.get(kind, 0) * options.val_share)
+        wanted = held_out if split == VAL else options.counts.get(kind, 0) - held_out
         seed = [options.seed, 1 + (split == VAL), number]
         found = Planner(sources, np.random.default_rng(seed)).clips(kind, wanted)
         if len(found) < wanted:

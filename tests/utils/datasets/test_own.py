@@ -146,15 +146,39 @@ def test_preparing_goes_on_and_follows_changes(tmp_path: Path, video: Path) -> N
     assert (first.videos, first.skipped) == (1, 1)
     (file,) = store.glob("??/*.face")
     written = file.stat().st_mtime_ns
-    again = prepare(table, None, store, video.parent, PrepareOptions(workers=2))
+    again = prepare(table, None, store, video.parent, PrepareOptions(num_processes=2))
     assert (again.videos, again.skipped, again.entities) == (1, 1, 1)
     assert file.stat().st_mtime_ns == written
     write_table(table, dense("a.mp4", "z", label=0))
     changed = prepare(table, None, store, video.parent)
     assert (changed.problems, changed.entities) == ([], 1)
     assert [info.name for info in Store(store).entities] == ["a.mp4:z:0"]
-    with pytest.raises(ValueError, match=r"own .*min_length.* prepare into another folder"):
+    with pytest.raises(ValueError, match=r"expected --minLength 0\.4, .* remove the folder"):
         prepare(table, None, store, video.parent, PrepareOptions(OwnOptions(min_length=0.1)))
+
+
+def test_what_the_tables_have_no_more_is_removed(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "b.mp4").write_bytes(video.read_bytes())
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes())
+    table = write_table(tmp_path / "train.csv", [*dense("a.mp4", "x"), *dense("b.mp4", "y")])
+    seen: list[tuple[float, float]] = []
+    how = PrepareOptions(num_processes=2)
+    prepare(table, None, tmp_path / "s", None, how, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    write_table(table, dense("b.mp4", "y"))
+    report = prepare(table, None, tmp_path / "s")
+    assert (report.videos, report.entities) == (1, 1)
+    assert [info.name for info in Store(tmp_path / "s").entities] == ["b.mp4:y:0"]
+    write_table(table, [*dense("a.mp4", "x"), *dense("b.mp4", "y")])
+    assert prepare(table, None, tmp_path / "s").entities == 2
+
+
+def test_a_table_of_another_split_is_left_alone(tmp_path: Path, video: Path) -> None:
+    write_table(tmp_path / "train.csv", ["a.mp4,x,0.5,3,2,1,4,1"])
+    write_table(tmp_path / "val.csv", dense("a.mp4", "x"))
+    report = prepare(tmp_path, "val", tmp_path / "store", video.parent)
+    assert (report.problems, report.entities) == ([], 1)
+    assert [problem.kind for problem in check(tmp_path, video.parent).problems] == ["box"]
 
 
 def test_two_entities_in_one_place_are_kept_apart(tmp_path: Path, video: Path) -> None:
@@ -181,8 +205,8 @@ def test_check_names_what_is_wrong_with_videos(tmp_path: Path, video: Path) -> N
         "broken.mp4,x,0,1,1,20,20,1",
     ]
     write_table(tmp_path / "train.csv", rows)
-    seen: list[float] = []
-    report = check(tmp_path, decode=True, progress=seen.append)
+    seen: list[tuple[float, float]] = []
+    report = check(tmp_path, decode=True, progress=lambda done, total: seen.append((done, total)))
     found = sorted((problem.line, problem.kind) for problem in report.problems)
     assert found == [
         (19, "time"),
@@ -192,7 +216,7 @@ def test_check_names_what_is_wrong_with_videos(tmp_path: Path, video: Path) -> N
         (24, "video missing"),
         (25, "video broken"),
     ]
-    assert seen == [1, 2, 3]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
     facts = json.loads(json.dumps(report.as_dict()))
     assert facts["counts"] == dict.fromkeys(sorted(kind for _, kind in found), 1)
     summary = facts["splits"]["train"]

@@ -20,6 +20,7 @@ from utils.datasets.talkset import (
     num_frames,
     published_clips,
     read_clips,
+    read_lists,
     read_silence,
     read_speech,
     split_name,
@@ -96,6 +97,29 @@ def test_published_clips() -> None:
             assert lengths[clip.audio] >= clip.length_s
     mixed_clip = next(clip for clip in clips if clip.video == "m1@1.00")
     assert (mixed_clip.t, mixed_clip.f) == ((1.25, 3.0), (0.0, 1.25))
+
+
+def test_lists_are_known_by_their_lines(tmp_path: Path) -> None:
+    lines = {
+        "vox": "1 a.wav a.mp4 5\n0 a.wav b.mp4 5\n",
+        "mixed": "10 silence/v/1 100 250 300 7\n",
+        "still": "silence/v/2 20 190 8\n",
+        "clips": "TAudio a b 1 0 1 0 0\n",
+        "empty": "\n",
+    }
+    paths = {name: tmp_path / f"{name}.txt" for name in lines}
+    for name, path in paths.items():
+        path.write_text(lines[name])
+    inputs = [paths[name] for name in ("still", "vox", "mixed")]
+    made = read_lists(inputs, np.random.default_rng(1))
+    assert sorted(clip.kind for clip in made) == sorted(KINDS)
+    assert made == read_lists(inputs, np.random.default_rng(1))
+    own = read_lists([paths["clips"]], np.random.default_rng(1))
+    assert own == list(read_clips(paths["clips"]))
+    with pytest.raises(ValueError, match="do not go together"):
+        read_lists([paths["clips"], paths["vox"]], np.random.default_rng(1))
+    with pytest.raises(ValueError, match="expected a list with lines, found none"):
+        read_lists([paths["empty"]], np.random.default_rng(1))
 
 
 def test_held_out_as_published() -> None:

@@ -14,13 +14,21 @@ from numpy.typing import NDArray
 from tests.made_video import write_video
 from utils.crops import CropOptions, crop_given
 from utils.datasets.store import Store
-from utils.datasets.talkset import KINDS, TalkClip, read_clips, split_name, write_clips
+from utils.datasets.talkset import (
+    KINDS,
+    TalkClip,
+    read_clips,
+    read_lists,
+    split_name,
+    write_clips,
+)
 from utils.datasets.talkset_build import (
     TalkSetOptions,
     TalkSetReport,
     build_from_lists,
     build_talkset,
 )
+from utils.datasets.talkset_faces import FaceFinding
 from utils.datasets.talkset_plan import split_people
 from utils.datasets.talkset_sources import Source, name_people
 from utils.media import ReadOptions, VideoInfo
@@ -31,7 +39,7 @@ RATE = 16000
 TONES = {"ann": 500, "bob": 800, "cat": 1300, "dan": 2100}  # Hz: by its tone a voice is known
 SPEECH_S = (0.8, 2.4)
 LENGTH_S = 3.6
-OPTIONS = TalkSetOptions(2, 2, 2, 2, 2, val_share=0.5, seed=3)
+OPTIONS = TalkSetOptions(dict.fromkeys(KINDS, 2), val_share=0.5, seed=3)
 
 
 def heads(voice: bool) -> Iterator[NDArray[np.uint8]]:
@@ -76,12 +84,15 @@ def find_faces(video: VideoInfo) -> Iterator[CropPiece | Shot]:
     return crop_given(frames, [FaceTrack(0, boxes)], CropOptions())
 
 
+FACES = FaceFinding(find_faces)
+
+
 @pytest.fixture(scope="module")
 def built(
     videos: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, TalkSetReport]:
     folder = tmp_path_factory.mktemp("talkset")
-    return folder, build_talkset(videos, folder, find_faces, OPTIONS)
+    return folder, build_talkset(videos, folder, FACES, OPTIONS)
 
 
 def tone_of(samples: NDArray[np.int16]) -> str:
@@ -142,16 +153,39 @@ def test_building_goes_on_and_repeats(
     shutil.copytree(folder, tmp_path / "copy")
     lost = next((tmp_path / "copy" / "train").glob("??/*.face"))
     lost.unlink()
-    again = build_talkset(videos, tmp_path / "copy", never, OPTIONS)
+    again = build_talkset(videos, tmp_path / "copy", FaceFinding(never), OPTIONS)
     assert again == report
     assert lost.read_bytes() == (folder / lost.relative_to(tmp_path / "copy")).read_bytes()
     with pytest.raises(ValueError, match=r"train\.txt lists other clips"):
-        build_talkset(videos, tmp_path / "copy", never, replace(OPTIONS, seed=4))
+        build_talkset(videos, tmp_path / "copy", FaceFinding(never), replace(OPTIONS, seed=4))
+
+
+def test_processes_build_the_same(
+    built: tuple[Path, TalkSetReport], videos: list[Path], tmp_path: Path
+) -> None:
+    folder, report = built
+    seen: list[tuple[str, int, int]] = []
+    faces = FaceFinding(find_faces, {"--detectEvery": 2}, num_processes=2)
+    found = build_talkset(videos, tmp_path, faces, OPTIONS, lambda *told: seen.append(told))
+    assert found == report
+    there = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.face")}
+    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.face")} == (
+        there
+    )
+    assert [one for one in seen if one[0] == "finding faces"] == [
+        ("finding faces", done, 10) for done in range(1, 11)
+    ]
+    assert seen[-1] == ("writing clips", 10, 10)
+    other = FaceFinding(find_faces, {"--detectEvery": 1})
+    with pytest.raises(ValueError, match=r"expected --detectEvery 2, .* got --detectEvery 1; "):
+        build_talkset(videos, tmp_path, other, OPTIONS)
 
 
 def test_what_is_not_to_be_had_is_counted(videos: list[Path], tmp_path: Path) -> None:
     mute = [path for path in videos if path.stem == "mute"]
-    report = build_talkset(mute, tmp_path, find_faces, TalkSetOptions(1, 1, 1, 1, 1, val_share=0))
+    report = build_talkset(
+        mute, tmp_path, FACES, TalkSetOptions(dict.fromkeys(KINDS, 1), val_share=0)
+    )
     assert report.missing == {"train": dict.fromkeys(KINDS, 1)}
     assert report.clips == {}
 
@@ -170,8 +204,8 @@ def test_published_lists(videos: list[Path], tmp_path: Path) -> None:
         TalkClip("FAudio", "bob/9.wav", "gone/1.mp4", 3.0, (0, 0), (0, 3.0), 3),
     ]
     write_clips(tmp_path / "list.txt", clips)
-    lists = [tmp_path / "list.txt"]
-    report = build_from_lists(lists, [sounds, root], tmp_path / "set", find_faces)
+    found = read_lists([tmp_path / "list.txt"], np.random.default_rng(0))
+    report = build_from_lists(found, [sounds, root], tmp_path / "set", FACES)
     assert (report.broken, report.missing) == (
         {"gone/1.mp4": "no such file"},
         {"train": {"FAudio": 1}},

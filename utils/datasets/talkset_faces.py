@@ -1,0 +1,113 @@
+"""Find the faces of all videos that a TalkSet is made of, in several processes."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utils.datasets.entity_writer import DiskFullError
+from utils.datasets.journal import Journal
+from utils.datasets.processes import do_all
+from utils.datasets.store import StoreWriter
+from utils.datasets.talkset_sources import FindFaces, Person, Source, find_sources
+from utils.media import probe
+
+logger = logging.getLogger(__name__)
+
+SETTINGS = {"version": 1}
+
+Progress = Callable[[str, int, int], None]  # what is being done, pieces done, pieces in all
+
+
+@dataclass(frozen=True)
+class FaceFinding:
+    """How the faces of videos are found."""
+
+    find: FindFaces  # gives the crops of a video; goes to other processes if there are any
+    settings: Mapping[str, Any] = field(default_factory=dict)  # by flag; JSON values
+    num_processes: int = 1  # 0 is one for each core
+
+
+@dataclass
+class FoundFaces:
+    """What became of the videos, by their keys."""
+
+    sources: list[Source] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)  # why
+    without_face: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One video."""
+
+    key: str
+    path: Path
+    person: Person
+    find: FindFaces
+    folder: Path  # of the store of sources
+
+    @property
+    def begun(self) -> list[Any]:
+        """What must be the same for the sources to be."""
+        return [self.person.name, self.person.talks, str(self.path)]
+
+
+def find_all(
+    videos: Mapping[str, Path],
+    people: Mapping[Path, Person],
+    folder: Path,
+    how: FaceFinding,
+    progress: Progress | None,
+) -> FoundFaces:
+    """Return the sources of all videos, found now or before, in the order of their keys.
+
+    Args:
+        videos: By what they are called in the store and the lists.
+        people: Who is seen in each.
+        folder: Of the store of sources.
+        how: How faces are found.
+        progress: Told how many videos are done.
+    """
+    writer = StoreWriter(folder)
+    writer.remove_leftovers()
+    redo = f"set it back, or build in another folder, or remove {folder.parent}"
+    journal = Journal(folder / "videos.jsonl", {**SETTINGS, **how.settings}, redo)
+    jobs = [_Job(key, path, people[path], how.find, folder) for key, path in sorted(videos.items())]
+    undone = [job for job in jobs if not _is_done(job, journal)]
+    found = FoundFaces()
+    for done, (job, outcome) in enumerate(
+        do_all(_find, undone, how.num_processes), start=len(jobs) - len(undone) + 1
+    ):
+        if isinstance(outcome, str):
+            logger.info("%s: %s", job.key, outcome)
+            found.broken[job.key] = outcome
+        else:
+            journal.add(job.key, {"begun": job.begun, "sources": outcome})
+        if progress:
+            progress("finding faces", done, len(jobs))
+    writer.write_index()
+    found.broken = dict(sorted(found.broken.items()))
+    for job in jobs:
+        if job.key not in found.broken:
+            records = journal.done[job.key]["sources"]
+            found.sources += [Source.from_json(record) for record in records]
+            found.without_face += [] if records else [job.key]
+    return found
+
+
+def _is_done(job: _Job, journal: Journal) -> bool:
+    outcome = journal.done.get(job.key)
+    return outcome is not None and outcome["begun"] == job.begun
+
+
+def _find(job: _Job) -> list[dict[str, Any]] | str:
+    """Return the sources of a video as JSON values; a string says why it could not be read."""
+    try:
+        video = probe(job.path)
+        return find_sources(video, job.key, job.person, job.find, StoreWriter(job.folder))
+    except DiskFullError:
+        raise
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        return str(error)
