@@ -11,29 +11,29 @@ For long video, `talkNet.ActiveSpeakers` gives the shots one by one while the vi
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import FaceDetector, Network
+from model.building import build_network
+from model.contract import Cascade, FaceDetector, Model
 from model.detection import detect_faces, load_detector
-from model.loading import Models, load_models, make_record, network_name
-from model.scoring import probabilities, score_track, scores, track_logits
-from model.weights import build_network, load_network
-from utils.audio import Sound, silent_frames
-from utils.crops import CropOptions, crop_faces, crop_given
+from model.loading import Models, load_models, make_record, record_of
+from model.loading import load_for_scoring as load_network
+from model.scorer_choice import make_scorer
+from model.scorers import SAMPLES_PER_FRAME
+from model.scoring import probabilities, score_track, scores
+from utils.audio import SILENT_RADIUS, Sound, silent_frames
+from utils.crops import CropOptions, crop_faces, crop_given, longest_delay
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.results import ModelRecord, Result, VideoFacts
 from utils.shots import ShotOptions, mark_shots
 from utils.structures import (
     FPS,
-    SAMPLE_RATE,
-    STEPS_PER_FRAME,
     CropPiece,
     FaceTrack,
     Frame,
@@ -61,7 +61,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 SILENCE_LOGITS = (10.0, -10.0)  # in digital silence nobody is audible: surely not speaking
 LOST_S = 0.5  # missing from the end of a video, this much is worth a warning
 
@@ -92,10 +91,32 @@ class ShotResult:
 
 @dataclass(eq=False)
 class _OpenTrack:
-    """What is known of a track whose end has not been seen."""
+    """What is known of a track whose shot has not ended."""
 
+    latest: CropPiece
     boxes: list[NDArray[np.float32]] = field(default_factory=list)
+    silent: list[NDArray[np.bool_]] = field(default_factory=list)  # frames in digital silence
     logits: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def scored(self, number: int, judged: bool) -> ScoredTrack:
+        """Return the whole track, under its number in the video.
+
+        Args:
+            number: From 0 in the video.
+            judged: Whether the network judges digital silence too.
+        """
+        logits = np.concatenate(self.logits)
+        if not judged:
+            logits[np.concatenate(self.silent)] = SILENCE_LOGITS
+        return ScoredTrack(
+            id=number,
+            shot=self.latest.shot,
+            start=self.latest.track_start,
+            boxes=np.concatenate(self.boxes),
+            scores=scores(logits),
+            probabilities=probabilities(logits),
+            thumbnail=self.latest.portrait,
+        )
 
 
 class ActiveSpeakers:
@@ -109,7 +130,7 @@ class ActiveSpeakers:
     def __init__(
         self,
         video: VideoInfo,
-        network: Network,
+        network: Model | Cascade,
         detector: FaceDetector | None,
         options: AnalysisOptions | None = None,
     ) -> None:
@@ -128,21 +149,18 @@ class ActiveSpeakers:
         self._report = ReadReport()
         self._heard = False  # anything but digital silence under any face
         self._sound = Sound(video, self.options.read)
-        self._feature = import_module(f"utils.features.{network.inputs.feature}")
+        delay = longest_delay(options.tracks, options.detect_every)
+        self._scorer = make_scorer(network, self._hear, delay, options.windows, options.precision)
         self._open: dict[int, _OpenTrack] = {}
 
     def __iter__(self) -> Iterator[ShotResult]:
         """Run all stages front to back, once."""
-        finished: list[ScoredTrack] = []
         try:
             for item in self._pieces():
                 if isinstance(item, CropPiece):
-                    finished += self._score(item)
+                    self._take(item)
                     continue
-                finished.sort(key=lambda track: track.id)
-                count = len(self.tracks)
-                tracks = [replace(track, id=count + i) for i, track in enumerate(finished)]
-                finished = []
+                tracks = self._finish()
                 self.shots.append(item)
                 self.tracks += tracks
                 yield ShotResult(item, tracks)
@@ -182,7 +200,7 @@ class ActiveSpeakers:
                 duration_s=video.duration_s,
                 has_sound=video.has_sound,
             ),
-            network=make_record(network_name(self.network), self.network.weights),
+            network=record_of(self.network),
             detector=make_record(self.detector.name, self.detector.weights)
             if self.detector and self.options.boxes is None
             else ModelRecord("none", reason="the boxes were given"),
@@ -196,14 +214,15 @@ class ActiveSpeakers:
         """Give pieces of face tracks and, after the last of each shot, the shot."""
         options, detector = self.options, self.detector
         wanted = detector.picture_size(self.video.width, self.video.height) if detector else None
-        frames = read_frames(self.video, wanted, options.read, self._report)
+        form = self._scorer.form
+        frames = read_frames(self.video, wanted, options.read, self._report, form.colour)
         frames = (replace(frame, index=frame.index + self.offset) for frame in frames)
         frames = mark_shots(frames, options.shots, options.cuts)
         if options.boxes is not None:
-            return crop_given(self._watched(frames), options.boxes, options.crops)
+            return crop_given(self._watched(frames), options.boxes, options.crops, form)
         assert detector is not None
         frames = self._watched(detect_faces(frames, detector, options.detect_every))
-        return crop_faces(frames, options.tracks, options.crops, options.detect_every)
+        return crop_faces(frames, options.tracks, options.crops, options.detect_every, form)
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:
@@ -211,55 +230,42 @@ class ActiveSpeakers:
                 self.on_frame(frame)
             yield frame
 
-    def _score(self, piece: CropPiece) -> Iterable[ScoredTrack]:
-        """Score a piece; yield its track if it is the last one."""
-        track = self._open.setdefault(piece.track, _OpenTrack())
+    def _take(self, piece: CropPiece) -> None:
+        """Note what a piece tells of its track, and the scores that it makes known."""
+        track = self._open.setdefault(piece.track, _OpenTrack(piece))
+        track.latest = piece
         track.boxes.append(piece.boxes)
-        track.logits.append(self._logits(piece))
-        if not piece.last:
-            return
-        del self._open[piece.track]
-        if piece.kept:
-            logits = np.concatenate(track.logits)
-            yield ScoredTrack(
-                id=piece.track,
-                shot=piece.shot,
-                start=piece.track_start,
-                boxes=np.concatenate(track.boxes),
-                scores=scores(logits),
-                probabilities=probabilities(logits),
-                thumbnail=piece.portrait,
-            )
-
-    def _logits(self, piece: CropPiece) -> NDArray[np.float32]:
-        """Return the logits (T, 2) of a piece, the same as if the track had been held whole.
-
-        Kept: the sound of a whole track has one row of features less than four for each frame,
-        so its last frame has no score of its own; a piece that goes on has all its rows.
-        """
-        num_frames = len(piece.crops)
-        lead = 0 if piece.start == piece.track_start else 1  # frames, for the rows' first samples
-        tail = 0 if piece.last else 1
-        first = piece.start - self.offset - lead
-        stop = piece.start - self.offset + num_frames + tail
-        heard = self._sound.read(first * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
-        row = STEPS_PER_FRAME * lead
-        compute = getattr(self._feature, self.network.inputs.feature)
-        features = compute(heard, FPS, row, row + STEPS_PER_FRAME * num_frames)
-        options = self.options
-        logits = track_logits(
-            self.network, piece.crops, features, options.windows, options.precision
-        )
-        silent = silent_frames(heard)[lead : lead + num_frames]
+        silent = self._silence(piece.start, piece.start + len(piece.boxes))
         self._heard |= not silent.all()
-        if not options.score_silence:
-            logits[silent] = SILENCE_LOGITS
-        return logits
+        track.silent.append(silent)
+        for scored in self._scorer.add(piece):
+            self._open[scored.track].logits.append(scored.logits)
+
+    def _silence(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Tell for each frame whether it lies in digital silence."""
+        reach = SILENT_RADIUS
+        heard = self._hear((start - reach) * SAMPLES_PER_FRAME, (stop + reach) * SAMPLES_PER_FRAME)
+        return silent_frames(heard)[reach : reach + stop - start]
+
+    def _hear(self, start: int, stop: int) -> NDArray[np.int16]:
+        """Return samples, counted from the first frame of the video's clock."""
+        offset = self.offset * SAMPLES_PER_FRAME
+        return self._sound.read(start - offset, stop - offset)
+
+    def _finish(self) -> list[ScoredTrack]:
+        """Return the tracks of a shot that has ended, in order of their first frames."""
+        for scored in self._scorer.finish():
+            self._open[scored.track].logits.append(scored.logits)
+        tracks = (track for _, track in sorted(self._open.items()) if track.latest.kept)
+        judged = self.options.score_silence
+        found = [track.scored(i, judged) for i, track in enumerate(tracks, len(self.tracks))]
+        self._open = {}
+        return found
 
 
 def detect_active_speakers(
     path: str | Path,
-    network: Network,
+    network: Model | Cascade,
     detector: FaceDetector | None,
     options: AnalysisOptions | None = None,
     progress: Callable[[float], None] | None = None,

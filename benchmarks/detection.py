@@ -1,6 +1,7 @@
 """Time face detection, frame by frame: `python -m benchmarks.detection --output FILE`.
 
-S3FD has drawn weights where its own cannot be had: the time does not depend on them.
+S3FD has drawn weights where its own cannot be had, and the project's own detector always: the time
+does not depend on them.
 """
 
 import argparse
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import measure, report
 from model.contract import FaceDetector
-from model.detectors import s3fd, yunet
-from model.weights import find_weights, load_state
+from model.detectors import s3fd, tiny_fcos, yunet
+from model.states import load_state
+from model.weights import find_weights
 from utils.structures import Detections
 
 VIDEO_SIZE = (1280, 720)
@@ -83,6 +85,7 @@ def main() -> int:
     weights = find_weights("yunet")
     if weights:
         detectors["yunet"] = yunet.YuNet(weights)
+    detectors["tiny_fcos"] = tiny_fcos.TinyFcos(tiny_fcos.TinyFcosNetwork())
     rows = compare(detectors, options.pictures, options.repeats)
     report(rows, options.output)
     return 0

@@ -1,23 +1,30 @@
-"""What a network and a face detector promise to the rest of the project."""
+"""What networks and a face detector promise to the rest of the project.
+
+A network is one of three kinds, by what it reads to score a face:
+
+- `Network`: the face's whole sequence. `num_speakers` above 1: beside other faces of the shot.
+- `ClipNetwork`: a clip of a few frames around the scored one.
+- `ContextNetwork`: what a clip network made of the face and of the others beside it.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from utils.structures import Detections
+from utils.structures import FPS, Detections
 
 
 @dataclass(frozen=True)
 class InputSpec:
     """What a network reads."""
 
-    feature: str = "mfcc"  # module of utils/features
+    feature: str = "mfcc"  # module of utils/features, and the function in it
     num_features: int = 13  # F, per step
     size: int = 112  # H = W of a face crop
     colour: bool = False
@@ -30,6 +37,30 @@ class Logits:
     av: Tensor  # (B, T, 2)
     audio: Tensor | None = None  # (B, T, 2)
     visual: Tensor | None = None  # (B, T, 2)
+    embedding: Tensor | None = None  # (B, T, C), what a context network reads
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """Which frames of a track a clip network reads to score one of them.
+
+    Where the track has none, its first or last one stands.
+    """
+
+    length: int
+    before: int  # how many of them lie before the scored one
+    fps: int = FPS  # they are so far apart
+
+
+@dataclass(frozen=True)
+class ContextSpec:
+    """Which moments and faces of a shot a context network reads to score one frame of a face."""
+
+    length: int  # L, moments
+    before: int  # how many of them lie before the scored one
+    num_speakers: int  # S, the scored face among them
+    fill: Literal["repeat", "zero"]  # what stands where the shot has fewer faces
+    stride: int = 1  # frames from one moment to the next
 
 
 @dataclass(frozen=True)
@@ -57,20 +88,35 @@ class WeightsFile:
     sha256: str
 
 
-class Network(nn.Module, ABC):
-    """Scores faces: two encoders and what joins them.
+class Model(nn.Module, ABC):
+    """What all kinds of networks have in common."""
+
+    recipe: ClassVar[Recipe] = Recipe()
+    released_names: ClassVar[Mapping[str, str]]  # published key prefix -> our key prefix
+    released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys without any effect
+    weights: WeightsFile | None = None
+
+    @classmethod
+    def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:  # noqa: ARG003
+        """Return the constructor's arguments for which a checkpoint fits, as far as it shows.
+
+        Args:
+            state_dict: Weights under published names or the network's own.
+        """
+        return {}
+
+
+class Network(Model):
+    """Scores faces through time: two encoders and what joins them.
 
     `forward` is `fuse(encode_audio(audio), encode_faces(faces))`. Scoring calls the three parts
     by themselves so that windows can share what they have in common.
     """
 
     inputs: ClassVar[InputSpec] = InputSpec()
-    recipe: ClassVar[Recipe] = Recipe()
     windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, the default for scoring
     radius: ClassVar[int]  # frames on either side that a frame's visual embedding depends on
-    released_names: ClassVar[Mapping[str, str]]  # published key prefix -> our key prefix
-    released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys without any effect
-    weights: WeightsFile | None = None
+    num_speakers: int = 1  # S, faces that are compared, the scored one first
 
     @abstractmethod
     def encode_audio(self, audio: Tensor) -> Tensor:
@@ -87,11 +133,62 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def fuse(self, audio: Tensor, faces: Tensor) -> Logits:
-        """Join (B, T, C) embeddings of both encoders, which see the whole sequence, into logits."""
+        """Join embeddings of both encoders, which see the whole sequence, into logits.
+
+        Args:
+            audio: (B, T, C).
+            faces: (B, T, C), or (B, S, T, C) for a network that compares S speakers; the logits
+                then are (B, S, T, 2).
+        """
 
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:
-        """Map features (B, 4 T, F) and grey faces (B, T, H, W) in [0, 255] to (B, T, 2) logits."""
-        return self.fuse(self.encode_audio(audio), self.encode_faces(faces))
+        """Map features (B, 4 T, F) and grey faces in [0, 255] to logits.
+
+        Faces (B, T, H, W) give logits (B, T, 2), those of S speakers (B, S, T, H, W) give
+        (B, S, T, 2).
+        """
+        if faces.ndim == 4:
+            return self.fuse(self.encode_audio(audio), self.encode_faces(faces))
+        embedded = self.encode_faces(faces.flatten(0, 1))
+        embedded = embedded.view(*faces.shape[:2], *embedded.shape[1:])
+        return self.fuse(self.encode_audio(audio), embedded)
+
+
+class ClipNetwork(Model):
+    """Scores one frame of a face by a clip around it, and describes it for a context network."""
+
+    inputs: ClassVar[InputSpec]
+    clip: ClipSpec
+    num_embedding: int  # C of `Logits.embedding`
+
+    @abstractmethod
+    def forward(self, audio: Tensor, faces: Tensor) -> Logits:
+        """Map the sound and faces of B clips to the logits (B, 1, 2) of their scored frames.
+
+        Args:
+            audio: What the module `inputs.feature` of utils/features makes of each clip: (B, ...).
+            faces: (B, T, H, W), or (B, T, H, W, 3) if `inputs.colour`, values in [0, 255].
+        """
+
+
+class ContextNetwork(Model):
+    """Scores one frame of a face from what a clip network made of it and the faces beside it."""
+
+    encoder_name: ClassVar[str]  # the clip network in model/networks whose embeddings it reads
+    context: ContextSpec
+    num_embedding: int  # C that it reads
+
+    @abstractmethod
+    def forward(self, embeddings: Tensor) -> Logits:
+        """Map embeddings (B, S, L, C), the scored face first, to its logits (B, 1, 2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cascade:
+    """A context network and the clip network that it builds on, as they score together."""
+
+    encoder: ClipNetwork
+    network: ContextNetwork
 
 
 class FaceDetector(Protocol):

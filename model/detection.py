@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import FaceDetector, WeightsFile
-from model.detectors import s3fd, yunet
-from model.weights import find_weights, get_weights, load_state, registry
+from model.weights import find_weights, get_weights, registry
 from utils.downloads import Progress
-from utils.settings import DetectorOptions
+from utils.settings import DetectorOptions, detector_names
 from utils.structures import Detections, Frame
 
 BATCH = 32  # pictures looked at in one go, at most
+ON_CPU = ("yunet", "s3fd")  # the first that can be had
+ON_GPU = ("s3fd", "yunet")
 HELD_BYTES = 128_000_000  # frames held for a batch, at most
 
 
@@ -29,10 +31,10 @@ def load_detector(
     name: str = "auto", device: str = "cpu", progress: Progress | None = None
 ) -> FaceDetector:
     """Return a face detector with its usual settings; see `choose_detector`."""
-    if name not in ("auto", "s3fd", "yunet"):
-        raise ValueError(f"expected a detector named auto, s3fd or yunet; got {name!r}")
-    options = DetectorOptions(name)  # type: ignore[arg-type]
-    return choose_detector(options, device, progress=progress).detector
+    names = ("auto", *detector_names())
+    if name not in names:
+        raise ValueError(f"expected a detector named one of {', '.join(names)}; got {name!r}")
+    return choose_detector(DetectorOptions(name), device, progress=progress).detector
 
 
 def choose_detector(
@@ -52,7 +54,7 @@ def choose_detector(
     Raises:
         RuntimeError: Its weights cannot be had; one line that says what was tried and what to do.
     """
-    preferred = ("yunet", "s3fd") if device == "cpu" else ("s3fd", "yunet")
+    preferred = ON_CPU if device == "cpu" else ON_GPU
     names = preferred if options.detector == "auto" else (options.detector,)
     problems: list[str] = []
     for name in names:
@@ -68,7 +70,8 @@ def choose_detector(
             reason += f", the one for a {'CPU' if device == 'cpu' else 'GPU'}"
         else:
             reason += f", because {preferred[0]} cannot be had: {problems[0]}"
-        return Choice(_load(weights, name, options, device, precision), reason)
+        load = import_module(f"model.detectors.{name}").load
+        return Choice(load(weights, options, device, precision), reason)
     raise RuntimeError(f"no face detector can be had: {'; '.join(problems)}")
 
 
@@ -86,17 +89,6 @@ def _weights_of(name: str, progress: Progress | None) -> WeightsFile:
         except RuntimeError as error:
             problems.append(str(error))
     raise RuntimeError("; ".join(problems))
-
-
-def _load(
-    weights: WeightsFile, name: str, options: DetectorOptions, device: str, precision: str
-) -> FaceDetector:
-    if name == "yunet":
-        confidence = yunet.CONFIDENCE if options.confidence is None else options.confidence
-        return yunet.YuNet(weights, confidence)
-    confidence = s3fd.CONFIDENCE if options.confidence is None else options.confidence
-    state = load_state(weights.path)
-    return s3fd.load(weights, state, device, options.facedet_scale, confidence, precision)
 
 
 def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) -> Iterator[Frame]:

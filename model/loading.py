@@ -1,24 +1,26 @@
 """Choose and load a network and a face detector by what the user asked for."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from model.contract import FaceDetector, Network, WeightsFile
-from model.detection import choose_detector
-from model.weights import (
-    default_checkpoint,
-    load_network,
-    load_state,
-    network_names,
-    recognise,
-    registry,
+from model.building import network_class, network_name, recognise
+from model.contract import (
+    Cascade,
+    ClipNetwork,
+    ContextNetwork,
+    FaceDetector,
+    Model,
+    WeightsFile,
 )
+from model.detection import choose_detector
+from model.states import load_state
+from model.weights import default_checkpoint, load_network, registry
 from utils.downloads import Progress
 from utils.results import ModelRecord
-from utils.settings import DetectorOptions, ModelOptions
+from utils.settings import DetectorOptions, ModelOptions, network_names
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ AUTO_NETWORKS = ("talknet", "lr_asd")  # the first whose weights can be had
 class Models:
     """A network and a detector, and what a result says of them."""
 
-    network: Network
+    network: Model | Cascade
     network_record: ModelRecord
     detector: FaceDetector | None
     detector_record: ModelRecord
@@ -51,7 +53,7 @@ def load_models(
     """
     device = choose_device(model.device)
     network, reason = choose_network(model, device, progress)
-    network_record = make_record(network_name(network), network.weights, reason)
+    network_record = record_of(network, reason)
     if detector is None:
         found = ModelRecord("none", reason="none, the boxes are given")
         return Models(network, network_record, None, found, device)
@@ -72,7 +74,7 @@ def choose_device(name: str) -> str:
 
 def choose_network(
     model: ModelOptions, device: str, progress: Progress | None = None
-) -> tuple[Network, str]:
+) -> tuple[Model | Cascade, str]:
     """Load the network that the options ask for; say in one line which it is and why.
 
     One named explicitly is never replaced.
@@ -81,12 +83,14 @@ def choose_network(
     if name == "auto" and model.pretrain_model is not None:
         name = _network_of(model.pretrain_model)
     if name != "auto":
-        network = load_network(name, model.pretrain_model, device, progress)
+        network = load_for_scoring(
+            name, model.pretrain_model, model.encoder_model, device, progress
+        )
         return network, f"{_describe(network)}, as asked for"
     missing: list[str] = []
     for candidate in AUTO_NETWORKS:
         try:
-            network = load_network(candidate, None, device, progress)
+            network = load_for_scoring(candidate, device=device, progress=progress)
         except RuntimeError as error:
             logger.debug("%s", error)
             missing.append(default_checkpoint(candidate).file)
@@ -114,8 +118,50 @@ def _network_of(weights: Path) -> str:
     return found
 
 
-def _describe(network: Network) -> str:
+def load_for_scoring(
+    name: str,
+    weights: str | Path | None = None,
+    encoder_weights: str | Path | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Model | Cascade:
+    """Return a network with weights, and with it the clip network that it builds on, if any.
+
+    Args:
+        name: A file in model/networks.
+        weights: A file, or a name in pretrain/weights.toml; None is the network's default there.
+        encoder_weights: The same for the clip network that a context network builds on.
+        device: Where it runs.
+        progress: Told the bytes of a download.
+    """
+    kind = network_class(name)
+    if not issubclass(kind, ContextNetwork):
+        if encoder_weights is not None:
+            raise ValueError(f"{name} builds on no other network; leave --encoderModel out")
+        return load_network(name, weights, device, progress)
+    network = load_network(name, weights, device, progress)
+    encoder = load_network(kind.encoder_name, encoder_weights, device, progress)
+    assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
+    if encoder.num_embedding != network.num_embedding:
+        raise ValueError(
+            f"{name} reads {network.num_embedding} numbers a face, {kind.encoder_name} gives "
+            f"{encoder.num_embedding}; load weights that were trained together"
+        )
+    return Cascade(encoder, network)
+
+
+def record_of(network: Model | Cascade, reason: str = "") -> ModelRecord:
+    """Return what a result says of a network."""
+    if isinstance(network, Cascade):
+        record = record_of(network.network, reason)
+        return replace(record, encoder=record_of(network.encoder))
+    return make_record(network_name(network), network.weights, reason)
+
+
+def _describe(network: Model | Cascade) -> str:
     """Return a network's name and the file its weights are from."""
+    if isinstance(network, Cascade):
+        return f"{_describe(network.network)} on {_describe(network.encoder)}"
     file = network.weights.path.name if network.weights else "fresh weights"
     return f"{network_name(network)} ({file})"
 
@@ -125,8 +171,3 @@ def make_record(name: str, weights: WeightsFile | None, reason: str = "") -> Mod
     if weights is None:
         return ModelRecord(name, reason=reason)
     return ModelRecord(name, weights.path.name, weights.sha256, reason)
-
-
-def network_name(network: Network) -> str:
-    """Return the name of a network on the command line."""
-    return type(network).__module__.rpartition(".")[2]

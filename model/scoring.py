@@ -13,7 +13,7 @@ from copy import deepcopy
 from fractions import Fraction
 from importlib import import_module
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.contract import Network
+from model.contract import Model, Network
 from model.layers.face_encoder import FaceEncoder
 from model.layers.folding import fold_norms
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
@@ -44,10 +44,11 @@ class _Prepared(NamedTuple):
     """A copy of a network made for inference, and what it was made from."""
 
     version: tuple[tuple[int, int], ...] | None
-    network: Network
+    network: Model
 
 
-_prepared: WeakKeyDictionary[Network, dict[Precision, _Prepared]] = WeakKeyDictionary()
+AnyModel = TypeVar("AnyModel", bound=Model)
+_prepared: WeakKeyDictionary[Model, dict[Precision, _Prepared]] = WeakKeyDictionary()
 
 
 def scores(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -119,7 +120,7 @@ def track_logits(
         features = np.pad(features, ((0, STEPS_PER_FRAME - len(features)), (0, 0)), mode="wrap")
     usable = min(len(features) // STEPS_PER_FRAME, len(faces))
     with torch.inference_mode():
-        prepared = _inference_copy(network, precision)
+        prepared = inference_copy(network, precision)
         device = next(prepared.parameters()).device
         audio = torch.from_numpy(np.ascontiguousarray(features[: STEPS_PER_FRAME * usable]))
         audio = audio.to(device, torch.float32)
@@ -237,7 +238,7 @@ def _fuse(network: Network, audio: Tensor, faces: Tensor, start: int, length: in
     return network.fuse(voices, faces.view(-1, length, faces.shape[1])).av.flatten(0, 1)
 
 
-def _inference_copy(network: Network, precision: Precision) -> Network:
+def inference_copy(network: AnyModel, precision: Precision = "fp32") -> AnyModel:
     """Return a copy of the network made to be fast, made anew when the network has changed."""
     if precision not in ("fp32", "bf16"):
         raise ValueError(f"precision must be fp32 or bf16, found {precision!r}; see --precision")
@@ -246,10 +247,10 @@ def _inference_copy(network: Network, precision: Precision) -> Network:
     known = copies.get(precision)
     if known is None or version is None or known.version != version:
         known = copies[precision] = _Prepared(version, _prepare(network, precision))
-    return known.network
+    return cast("AnyModel", known.network)
 
 
-def _prepare(network: Network, precision: Precision) -> Network:
+def _prepare(network: AnyModel, precision: Precision) -> AnyModel:
     """Copy a network with normalisations folded and faces encoded in the given precision."""
     prepared = deepcopy(network).eval().requires_grad_(False)
     fold_norms(prepared)
@@ -263,7 +264,7 @@ def _prepare(network: Network, precision: Precision) -> Network:
     return prepared
 
 
-def _version(network: Network) -> tuple[tuple[int, int], ...] | None:
+def _version(network: Model) -> tuple[tuple[int, int], ...] | None:
     """Return what changes whenever a weight does, or None where torch does not keep track."""
     tensors = [*network.parameters(), *network.buffers()]
     if any(tensor.is_inference() for tensor in tensors):

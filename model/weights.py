@@ -1,20 +1,14 @@
-"""Weights: where they come from, and how they get into a network."""
+"""Weights: which there are, where they come from, and networks loaded with them."""
 
-import importlib
-import inspect
 import os
-import pickle
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from model.contract import Network, WeightsFile
+from model.building import load_released, network_class
+from model.contract import Model, WeightsFile
+from model.states import load_state
 from utils.downloads import Expected, Progress, download, sha256_of
 
 PRETRAIN = Path(__file__).parents[1] / "pretrain"
@@ -115,130 +109,13 @@ def get_weights(
     return WeightsFile(name, folder / one.file, sha256_of(folder / one.file))
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a PyTorch checkpoint; nothing in the file is ever executed.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or not a whole one.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a weights file, found no file {path}")
-    with path.open("rb") as file:
-        head = file.read(512).lstrip()
-    if not head.startswith((b"PK\x03\x04", b"\x80\x02")):
-        kind = "a web page" if head.lower().startswith((b"<!doctype", b"<html")) else "another file"
-        kind = kind if head else "an empty file"
-        raise ValueError(f"expected a PyTorch weights file, {path} is {kind}; download it again")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"expected tensors alone in {path}, found other objects or a broken file; "
-            "nothing of it was run; download it again from a place you trust"
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path} is cut short or damaged; download it again") from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise ValueError(f"expected names and tensors in {path}, found {type(state).__name__}")
-    return dict(state)
-
-
-def load_released(network: Network, state_dict: Mapping[str, Tensor]) -> None:
-    """Put a checkpoint with published names, or with the network's own, into `network`.
-
-    Raises:
-        ValueError: An unknown key, a missing key or a wrong shape; names the first of them.
-    """
-    problem = _mismatch(network, state_dict)
-    if problem:
-        name = type(network).__module__.rpartition(".")[2]
-        other = recognise(state_dict)
-        guess = f"; the file looks like {other}'s" if other else ""
-        raise ValueError(f"these are not {name} weights: {problem}{guess}")
-    names = _own_names(network, state_dict)
-    network.load_state_dict({own: state_dict[key] for key, own in names.items()})
-
-
-def _own_names(network: Network, state_dict: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the network's own name for each key of a checkpoint; an unknown one stays as it is."""
-    if network.state_dict().keys() == state_dict.keys():
-        return {key: key for key in state_dict}
-    prefixes = sorted(network.released_names, key=len, reverse=True)
-    names = {}
-    for key in state_dict:
-        published = key.removeprefix("module.")
-        if published in network.released_unused:
-            continue
-        prefix = next((one for one in prefixes if published.startswith(one)), "")
-        own = network.released_names.get(prefix, "")
-        names[key] = own + published.removeprefix(prefix)
-    return names
-
-
-def _mismatch(network: Network, state_dict: Mapping[str, Tensor]) -> str | None:
-    """Say how a checkpoint differs from what the network needs, or None."""
-    own = network.state_dict()
-    names = _own_names(network, state_dict)
-    unknown = [key for key, name in names.items() if name not in own]
-    missing = [name for name in own if name not in names.values()]
-    if unknown:
-        return f"{len(unknown)} unknown keys, such as {unknown[0]!r}"
-    if missing:
-        return f"{len(missing)} missing keys, such as {missing[0]!r}"
-    for key, name in names.items():
-        if state_dict[key].shape != own[name].shape:
-            found, expected = tuple(state_dict[key].shape), tuple(own[name].shape)
-            return f"{key!r} has shape {found}, expected {expected}"
-    return None
-
-
-def recognise(state_dict: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the network that a checkpoint fits, if it is one of the project's."""
-    for name in network_names():
-        with torch.device("meta"):
-            network = build_network(name)
-        if _mismatch(network, state_dict) is None:
-            return name
-    return None
-
-
-def network_names() -> list[str]:
-    """Return the names of all networks: those of the files in model/networks."""
-    folder = Path(__file__).with_name("networks")
-    return sorted(path.stem for path in folder.glob("[!_]*.py"))
-
-
-def build_network(name: str) -> Network:
-    """Return a network with fresh weights."""
-    if name not in network_names():
-        raise ValueError(
-            f"expected a network named one of {', '.join(network_names())}; got {name!r}"
-        )
-    module = importlib.import_module(f"model.networks.{name}")
-    found: list[Any] = [
-        thing
-        for thing in vars(module).values()
-        if inspect.isclass(thing)
-        and issubclass(thing, Network)
-        and thing.__module__ == module.__name__
-    ]
-    assert len(found) == 1, f"model/networks/{name}.py must define one Network"
-    network: Network = found[0]()
-    return network
-
-
 def load_network(
     name: str,
     weights: str | Path | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
-) -> Network:
-    """Return a network with weights, ready to score.
+) -> Model:
+    """Return a network with weights, ready to score, in the variant that they are of.
 
     Args:
         name: One of `network_names()`.
@@ -246,7 +123,7 @@ def load_network(
         device: Where it runs.
         progress: Told the bytes of a download.
     """
-    network = build_network(name)
+    kind = network_class(name)
     if weights is None:
         file = get_weights(default_checkpoint(name).name, progress)
     elif str(weights) in registry():
@@ -258,6 +135,7 @@ def load_network(
         file = WeightsFile(path.stem, path, sha256_of(path))
     state = load_state(file.path)
     try:
+        network = kind(**kind.variant_of(state))
         load_released(network, state)
     except ValueError as error:
         raise ValueError(f"{file.path}: {error}") from error

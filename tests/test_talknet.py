@@ -17,7 +17,7 @@ from tests.parity.filled import filled
 from utils.crop_geometry import crop_face, smooth_boxes
 from utils.media import ReadOptions
 from utils.results import Result
-from utils.structures import FaceTrack
+from utils.structures import CropForm, FaceTrack
 
 SECONDS = 4
 WIDTH, HEIGHT = 96, 64
@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_track_by_itself(network: Network, video: Path) 
     frames = list(images(65))[5:]
     x, y, s = smooth_boxes(track(5, 60).boxes)
     crops = [
-        crop_face(np.asarray(image[..., 0], np.uint8), *place, 0.40)
+        crop_face(np.asarray(image[..., 0], np.uint8), place, 0.40)
         for image, place in zip(frames, zip(x, y, s, strict=True), strict=True)
     ]
     waveform = noise(SECONDS * 16000)[5 * 640 : 65 * 640]
@@ -101,7 +101,8 @@ def test_pieces_of_a_long_track_score_as_the_whole(
 ) -> None:
     options = AnalysisOptions(boxes=[track(0, 90)], windows=(1, 2))
     whole = talkNet.detect_active_speakers(video, network, None, options)
-    monkeypatch.setattr("utils.crops.PIECE", 50)  # frames, a multiple of both windows
+    form = CropForm(piece=50)  # frames, a multiple of both windows
+    monkeypatch.setattr("model.scorers.CropForm", lambda *_: form)
     pieces = talkNet.detect_active_speakers(video, network, None, options)
     np.testing.assert_allclose(pieces.tracks[0].scores, whole.tracks[0].scores, atol=1e-3)
 

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-SIZE = 112  # height and width of a crop
+SIZE = 112  # published height and width of a crop
 RADIUS = 6  # frames on either side that a smoothed box depends on
 PORTRAIT_MARGIN = 1.25  # side of a portrait, in sides of the smoothed box
 OUTSIDE = 110  # grey level of what lies outside the picture
@@ -32,27 +32,26 @@ def smooth_boxes(boxes: NDArray[np.floating]) -> Places:
 
 
 def crop_face(
-    grey: NDArray[np.uint8], x: float, y: float, s: float, crop_scale: float
+    image: NDArray[np.uint8], place: tuple[float, float, float], crop_scale: float, size: int = SIZE
 ) -> NDArray[np.uint8]:
-    """Return the (112, 112) crop of a face, wherever it lies; 110 is seen outside the picture.
+    """Return the crop of a face, wherever it lies; 110 is seen outside the picture.
 
-    It is the central quarter of the square window resized to 224 x 224, as published. Grey
-    comes before the resize here and after it there, a difference of at most two levels.
+    It is the central quarter of the square window resized to twice `size`, as published for 112.
+    Grey comes before the resize here and after it there, a difference of at most two levels.
 
     Args:
-        grey: (H, W).
-        x: Centre of the smoothed box, pixels; likewise y.
-        y: See x.
-        s: Half its side.
-        crop_scale: Space left round the face; the window reaches s above the centre.
+        image: (H, W) or (H, W, 3).
+        place: Centre x, y of the smoothed box and half its side, pixels.
+        crop_scale: Space left round the face; the window reaches half a side above the centre.
+        size: Height and width of the crop; even.
     """
-    top, bottom, left, right = crop_window(x, y, s, crop_scale)
-    height, width = grey.shape
+    top, bottom, left, right = crop_window(*place, crop_scale)
+    height, width = image.shape[:2]
     if top >= 0 and left >= 0 and bottom <= height and right <= width:
-        window = cv2.resize(grey[top:bottom, left:right], (2 * SIZE, 2 * SIZE))
-        quarter = slice(SIZE // 2, SIZE // 2 + SIZE)
+        window = cv2.resize(image[top:bottom, left:right], (2 * size, 2 * size))
+        quarter = slice(size // 2, size // 2 + size)
         return np.asarray(window[quarter, quarter], np.uint8)
-    return _sample(grey, _Axis(top, bottom, height), _Axis(left, right, width))
+    return _sample(image, _Axis(top, bottom, height, size), _Axis(left, right, width, size))
 
 
 def crop_window(x: float, y: float, s: float, crop_scale: float) -> tuple[int, int, int, int]:
@@ -93,23 +92,25 @@ def portray(grey: NDArray[np.uint8], x: float, y: float, s: float) -> NDArray[np
 class _Axis:
     """Where the rows (or columns) of a crop are read along one side of the picture."""
 
-    def __init__(self, start: int, stop: int, length: int) -> None:
-        scale = (stop - start) / (2 * SIZE)
-        at = (np.arange(SIZE // 2, SIZE // 2 + SIZE) + 0.5) * scale - 0.5
+    def __init__(self, start: int, stop: int, length: int, size: int) -> None:
+        scale = (stop - start) / (2 * size)
+        at = (np.arange(size // 2, size // 2 + size) + 0.5) * scale - 0.5
         at = start + np.clip(at, 0, stop - start - 1)  # the resize repeats the window's edge
-        pairs = np.stack([np.floor(at), np.floor(at) + 1], axis=1)  # (112, 2) neighbours
+        pairs = np.stack([np.floor(at), np.floor(at) + 1], axis=1)  # (size, 2) neighbours
         self.indices = np.clip(pairs, 0, length - 1).astype(np.intp).ravel()
         self.outside = ((pairs < 0) | (pairs >= length)).ravel()
         self.weights = (at - pairs[:, 0]).astype(np.float32)  # of the second neighbour
 
 
-def _sample(grey: NDArray[np.uint8], rows: _Axis, columns: _Axis) -> NDArray[np.uint8]:
+def _sample(image: NDArray[np.uint8], rows: _Axis, columns: _Axis) -> NDArray[np.uint8]:
     """Resize by hand: only the pixels that a crop reads are touched, however far it reaches."""
     left, right = columns.indices[0], columns.indices[-1] + 1
-    pixels = grey[:, left:right].take(rows.indices, axis=0).take(columns.indices - left, axis=1)
+    pixels = image[:, left:right].take(rows.indices, axis=0).take(columns.indices - left, axis=1)
     pixels[rows.outside] = OUTSIDE
     pixels[:, columns.outside] = OUTSIDE
-    pairs = pixels.reshape(SIZE, 2, 2 * SIZE).astype(np.float32)
-    lines = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * rows.weights[:, None]
-    crop = lines[:, ::2] + (lines[:, 1::2] - lines[:, ::2]) * columns.weights
+    pairs = pixels.reshape(len(rows.weights), 2, *pixels.shape[1:]).astype(np.float32)
+    across = (-1, *(1 for _ in pairs.shape[2:]))
+    lines = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * rows.weights.reshape(across)
+    across = across[:-1]
+    crop = lines[:, ::2] + (lines[:, 1::2] - lines[:, ::2]) * columns.weights.reshape(across)
     return np.asarray(np.rint(crop), np.uint8)

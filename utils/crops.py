@@ -1,4 +1,4 @@
-"""Cut faces out of the frames: the published geometry, straight to the grey crops networks read."""
+"""Cut faces out of the frames: the published geometry, straight to the crops that networks read."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,20 +10,17 @@ from numpy.typing import NDArray
 
 from utils.crop_geometry import (
     RADIUS,
-    SIZE,
     boxes_to_places,
     crop_face,
     median_of_runs,
     portray,
     smooth_boxes,
 )
-from utils.structures import FPS, CropPiece, FaceTrack, Frame, Shot
+from utils.structures import CropForm, CropPiece, FaceTrack, Frame, Shot
 from utils.tracks import Follower, GivenTracks, GrowingTrack, Tracker, TrackOptions
 
-PIECE = 60 * FPS  # frames; a multiple of all lengths of scoring windows
-
-_NO_BOXES = np.empty((0, 4), np.float32)
-_NO_CROPS = np.empty((0, SIZE, SIZE), np.uint8)
+_FIRST_ROOM = 50  # frames of a piece that memory is taken for at first
+_FORM = CropForm()
 
 
 @dataclass(frozen=True)
@@ -38,25 +35,33 @@ class CropOptions:
 
 
 def crop_faces(
-    frames: Iterable[Frame], tracks: TrackOptions, crops: CropOptions, every: int
+    frames: Iterable[Frame],
+    tracks: TrackOptions,
+    crops: CropOptions,
+    every: int,
+    form: CropForm = _FORM,
 ) -> Iterator[CropPiece | Shot]:
     """Follow the faces and yield their crops: first the pieces of a shot, then the shot itself.
 
-    A piece is yielded when its track ends, and at each 60 s from the track's first frame. Tracks
-    that turn out too short or small yield nothing, or, when that is seen only after a piece,
-    a last piece with `kept` False. Of the frames only the few are held that crops still need.
+    A piece is yielded when it is full, and when its track ends. Tracks that turn out too short or
+    small yield nothing, or, when that is seen only after a piece, a last piece with `kept` False.
+    Of the frames only the few are held that crops still need.
 
     Args:
         frames: In order without gaps, with their shots and faces.
         tracks: Which faces make a track.
         crops: How much of the picture a crop shows.
         every: Faces were looked for in each `every`-th frame.
+        form: What the crops are like.
     """
-    return _Cropper(Tracker(tracks, every), crops).run(frames)
+    return _Cropper(Tracker(tracks, every), crops, form).run(frames)
 
 
 def crop_given(
-    frames: Iterable[Frame], tracks: Sequence[FaceTrack], crops: CropOptions
+    frames: Iterable[Frame],
+    tracks: Sequence[FaceTrack],
+    crops: CropOptions,
+    form: CropForm = _FORM,
 ) -> Iterator[CropPiece | Shot]:
     """Yield the crops of tracks known beforehand, as `crop_faces` does; all of them are kept.
 
@@ -66,17 +71,24 @@ def crop_given(
         frames: In order without gaps, with their shots.
         tracks: All tracks of the video, in any order.
         crops: How much of the picture a crop shows.
+        form: What the crops are like.
     """
-    return _Cropper(GivenTracks(tracks), crops).run(frames)
+    return _Cropper(GivenTracks(tracks), crops, form).run(frames)
+
+
+def longest_delay(tracks: TrackOptions, every: int) -> int:
+    """Return by how many frames a piece may be late, once it is full or its track has ended."""
+    return tracks.num_failed_det + 2 * every + 2 * RADIUS
 
 
 class _Cropper:
     """Runs a follower over the frames and cuts what it follows."""
 
-    def __init__(self, follower: Follower, options: CropOptions) -> None:
+    def __init__(self, follower: Follower, options: CropOptions, form: CropForm) -> None:
         self._follower = follower
         self._options = options
-        self._greys = _Greys()
+        self._form = form
+        self._frames = _Frames()
         self._cutters: dict[int, _Cutter] = {}  # of the open tracks, by id
 
     def run(self, frames: Iterable[Frame]) -> Iterator[CropPiece | Shot]:
@@ -98,45 +110,48 @@ class _Cropper:
 
     def _take(self, frame: Frame) -> Iterator[CropPiece]:
         """Cut what the newest frame lets cut and let go of the frames that nobody needs."""
-        self._greys.append(frame.index, frame.grey)
+        self._frames.append(frame)
         for track in self._follower.open:
             if track.id not in self._cutters:
-                self._cutters[track.id] = _Cutter(track, frame.shot, self._options)
-            yield from self._cutters[track.id].cut(self._greys)
+                self._cutters[track.id] = _Cutter(track, frame.shot, self._options, self._form)
+            yield from self._cutters[track.id].cut(self._frames)
         needed = (cutter.next for cutter in self._cutters.values())
-        self._greys.forget(min(needed, default=frame.index + 1))
+        self._frames.forget(min(needed, default=frame.index + 1))
 
     def _end(self, ended: list[GrowingTrack]) -> Iterator[CropPiece]:
         for track in ended:
-            yield from self._cutters.pop(track.id).finish(self._greys, self._follower.keeps(track))
+            yield from self._cutters.pop(track.id).finish(self._frames, self._follower.keeps(track))
 
 
-class _Greys:
+class _Frames:
     """The last few frames."""
 
     def __init__(self) -> None:
-        self._greys: deque[NDArray[np.uint8]] = deque()
+        self._frames: deque[Frame] = deque()
         self._stop = 0  # video frame after the newest
 
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return self._greys[index - self._stop]
+    def __getitem__(self, index: int) -> Frame:
+        return self._frames[index - self._stop]
 
-    def append(self, index: int, grey: NDArray[np.uint8]) -> None:
+    def append(self, frame: Frame) -> None:
         """Take the next frame."""
-        assert not self._greys or index == self._stop, f"frame {index} follows {self._stop - 1}"
-        self._greys.append(grey)
-        self._stop = index + 1
+        expected = self._stop if self._frames else frame.index
+        assert frame.index == expected, f"frame {frame.index} follows {self._stop - 1}"
+        self._frames.append(frame)
+        self._stop = frame.index + 1
 
     def forget(self, before: int) -> None:
         """Let go of the frames before video frame `before`."""
-        while len(self._greys) > self._stop - before:
-            self._greys.popleft()
+        while len(self._frames) > self._stop - before:
+            self._frames.popleft()
 
 
 class _Cutter:
     """Cuts the crops of one track as soon as their smoothed boxes are known."""
 
-    def __init__(self, track: GrowingTrack, shot: int, options: CropOptions) -> None:
+    def __init__(
+        self, track: GrowingTrack, shot: int, options: CropOptions, form: CropForm
+    ) -> None:
         self.next = track.start  # video frame whose crop comes next
         self._track = track
         self._shot = shot
@@ -144,10 +159,16 @@ class _Cutter:
         self._piece_start = track.start
         self._portrait: NDArray[np.uint8] | None = None
         self._portrait_due = track.start  # video frame whose picture becomes the portrait
-        self._boxes = _NO_BOXES  # of the present piece, with room to grow
-        self._crops = _NO_CROPS
+        self._form = form
+        self._begin_piece()
 
-    def cut(self, greys: _Greys, ended: bool = False) -> Iterator[CropPiece]:
+    def _begin_piece(self) -> None:
+        size = self._form.size
+        picture = (size, size, 3) if self._form.colour else (size, size)
+        self._boxes = np.empty((0, 4), np.float32)  # with room to grow
+        self._crops = np.empty((0, *picture), np.uint8)
+
+    def cut(self, frames: _Frames, ended: bool = False) -> Iterator[CropPiece]:
         """Cut the crops that are due: all but the last six until the track has ended.
 
         A full piece is handed on only when a crop follows, so that the last one is known.
@@ -160,16 +181,19 @@ class _Cutter:
         boxes = np.array(track.boxes[start - track.stop :])
         places = self._smooth(boxes, start, until).tolist()
         for box, (x, y, s) in zip(boxes[self.next - start :], places, strict=False):
-            if self.next == self._piece_start + PIECE:
+            if self.next == self._piece_start + self._form.piece:
                 yield self._hand_on(last=False, kept=True)
-            self._portray(greys[self.next], x, y, s)
-            self._store(box, crop_face(greys[self.next], x, y, s, self._scale))
+            frame = frames[self.next]
+            self._portray(frame.grey, x, y, s)
+            image = frame.colour if self._form.colour else frame.grey
+            assert image is not None, "the frames were read without colour"
+            self._store(box, crop_face(image, (x, y, s), self._scale, self._form.size))
         track.forget(self.next - RADIUS)
 
-    def finish(self, greys: _Greys, kept: bool) -> Iterator[CropPiece]:
+    def finish(self, frames: _Frames, kept: bool) -> Iterator[CropPiece]:
         """Cut the rest of a track that ended and hand on its last piece."""
         if kept or self._piece_start > self._track.start:
-            yield from self.cut(greys, ended=True)
+            yield from self.cut(frames, ended=True)
             yield self._hand_on(last=True, kept=kept)
 
     def _smooth(self, boxes: NDArray[np.float64], start: int, until: int) -> NDArray[np.float64]:
@@ -191,9 +215,10 @@ class _Cutter:
     def _store(self, box: NDArray[np.float64], crop: NDArray[np.uint8]) -> None:
         count = self.next - self._piece_start
         if count == len(self._crops):
-            room = min(max(2 * count, 2 * FPS), PIECE) - count
+            room = min(max(2 * count, _FIRST_ROOM), self._form.piece) - count
+            more = np.empty((room, *self._crops.shape[1:]), np.uint8)
             self._boxes = np.concatenate([self._boxes, np.empty((room, 4), np.float32)])
-            self._crops = np.concatenate([self._crops, np.empty((room, SIZE, SIZE), np.uint8)])
+            self._crops = np.concatenate([self._crops, more])
         self._boxes[count] = box
         self._crops[count] = crop
         self.next += 1
@@ -213,5 +238,5 @@ class _Cutter:
             kept=kept,
         )
         self._piece_start = self.next
-        self._boxes, self._crops = _NO_BOXES, _NO_CROPS
+        self._begin_piece()
         return piece

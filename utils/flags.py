@@ -21,13 +21,13 @@ def add_flags(parser: argparse.ArgumentParser, options: type[Any], title: str) -
     """Add one flag for each field of the frozen dataclass `options`, under `title` in the help.
 
     Fields are `Annotated[type, "meaning"] = default`; bool fields (default False) become switches,
-    Literal fields choices.
+    Literal fields choices. `Annotated[str, "meaning", names]` is a choice of what names() returns.
     """
     group = parser.add_argument_group(title)
     hints = get_type_hints(options, include_extras=True)
     for field in fields(options):
         hint = hints[field.name]
-        kind, meaning = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, "")
+        kind, meaning, *names = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
         flag = f"--{flag_name(field.name)}"
         if kind is bool:
             group.add_argument(flag, dest=field.name, action="store_true", help=meaning)
@@ -38,6 +38,8 @@ def add_flags(parser: argparse.ArgumentParser, options: type[Any], title: str) -
         arguments: dict[str, Any] = {"type": kind, "metavar": kind_name(kind)}
         if get_origin(kind) is Literal:
             arguments = {"choices": get_args(kind)}
+        if names:
+            arguments = {"choices": names[0]()}
         group.add_argument(
             flag, dest=field.name, default=field.default, help=meaning + shown, **arguments
         )

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ class ModelRecord:
     weights: str | None = None  # file name
     sha256: str | None = None  # of that file
     reason: str = ""  # why this one
+    encoder: "ModelRecord | None" = None  # the clip network that a context network builds on
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +131,8 @@ def _write(result: Result, file: IO[str]) -> None:
             "duration_s": round(video.duration_s, 6),
             "has_sound": video.has_sound,
         },
-        "network": vars(result.network),
-        "detector": vars(result.detector),
+        "network": asdict(result.network),
+        "detector": asdict(result.detector),
         "settings": dict(result.settings),
         "warnings": list(result.warnings),
     }
@@ -195,13 +196,19 @@ def _parse(content: Mapping[str, Any]) -> Result:
     fps = Fraction(video.pop("fps_exact"))
     return Result(
         video=VideoFacts(**{**video, "fps": fps}),
-        network=ModelRecord(**content["network"]),
-        detector=ModelRecord(**content["detector"]),
+        network=_read_record(content["network"]),
+        detector=_read_record(content["detector"]),
         shots=[Shot(_frame(shot["start_s"]), _frame(shot["stop_s"])) for shot in content["shots"]],
         tracks=[_parse_track(part) for part in content["tracks"]],
         settings=content["settings"],
         warnings=tuple(content["warnings"]),
     )
+
+
+def _read_record(part: Mapping[str, Any]) -> ModelRecord:
+    """Return a record from what result.json says of it; older files know no encoder."""
+    encoder = part.get("encoder")
+    return ModelRecord(**{**part, "encoder": _read_record(encoder) if encoder else None})
 
 
 def _frame(time_s: float) -> int:

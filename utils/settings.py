@@ -4,17 +4,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+MODEL = Path(__file__).parents[1] / "model"  # its folders are read, it is not imported
+
+
+def network_names() -> tuple[str, ...]:
+    """Return the names of all networks: those of the files in model/networks."""
+    return tuple(sorted(path.stem for path in (MODEL / "networks").glob("[!_]*.py")))
+
+
+def detector_names() -> tuple[str, ...]:
+    """Return the names of all face detectors: those of the files in model/detectors."""
+    return tuple(sorted(path.stem for path in (MODEL / "detectors").glob("[!_]*.py")))
+
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Which network scores the faces, and how."""
 
     model: Annotated[
-        Literal["auto", "talknet", "lr_asd", "light_asd"],
+        str,
         "network; auto is talknet, or lr_asd where talknet's weights cannot be had",
+        lambda: ("auto", *network_names()),
     ] = "auto"
     pretrain_model: Annotated[
         Path | None, "weights file, or a name in pretrain/weights.toml; else the TalkSet weights"
+    ] = None
+    encoder_model: Annotated[
+        Path | None, "for asc and asdnet: weights of the encoder that they build on"
     ] = None
     windows: Annotated[
         str, "seconds that are scored at once, averaged, such as 1,2,3,4,5,6; else the network's"
@@ -44,8 +60,9 @@ class DetectorOptions:
     """How faces are found."""
 
     detector: Annotated[
-        Literal["auto", "s3fd", "yunet"],
+        str,
         "face detector; auto is s3fd on a GPU and yunet on a CPU, whichever can be had",
+        lambda: ("auto", *detector_names()),
     ] = "auto"
     detect_every: Annotated[
         int | None, "look for faces in each so many frames; else 1 on a GPU, 2 on a CPU"

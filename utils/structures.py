@@ -53,6 +53,7 @@ class Frame:
     picture: NDArray[np.uint8]  # (h, w, 3) RGB, the size that the face detector asked for
     shot: int = 0  # which shot it belongs to, from 0
     faces: Detections | None = None  # in source pixels; None where nobody looked for faces
+    colour: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, only where the network reads colour
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +73,25 @@ class FaceTrack:
         return self.start + len(self.boxes)
 
 
+@dataclass(frozen=True)
+class CropForm:
+    """What crops a network reads, and how many of a track are handed on at once."""
+
+    size: int = 112  # height and width
+    colour: bool = False
+    piece: int = 60 * FPS  # frames; by default a multiple of all lengths of scoring windows
+
+
 @dataclass(frozen=True, eq=False)
 class CropPiece:
-    """Up to 60 s of one track and its crops, cut at multiples of 60 s from the track's start."""
+    """Some frames of a track and their crops; all pieces but the last have `CropForm.piece`."""
 
     track: int  # number of the track, unique in the video, in order of their first frames
     shot: int
     start: int  # video frame of the first crop
     track_start: int  # video frame of the track's first crop
     boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
-    crops: NDArray[np.uint8]  # (T, 112, 112) grey
+    crops: NDArray[np.uint8]  # (T, size, size) grey, or (T, size, size, 3) RGB
     portrait: NDArray[np.uint8]  # (112, 112) grey, the whole face once
     last: bool  # nothing of this track follows
     kept: bool = True  # False on the last piece of a track that turned out too short or small

@@ -1,6 +1,7 @@
 """Read the frames of a video at the working rate, with the arrays that the analysis needs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -25,6 +26,7 @@ def read_frames(
     picture_size: tuple[int, int] | None,
     options: ReadOptions,
     report: ReadReport | None = None,
+    colour: bool = False,
 ) -> Iterator[Frame]:
     """Yield the frames of a video at 25 frames/s, mapped by time stamps.
 
@@ -39,21 +41,22 @@ def read_frames(
         picture_size: (width, height), upright, of `Frame.picture`; None for the video's own.
         options: Which part is read.
         report: Filled with what was decoded and what was lost.
+        colour: Also give `Frame.colour`.
     """
     size = (video.width, video.height)
-    reader = _ArrayReader(size, picture_size or size, video.rotation)
+    reader = _ArrayReader(size, picture_size or size, video.rotation, colour)
     source = read_source_frames(video, options, report or ReadReport())
     next_tick: int | None = None
     held: SourceFrame | None = None
     for held in source:
         start, stop = nearest_tick(held.start_s), nearest_tick(held.stop_s)
         if stop > start:
-            grey, picture = reader.arrays(held.image)
+            frame = reader.frame(held.image)
             for index in range(start, stop):
-                yield Frame(index, grey, picture)
+                yield replace(frame, index=index)
             next_tick = stop
     if next_tick is None and held is not None:  # shorter than half a tick: still one frame
-        yield Frame(nearest_tick(held.start_s), *reader.arrays(held.image))
+        yield replace(reader.frame(held.image), index=nearest_tick(held.start_s))
 
 
 def nearest_tick(time_s: Fraction) -> int:
@@ -64,7 +67,10 @@ def nearest_tick(time_s: Fraction) -> int:
 class _ArrayReader:
     """Turns decoded images into upright arrays; keeps the scalers between images."""
 
-    def __init__(self, size: tuple[int, int], picture_size: tuple[int, int], rotation: int) -> None:
+    def __init__(
+        self, size: tuple[int, int], picture_size: tuple[int, int], rotation: int, colour: bool
+    ) -> None:
+        self.colour = colour
         self.quarters = rotation // 90  # anticlockwise
         turned = self.quarters % 2 == 1
         self.size = size[::-1] if turned else size
@@ -73,13 +79,22 @@ class _ArrayReader:
         self.filter = Interpolation.AREA if shrinks else Interpolation.BILINEAR
         self.grey_scaler = VideoReformatter()
         self.picture_scaler = VideoReformatter()
+        self.colour_scaler = VideoReformatter()
 
-    def arrays(self, image: VideoFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the grey image (H, W) and the RGB picture (h, w, 3), both upright."""
-        picture = self.picture_scaler.reformat(
-            image, *self.picture_size, "rgb24", interpolation=self.filter, threads=1
-        ).to_ndarray()
-        return self._upright(self._grey(image)), self._upright(np.asarray(picture, np.uint8))
+    def frame(self, image: VideoFrame) -> Frame:
+        """Return the image as the analysis needs it, upright, with index 0."""
+        picture = self._rgb(self.picture_scaler, image, self.picture_size)
+        colour = None
+        if self.colour:
+            same = self.picture_size == self.size
+            colour = picture if same else self._rgb(self.colour_scaler, image, self.size)
+        return Frame(0, self._upright(self._grey(image)), picture, colour=colour)
+
+    def _rgb(
+        self, scaler: VideoReformatter, image: VideoFrame, size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        rgb = scaler.reformat(image, *size, "rgb24", interpolation=self.filter, threads=1)
+        return self._upright(np.asarray(rgb.to_ndarray(), np.uint8))
 
     def _grey(self, image: VideoFrame) -> NDArray[np.uint8]:
         """Return the luma in full range, as it is stored.

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import WeightsFile
+from model.states import load_state
+from utils.settings import DetectorOptions
 from utils.structures import Detections
 
 MEAN = (123.0, 117.0, 104.0)  # RGB, subtracted from the pictures
@@ -278,17 +280,12 @@ class S3fd:
         return found
 
 
-def load(
-    weights: WeightsFile,
-    state: Mapping[str, Tensor],
-    device: str = "cpu",
-    scale: float = 0.25,
-    confidence: float = CONFIDENCE,
-    precision: str = "fp32",
-) -> S3fd:
+def load(weights: WeightsFile, options: DetectorOptions, device: str, precision: str) -> S3fd:
     """Return the detector; bf16 may keep the other of two boxes that are about equally strong."""
-    network = prepare_network(build(state), device, precision)
-    return S3fd(network, weights, scale, confidence, CPU_PIXELS if device == "cpu" else GPU_PIXELS)
+    network = prepare_network(build(load_state(weights.path)), device, precision)
+    confidence = CONFIDENCE if options.confidence is None else options.confidence
+    pixels = CPU_PIXELS if device == "cpu" else GPU_PIXELS
+    return S3fd(network, weights, options.facedet_scale, confidence, pixels)
 
 
 def prepare_network(network: S3fdNetwork, device: str, precision: str) -> S3fdNetwork:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import WeightsFile
+from utils.settings import DetectorOptions
 from utils.structures import Detections
 
 # On labelled clips, 320 pixels find 0.957 of the faces and 640 pixels 0.962 at twice the cost; of
@@ -68,3 +69,8 @@ class YuNet:
         corner, size = rows[:, :2], rows[:, 2:4]
         boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
         return Detections(boxes, rows[:, 14].astype(np.float32))
+
+
+def load(weights: WeightsFile, options: DetectorOptions, device: str, precision: str) -> YuNet:  # noqa: ARG001
+    """Return the detector, which runs on the CPU in fp32 whatever the rest does."""
+    return YuNet(weights, CONFIDENCE if options.confidence is None else options.confidence)

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from model.building import load_released
 from model.contract import Network
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from model.networks.talknet import TalkNet
 from model.scoring import probabilities, score_track, scores, track_logits
-from model.weights import load_released, load_state
+from model.states import load_state
 from tests.parity.fill import fill, inputs
 from tests.parity.filled import filled, reference
 from utils.features.mfcc import mfcc

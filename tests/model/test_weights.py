@@ -12,22 +12,22 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from model import weights
+from model.building import build_network, load_released
 from model.contract import Logits, Network, WeightsFile
+from model.states import load_state
 from model.weights import (
     Checkpoint,
-    build_network,
     default_checkpoint,
     find_weights,
     get_weights,
     load_network,
-    load_released,
-    load_state,
-    network_names,
     registry,
 )
+from utils.settings import network_names
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
 CONTENT = b"the weights" * 1000
@@ -137,6 +137,18 @@ def test_load_state(tmp_path: Path, nested: bool) -> None:
     torch.save({"epoch": 3, "state_dict": state} if nested else state, path)
     loaded = load_state(path)
     assert list(loaded) == ["a.weight"] and torch.equal(loaded["a.weight"], state["a.weight"])
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    """Half precision becomes float32; a file cut short is named."""
+    path = tmp_path / "a.safetensors"
+    save_file({"a": torch.arange(3).half(), "b": torch.arange(2)}, path)
+    loaded = load_state(path)
+    assert loaded["a"].dtype == torch.float32 and loaded["a"].tolist() == [0, 1, 2]
+    assert loaded["b"].dtype == torch.int64
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ValueError, match=r"a\.safetensors is no safetensors file or is cut short"):
+        load_state(path)
 
 
 class Hostile:

@@ -6,10 +6,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import Network
+from model.contract import Model
 from tests.parity.fill import fill
 
-AnyNetwork = TypeVar("AnyNetwork", bound=Network)
+AnyNetwork = TypeVar("AnyNetwork", bound=Model)
 
 
 def reference(name: str) -> dict[str, NDArray[np.float32]]:
@@ -18,7 +18,7 @@ def reference(name: str) -> dict[str, NDArray[np.float32]]:
         return dict(arrays)
 
 
-def published_name(network: Network, name: str) -> str:
+def published_name(network: Model, name: str) -> str:
     """Return the published name of a parameter or buffer."""
     ours = sorted(network.released_names.items(), key=lambda names: -len(names[1]))
     for published, own in ours:

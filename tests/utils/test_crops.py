@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from utils.crop_geometry import crop_face, crop_window, smooth_boxes
-from utils.crops import PIECE, CropOptions, crop_faces, crop_given
-from utils.structures import CropPiece, Detections, FaceTrack, Frame, Shot
+from utils.crops import CropOptions, crop_faces, crop_given
+from utils.structures import CropForm, CropPiece, Detections, FaceTrack, Frame, Shot
 from utils.tracks import TrackOptions
 
 PARITY = Path(__file__).parents[1] / "parity" / "crop.npz"
+PIECE = CropForm().piece
 GREY = np.random.default_rng(1).integers(0, 256, (90, 120), dtype=np.uint8)
 PICTURE = np.zeros((9, 12, 3), np.uint8)
 
@@ -84,7 +85,7 @@ def resized(grey: NDArray[np.uint8], window: tuple[int, int, int, int]) -> NDArr
     ids=str,
 )
 def test_crops_inside_and_outside_the_picture(x: float, y: float, s: float) -> None:
-    crop = crop_face(GREY, x, y, s, 0.4)
+    crop = crop_face(GREY, (x, y, s), 0.4)
     assert crop.shape == (112, 112)
     assert crop.dtype == np.uint8
     expected = resized(GREY, crop_window(x, y, s, 0.4))
@@ -93,10 +94,10 @@ def test_crops_inside_and_outside_the_picture(x: float, y: float, s: float) -> N
 
 def test_crops_of_very_small_and_very_large_things() -> None:
     dot = np.full((1, 1), 7, np.uint8)
-    assert crop_face(dot, 0.5, 0.5, 0.3, 0.4).tolist() == [[7] * 112] * 112
-    assert (crop_face(dot, 0.5, 0.5, 1e6, 0.4) == 110).all()
+    assert crop_face(dot, (0.5, 0.5, 0.3), 0.4).tolist() == [[7] * 112] * 112
+    assert (crop_face(dot, (0.5, 0.5, 1e6), 0.4) == 110).all()
     large = np.full((4320, 7680), 50, np.uint8)
-    assert (crop_face(large, 7000, 2000, 1500, 0.4)[:, :80] == 50).all()
+    assert (crop_face(large, (7000, 2000, 1500), 0.4)[:, :80] == 50).all()
 
 
 def box_at(x: float, y: float = 20) -> list[float]:
@@ -132,7 +133,7 @@ def assert_crops(piece: CropPiece, boxes: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(piece.boxes, boxes, rtol=1e-6)
     places = zip(*smooth_boxes(boxes), strict=True)
     for index, (x, y, s) in enumerate(places, piece.start):
-        expected = crop_face(np.roll(GREY, index, axis=1), x, y, s, 0.4)
+        expected = crop_face(np.roll(GREY, index, axis=1), (x, y, s), 0.4)
         np.testing.assert_array_equal(piece.crops[index - piece.start], expected)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.contract import WeightsFile
 from model.detectors import s3fd
+from utils.settings import DetectorOptions
 from utils.structures import Detections
 
 PARITY = Path(__file__).parents[2] / "parity"
@@ -324,8 +325,11 @@ def test_wrong_weights(
     assert "\n" not in str(failure.value)
 
 
-def test_load_keeps_where_the_weights_came_from(published_state: dict[str, Tensor]) -> None:
-    weights = WeightsFile("s3fd_talknet", Path("sfd_face.pth"), "0" * 64)
-    detector = s3fd.load(weights, published_state, scale=0.5)
+def test_load_keeps_where_the_weights_came_from(
+    published_state: dict[str, Tensor], tmp_path: Path
+) -> None:
+    weights = WeightsFile("s3fd_talknet", tmp_path / "sfd_face.pth", "0" * 64)
+    torch.save(published_state, weights.path)
+    detector = s3fd.load(weights, DetectorOptions("s3fd", facedet_scale=0.5), "cpu", "fp32")
     assert detector.weights == weights
     assert detector.prepare([np.zeros((50, 100, 3), np.uint8)]).shape == (1, 3, 25, 50)

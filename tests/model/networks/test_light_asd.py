@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.building import load_released
 from model.networks.light_asd import LightASD
-from model.weights import load_released, load_state
+from model.states import load_state
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name, reference
 

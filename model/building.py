@@ -1,0 +1,163 @@
+"""Build the networks: which file holds which, their variants, and published weights put in."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.contract import Model
+from utils.settings import network_names
+
+Variant = Mapping[str, Any]  # arguments of a network's constructor
+
+
+@lru_cache
+def network_class(name: str) -> type[Model]:
+    """Return the one network that the file of that name in model/networks defines."""
+    if name not in network_names():
+        raise ValueError(
+            f"expected a network named one of {', '.join(network_names())}; got {name!r}"
+        )
+    module = importlib.import_module(f"model.networks.{name}")
+    found = [
+        thing
+        for thing in vars(module).values()
+        if inspect.isclass(thing)
+        and issubclass(thing, Model)
+        and thing.__module__ == module.__name__
+    ]
+    assert len(found) == 1, f"model/networks/{name}.py must define one network"
+    return found[0]
+
+
+def network_name(network: Model) -> str:
+    """Return the name of a network on the command line."""
+    return type(network).__module__.rpartition(".")[2]
+
+
+def build_network(name: str, variant: Variant | None = None) -> Model:
+    """Return a network with fresh weights.
+
+    Args:
+        name: One of `network_names()`.
+        variant: Arguments of its constructor; the rest is as published.
+    """
+    return network_class(name)(**check_variant(name, variant or {}))
+
+
+def read_variant(name: str, text: str) -> dict[str, Any]:
+    """Return the constructor's arguments that `--variant key=value,...` asks of a network."""
+    allowed = inspect.signature(network_class(name)).parameters
+    found: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals or key not in allowed:
+            known = ", ".join(f"{one}={like.default}" for one, like in allowed.items())
+            raise ValueError(
+                f"--variant {part}: expected key=value of {name}, which has {known or 'none'}"
+            )
+        found[key] = _like(allowed[key].default, value, part)
+    return found
+
+
+def _like(default: object, value: str, part: str) -> object:
+    """Read a value of the type that its default has."""
+    if isinstance(default, bool):
+        if value.lower() not in ("true", "false"):
+            raise ValueError(f"--variant {part}: expected true or false, got {value!r}")
+        return value.lower() == "true"
+    read = {int: int, float: float}.get(type(default), str)
+    try:
+        return read(value)
+    except ValueError as error:
+        raise ValueError(
+            f"--variant {part}: expected a number such as {default}, got {value!r}"
+        ) from error
+
+
+def check_variant(name: str, variant: Variant) -> dict[str, Any]:
+    """Return a variant after making sure that the network has such arguments."""
+    allowed = inspect.signature(network_class(name)).parameters
+    unknown = [key for key in variant if key not in allowed]
+    if unknown:
+        raise ValueError(
+            f"{name} has no variant {unknown[0]!r}, it has {', '.join(allowed) or 'none'}"
+        )
+    return dict(variant)
+
+
+def load_released(network: Model, state_dict: Mapping[str, Tensor]) -> None:
+    """Put a checkpoint with published names, or with the network's own, into `network`.
+
+    Raises:
+        ValueError: An unknown key, a missing key or a wrong shape; names the first of them, and
+            the network or variant that the checkpoint looks like.
+    """
+    problem = _mismatch(network, state_dict)
+    if problem:
+        other = _describe_other(network, state_dict)
+        guess = f"; the file looks like {other}'s" if other else ""
+        raise ValueError(f"these are not {network_name(network)} weights: {problem}{guess}")
+    names = _own_names(network, state_dict)
+    network.load_state_dict({own: state_dict[key] for key, own in names.items()})
+
+
+def recognise(state_dict: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the network that a checkpoint fits, if it is one of the project's."""
+    return next((name for name in network_names() if _fits(network_class(name), state_dict)), None)
+
+
+def _describe_other(network: Model, state_dict: Mapping[str, Tensor]) -> str | None:
+    """Return which network or which variant of this one a checkpoint fits, if any."""
+    kind = type(network)
+    if _fits(kind, state_dict):
+        variant = kind.variant_of(state_dict)
+        return f"{network_name(network)} with " + ", ".join(f"{k}={v}" for k, v in variant.items())
+    return recognise(state_dict)
+
+
+def _fits(kind: type[Model], state_dict: Mapping[str, Tensor]) -> bool:
+    """Return whether a checkpoint is one of a network in any of its variants."""
+    try:
+        with torch.device("meta"):
+            network = kind(**kind.variant_of(state_dict))
+    except ValueError:  # no variant of the network has such shapes
+        return False
+    return _mismatch(network, state_dict) is None
+
+
+def _own_names(network: Model, state_dict: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the network's own name for each key of a checkpoint; an unknown one stays as it is."""
+    if network.state_dict().keys() == state_dict.keys():
+        return {key: key for key in state_dict}
+    prefixes = sorted(network.released_names, key=len, reverse=True)
+    names = {}
+    for key in state_dict:
+        published = key.removeprefix("module.")
+        if published in network.released_unused:
+            continue
+        prefix = next((one for one in prefixes if published.startswith(one)), "")
+        own = network.released_names.get(prefix, "")
+        names[key] = own + published.removeprefix(prefix)
+    return names
+
+
+def _mismatch(network: Model, state_dict: Mapping[str, Tensor]) -> str | None:
+    """Say how a checkpoint differs from what the network needs, or None."""
+    own = network.state_dict()
+    names = _own_names(network, state_dict)
+    unknown = [key for key, name in names.items() if name not in own]
+    missing = [name for name in own if name not in names.values()]
+    if unknown:
+        return f"{len(unknown)} unknown keys, such as {unknown[0]!r}"
+    if missing:
+        return f"{len(missing)} missing keys, such as {missing[0]!r}"
+    for key, name in names.items():
+        if state_dict[key].shape != own[name].shape:
+            found, expected = tuple(state_dict[key].shape), tuple(own[name].shape)
+            return f"{key!r} has shape {found}, expected {expected}"
+    return None

@@ -1,0 +1,116 @@
+"""Score face tracks with a clip network: every frame by the clip around it."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.contract import ClipNetwork, ClipSpec
+from model.scorers import SAMPLES_PER_FRAME, Hear, Scored
+from model.scoring import inference_copy
+from utils.structures import FPS, CropForm, CropPiece
+
+PIECE = 4 * FPS  # frames; short, for crops in colour are large
+BATCH = 16  # clips that pass the network at once
+
+
+class Encoded(NamedTuple):
+    """What a clip network makes of consecutive frames of a track."""
+
+    start: int  # video frame of the first
+    logits: NDArray[np.float32]  # (T, 2)
+    embeddings: NDArray[np.float32]  # (T, C)
+    boxes: NDArray[np.float32]  # (T, 4)
+    last: bool  # nothing of this track follows
+
+
+class _Carry(NamedTuple):
+    """The frames of a track whose clips, or whose neighbours' clips, reach into the next piece."""
+
+    start: int  # video frame of the first
+    crops: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    due: int  # video frame that is scored next
+
+
+def clip_offsets(clip: ClipSpec) -> NDArray[np.int64]:
+    """Return the frames of a clip, relative to the scored one, at the working rate: (length,)."""
+    places = np.arange(clip.length) - clip.before
+    return np.rint(places * FPS / clip.fps).astype(np.int64)
+
+
+class ClipEncoder:
+    """Runs a clip network along tracks that come in pieces; holds the ends of open tracks."""
+
+    def __init__(self, network: ClipNetwork, hear: Hear) -> None:
+        self.form = CropForm(network.inputs.size, network.inputs.colour, PIECE)
+        self.network = inference_copy(network)
+        self._hear = hear
+        self._feature = import_module(f"utils.features.{network.inputs.feature}")
+        self._offsets = clip_offsets(network.clip)
+        self.ahead = int(self._offsets[-1])  # frames after a scored one that its clip reads
+        self._carries: dict[int, _Carry] = {}
+
+    def encode(self, piece: CropPiece) -> Encoded:
+        """Return what is known of the frames that have all the frames of their clips by now."""
+        carry = self._carries.pop(piece.track, None)
+        start, crops, boxes, due = piece.start, piece.crops, piece.boxes, piece.start
+        if carry is not None:
+            start, due = carry.start, carry.due
+            crops = np.concatenate([carry.crops, crops])
+            boxes = np.concatenate([carry.boxes, boxes])
+        stop = start + len(crops)
+        until = stop if piece.last else max(due, stop - self.ahead)
+        if not piece.last:
+            kept = max(until + int(self._offsets[0]), start)
+            self._carries[piece.track] = _Carry(
+                kept, crops[kept - start :], boxes[kept - start :], until
+            )
+        scored = np.arange(due - start, until - start)
+        rows = np.clip(scored[:, None] + self._offsets, 0, len(crops) - 1)
+        logits, embeddings = self._run(start, crops, rows)
+        return Encoded(due, logits, embeddings, boxes[due - start : until - start], piece.last)
+
+    def _run(
+        self, start: int, crops: NDArray[np.uint8], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return logits (N, 2) and embeddings (N, C) of the clips whose frames `rows` names."""
+        lead_s = float(getattr(self._feature, "LEAD_S", 0.0))
+        lead = int(np.ceil(lead_s * FPS))  # frames
+        sound = self._hear(
+            (start - lead) * SAMPLES_PER_FRAME, (start + len(crops)) * SAMPLES_PER_FRAME
+        )
+        times = (lead + np.arange(len(crops))) / FPS
+        compute = getattr(self._feature, self.network.inputs.feature)
+        device = next(self.network.parameters()).device
+        logits = np.empty((len(rows), 2), np.float32)
+        embeddings = np.empty((len(rows), self.network.num_embedding), np.float32)
+        with torch.inference_mode():
+            for first in range(0, len(rows), BATCH):
+                some = slice(first, first + BATCH)
+                audio = torch.from_numpy(compute(sound, times, rows[some])).to(device)
+                faces = torch.from_numpy(crops[rows[some]]).to(device)
+                said = self.network(audio, faces)
+                assert said.embedding is not None
+                logits[some] = said.av[:, 0].float().cpu().numpy()
+                embeddings[some] = said.embedding[:, 0].float().cpu().numpy()
+        return logits, embeddings
+
+
+class ClipScorer:
+    """Scores every frame by the clip around it."""
+
+    def __init__(self, network: ClipNetwork, hear: Hear) -> None:
+        self._encoder = ClipEncoder(network, hear)
+        self.form = self._encoder.form
+
+    def add(self, piece: CropPiece) -> Iterator[Scored]:
+        """Yield the logits of the frames whose clips are whole."""
+        yield Scored(piece.track, self._encoder.encode(piece).logits)
+
+    def finish(self) -> Iterator[Scored]:
+        """Yield nothing: a track's last piece completes it."""
+        return iter(())

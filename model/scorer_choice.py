@@ -1,0 +1,42 @@
+"""Which scorer a network needs."""
+
+from collections.abc import Sequence
+
+from model.clip_scoring import ClipEncoder, ClipScorer
+from model.context_scoring import ContextScorer
+from model.contract import Cascade, ClipNetwork, Model, Network
+from model.scorers import Hear, Scorer, SequenceScorer
+from model.scoring import Precision
+from model.speaker_scoring import SpeakerScorer
+
+
+def make_scorer(
+    network: Model | Cascade,
+    hear: Hear,
+    delay: int,
+    windows: Sequence[int] | None = None,
+    precision: Precision = "fp32",
+) -> Scorer:
+    """Return what scores face tracks with a network.
+
+    Args:
+        network: Of any kind.
+        hear: Gives the sound.
+        delay: Frames after which a piece comes, at most, once it is full or its track has ended.
+        windows: Lengths that are scored at once, s; only of networks that read sequences.
+        precision: Of their visual encoder.
+    """
+    if isinstance(network, Cascade):
+        return ContextScorer(ClipEncoder(network.encoder, hear), network.network, delay)
+    if windows is not None and not isinstance(network, Network):
+        raise ValueError("--windows is of networks that read sequences; this one reads clips")
+    if isinstance(network, ClipNetwork):
+        return ClipScorer(network, hear)
+    if not isinstance(network, Network):
+        raise ValueError(
+            "a context network scores nothing by itself; load it with the clip network that it "
+            "builds on, as talkNet.load_network does"
+        )
+    if network.num_speakers > 1:
+        return SpeakerScorer(network, hear, delay, windows, precision)
+    return SequenceScorer(network, hear, windows, precision)

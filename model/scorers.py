@@ -1,0 +1,84 @@
+"""From pieces of face tracks to logits: what the pipeline asks of every kind of network."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.contract import Network
+from model.scoring import Precision, track_logits
+from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropForm, CropPiece
+
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+
+# Gives samples [start, stop) of the sound, 640 to a video frame; zeros where there are none.
+Hear = Callable[[int, int], NDArray[np.int16]]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Logits of consecutive frames of one track; each frame's come once, in order."""
+
+    track: int
+    logits: NDArray[np.float32]  # (T, 2)
+
+
+class Scorer(Protocol):
+    """Scores the tracks of one shot after the other.
+
+    What it holds is bounded, however long the shot: it hands on a frame's logits as soon as all
+    that they depend on has come.
+    """
+
+    form: CropForm
+
+    def add(self, piece: CropPiece) -> Iterator[Scored]:
+        """Take the next piece; pieces of several tracks come in any order."""
+        ...
+
+    def finish(self) -> Iterator[Scored]:
+        """Give all that is due still: the shot has ended."""
+        ...
+
+
+class SequenceScorer:
+    """Scores each piece by itself, with a network that looks at one face through time.
+
+    Pieces are a multiple of all window lengths, so the scores are those of the whole track.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        hear: Hear,
+        windows: Sequence[int] | None = None,
+        precision: Precision = "fp32",
+    ) -> None:
+        self.form = CropForm(network.inputs.size, network.inputs.colour)
+        self._network, self._hear = network, hear
+        self._windows, self._precision = windows, precision
+        feature = import_module(f"utils.features.{network.inputs.feature}")
+        self._compute = getattr(feature, network.inputs.feature)
+
+    def add(self, piece: CropPiece) -> Iterator[Scored]:
+        """Yield the logits of the piece.
+
+        Kept: the sound of a whole track has one row of features less than four for each frame,
+        so its last frame has no score of its own; a piece that goes on has all its rows.
+        """
+        num_frames = len(piece.crops)
+        lead = 0 if piece.start == piece.track_start else 1  # frames, for the rows' first samples
+        tail = 0 if piece.last else 1
+        first, stop = piece.start - lead, piece.start + num_frames + tail
+        heard = self._hear(first * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
+        row = STEPS_PER_FRAME * lead
+        features = self._compute(heard, FPS, row, row + STEPS_PER_FRAME * num_frames)
+        logits = track_logits(self._network, piece.crops, features, self._windows, self._precision)
+        yield Scored(piece.track, logits)
+
+    def finish(self) -> Iterator[Scored]:
+        """Yield nothing: no piece waits for another."""
+        return iter(())

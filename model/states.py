@@ -1,0 +1,59 @@
+"""Read the tensors of weights files."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint, PyTorch's or safetensors; nothing in it is ever executed.
+
+    Half precision, in which weights may be stored, becomes float32.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, or not a whole one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a weights file, found no file {path}")
+    with path.open("rb") as file:
+        head = file.read(512).lstrip()
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path)
+    if not head.startswith((b"PK\x03\x04", b"\x80\x02")):
+        kind = "a web page" if head.lower().startswith((b"<!doctype", b"<html")) else "another file"
+        kind = kind if head else "an empty file"
+        raise ValueError(f"expected a PyTorch weights file, {path} is {kind}; download it again")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"expected tensors alone in {path}, found other objects or a broken file; "
+            "nothing of it was run; download it again from a place you trust"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path} is cut short or damaged; download it again") from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise ValueError(f"expected names and tensors in {path}, found {type(state).__name__}")
+    return dict(state)
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is no safetensors file or is cut short ({error})") from error
+    return {
+        name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+        for name, tensor in state.items()
+    }
