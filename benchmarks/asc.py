@@ -1,0 +1,167 @@
+"""Time ASC's two networks and its data: `python -m benchmarks.asc --json FILE`.
+
+"published" is the same network with its weights and pictures in the default memory layout, its
+normalisations by themselves, and the context's positions copied into the order that the attention
+wants; of the sound, python_speech_features called clip by clip. "here" is what the project runs.
+Sizes are bytes a row of features, in the authors' tables and in the project's store.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import measure, report
+from model.contract import Logits
+from model.layers.folding import fold_norms
+from model.networks.asc import ASC
+from model.networks.asc_encoder import STE, stack
+from utils.datasets.clip_rows import rows_around
+from utils.datasets.feature_store import FeatureForm, FeatureWriter, VideoFeatures
+from utils.datasets.feature_tables import write_feature_table
+from utils.features.asc_mfcc import asc_mfcc
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, time everything, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=8, help="clips of a batch")
+    parser.add_argument("--contexts", type=int, default=64, help="contexts of a batch")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each, the median counts")
+    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        rows = [
+            *time_encoder(options.clips, options.repeats),
+            *time_context(options.contexts, options.repeats),
+        ]
+    report([*rows, time_sound(options.repeats), size_of_store()], options.json)
+    return 0
+
+
+def time_encoder(num_clips: int, repeats: int) -> list[dict[str, object]]:
+    """Return the times of the encoder for a batch of clips, in inference and training."""
+    network = STE().eval()
+    ready = deepcopy(network)
+    fold_norms(ready)
+    trained = deepcopy(network)
+    for part in (*ready.modules(), *trained.modules()):
+        if isinstance(part, nn.Conv2d):
+            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
+    audio = torch.randn(num_clips, 1, 13, 40)
+    faces = torch.randint(0, 256, (num_clips, 11, 144, 144, 3), dtype=torch.uint8)
+    pictures = stack(faces).contiguous()
+
+    def published(of: STE) -> Logits:
+        return of.score(audio, pictures)
+
+    with torch.inference_mode():
+        inference = measure(
+            {"published": lambda: published(network), "here": lambda: ready(audio, faces)}, repeats
+        )
+    training = measure(
+        {
+            "published": lambda: learn(network, lambda: published(network)),
+            "here": lambda: learn(trained, lambda: trained(audio, faces)),
+        },
+        repeats,
+    )
+    return [row("encoder, inference", inference), row("encoder, training step", training)]
+
+
+def time_context(num_contexts: int, repeats: int) -> list[dict[str, object]]:
+    """Return the times of the context network for a batch, in inference and training."""
+    network = ASC().eval()
+    embeddings = torch.rand(num_contexts, 3, 11, 1024)
+    context = embeddings.permute(0, 3, 2, 1).contiguous()  # (B, C, L, S)
+    functions: dict[str, Callable[[], Logits]] = {
+        "published": lambda: published_context(network, context),
+        "here": lambda: network(embeddings),
+    }
+    with torch.inference_mode():
+        inference = measure(functions, repeats)
+    training = measure(
+        {name: lambda of=of: learn(network, of) for name, of in functions.items()},  # type: ignore[misc]
+        repeats,
+    )
+    return [row("context, inference", inference), row("context, training step", training)]
+
+
+def published_context(network: ASC, context: Tensor) -> Logits:
+    """Score contexts (B, C, L, S) in the memory layout that they are published in."""
+    part = network.refine
+    asking = part.theta_bn(part.theta(context)).flatten(2)
+    asked = part.phi_bn(part.phi(context)).flatten(2)
+    said = part.gamma_bn(part.gamma(context)).flatten(2)
+    affinity = asking.transpose(1, 2) @ asked
+    weights = affinity.flatten(1).softmax(1).view_as(affinity)
+    mixed = (
+        (weights @ said.transpose(1, 2))
+        .transpose(1, 2)
+        .reshape(*said.shape[:2], *context.shape[2:])
+    )
+    refined = part.omega_bn(part.omega(mixed)) + context
+    states, _ = network.recurrence(refined.flatten(2).transpose(1, 2).contiguous())
+    return Logits(av=network.head_av(states.flatten(1))[:, None])
+
+
+def learn(network: STE | ASC, forward: Callable[[], Logits]) -> None:
+    """Compute the gradient of a batch."""
+    network.train().zero_grad()
+    logits = forward()
+    heads = [head for head in (logits.av, logits.audio, logits.visual) if head is not None]
+    torch.stack(heads).sum().backward()  # type: ignore[no-untyped-call]
+
+
+def time_sound(repeats: int) -> dict[str, object]:
+    """Return the time of the MFCC of 50 consecutive clips."""
+    from python_speech_features import mfcc
+
+    sound = np.random.default_rng(0).normal(0, 1000, 60 * 640).astype(np.int16)
+    rows = rows_around(60, np.arange(5, 55), 11, 5)
+    starts = rows[:, 0] * 640
+    functions: dict[str, Callable[[], object]] = {
+        "published": lambda: [mfcc(sound[start : start + 6518], 16000) for start in starts],
+        "here": lambda: asc_mfcc(sound, np.arange(60) / 25, rows),
+    }
+    return row("sound of 50 clips", measure(functions, repeats))
+
+
+def size_of_store() -> dict[str, object]:
+    """Return the bytes of a row of features, drawn above 0 as an encoder's pooling gives them."""
+    rng = np.random.default_rng(0)
+    embeddings = np.abs(rng.normal(0, 1, (200, 1024))).astype(np.float32)
+    logits = rng.normal(0, 1, (200, 2)).astype(np.float32)
+    features = VideoFeatures(
+        "video", ["video:1"], [200], np.arange(200) / 25, np.zeros(200, np.int8), logits, embeddings
+    )
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        write_feature_table(features, folder / "video.csv")
+        FeatureWriter(folder, FeatureForm("asc_encoder", 1024, 11)).add(features)
+        sizes = [(folder / f"video.{suffix}").stat().st_size for suffix in ("csv", "features")]
+    return row("bytes of a row", {"published": sizes[0] / 200, "here": sizes[1] / 200})
+
+
+def row(what: str, found: dict[str, float]) -> dict[str, object]:
+    """Return a row of the table: seconds or bytes, and how many times less it is here."""
+    ratio = found["published"] / found["here"]
+    return {
+        "what": what,
+        **{name: f"{one:.4g}" for name, one in found.items()},
+        "ratio": f"{ratio:.2f}",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""ResNet-18 without its classifier (He et al., 2016), for pictures of any size and depth."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.layers.folding import Foldable
+
+NUM_EMBEDDING = 512  # C
+
+
+class Shortcut(Foldable, nn.Sequential):
+    """Bring what comes in to the size and the channels of what goes out."""
+
+    folds = (("0", "1"),)
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 1, stride, bias=False),
+            nn.BatchNorm2d(channels_out),
+        )
+
+
+class BasicBlock(Foldable):
+    """Two convolutions and what came in."""
+
+    folds = (("conv1", "bn1"), ("conv2", "bn2"))
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels_out)
+        self.downsample = Shortcut(channels_in, channels_out, stride) if stride > 1 else None
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Map (B, in, H, W) to (B, out, H / stride, W / stride)."""
+        out = functional.relu(self.bn1(self.conv1(pictures)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        out += pictures if self.downsample is None else self.downsample(pictures)
+        return functional.relu(out, inplace=True)
+
+
+class ResNet18(Foldable):
+    """512 numbers for a picture of any number of channels."""
+
+    folds = (("conv1", "bn1"),)
+
+    def __init__(self, channels_in: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.layer1 = nn.Sequential(BasicBlock(64, 64, 1), BasicBlock(64, 64, 1))
+        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
+        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
+        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Map (B, channels_in, H, W) to (B, 512)."""
+        out = functional.relu(self.bn1(self.conv1(pictures)), inplace=True)
+        out = functional.max_pool2d(out, 3, 2, 1)
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            out = layer(out)
+        return out.mean((2, 3))
+
+    def start_from(self, weights: Mapping[str, Tensor], stem: Tensor) -> None:
+        """Take over trained weights.
+
+        Args:
+            weights: torchvision's state dict of a ResNet-18; its stem and classifier are left.
+            stem: The stem's weights instead, (64, channels_in, 7, 7).
+        """
+        own = {name: weights[name] for name in self.state_dict() if name in weights}
+        with torch.no_grad():
+            self.load_state_dict({**own, "conv1.weight": stem})
+
+
+def imagenet_weights() -> dict[str, Tensor]:
+    """Return torchvision's ResNet-18 as trained on ImageNet, downloaded if need be.
+
+    Raises:
+        RuntimeError: torchvision cannot be imported here, or the file cannot be had.
+    """
+    try:
+        from torchvision.models import ResNet18_Weights
+
+        return dict(ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
+    except (ImportError, OSError, RuntimeError) as error:
+        raise RuntimeError(
+            f"ImageNet weights of ResNet-18 cannot be had through torchvision ({error}); install "
+            "the torchvision that belongs to this torch, or put resnet18-f37072fd.pth into "
+            f"{torch.hub.get_dir()}/checkpoints, or train from scratch"
+        ) from error

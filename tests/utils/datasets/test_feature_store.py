@@ -1,0 +1,180 @@
+"""Features come back as they were written, in a tenth of the space of the published tables."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
+from utils.datasets.feature_tables import (
+    read_feature_table,
+    write_feature_table,
+    write_score_table,
+)
+
+FORM = FeatureForm("asc_encoder", 64, 11, "ab12" * 16)
+
+
+def made(video: str, counts: tuple[int, ...] = (7, 3), width: int = 64) -> VideoFeatures:
+    rng = np.random.default_rng(len(video))
+    num_rows = sum(counts)
+    return VideoFeatures(
+        video=video,
+        entities=[f"{video}_0900:{number}" for number in range(len(counts))],
+        counts=counts,
+        timestamps=np.concatenate(
+            [np.empty(0), *(902.1 + np.arange(count) / 25 for count in counts)]
+        ),
+        labels=rng.integers(-1, 2, num_rows).astype(np.int8),
+        logits=rng.normal(size=(num_rows, 2)).astype(np.float32),
+        embeddings=rng.normal(size=(num_rows, width)).astype(np.float32),
+        boxes=rng.uniform(size=(num_rows, 4)).astype(np.float32) if len(video) % 2 else None,
+    )
+
+
+def assert_same(found: VideoFeatures, wanted: VideoFeatures, half: bool) -> None:
+    assert (found.video, list(found.entities), list(found.counts)) == (
+        wanted.video,
+        list(wanted.entities),
+        list(wanted.counts),
+    )
+    for name in ("timestamps", "labels", "logits"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+    if half:
+        np.testing.assert_allclose(found.embeddings, wanted.embeddings, rtol=1e-3, atol=1e-6)
+    else:
+        np.testing.assert_array_equal(found.embeddings, wanted.embeddings)
+    assert (found.boxes is None) == (wanted.boxes is None)
+    if wanted.boxes is not None:
+        np.testing.assert_array_equal(found.boxes, wanted.boxes)
+
+
+@pytest.mark.parametrize("half", [True, False], ids=["float16", "float32"])
+def test_round_trip(tmp_path: Path, half: bool) -> None:
+    videos = [made("b/ü:1"), made(".a"), made("none", ())]
+    writer = FeatureWriter(tmp_path, replace(FORM, half=half))
+    for features in videos:
+        assert not writer.has(features.video)
+        writer.add(features)
+        assert writer.has(features.video)
+    assert not list(tmp_path.glob(".*"))
+    store = FeatureStore(tmp_path)
+    store.verify()
+    store.check("asc_encoder", 64)
+    order = {video: index for index, video in enumerate(store.videos)}
+    assert len(store) == 3 and [store.num_rows[order[one.video]] for one in videos] == [10, 10, 0]
+    for features in videos:
+        found = store.read(order[features.video])
+        assert_same(found, features, half)
+        assert len(found) == 0 or isinstance(found.embeddings, np.memmap)
+
+
+def test_a_video_written_again_is_replaced(tmp_path: Path) -> None:
+    writer = FeatureWriter(tmp_path, FORM)
+    writer.add(made("v"))
+    writer.add(made("v", (4,)))
+    assert list(FeatureStore(tmp_path).num_rows) == [4]
+
+
+def test_other_features_are_refused(tmp_path: Path) -> None:
+    FeatureWriter(tmp_path, FORM).add(made("v"))
+    with pytest.raises(ValueError, match=r"expected .* clips of 5.*found .* clips of 11"):
+        FeatureWriter(tmp_path, replace(FORM, clip_length=5))
+    with pytest.raises(ValueError, match="expected embeddings of 64 numbers, got 8"):
+        FeatureWriter(tmp_path, FORM).add(made("w", width=8))
+    store = FeatureStore(tmp_path)
+    with pytest.raises(ValueError, match=r"expected features of asdnet_encoder, 672 numbers"):
+        store.check("asdnet_encoder", 672)
+    other = tmp_path / "other"
+    FeatureWriter(other, replace(FORM, weights="cd34")).add(made("w"))
+    next(other.glob("*.features")).rename(tmp_path / "w.features")
+    with pytest.raises(ValueError, match=r"w\.features: expected .*ab12.* found .*cd34"):
+        FeatureStore(tmp_path)
+
+
+def test_numbers_beyond_float16_are_refused(tmp_path: Path) -> None:
+    large = replace(made("v"), embeddings=np.full((10, 64), 1e5, np.float32))
+    with pytest.raises(ValueError, match="v: embeddings are not finite or beyond float16"):
+        FeatureWriter(tmp_path, FORM).add(large)
+    FeatureWriter(tmp_path, replace(FORM, half=False)).add(large)
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    FeatureWriter(tmp_path, FORM).add(made("v"))
+    path = tmp_path / "v.features"
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[1:], whole[:-40] + whole[-39:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"v\.features is damaged or no features file"):
+            FeatureStore(tmp_path)
+    path.write_bytes(whole[:400] + bytes([whole[400] ^ 1]) + whole[401:])
+    store = FeatureStore(tmp_path)
+    with pytest.raises(ValueError, match="its numbers fail the checksum"):
+        store.verify()
+
+
+def test_empty_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"expected files VIDEO\.features, found none"):
+        FeatureStore(tmp_path)
+    with pytest.raises(FileNotFoundError, match="expected a folder with features"):
+        FeatureStore(tmp_path / "nothing")
+
+
+def test_wrong_shapes_are_named() -> None:
+    with pytest.raises(ValueError, match=r"v: expected logits \(10, 2\), got \(9, 2\)"):
+        replace(made("v"), logits=np.zeros((9, 2), np.float32))
+
+
+def test_published_table(tmp_path: Path) -> None:
+    features = made("v", (300, 200))
+    write_feature_table(features, tmp_path / "v.csv")
+    first = (tmp_path / "v.csv").read_text().splitlines()[0]
+    assert first.startswith(f"v,902.1,v_0900:0,{float(features.labels[0])},")
+    assert '"[' in first and "np." not in first
+    assert_same(read_feature_table(tmp_path / "v.csv"), replace(features, boxes=None), half=False)
+    FeatureWriter(tmp_path, FORM).add(features)
+    sizes = [(tmp_path / name).stat().st_size for name in ("v.csv", "v.features")]
+    assert sizes[0] > 4 * sizes[1]
+
+
+def test_tables_with_numpy_texts_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "v.csv"
+    path.write_text(
+        'v,902.1,b,1.0,0.5,-1.5,"[np.float32(0.25), np.float32(-1e-05)]"\n'
+        'v,902.1,a,0.0,0.5,-1.5,"[np.float32(1.0), np.float32(2.0)]"\n'
+        'v,902.14,b,0.0,0.5,-1.5,"[3.0, 4.0]"\n'
+    )
+    found = read_feature_table(path)
+    assert (list(found.entities), list(found.counts)) == (["b", "a"], [2, 1])
+    assert found.timestamps.tolist() == [902.1, 902.14, 902.1]
+    np.testing.assert_array_equal(
+        found.embeddings, np.array([[0.25, -1e-05], [3, 4], [1, 2]], np.float32)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('v,1,b,1.0,0,0,"[a]"\n', "line 1: could not convert"),
+        ('v,1,b,1.0,0,0,"[1]"\nw,1,b,1.0,0,0,"[1]"\n', "the rows of one video, found 2"),
+        ('v,1,b,1.0,0,0,"[1]"\nv,2,b,1.0,0,0,"[1, 2]"\n', r"one width, found \[1, 2\]"),
+    ],
+    ids=["number", "videos", "widths"],
+)
+def test_wrong_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "v.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_feature_table(path)
+
+
+def test_score_table(tmp_path: Path) -> None:
+    features = made("v", (2, 1))
+    logits = np.array([[0.5, -0.25], [1, 2], [0.1, 3]], np.float32)
+    write_score_table(features, logits, tmp_path / "v.csv")
+    assert (tmp_path / "v.csv").read_text().splitlines() == [
+        "v_0900:0,902.1,0.5,-0.25",
+        "v_0900:0,902.14,1.0,2.0",
+        "v_0900:1,902.1,0.1,3.0",
+    ]

@@ -1,0 +1,202 @@
+"""Batches for networks that score one frame by a clip around it, from any data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.datasets.clip_faces import FaceChanges, change_clip, resize_faces
+from utils.datasets.clip_rows import rows_around
+from utils.datasets.clips import InputForm
+from utils.datasets.entities import UNLABELLED, DataSet, EntityPart
+from utils.datasets.reading import Reading, RowPlan, check_share, plan_rows
+from utils.datasets.speech import SpeechTimes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ORDER, CLIP = 0, 1  # purposes of a generator
+
+
+class ClipForm(Protocol):
+    """Which rows a network reads; `model.contract.ClipSpec` is one."""
+
+    @property
+    def length(self) -> int:
+        """Rows of a clip."""
+        ...
+
+    @property
+    def before(self) -> int:
+        """How many of them lie before the scored one."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ClipBatch:
+    """Some clips."""
+
+    rows: NDArray[np.int64]  # (B, 2) index of the entity in the data set, and scored row
+    audio: Tensor  # (B, ...) float32, what the feature's module makes of each clip
+    faces: Tensor  # (B, T, H, W) uint8, or (B, T, H, W, 3)
+    labels: Tensor  # (B, 1) int8, of the scored rows; -1 where nothing is known
+    mask: Tensor  # (B, 1) bool, where there is a label
+    speech: Tensor  # (B, 1) int8, whether any face of the video speaks then; -1 as labels
+
+    def pin_memory(self) -> ClipBatch:
+        """Return the batch in memory that a GPU can read by itself."""
+        tensors = (self.audio, self.faces, self.labels, self.mask, self.speech)
+        return ClipBatch(self.rows, *(tensor.pin_memory() for tensor in tensors))
+
+
+@dataclass(frozen=True)
+class ClipLoaderOptions:
+    """How batches of clips are made."""
+
+    batch_size: int = 128  # clips
+    n_data_loader_thread: int = 4  # processes that read; 0 reads in the main one
+    seed: int = 0
+    augment: bool = False
+    changes: FaceChanges = field(default_factory=FaceChanges)
+    every_row: bool = False  # all rows in order, without `speech`; else a drawn one of each entity
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.n_data_loader_thread < 0 or self.seed < 0:
+            raise ValueError(
+                "batch_size must be 1 or more, n_data_loader_thread and seed 0 or more, got "
+                f"{self.batch_size}, {self.n_data_loader_thread} and {self.seed}"
+            )
+
+
+class ClipLoader:
+    """Gives the batches of a data set, epoch after epoch.
+
+    An epoch has one clip of each entity, around a row that is drawn anew, or all rows in order.
+    Its batches depend on the seed and its number alone, not on how many processes read them or
+    how many train: each of `world_size` gets its share of every batch's clips, perhaps none.
+    """
+
+    def __init__(
+        self,
+        dataset: DataSet,
+        inputs: InputForm,
+        clip: ClipForm,
+        options: ClipLoaderOptions,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Prepare to load; where rows are drawn, the labels of the whole data set are read.
+
+        Args:
+            dataset: Read from.
+            inputs: What the network reads; `feature` gives the sound of clips.
+            clip: Which rows it reads.
+            options: How.
+            share: Rank and world size.
+        """
+        check_share(share)
+        if not dataset.entities:
+            raise ValueError("expected a data set with entities, got an empty one")
+        self.options = options
+        self._lengths = [entity.num_frames for entity in dataset.entities]
+        speech = None if options.every_row else SpeechTimes.of(dataset)
+        maker = ClipMaker(dataset, inputs, clip, options, speech)
+        self._share = share
+        self._reading = Reading(maker, options.n_data_loader_thread)
+
+    def len_epoch(self, number: int) -> int:  # noqa: ARG002
+        """Return the number of batches of an epoch; it is the same in all processes."""
+        count = sum(self._lengths) if self.options.every_row else len(self._lengths)
+        return -(-count // self.options.batch_size)
+
+    def epoch(self, number: int, skip: int = 0) -> Iterator[ClipBatch]:
+        """Yield the batches of an epoch without the first `skip`, which are not read either.
+
+        Raises:
+            RuntimeError: A reading process was killed.
+            ValueError, OSError: The data cannot be read; names the file.
+        """
+        rows = self._rows(number)
+        plans = plan_rows(number, rows, self.options.batch_size, self._share)
+        return self._reading.batches(plans[skip:])
+
+    def _rows(self, number: int) -> NDArray[np.int64]:
+        """Return the rows that an epoch scores, in order."""
+        count = len(self._lengths)
+        if self.options.every_row:
+            rows = np.concatenate([np.arange(length) for length in self._lengths])
+            return np.stack([np.repeat(np.arange(count), self._lengths), rows], axis=1)
+        rng = np.random.default_rng((self.options.seed, number, ORDER))
+        rows = rng.integers(0, self._lengths)
+        entities = rng.permutation(count)
+        return np.stack([entities, rows[entities]], axis=1)
+
+
+class ClipMaker:
+    """Makes batches of plans; goes to the reading processes."""
+
+    def __init__(
+        self,
+        dataset: DataSet,
+        inputs: InputForm,
+        clip: ClipForm,
+        options: ClipLoaderOptions,
+        speech: SpeechTimes | None,
+    ) -> None:
+        self._dataset, self._inputs, self._clip = dataset, inputs, clip
+        self._options, self._speech = options, speech
+
+    def make(self, plan: RowPlan) -> ClipBatch:
+        """Return one process' share of a batch."""
+        import torch
+
+        own = plan.rows[list(plan.places)]
+        edges = np.flatnonzero(np.diff(own[:, 0])) + 1
+        runs = np.split(own, edges) if len(own) else []
+        made = [self._clips(int(run[0, 0]), run[:, 1]) for run in runs] or [self._nothing()]
+        audio, faces, labels, speech = (np.concatenate(parts) for parts in zip(*made, strict=True))
+        if self._options.augment:
+            for index, place in enumerate(plan.places):
+                key = (self._options.seed, plan.epoch, CLIP, plan.number, place)
+                rng = np.random.default_rng(key)
+                faces[index] = change_clip(faces[index], self._options.changes, rng)
+        arrays = (audio, faces, labels[:, None], (labels != UNLABELLED)[:, None], speech[:, None])
+        return ClipBatch(own, *(torch.from_numpy(array) for array in arrays))
+
+    def _clips(self, entity: int, centres: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        """Return sound, faces, labels and speech of clips of one entity, which is read once."""
+        info = self._dataset.entities[entity]
+        rows = rows_around(info.num_frames, centres, self._clip.length, self._clip.before)
+        start = int(rows.min())
+        part = self._dataset.read(entity, start, int(rows.max()) + 1)
+        faces = self._faces(part)[rows - start]
+        labels = part.labels[centres - start]
+        speech = np.full(len(centres), UNLABELLED, np.int8)
+        if self._speech is not None:
+            speech = self._speech.at(info.video, part.timestamps[centres - start])
+        return self._sound(part, rows - start), faces, labels, speech
+
+    def _sound(self, part: EntityPart, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        name = self._inputs.feature
+        feature = getattr(import_module(f"utils.features.{name}"), name)
+        found: NDArray[np.float32] = feature(
+            part.waveform, part.timestamps - part.timestamps[0], rows
+        )
+        return found
+
+    def _faces(self, part: EntityPart) -> NDArray[np.uint8]:
+        """Return the faces in the size and colour that the network reads."""
+        if self._inputs.colour and part.faces.ndim == 3:
+            raise ValueError(
+                "expected faces in colour, as the network reads them, found grey ones; "
+                "prepare the data again in colour"
+            )
+        return resize_faces(part.faces, self._inputs.size)
+
+    def _nothing(self) -> tuple[NDArray[Any], ...]:
+        """Return no clips, in the shapes of some."""
+        return tuple(array[:0] for array in self._clips(0, np.zeros(1, np.int64)))

@@ -1,0 +1,157 @@
+"""Which faces and moments stand around a scored one, for networks that compare speakers.
+
+The faces of a context are aligned at the scored moment. Before and after it each follows its own
+track, whose first and last rows stand where it has none.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.datasets.clip_rows import rows_around
+
+NOBODY = -1  # instead of a row: the context has a place that no face takes
+
+Number = TypeVar("Number", bound=np.floating)
+Fill = Literal["repeat", "zero"]
+Choice = Callable[[int, Sequence[int]], Sequence[int]]  # row, rows at its moment -> S rows
+
+
+class ContextForm(Protocol):
+    """What a network reads; `model.contract.ContextSpec` is one."""
+
+    @property
+    def length(self) -> int:
+        """Moments, L."""
+        ...
+
+    @property
+    def before(self) -> int:
+        """How many of them lie before the scored one."""
+        ...
+
+    @property
+    def num_speakers(self) -> int:
+        """Faces with the scored one, S."""
+        ...
+
+    @property
+    def fill(self) -> Fill:
+        """What stands where there are fewer faces."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Rows from one moment to the next."""
+        ...
+
+
+class FaceMoments:
+    """Which face and which moment each row of a video, or of a shot, belongs to."""
+
+    def __init__(self, counts: Sequence[int], moments: NDArray[np.int64]) -> None:
+        """Take the rows face after face, those of each in the order of time.
+
+        Args:
+            counts: (E,) rows of each face.
+            moments: (N,) a number of the moment of each row; faces seen together share it.
+        """
+        if sum(counts) != len(moments) or min(counts, default=1) < 1:
+            raise ValueError(
+                f"expected one row or more for each face and {len(moments)} in all, "
+                f"got {list(counts)}"
+            )
+        self.counts = np.asarray(counts, np.int64)
+        self.starts = np.cumsum(self.counts) - self.counts
+        self.face = np.repeat(np.arange(len(counts)), self.counts)  # (N,)
+        self.moments = moments
+        self._order = np.argsort(moments, kind="stable")
+        self._sorted = moments[self._order]
+
+    def present(self, row: int) -> list[int]:
+        """Return the rows of all faces at the moment of `row`, itself too, face after face."""
+        first, last = (
+            np.searchsorted(self._sorted, self.moments[row], side=side)
+            for side in ("left", "right")
+        )
+        rows: list[int] = self._order[first:last].tolist()
+        return rows
+
+
+def context_rows(
+    faces: FaceMoments, rows: Sequence[int], form: ContextForm, choose: Choice
+) -> NDArray[np.int64]:
+    """Return the rows of the context of each of `rows`, (N, S, L); NOBODY where a place is empty.
+
+    Args:
+        faces: The video or the shot; nothing outside it is in a context.
+        rows: (N,) those to be scored.
+        form: What the network reads.
+        choose: `drawn_choice` or `ranked_choice`.
+    """
+    chosen = np.array([choose(row, faces.present(row)) for row in rows], np.int64)
+    chosen = chosen.reshape(len(rows), form.num_speakers)
+    face = faces.face[chosen]
+    starts = faces.starts[face]
+    around = rows_around(faces.counts[face], chosen - starts, form.length, form.before, form.stride)
+    return np.where(chosen[..., None] == NOBODY, NOBODY, starts[..., None] + around)
+
+
+def gather(embeddings: NDArray[Number], rows: NDArray[np.int64]) -> NDArray[Number]:
+    """Return the embeddings (N, S, L, C) of rows (N, S, L), zeros for NOBODY."""
+    found: NDArray[Number] = embeddings[np.maximum(rows, 0)]
+    found[rows == NOBODY] = 0
+    return found
+
+
+def drawn_choice(form: ContextForm, rng: random.Random) -> Choice:
+    """Return a choice at random, as published, for training.
+
+    The published one draws by the same rule from Python's generator, without a seed.
+    """
+
+    def choose(row: int, present: Sequence[int]) -> list[int]:
+        others = list(present)
+        rng.shuffle(others)
+        others.remove(row)
+        found = [row, *others][: form.num_speakers]
+        while len(found) < form.num_speakers:
+            # Kept: drawn from those already there, so one drawn twice is likelier the third time.
+            found.append(NOBODY if form.fill == "zero" else rng.choice(found[1:] or [row]))
+        return found
+
+    return choose
+
+
+def ranked_choice(form: ContextForm, faces: FaceMoments, areas: NDArray[np.floating]) -> Choice:
+    """Return a choice without chance: the largest faces first, then those that came first.
+
+    What counts is the size at the scored moment, so it does not matter how much of the video is
+    known. Where there are fewer faces than places, they follow once more in the same order, or
+    nobody does, as the network is used to; a face that is alone stands beside itself.
+
+    Args:
+        form: What the network reads.
+        faces: The video or the shot.
+        areas: (N,) area of each row's box, in any unit.
+    """
+    if areas.shape != faces.moments.shape:
+        raise ValueError(f"expected {len(faces.moments)} areas, one a row, got {areas.shape}")
+
+    def choose(row: int, present: Sequence[int]) -> list[int]:
+        others = sorted((-float(areas[one]), one) for one in present if one != row)
+        ranked = [one for _, one in others]
+        if form.fill == "zero":
+            ranked += [NOBODY] * form.num_speakers
+        ranked = ranked or [row]
+        return [row, *(ranked[place % len(ranked)] for place in range(form.num_speakers - 1))]
+
+    return choose
+
+
+def moments_of(timestamps: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return whole microseconds: equal for equal times however they were computed."""
+    return np.asarray(np.rint(timestamps * 1e6), np.int64)

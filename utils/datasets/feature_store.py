@@ -1,0 +1,262 @@
+"""What a clip network made of every face of every moment: one file for each video.
+
+    magic | timestamps | logits | boxes | embeddings | labels | header (JSON) | footer
+
+All numbers are little-endian; the rows stand face after face, those of each in the order of time.
+timestamps float64 (N,), logits float32 (N, 2), boxes float32 (N, 4) if known, embeddings float16 or
+float32 (N, C), labels int8 (N,). The header names the form, the video, and its faces with the rows
+of each. A file is there whole or not at all; embeddings are read by memory map.
+"""
+
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
+from utils.files import check_folder, replacing
+
+MAGIC = b"ASDFEAT1"  # the last character is the version
+FOOTER = struct.Struct("<II8s")  # bytes and CRC-32 of the header, magic
+SUFFIX = ".features"
+
+
+@dataclass(frozen=True)
+class FeatureForm:
+    """What all files of a store have in common."""
+
+    encoder: str  # name of the network
+    num_embedding: int  # C
+    clip_length: int  # frames that it read for a row
+    weights: str = ""  # SHA-256 of its weights, where known
+    half: bool = True  # embeddings are float16
+
+    def describe(self) -> str:
+        """Return it in words for an error message."""
+        weights = f", weights {self.weights[:12]}" if self.weights else ""
+        return f"{self.encoder}, {self.num_embedding} numbers, clips of {self.clip_length}{weights}"
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFeatures:
+    """The rows of one video, face after face."""
+
+    video: str
+    entities: Sequence[str]  # (E,)
+    counts: Sequence[int]  # (E,) rows of each
+    timestamps: NDArray[np.float64]  # (N,) s
+    labels: NDArray[np.int8]  # (N,) -1, 0 or 1
+    logits: NDArray[np.float32]  # (N, 2)
+    embeddings: NDArray[np.floating]  # (N, C) float16 or float32
+    boxes: NDArray[np.float32] | None = None  # (N, 4) x1, y1, x2, y2 in any unit
+
+    def __post_init__(self) -> None:
+        count = len(self.timestamps)
+        shapes = {
+            "labels": (self.labels.shape, (count,)),
+            "logits": (self.logits.shape, (count, 2)),
+            "embeddings": (self.embeddings.shape[:1], (count,)),
+            "boxes": ((count, 4) if self.boxes is None else self.boxes.shape, (count, 4)),
+            "counts": ((len(self.counts), sum(self.counts)), (len(self.entities), count)),
+        }
+        for name, (found, expected) in shapes.items():
+            if found != expected:
+                raise ValueError(f"{self.video}: expected {name} {expected}, got {found}")
+        if len(set(self.entities)) != len(self.entities) or min(self.counts, default=1) < 1:
+            raise ValueError(f"{self.video}: each entity must stand once and have a row or more")
+        if not np.isin(self.labels, (NOT_SPEAKING, SPEAKING, UNLABELLED)).all():
+            raise ValueError(f"{self.video}: expected labels -1, 0 or 1, got {set(self.labels)}")
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+
+class FeatureWriter:
+    """Adds videos to a store; several processes may add to one at once.
+
+    A writer that was stopped can be started again: skip what it `has`.
+    """
+
+    def __init__(self, folder: Path, form: FeatureForm) -> None:
+        """Open or make the store; ValueError where it holds features of another form."""
+        check_folder(folder)
+        self.folder, self.form = folder, form
+        there = next(folder.glob(f"[!.]*{SUFFIX}"), None)
+        if there is not None and (found := _read_header(there)[0]) != form:
+            raise ValueError(
+                f"{folder}: expected features of {form.describe()}, found {found.describe()}; "
+                "write into another folder"
+            )
+
+    def has(self, video: str) -> bool:
+        """Tell whether a video has been written."""
+        return _path(self.folder, video).exists()
+
+    def add(self, features: VideoFeatures) -> None:
+        """Write a video; one of that name is replaced.
+
+        Raises:
+            ValueError: Not of the store's form, or numbers too large for float16.
+        """
+        dtype = np.float16 if self.form.half else np.float32
+        if features.embeddings.shape[1] != self.form.num_embedding:
+            raise ValueError(
+                f"{features.video}: expected embeddings of {self.form.num_embedding} numbers, "
+                f"got {features.embeddings.shape[1]}"
+            )
+        with np.errstate(over="ignore"):
+            embeddings = np.asarray(features.embeddings, dtype)
+        if not np.isfinite(embeddings).all():
+            raise ValueError(
+                f"{features.video}: embeddings are not finite or beyond float16; store float32"
+            )
+        boxes = np.empty((0, 4), np.float32) if features.boxes is None else features.boxes
+        columns = (features.timestamps, features.logits, boxes, embeddings, features.labels)
+        kinds = _dtypes(self.form)
+        parts = [
+            np.ascontiguousarray(column, kind) for column, kind in zip(columns, kinds, strict=True)
+        ]
+        header = {
+            "form": asdict(self.form),
+            "video": features.video,
+            "entities": list(features.entities),
+            "counts": [int(count) for count in features.counts],
+            "has_boxes": features.boxes is not None,
+            "checksums": [zlib.crc32(part.data) for part in parts],
+        }
+        text = json.dumps(header, ensure_ascii=False).encode()
+        with replacing(_path(self.folder, features.video)) as path, path.open("wb") as file:
+            file.write(MAGIC)
+            for part in parts:
+                file.write(part.data)
+            file.write(text + FOOTER.pack(len(text), zlib.crc32(text), MAGIC))
+
+
+class FeatureStore:
+    """A store that is read; files are opened when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Find the videos; FileNotFoundError where there are none."""
+        if not folder.is_dir():
+            raise FileNotFoundError(f"expected a folder with features, found none: {folder}")
+        self._paths = sorted(folder.glob(f"[!.]*{SUFFIX}"))
+        if not self._paths:
+            raise FileNotFoundError(
+                f"{folder}: expected files VIDEO{SUFFIX}, found none; forward the encoder first"
+            )
+        headers = [_read_header(path) for path in self._paths]
+        self.form = headers[0][0]
+        for path, (form, _) in zip(self._paths, headers, strict=True):
+            if form != self.form:
+                raise ValueError(
+                    f"{path}: expected features of {self.form.describe()}, as in the other files, "
+                    f"found {form.describe()}; forward it again"
+                )
+        self.folder = folder
+        self.videos: Sequence[str] = [header["video"] for _, header in headers]
+        self.num_rows: Sequence[int] = [sum(header["counts"]) for _, header in headers]
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def read(self, index: int) -> VideoFeatures:
+        """Return a video; its embeddings stay in the file until they are touched."""
+        return _read(self._paths[index])
+
+    def check(self, encoder: str, num_embedding: int) -> None:
+        """Raise ValueError unless the features are what a context network reads."""
+        if (self.form.encoder, self.form.num_embedding) != (encoder, num_embedding):
+            raise ValueError(
+                f"{self.folder}: expected features of {encoder}, {num_embedding} numbers, found "
+                f"{self.form.describe()}; forward the encoder that the context network reads"
+            )
+
+    def verify(self) -> None:
+        """Read every byte; ValueError that names the first file that is damaged."""
+        for path in self._paths:
+            _, header = _read_header(path)
+            features = _read(path)
+            boxes = np.empty(0, "<f4") if features.boxes is None else features.boxes
+            columns = (features.timestamps, features.logits, boxes, features.embeddings)
+            found = [
+                zlib.crc32(np.ascontiguousarray(one).data) for one in (*columns, features.labels)
+            ]
+            if found != header["checksums"]:
+                raise ValueError(_damaged(path, "its numbers fail the checksum"))
+
+
+def _path(folder: Path, video: str) -> Path:
+    stem = quote(video, safe=" ()+,=@")
+    return folder / (("%2E" + stem[1:] if stem.startswith(".") else stem) + SUFFIX)
+
+
+def _dtypes(form: FeatureForm) -> tuple[str, ...]:
+    """Return what timestamps, logits, boxes, embeddings and labels are stored as."""
+    return "<f8", "<f4", "<f4", "<f2" if form.half else "<f4", "i1"
+
+
+def _read_header(path: Path) -> tuple[FeatureForm, dict[str, Any]]:
+    """Return form and header of a file; ValueError where it is damaged or of another kind."""
+    with path.open("rb") as file:
+        num_bytes = file.seek(0, 2)
+        file.seek(max(0, num_bytes - FOOTER.size))
+        footer = file.read(FOOTER.size)
+        if len(footer) < FOOTER.size or footer[-len(MAGIC) :] != MAGIC:
+            raise ValueError(_damaged(path, "its end is not that of a features file"))
+        length, checksum, _ = FOOTER.unpack(footer)
+        file.seek(max(0, num_bytes - FOOTER.size - length))
+        text = file.read(length)
+    if zlib.crc32(text) != checksum:
+        raise ValueError(_damaged(path, "its header fails the checksum"))
+    header: dict[str, Any] = json.loads(text)
+    form = FeatureForm(**header["form"])
+    shapes = _shapes(form, header)
+    sizes = [
+        int(np.prod(shape)) * np.dtype(kind).itemsize
+        for shape, kind in zip(shapes, _dtypes(form), strict=True)
+    ]
+    if len(MAGIC) + sum(sizes) + length + FOOTER.size != num_bytes:
+        raise ValueError(_damaged(path, "it has not the size that its header says"))
+    return form, header
+
+
+def _shapes(form: FeatureForm, header: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of timestamps, logits, boxes, embeddings and labels."""
+    count = sum(header["counts"])
+    boxes = (count if header["has_boxes"] else 0, 4)
+    return (count,), (count, 2), boxes, (count, form.num_embedding), (count,)
+
+
+def _read(path: Path) -> VideoFeatures:
+    form, header = _read_header(path)
+    columns = []
+    offset = len(MAGIC)
+    for shape, kind in zip(_shapes(form, header), _dtypes(form), strict=True):
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        empty = np.empty(shape, kind)
+        columns.append(np.memmap(path, kind, "r", offset, shape) if size else empty)
+        offset += size
+    timestamps, logits, boxes, embeddings, labels = columns
+    return VideoFeatures(
+        video=header["video"],
+        entities=header["entities"],
+        counts=header["counts"],
+        timestamps=np.array(timestamps),
+        labels=np.array(labels),
+        logits=np.array(logits),
+        embeddings=embeddings,
+        boxes=np.array(boxes) if header["has_boxes"] else None,
+    )
+
+
+def _damaged(path: Path, problem: str) -> str:
+    return (
+        f"{path} is damaged or no features file ({problem}); remove it and forward the video again"
+    )
