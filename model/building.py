@@ -46,7 +46,10 @@ def build_network(name: str, variant: Variant | None = None) -> Model:
         name: One of `network_names()`.
         variant: Arguments of its constructor; the rest is as published.
     """
-    return network_class(name)(**check_variant(name, variant or {}))
+    arguments = check_variant(name, variant or {})
+    network = network_class(name)(**arguments)
+    network.variant = arguments
+    return network
 
 
 def read_variant(name: str, text: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A run's folder holds `model/last.model` (weights, and all that is needed to go on),
 `model/best.model` (weights) and, if asked for, `model/model_0001.model` ... as published. Each is
-a dict whose entry `state_dict` has the network's own names, and is read with `weights_only=True`.
+a dict whose `state_dict` has the network's own names and whose `variant` has the arguments of its
+constructor; it is read with `weights_only=True`.
 """
 
 import pickle
@@ -12,10 +13,10 @@ from typing import Any
 
 import torch
 
-from model.contract import Network
+from model.contract import Model
 from utils.files import replacing
 
-FORMAT = 1
+FORMAT = 2
 Settings = Mapping[str, str | int | float | bool]
 
 
@@ -34,7 +35,7 @@ def epoch_path(folder: Path, epoch: int) -> Path:
     return folder / "model" / f"model_{epoch:04d}.model"
 
 
-def save(path: Path, network: Network, training: Mapping[str, Any]) -> None:
+def save(path: Path, network: Model, training: Mapping[str, Any]) -> None:
     """Write a checkpoint; what was there before stays until it is whole.
 
     Args:
@@ -45,7 +46,13 @@ def save(path: Path, network: Network, training: Mapping[str, Any]) -> None:
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     name = type(network).__module__.rpartition(".")[2]
     with replacing(path) as temporary:
-        whole = {"format": FORMAT, "network": name, "state_dict": state, "training": training}
+        whole = {
+            "format": FORMAT,
+            "network": name,
+            "variant": dict(network.variant),
+            "state_dict": state,
+            "training": training,
+        }
         torch.save(whole, temporary)
 
 

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -69,14 +70,19 @@ class Recipe:
 
     optimiser: str = "adam"  # adam | adamw | sgd
     lr: float = 1e-4
-    lr_decay: float = 0.95  # the rate is multiplied by it after each epoch
+    lr_decay: float = 0.95  # the rate is multiplied by it after every `decay_every` epochs
     weight_decay: float = 0.0
     max_epoch: int = 25
-    batch_size: int = 2500  # frames
+    batch_size: int = 2500  # frames; clips or contexts for networks that read those
     loss: str = "cross_entropy"  # or binary_cross_entropy, of softmax(logits / r)
     loss_weights: Mapping[str, float] = field(default_factory=dict)  # by field of Logits
     temperature: float = 1.0  # r of the first epoch
     temperature_step: float = 0.0  # added to r with each epoch
+    decay_every: int = 1  # epochs
+    update_decay: float = 0.0  # the rate of update u is also divided by 1 + u times this
+    nesterov: bool = False  # of sgd, whose momentum is 0.9
+    max_clip: int = 0  # frames of a clip at most; 0 is those of a batch
+    jitter: Literal["clip", "frame"] = "clip"  # colours of clips change as a whole or by frames
 
 
 @dataclass(frozen=True)
@@ -91,10 +97,26 @@ class WeightsFile:
 class Model(nn.Module, ABC):
     """What all kinds of networks have in common."""
 
-    recipe: ClassVar[Recipe] = Recipe()
+    recipe: Recipe = Recipe()
     released_names: ClassVar[Mapping[str, str]]  # published key prefix -> our key prefix
     released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys without any effect
+    initial: ClassVar[str] = ""  # weights.toml's table of what its authors' training begins from
     weights: WeightsFile | None = None
+    variant: Mapping[str, Any] = MappingProxyType({})  # what its constructor was given
+
+    def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:  # noqa: ARG002
+        """Put the weights that `initial` names, or others of that kind, where they belong.
+
+        Raises:
+            ValueError: They do not fit; names what.
+        """
+        raise ValueError(
+            f"{type(self).__name__} begins at random; weights of its own are for --pretrainModel"
+        )
+
+    def penalty(self) -> Tensor | None:
+        """Return what the recipe adds to the loss of every frame, if anything."""
+        return None
 
     @classmethod
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:  # noqa: ARG003
@@ -157,7 +179,7 @@ class Network(Model):
 class ClipNetwork(Model):
     """Scores one frame of a face by a clip around it, and describes it for a context network."""
 
-    inputs: ClassVar[InputSpec]
+    inputs: InputSpec
     clip: ClipSpec
     num_embedding: int  # C of `Logits.embedding`
 

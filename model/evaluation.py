@@ -1,21 +1,15 @@
-"""Score a split of a data set and measure it by the official average precision."""
+"""Measure what was scored of a split by the official average precision."""
 
 import csv
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
 
-from model.contract import Network
-from model.ranks import Ranks
-from model.scoring import Precision, probabilities, track_logits
+from model.entity_scores import EntityScores
 from utils.datasets.entities import SPEAKING, UNLABELLED, DataSet
 from utils.files import replacing
 from utils.metrics.average_precision import (
@@ -26,116 +20,10 @@ from utils.metrics.average_precision import (
     join,
     read_truth,
 )
-from utils.structures import FPS
 
 logger = logging.getLogger(__name__)
 
-FEW_FRAMES = 20_000  # for fewer, starting processes that read takes longer than reading
 SAME_S = 0.011  # times this close are one moment: crops are named by hundredths of a second
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """How entities are scored."""
-
-    windows: Sequence[int] | None = None  # s; None reads each entity whole, as published
-    precision: Precision = "fp32"
-    num_workers: int = 0  # processes that read
-
-
-@dataclass(frozen=True, eq=False)
-class EntityScores:
-    """What a network says of an entity, frame by frame."""
-
-    video: str
-    name: str
-    timestamps: NDArray[np.float64]  # (T,) s
-    labels: NDArray[np.int8]  # (T,)
-    probabilities: NDArray[np.float32]  # (T,)
-
-
-class _Entity(NamedTuple):
-    """An entity as the scorer needs it."""
-
-    number: int  # in the data set
-    faces: NDArray[np.uint8]
-    features: NDArray[np.float32]
-    labels: NDArray[np.int8]
-    timestamps: NDArray[np.float64]
-
-
-class _Reader(Dataset[_Entity]):
-    """Reads entities, longest first, in worker processes."""
-
-    def __init__(self, dataset: DataSet, feature: str, numbers: Sequence[int]) -> None:
-        self.dataset, self.feature, self.numbers = dataset, feature, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, place: int) -> _Entity:
-        number = self.numbers[place]
-        part = self.dataset.read(number)
-        module = import_module(f"utils.features.{self.feature}")
-        rows = getattr(module, self.feature)(part.waveform, self.dataset.entities[number].fps)
-        features = module.align(rows, len(part.faces))
-        return _Entity(number, part.faces, features, part.labels, part.timestamps)
-
-
-def score_split(
-    network: Network,
-    dataset: DataSet,
-    options: EvaluationOptions,
-    ranks: Ranks,
-    progress: Callable[[int], None] | None = None,
-) -> list[EntityScores]:
-    """Return the scores of every entity, in the data set's order; each process has them all.
-
-    Args:
-        network: Scores on its own device; left as it is.
-        dataset: The split.
-        options: How.
-        ranks: The processes that share the work.
-        progress: Told how many frames this process has scored.
-    """
-    lengths = [entity.num_frames for entity in dataset.entities]
-    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    own: dict[int, EntityScores] = {}
-    done = 0
-    for entity in _read(dataset, network.inputs.feature, order[ranks.rank :: ranks.size], options):
-        windows = options.windows or (max(1, math.ceil(len(entity.faces) / FPS)),)
-        logits = track_logits(network, entity.faces, entity.features, windows, options.precision)
-        info = dataset.entities[entity.number]
-        found = probabilities(logits)
-        own[entity.number] = EntityScores(
-            info.video, info.name, entity.timestamps, entity.labels, found
-        )
-        done += len(found)
-        if progress is not None:
-            progress(done)
-    scored = {index: one for part in ranks.gather(own) for index, one in part.items()}
-    return [scored[index] for index in range(len(lengths))]
-
-
-def _read(
-    dataset: DataSet, feature: str, numbers: Sequence[int], options: EvaluationOptions
-) -> Iterable[_Entity]:
-    """Return entities, read ahead by worker processes if there are to be any."""
-    reader = _Reader(dataset, feature, numbers)
-    num_workers = min(options.num_workers, len(numbers))
-    if num_workers == 0:
-        return (reader[place] for place in range(len(reader)))
-    return DataLoader(
-        reader,
-        batch_size=None,
-        num_workers=num_workers,
-        collate_fn=cast(Any, _as_it_is),
-        multiprocessing_context="spawn",
-    )
-
-
-def _as_it_is(entity: _Entity) -> _Entity:
-    return entity
 
 
 def check_labels(dataset: DataSet, source: str) -> None:

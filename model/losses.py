@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import Logits, Network, Recipe
+from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network, Recipe
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.structures import STEPS_PER_FRAME
 
 LOSSES = ("cross_entropy", "binary_cross_entropy")
+HEADS = ("av", "audio", "visual")  # fields of Logits
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Contrast:
 class Clips(NamedTuple):
     """A batch on the network's device."""
 
-    audio: Tensor  # (B, 4 T, F)
-    faces: Tensor  # (B, T, H, W)
-    labels: Tensor  # (B, T) long; UNLABELLED does not count
+    audio: Tensor  # (B, 4 T, F), or (B, ...) as a clip network reads it; (B, 0) for a context
+    faces: Tensor  # (B, T, H, W) or (B, S, T, H, W), clips, or embeddings (B, S, L, C)
+    labels: Tensor  # (B, T), (B, S, T) or (B, 1) long; UNLABELLED does not count
+    speech: Tensor  # the same, whether anybody speaks: what the sound alone is to tell
 
 
 class Counts(NamedTuple):
@@ -47,17 +49,21 @@ class Objective(nn.Module):
         contrast: The contrastive loss.
     """
 
-    def __init__(self, network: Network, recipe: Recipe, contrast: Contrast) -> None:
+    def __init__(self, network: Model, recipe: Recipe, contrast: Contrast) -> None:
         super().__init__()
         if recipe.loss not in LOSSES:
             raise ValueError(
                 f"expected a recipe's loss to be one of {', '.join(LOSSES)}, got {recipe.loss!r}"
             )
-        self.network = network
+        self.network: Model = network
         self.loss_weights: Mapping[str, float] = {"av": 1.0, **recipe.loss_weights}
         self.contrast = contrast
         self.projection: nn.Module = nn.Identity()  # of faces, where their embeddings are wider
         if contrast.weight:
+            if not isinstance(network, Network):
+                raise ValueError(
+                    "--talkNCE compares the frames of a sequence; this network reads single ones"
+                )
             audio_width, face_width = embedding_widths(network)
             if audio_width != face_width:
                 self.projection = nn.Linear(face_width, audio_width, bias=False)
@@ -70,20 +76,46 @@ class Objective(nn.Module):
             counts: Of the whole batch.
             temperature: Logits are divided by it.
         """
-        audio = self.network.encode_audio(clips.audio)
-        faces = self.network.encode_faces(clips.faces)
-        logits = self.network.fuse(audio, faces)
-        loss = head_losses(logits, clips.labels, self.loss_weights, temperature) / counts.labelled
+        network = self.network
+        embedded: tuple[Tensor, Tensor] | None = None
+        if isinstance(network, ContextNetwork):
+            logits = network(clips.faces)
+        elif isinstance(network, ClipNetwork):
+            logits = network(clips.audio, clips.faces)
+        else:
+            assert isinstance(network, Network)
+            embedded = self._encode(network, clips)
+            logits = network.fuse(*embedded)
+        loss = head_losses(logits, clips, self.loss_weights, temperature) / counts.labelled
+        penalty = network.penalty()
+        if penalty is not None:
+            loss = loss + penalty * (clips.labels != UNLABELLED).sum() / counts.labelled
         if self.contrast.weight:
-            active = clips.labels == SPEAKING
-            speech = talk_nce(audio, self.projection(faces), active, self.contrast.temperature)
-            loss = loss + self.contrast.weight * speech / max(1.0, counts.speaking)
-        right = (logits.av.argmax(2) == clips.labels).sum()
+            assert embedded is not None
+            loss = loss + self._contrast(*embedded, clips.labels) / max(1.0, counts.speaking)
+        right = (logits.av.argmax(-1) == clips.labels).sum()
         return loss, right
+
+    @staticmethod
+    def _encode(network: Network, clips: Clips) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of sound (B, T, C) and of faces (B, T, C) or (B, S, T, C)."""
+        audio = network.encode_audio(clips.audio)
+        if network.num_speakers == 1:
+            return audio, network.encode_faces(clips.faces)
+        faces = network.encode_faces(clips.faces.flatten(0, 1))
+        return audio, faces.view(*clips.faces.shape[:2], *faces.shape[1:])
+
+    def _contrast(self, audio: Tensor, faces: Tensor, labels: Tensor) -> Tensor:
+        """Return the weighted contrastive loss; of several speakers, of the one that is heard."""
+        if labels.ndim > 2:
+            faces, labels = faces[:, 0], labels[:, 0]
+        active = labels == SPEAKING
+        found = talk_nce(audio, self.projection(faces), active, self.contrast.temperature)
+        return self.contrast.weight * found
 
 
 def head_losses(
-    logits: Logits, labels: Tensor, weights: Mapping[str, float], temperature: float
+    logits: Logits, clips: Clips, weights: Mapping[str, float], temperature: float
 ) -> Tensor:
     """Return the weighted sum over heads and labelled frames of their losses.
 
@@ -91,8 +123,8 @@ def head_losses(
     logits / r with two classes, so one formula serves; this one cannot run into log(0).
 
     Args:
-        logits: (B, T, 2) each.
-        labels: (B, T) long; UNLABELLED does not count.
+        logits: (..., 2) each.
+        clips: Say who speaks; the head of sound alone learns whether anybody does.
         weights: By field of Logits; a head without one has weight 0.
         temperature: r.
     """
@@ -100,11 +132,13 @@ def head_losses(
     if unknown:
         raise ValueError(f"the recipe weighs a head {unknown[0]!r} that the network does not have")
     total = logits.av.new_zeros((), dtype=torch.float32)
-    for name, head in vars(logits).items():
+    for name in HEADS:
+        head = getattr(logits, name)
         if head is not None:
-            flat = head.float().flatten(0, 1) / temperature
+            wanted = clips.speech if name == "audio" else clips.labels
+            flat = head.float().reshape(-1, 2) / temperature
             loss = functional.cross_entropy(
-                flat, labels.flatten(), ignore_index=UNLABELLED, reduction="sum"
+                flat, wanted.flatten(), ignore_index=UNLABELLED, reduction="sum"
             )
             total = total + weights.get(name, 0.0) * loss
     return total

@@ -55,7 +55,13 @@ def make_optimiser(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimize
     if recipe.optimiser == "adamw":
         return torch.optim.AdamW(weights, recipe.lr, weight_decay=recipe.weight_decay)
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(weights, recipe.lr, SGD_MOMENTUM, weight_decay=recipe.weight_decay)
+        return torch.optim.SGD(
+            weights,
+            recipe.lr,
+            SGD_MOMENTUM,
+            weight_decay=recipe.weight_decay,
+            nesterov=recipe.nesterov,
+        )
     raise ValueError(
         f"expected an optimiser of {', '.join(OPTIMISERS)} in the recipe, got {recipe.optimiser!r}"
     )

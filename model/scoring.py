@@ -56,7 +56,7 @@ def scores(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(logits[:, 1])
 
 
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the probabilities (T,) in [0, 1] of logits (T, 2)."""
     difference = logits[:, 0].astype(np.float64) - logits[:, 1]
     return (0.5 - 0.5 * np.tanh(0.5 * difference)).astype(np.float32)  # softmax, no overflow

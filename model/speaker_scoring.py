@@ -48,7 +48,7 @@ class _Face:
         self.boxes = np.concatenate([self.boxes, piece.boxes])
         self.features = _join(self.features, features)
         again = max(known - network.radius, 0)
-        more = _encode(network, self.pictures, again)
+        more = encode_pictures(network, self.pictures, again)
         old = self.embeddings
         self.embeddings = more if old is None else torch.cat([old[:again], more])
         self.ended = piece.last
@@ -183,7 +183,7 @@ class SpeakerScorer:
         return logits
 
 
-def _encode(network: Network, pictures: NDArray[np.uint8], start: int) -> Tensor:
+def encode_pictures(network: Network, pictures: NDArray[np.uint8], start: int = 0) -> Tensor:
     """Return the embeddings of frames [start, T) of a face, read with what lies before them."""
     device = next(network.parameters()).device
     radius, found = network.radius, []

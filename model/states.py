@@ -3,15 +3,18 @@
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from model.keras_weights import is_keras, load_keras_state
+
 
 def load_state(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint, PyTorch's or safetensors; nothing in it is ever executed.
+    """Read the tensors of a checkpoint; nothing in the file is ever executed.
 
-    Half precision, in which weights may be stored, becomes float32.
+    It may be PyTorch's, Keras' or safetensors. Half precision, in which weights may be stored, becomes float32.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -23,19 +26,13 @@ def load_state(path: Path) -> dict[str, Tensor]:
         head = file.read(512).lstrip()
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
+    if is_keras(path):
+        return load_keras_state(path)
     if not head.startswith((b"PK\x03\x04", b"\x80\x02")):
         kind = "a web page" if head.lower().startswith((b"<!doctype", b"<html")) else "another file"
         kind = kind if head else "an empty file"
         raise ValueError(f"expected a PyTorch weights file, {path} is {kind}; download it again")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"expected tensors alone in {path}, found other objects or a broken file; "
-            "nothing of it was run; download it again from a place you trust"
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path} is cut short or damaged; download it again") from error
+    state = _load(path)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(
@@ -43,6 +40,27 @@ def load_state(path: Path) -> dict[str, Tensor]:
     ):
         raise ValueError(f"expected names and tensors in {path}, found {type(state).__name__}")
     return dict(state)
+
+
+def load_variant(path: Path) -> dict[str, Any] | None:
+    """Return the variant of the network that a checkpoint of this project's training notes."""
+    if path.suffix == ".safetensors" or is_keras(path):
+        return None
+    whole = _load(path)
+    return dict(whole["variant"]) if isinstance(whole, Mapping) and "variant" in whole else None
+
+
+def _load(path: Path) -> object:
+    """Return what a PyTorch file holds."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"expected tensors alone in {path}, found other objects or a broken file; "
+            "nothing of it was run; download it again from a place you trust"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path} is cut short or damaged; download it again") from error
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:

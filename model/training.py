@@ -16,37 +16,26 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from model.contract import Network
+from model.contract import Model, Network
 from model.layers.shared_norm import Share, share_norms
 from model.losses import Clips, Contrast, Counts, Objective
 from model.ranks import Ranks
 from model.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
 from utils.datasets.entities import SPEAKING, UNLABELLED
-from utils.structures import STEPS_PER_FRAME
 from utils.training_settings import TrainingOptions
 
 
 class Batch(Protocol):
-    """What a loader gives."""
-
-    @property
-    def audio(self) -> Tensor:
-        """Features (B, 4 T, F), float32."""
-        ...
-
-    @property
-    def faces(self) -> Tensor:
-        """Pictures (B, T, H, W), uint8."""
-        ...
+    """What a loader gives; a `ClipBatch` tells `speech` too, a `ContextBatch` has `embeddings`."""
 
     @property
     def labels(self) -> Tensor:
-        """Labels (B, T), int8."""
+        """Labels, (B, T), (B, S, T) or (B, 1), int8."""
         ...
 
     @property
     def mask(self) -> Tensor:
-        """Where there is a frame, (B, T) bool."""
+        """Where there is a frame, shaped like the labels, bool."""
         ...
 
 
@@ -89,6 +78,7 @@ class Position:
     epoch: int = 1
     step: int = 0
     sums: Sums = field(default_factory=Sums)
+    updates: int = 0  # steps of all epochs so far
 
 
 class Trainer:
@@ -100,7 +90,7 @@ class Trainer:
         ranks: The processes that share the work.
     """
 
-    def __init__(self, network: Network, options: TrainingOptions, ranks: Ranks) -> None:
+    def __init__(self, network: Model, options: TrainingOptions, ranks: Ranks) -> None:
         self.network = network.to(ranks.device)
         self.ranks = ranks
         self.options = options
@@ -110,7 +100,7 @@ class Trainer:
         self.frozen = freeze(network, options.frozen_patterns)
         self.share = share_norms(network) if ranks.size > 1 else Share()
         with seeded(options.seed, ranks.device):
-            objective = Objective(network, self.recipe, Contrast(options.contrast))
+            objective = self.make_objective()
         self.objective = objective.to(ranks.device)
         self.optimiser = make_optimiser(self.objective, self.recipe)
         self.parallel: nn.Module = self.objective
@@ -119,6 +109,10 @@ class Trainer:
             self.parallel = DistributedDataParallel(
                 self.objective, device_ids=devices, broadcast_buffers=False
             )
+
+    def make_objective(self) -> Objective:
+        """Return the network with its losses."""
+        return Objective(self.network, self.recipe, Contrast(self.options.contrast))
 
     def train_epoch(
         self, loader: BatchLoader, stop: Callable[[], bool], done: Callable[[Position], None]
@@ -134,7 +128,6 @@ class Trainer:
             RuntimeError: The loss is no number.
         """
         epoch = self.position.epoch
-        self._set_rate(epoch)
         self._set_mode()
         num_steps = loader.len_epoch(epoch)
         begun = time.monotonic()
@@ -150,18 +143,21 @@ class Trainer:
 
     def next_epoch(self) -> None:
         """Go to the beginning of the next epoch."""
-        self.position = Position(self.position.epoch + 1)
+        self.position = Position(self.position.epoch + 1, updates=self.position.updates)
 
     def step(self, batch: Batch) -> None:
         """Learn from one batch, divided among the processes and into parts that fit memory."""
         position = self.position
-        labels = torch.where(batch.mask, batch.labels.long(), UNLABELLED)
+        whole = as_clips(batch)
+        labels = whole.labels
         own = [(labels != UNLABELLED).sum(), (labels == SPEAKING).sum(), torch.tensor(len(labels))]
         labelled, speaking, num_clips = self.ranks.add(torch.stack(own)).tolist()
+        self._set_rate()
+        position.updates += 1
         if labelled == 0:
             position.step += 1
             return
-        parts = self._split(batch, labels, num_clips)
+        parts = self._split(whole, num_clips)
         temperature = self.recipe.temperature + self.recipe.temperature_step * (position.epoch - 1)
         counts = Counts(labelled, speaking)
         totals = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
@@ -201,31 +197,34 @@ class Trainer:
             return self.parallel.no_sync()
         return nullcontext()
 
-    def _split(self, batch: Batch, labels: Tensor, num_clips: int) -> list[Clips]:
+    def _split(self, whole: Clips, num_clips: int) -> list[Clips]:
         """Return the parts of a batch, as many in each process; some may be empty."""
-        device, length = self.ranks.device, labels.shape[1]
         most = math.ceil(num_clips / self.ranks.size)  # clips of one process
-        at_once = self.options.frames_at_once // length if self.options.frames_at_once else most
+        at_once = most
+        if self.options.frames_at_once:
+            at_once = max(1, self.options.frames_at_once // frames_of(self.network, whole))
         num_parts = math.ceil(most / max(1, at_once))
-        whole = (batch.audio, batch.faces, labels)
-        moved = (tensor.to(device, non_blocking=True) for tensor in whole)
+        moved = (tensor.to(self.ranks.device, non_blocking=True) for tensor in whole)
         return [
             Clips(*part) for part in zip(*(t.tensor_split(num_parts) for t in moved), strict=True)
         ]
 
     def _stand_in(self, clips: Clips) -> Clips:
         """Return one clip without labels, so that a process without any takes part all the same."""
-        audio, faces, labels = (tensor.new_zeros(1, *tensor.shape[1:]) for tensor in clips)
-        assert audio.shape[1] == STEPS_PER_FRAME * labels.shape[1]
-        return Clips(audio, faces, labels.fill_(UNLABELLED))
+        one = Clips(*(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in clips))
+        return one._replace(
+            labels=one.labels.fill_(UNLABELLED), speech=one.speech.fill_(UNLABELLED)
+        )
 
-    def _set_rate(self, epoch: int) -> None:
+    def _set_rate(self) -> None:
+        """Set the rate of the next update."""
+        slower = 1 + self.recipe.update_decay * self.position.updates
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(epoch)
+            group["lr"] = self.rate(self.position.epoch) / slower
 
     def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch."""
-        return self.recipe.lr * self.recipe.lr_decay ** (epoch - 1)
+        """Return the learning rate that an epoch begins with, but for the decay by updates."""
+        return self.recipe.lr * self.recipe.lr_decay ** ((epoch - 1) // self.recipe.decay_every)
 
     def _set_mode(self) -> None:
         """Train all but what is frozen: a frozen normalisation keeps its statistics too."""
@@ -239,6 +238,7 @@ class Trainer:
         return {
             "epoch": self.position.epoch,
             "step": self.position.step,
+            "updates": self.position.updates,
             "sums": asdict(self.position.sums),
             "optimiser": self.optimiser.state_dict(),
             "projection": self.objective.projection.state_dict(),
@@ -249,7 +249,26 @@ class Trainer:
         self.network.load_state_dict(weights)
         self.objective.projection.load_state_dict(state["projection"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.position = Position(state["epoch"], state["step"], Sums(**state["sums"]))
+        sums = Sums(**state["sums"])
+        self.position = Position(state["epoch"], state["step"], sums, state["updates"])
+
+
+def as_clips(batch: Batch) -> Clips:
+    """Return a batch of any loader as the objective reads it."""
+    labels = torch.where(batch.mask, batch.labels.long(), UNLABELLED)
+    embeddings = getattr(batch, "embeddings", None)
+    if embeddings is not None:
+        return Clips(embeddings.new_zeros(len(labels), 0), embeddings, labels, labels)
+    speech = getattr(batch, "speech", None)
+    audio, faces = batch.audio, batch.faces  # type: ignore[attr-defined] # all others have them
+    return Clips(audio, faces, labels, labels if speech is None else speech.long())
+
+
+def frames_of(network: Model, clips: Clips) -> int:
+    """Return how many frames pass the network for one clip of a batch."""
+    if isinstance(network, Network):
+        return clips.labels[0].numel() if len(clips.labels) else 1
+    return clips.faces.shape[1]
 
 
 def _until(stop: Callable[[], bool], batches: Iterator[Batch]) -> Iterator[Batch]:

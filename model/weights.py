@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from model.building import load_released, network_class
+from model.building import build_network, load_released, network_class
 from model.contract import Model, WeightsFile
-from model.states import load_state
+from model.states import load_state, load_variant
 from utils.downloads import Expected, Progress, download, sha256_of
 
 PRETRAIN = Path(__file__).parents[1] / "pretrain"
@@ -109,6 +109,16 @@ def get_weights(
     return WeightsFile(name, folder / one.file, sha256_of(folder / one.file))
 
 
+def find_file(weights: str | Path, progress: Progress | None = None) -> WeightsFile:
+    """Return a weights file by its path, or by its name in pretrain/weights.toml."""
+    if str(weights) in registry():
+        return get_weights(str(weights), progress)
+    path = Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a weights file, found no file {path}")
+    return WeightsFile(path.stem, path, sha256_of(path))
+
+
 def load_network(
     name: str,
     weights: str | Path | None = None,
@@ -124,18 +134,10 @@ def load_network(
         progress: Told the bytes of a download.
     """
     kind = network_class(name)
-    if weights is None:
-        file = get_weights(default_checkpoint(name).name, progress)
-    elif str(weights) in registry():
-        file = get_weights(str(weights), progress)
-    else:
-        path = Path(weights)
-        if not path.is_file():
-            raise FileNotFoundError(f"expected a weights file, found no file {path}")
-        file = WeightsFile(path.stem, path, sha256_of(path))
+    file = find_file(default_checkpoint(name).name if weights is None else weights, progress)
     state = load_state(file.path)
     try:
-        network = kind(**kind.variant_of(state))
+        network = build_network(name, load_variant(file.path) or kind.variant_of(state))
         load_released(network, state)
     except ValueError as error:
         raise ValueError(f"{file.path}: {error}") from error

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from utils.settings import network_names
+
 DataName = Literal["ava", "talkset", "own"]
 
 AVA_MOVIES = "https://s3.amazonaws.com/ava-dataset"  # the mirror of CVDF
@@ -16,7 +18,15 @@ TALKSET_KINDS = ("TAudio", "FAudio", "TFAudio", "TSilence", "FSilence")
 class NetworkOptions:
     """Which network, from which weights, and where it runs."""
 
-    model: Annotated[Literal["talknet", "lr_asd", "light_asd"], "network"] = "talknet"
+    model: Annotated[str, "network", network_names] = "talknet"
+    variant: Annotated[
+        str, "of the network, where it begins anew: num_speakers=2,length=9 ...; else as published"
+    ] = ""
+    initial: Annotated[
+        str,
+        "what training begins from where its authors' does (VGGish, ImageNet, Kinetics): a file, "
+        "or a name in pretrain/weights.toml; none begins at random; else the authors'",
+    ] = ""
     pretrain_model: Annotated[
         Path | None,
         "weights to start from or to evaluate: a file, or a name in pretrain/weights.toml",
@@ -25,12 +35,20 @@ class NetworkOptions:
     windows: Annotated[
         str, "evaluate in windows of so many seconds, averaged: 1,2,3,4,5,6; else entities whole"
     ] = ""
+    features: Annotated[
+        Path | None,
+        "folder of what asc_encoder or asdnet_encoder make of every face, written by --forward; "
+        "asc and asdnet read it instead of videos",
+    ] = None
+    smooth: Annotated[int, "evaluate the median of the logits over so many frames; odd"] = 1
 
     def __post_init__(self) -> None:
         if not all(part.isdecimal() and int(part) > 0 for part in self.windows.split(",") if part):
             raise ValueError(
                 f"--windows must be whole seconds above 0 with commas between, got {self.windows!r}"
             )
+        if self.smooth < 1 or self.smooth % 2 == 0:
+            raise ValueError(f"--smooth must be odd and at least 1, got {self.smooth}")
 
     @property
     def window_lengths(self) -> tuple[int, ...] | None:
@@ -57,6 +75,9 @@ class DataOptions:
     ] = 0
     published_batches: Annotated[
         bool, "cut all clips of a batch to the shortest and lose the rest, as published"
+    ] = False
+    published_crop: Annotated[
+        bool, "clip networks: crop at random as published, to the upper left by a slip"
     ] = False
     no_augment: Annotated[bool, "train on pictures and sound as they are"] = False
     desync: Annotated[
@@ -150,6 +171,9 @@ class InsteadOptions:
     download: Annotated[bool, "fetch and prepare AVA-ActiveSpeaker, then end"] = False
     check_data: Annotated[
         bool, "check own data, name every wrong row, write check_report.json to savePath, then end"
+    ] = False
+    forward: Annotated[
+        bool, "store what a clip network makes of train and val in --features, then end"
     ] = False
     decode: Annotated[
         bool, "with --checkData: decode the videos whole; finds damage inside, takes long"

@@ -67,9 +67,10 @@ class ASC(ContextNetwork):
     recipe = Recipe(
         optimiser="adam",
         lr=3e-6,
-        lr_decay=1.0,
+        lr_decay=0.1,
+        decay_every=10,
         max_epoch=15,
-        batch_size=64,
+        batch_size=64,  # contexts
         loss_weights={"av": 1.0},
     )
     released_names: ClassVar[Mapping[str, str]] = {

@@ -27,11 +27,14 @@ class STE(ClipNetwork):
     recipe = Recipe(
         optimiser="adam",
         lr=3e-4,
-        lr_decay=1.0,
+        lr_decay=0.1,
+        decay_every=40,
         max_epoch=100,
-        batch_size=128,
+        batch_size=128,  # clips
+        jitter="frame",
         loss_weights={"av": 1.0, "audio": 1.0, "visual": 1.0},
     )
+    initial = "imagenet"
     released_names: ClassVar[Mapping[str, str]] = {
         "audio_conv1.": "audio.conv1.",
         "a_bn1.": "audio.bn1.",
@@ -90,18 +93,18 @@ class STE(ClipNetwork):
             embedding=torch.cat((voice, face), 1)[:, None],
         )
 
-    def start_from_imagenet(self, weights: Mapping[str, Tensor]) -> None:
+    def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:
         """Take over a ResNet-18 that was trained on ImageNet, in both trunks.
 
         Kept: the stem of the faces is that of one picture as often as there are frames, without
         division by their number, so that it begins that much louder.
 
         Args:
-            weights: torchvision's state dict: `imagenet_weights` of model/layers/resnet18.py.
+            state_dict: torchvision's: `imagenet_weights` of model/layers/resnet18.py.
         """
-        stem = weights["conv1.weight"]
-        self.audio.start_from(weights, stem.mean(1, keepdim=True))
-        self.visual.start_from(weights, stem.repeat(1, self.clip.length, 1, 1))
+        stem = state_dict["conv1.weight"]
+        self.audio.start_from(state_dict, stem.mean(1, keepdim=True))
+        self.visual.start_from(state_dict, stem.repeat(1, self.clip.length, 1, 1))
 
 
 def stack(faces: Tensor) -> Tensor:

@@ -82,8 +82,10 @@ class LoCoNet(Network):
     recipe = Recipe(
         lr=5e-5,
         batch_size=800,  # 4 clips of at most 200 frames, each of S faces
+        max_clip=200,
         loss_weights={"av": 1.0, "audio": 0.4, "visual": 0.4},
     )
+    initial = "vggish"
     radius = VisualFrontend.radius
     released_names: ClassVar[Mapping[str, str]] = {
         wrapper + published: own for wrapper in _WRAPPERS for published, own in _NAMES.items()
@@ -124,6 +126,10 @@ class LoCoNet(Network):
         if not layers or len(layers[0]) != 4:
             return {}
         return {"num_speakers": layers[0][2], "num_layers": len(layers)}
+
+    def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take over the trunk of VGGish for the sound."""
+        self.audio_encoder.load_vggish(state_dict)
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Map features (B, 4 T, 64) to (B, T, 128)."""

@@ -9,16 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.evaluation import (
-    EntityScores,
-    EvaluationOptions,
-    check_labels,
-    measure,
-    measure_table,
-    score_split,
-    write_predictions,
-)
+from model.entity_scores import EntityScores, EvaluationOptions
+from model.evaluation import check_labels, measure, measure_table, write_predictions
 from model.ranks import Ranks
+from model.split_scoring import score_split
 from tests.made_training import MadeFaces, TinyNetwork
 from utils.datasets.entities import UNLABELLED
 from utils.features.mfcc import align, mfcc
@@ -39,7 +33,7 @@ def made_scores(num_entities: int = 6, num_frames: int = 30) -> list[EntityScore
             f"video{number % 2}:{number}",
             np.round(900 + np.arange(num_frames) / 25, 2),
             generator.integers(0, 2, num_frames).astype(np.int8),
-            generator.random(num_frames).astype(np.float32),
+            generator.normal(size=(num_frames, 2)).astype(np.float32),
         )
         for number in range(num_entities)
     ]
@@ -101,9 +95,7 @@ def test_average_precision_leaves_unlabelled_frames_out(tmp_path: Path) -> None:
     hidden = [replace(one, labels=one.labels.copy()) for one in scored]
     for one in hidden:
         one.labels[20:] = UNLABELLED
-    kept = [
-        replace(one, labels=one.labels[:20], probabilities=one.probabilities[:20]) for one in scored
-    ]
+    kept = [replace(one, labels=one.labels[:20], logits=one.logits[:20]) for one in scored]
     assert measure(hidden) == pytest.approx(flat_ap(kept), abs=1e-12)
     write_predictions(scored, tmp_path / "res.csv")
     assert len(read_predictions(tmp_path / "res.csv")) == 180
@@ -144,7 +136,7 @@ def test_a_moment_that_is_missing_is_named(tmp_path: Path) -> None:
         scored[2],
         timestamps=scored[2].timestamps[:-1],
         labels=scored[2].labels[:-1],
-        probabilities=scored[2].probabilities[:-1],
+        logits=scored[2].logits[:-1],
     )
     message = r"no prediction for video video0, timestamp 901\.16, entity video0:2"
     with pytest.raises(ValueError, match=message):

@@ -19,13 +19,18 @@ def made_logits(seed: int = 0) -> tuple[Logits, Tensor]:
     return Logits(*heads), torch.tensor([[0, 1, 1, 0, 1], [1, 0, 0, 0, 1]])
 
 
+def clips_of(labels: Tensor) -> Clips:
+    """Labels as a batch has them; its sound and faces are of no matter here."""
+    return Clips(labels, labels, labels, labels)
+
+
 def test_cross_entropy_as_published() -> None:
     logits, labels = made_logits()
     assert logits.audio is not None
     assert logits.visual is not None
     heads = (logits.av, logits.audio, logits.visual)
     av, audio, visual = (functional.cross_entropy(x.flatten(0, 1), labels.flatten()) for x in heads)
-    found = head_losses(logits, labels, {"av": 1.0, "audio": 0.4, "visual": 0.4}, 1.0)
+    found = head_losses(logits, clips_of(labels), {"av": 1.0, "audio": 0.4, "visual": 0.4}, 1.0)
     torch.testing.assert_close(found / labels.numel(), av + 0.4 * audio + 0.4 * visual)
 
 
@@ -40,7 +45,7 @@ def test_binary_cross_entropy_as_published(temperature: float) -> None:
         )
         for head, weight in ((logits.av, 1.0), (logits.visual, 0.5))
     )
-    found = head_losses(logits, labels, {"av": 1.0, "visual": 0.5}, temperature)
+    found = head_losses(logits, clips_of(labels), {"av": 1.0, "visual": 0.5}, temperature)
     torch.testing.assert_close(found / labels.numel(), expected)
 
 
@@ -51,15 +56,15 @@ def test_frames_without_label_do_not_count() -> None:
     hidden[1] = UNLABELLED
     few = Logits(logits.av[:1, :2])
     assert torch.equal(
-        head_losses(Logits(logits.av), hidden, {"av": 1.0}, 1.0),
-        head_losses(few, labels[:1, :2], {"av": 1.0}, 1.0),
+        head_losses(Logits(logits.av), clips_of(hidden), {"av": 1.0}, 1.0),
+        head_losses(few, clips_of(labels[:1, :2]), {"av": 1.0}, 1.0),
     )
 
 
 def test_a_head_that_is_not_there() -> None:
     logits, labels = made_logits()
     with pytest.raises(ValueError, match="weighs a head 'audio'"):
-        head_losses(Logits(logits.av), labels, {"av": 1.0, "audio": 0.4}, 1.0)
+        head_losses(Logits(logits.av), clips_of(labels), {"av": 1.0, "audio": 0.4}, 1.0)
     with pytest.raises(ValueError, match=r"one of cross_entropy, .*got 'hinge'"):
         Objective(TinyNetwork(), Recipe(loss="hinge"), Contrast())
 
@@ -103,7 +108,7 @@ def test_objective_adds_the_contrast_and_counts_right_frames() -> None:
     network = TinyNetwork().eval()
     labels = torch.tensor([[1, 1, 0, UNLABELLED]])
     clips = Clips(
-        torch.randn(1, 16, 13), torch.full((1, 4, 16, 16), 100, dtype=torch.uint8), labels
+        torch.randn(1, 16, 13), torch.full((1, 4, 16, 16), 100, dtype=torch.uint8), labels, labels
     )
     counts = Counts(labelled=3, speaking=2)
     plain, right = Objective(network, Recipe(), Contrast())(clips, counts, 1.0)

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from model import checkpoints
 from model.contract import Recipe
-from model.evaluation import EvaluationOptions, measure, score_split
+from model.entity_scores import EvaluationOptions
+from model.evaluation import measure
+from model.split_scoring import score_split
 from model.ranks import Ranks
 from model.runs import Hooks, Run, describe_settings
 from model.training import Trainer
@@ -156,7 +158,9 @@ import sys
 import torch
 sys.path[:0] = [{root!r}]
 from tests.made_training import MadeFaces, made_loader
-from model.evaluation import EvaluationOptions, measure, score_split
+from model.entity_scores import EvaluationOptions
+from model.evaluation import measure
+from model.split_scoring import score_split
 from model.networks.light_asd import LightASD
 from model.ranks import joined
 from model.training import Trainer

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.ava_tables import SPLITS, LoaderRow, read_loader
-from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart
+from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart, read_labels
 from utils.datasets.store import Store
 from utils.structures import SAMPLE_RATE
 
@@ -103,6 +103,10 @@ class AvaSplit:
         """
         return self._source.read(index, start, stop)
 
+    def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        """Return labels and timestamps (T,) of an entity."""
+        return read_labels(self._source, index)
+
 
 def _missing(table: Path, there: set[str]) -> list[str]:
     """Return the entities that the loader table has and the data have not."""
@@ -152,17 +156,29 @@ class PublishedClips:
                 f"entity {row.name}: expected a range within [0, {num_frames}), "
                 f"got [{start}, {stop})"
             )
-        folder = self._faces / row.video / row.name
-        files = sorted(folder.glob("*.jpg"), key=lambda file: float(file.stem))
-        if not files:
-            raise ValueError(f"{folder}: expected {num_frames} files TIMESTAMP.jpg, found none")
-        chosen = [files[min(number, len(files) - 1)] for number in range(start, stop)]
+        chosen = self._pictures(row)[start:stop]
         return EntityPart(
             faces=np.stack([_read_face(file) for file in chosen]),
             waveform=_read_sound(self._sound(row), row, start, stop),
             labels=row.labels[start:stop],
             timestamps=np.array([float(file.stem) for file in chosen]),
         )
+
+    def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        """Return labels and timestamps (T,) of an entity."""
+        row = self._rows[index]
+        times = np.array([float(file.stem) for file in self._pictures(row)])
+        return np.asarray(row.labels, np.int8), times
+
+    def _pictures(self, row: LoaderRow) -> list[Path]:
+        """Return the files of all frames; the last stands for those that are missing."""
+        folder = self._faces / row.video / row.name
+        files = sorted(folder.glob("*.jpg"), key=lambda file: float(file.stem))
+        if not files:
+            raise ValueError(
+                f"{folder}: expected {len(row.labels)} files TIMESTAMP.jpg, found none"
+            )
+        return [files[min(number, len(files) - 1)] for number in range(len(row.labels))]
 
 
 def _read_face(path: Path) -> NDArray[np.uint8]:

@@ -74,13 +74,6 @@ class Batch:
         return Batch(self.items, *(tensor.pin_memory() for tensor in tensors))
 
 
-@dataclass(frozen=True)
-class Failure:
-    """An error on its way to the main process, which raises it without the worker's traceback."""
-
-    error: Exception
-
-
 class BatchMaker:
     """Makes batches of plans; goes to the reading processes."""
 
@@ -95,12 +88,9 @@ class BatchMaker:
         self._dataset, self._inputs, self._changes = dataset, inputs, changes
         self._rank, self._world_size = rank, world_size
 
-    def __getitem__(self, key: tuple[int, BatchPlan]) -> Batch | Failure:
-        epoch, plan = key
-        try:
-            return self._make(epoch, plan)
-        except (ValueError, OSError, RuntimeError) as error:
-            return Failure(error)
+    def make(self, plan: tuple[int, BatchPlan]) -> Batch:
+        """Return this process' share of a batch of an epoch."""
+        return self._make(*plan)
 
     def _make(self, epoch: int, plan: BatchPlan) -> Batch:
         """Return this process' share of a batch."""
@@ -143,7 +133,7 @@ class BatchMaker:
     ) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int8]]:
         """Return faces, sound and labels of one clip after all random changes."""
         changes, part = self._changes, parts[place]
-        faces, sound, labels = _as_read(part.faces, self._inputs), part.waveform, part.labels
+        faces, sound, labels = as_read(part.faces, self._inputs), part.waveform, part.labels
         draw = rng.random()
         if (labels == SPEAKING).any() and draw < changes.shifted_share + changes.foreign_share:
             shifted = draw < changes.shifted_share
@@ -207,7 +197,7 @@ class BatchMaker:
         return align(rows, num_frames)
 
 
-def _as_read(faces: NDArray[np.uint8], inputs: InputForm) -> NDArray[np.uint8]:
+def as_read(faces: NDArray[np.uint8], inputs: InputForm) -> NDArray[np.uint8]:
     """Return faces in the size and colour that the network reads."""
     if inputs.colour and faces.ndim == 3:
         raise ValueError(

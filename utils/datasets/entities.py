@@ -6,12 +6,14 @@ The loader, training and evaluation know nothing else of a data set.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 NOT_SPEAKING, SPEAKING, UNLABELLED = 0, 1, -1  # labels; speaking that cannot be heard is 0
+
+_PART = 250  # frames read at once where a data set gives labels with pictures only
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,25 @@ class DataSet(Protocol):
         Sound that the source lacks at the end is silence, pictures that it lacks repeat.
         """
         ...
+
+
+@runtime_checkable
+class LabelReader(Protocol):
+    """A data set that gives labels without pictures."""
+
+    def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        """Return labels and timestamps (T,) of an entity."""
+        ...
+
+
+def read_labels(dataset: DataSet, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Return labels and timestamps (T,) of an entity, without its pictures where that can be."""
+    if isinstance(dataset, LabelReader):
+        return dataset.read_labels(index)
+    num_frames = dataset.entities[index].num_frames
+    parts = [
+        dataset.read(index, start, min(start + _PART, num_frames))
+        for start in range(0, num_frames, _PART)
+    ]
+    labels = np.concatenate([part.labels for part in parts])
+    return labels, np.concatenate([part.timestamps for part in parts])

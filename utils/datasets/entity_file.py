@@ -172,6 +172,16 @@ def read_part(path: Path, header: Header, start: int, stop: int) -> EntityPart:
     )
 
 
+def read_rows(path: Path, header: Header) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Return the labels and timestamps (T,) of all frames, without pictures and sound."""
+    with path.open("rb") as file:
+        if file.seek(0, 2) != header.file_bytes:
+            raise ValueError(_damaged(path, f"expected {header.file_bytes} bytes"))
+        file.seek(header.rows_offset)
+        rows = np.frombuffer(file.read(header.info.num_frames * ROW.itemsize), ROW)
+    return rows["label"].copy(), rows["timestamp"].astype(np.float64)
+
+
 def sample_range(header: Header, start: int, stop: int) -> tuple[int, int]:
     """Return which samples belong to frames [start, stop); the last frame has all the rest."""
     per_frame = SAMPLE_RATE / header.info.fps

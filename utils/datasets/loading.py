@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import numpy as np
 
 from utils.datasets.batching import BatchPlan, plan_batches, plan_published, plan_whole
-from utils.datasets.clips import Batch, BatchMaker, Changes, Failure, InputForm
+from utils.datasets.clips import Batch, BatchMaker, Changes, InputForm
 from utils.datasets.entities import DataSet
+from utils.datasets.reading import Reading, check_share
+from utils.datasets.speaker_clips import SpeakerBatchMaker
+from utils.datasets.speakers import SpeakerOptions
 
 ORDER = 0  # a generator's purpose; clips have their own
 
@@ -32,6 +35,9 @@ class LoaderOptions:
         float, "share of speaking clips that get another voice: not speaking"
     ] = 0.0
     whole: Annotated[bool, "one whole entity a batch, in order, as for evaluation"] = False
+    speakers: Annotated[
+        SpeakerOptions | None, "whom a face is compared with; None for networks that see one face"
+    ] = None
     published_batches: Annotated[
         bool, "cut all clips of a batch to the shortest and lose the rest, as published"
     ] = False
@@ -70,8 +76,7 @@ class Loader:
         world_size: int = 1,
     ) -> None:
         """Prepare to load; reading begins with `epoch`."""
-        if not 0 <= rank < world_size:
-            raise ValueError(f"expected a rank below {world_size}, got {rank}")
+        check_share((rank, world_size))
         if not dataset.entities:
             raise ValueError("expected a data set with entities, got an empty one")
         self.options = options
@@ -79,9 +84,10 @@ class Loader:
         changes = Changes(
             options.seed, options.augment, options.shifted_share, options.foreign_share
         )
-        self._maker = BatchMaker(dataset, inputs, changes, rank, world_size)
-        self._plans: list[tuple[int, BatchPlan]] = []  # read by the workers' sampler
-        self._workers: Iterable[Batch | Failure] | None = None
+        maker = BatchMaker(dataset, inputs, changes, rank, world_size)
+        if options.speakers is not None:
+            maker = SpeakerBatchMaker(dataset, inputs, changes, rank, world_size, options.speakers)
+        self._reading = Reading(maker, options.n_data_loader_thread)
 
     def len_epoch(self, number: int) -> int:
         """Return the number of batches of an epoch; it is the same in all processes."""
@@ -95,25 +101,7 @@ class Loader:
             ValueError, OSError: The data cannot be read; names the file.
         """
         plans = [(number, plan) for plan in self._plan(number)[skip:]]
-        if self.options.n_data_loader_thread == 0:
-            for plan in plans:
-                yield _opened(self._maker[plan])
-            return
-        self._plans[:] = plans
-        if self._workers is None:
-            self._workers = _start(self._maker, self._plans, self.options.n_data_loader_thread)
-        try:
-            for made in self._workers:
-                yield _opened(made)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            self._workers = None
-            raise RuntimeError(
-                "a process that reads data was killed, perhaps for want of memory; start again, "
-                "with a smaller --nDataLoaderThread if need be; the last checkpoint goes on from "
-                f"where it was saved ({error})"
-            ) from error
+        return self._reading.batches(plans)
 
     def _plan(self, number: int) -> list[BatchPlan]:
         options = self.options
@@ -123,30 +111,3 @@ class Loader:
         if options.published_batches:
             return plan_published(self._lengths, options.batch_size, rng)
         return plan_batches(self._lengths, options.batch_size, options.max_clip, rng)
-
-
-def _start(
-    maker: BatchMaker, plans: Sequence[tuple[int, BatchPlan]], num_workers: int
-) -> Iterable[Batch | Failure]:
-    """Start reading processes that stay for all epochs; they get the plans as they stand then.
-
-    They are started afresh, not forked: a fork would copy the threads and locks of the libraries.
-    """
-    import torch
-    from torch.utils.data import DataLoader
-
-    return DataLoader(
-        cast("Any", maker),  # all that is asked of it is items by their keys
-        sampler=cast("Any", plans),
-        batch_size=None,
-        num_workers=num_workers,
-        multiprocessing_context="spawn",
-        persistent_workers=True,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def _opened(made: Batch | Failure) -> Batch:
-    if isinstance(made, Failure):
-        raise made.error
-    return made

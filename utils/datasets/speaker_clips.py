@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.augmentation import NOISE_PROBABILITY, SNR_DB, add_noise, change_faces
 from utils.datasets.batching import BatchPlan, Item
-from utils.datasets.clips import CLIP, Batch, BatchMaker, Changes, InputForm, _as_read
+from utils.datasets.clips import CLIP, Batch, BatchMaker, Changes, InputForm, as_read
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
 from utils.datasets.speakers import ABSENT, SpeakerIndex, SpeakerOptions, draw_speakers
 from utils.features.mfcc import align
@@ -37,7 +37,7 @@ def read_seen(
     seen = rows[rows != ABSENT]
     first = int(seen.min())
     part = dataset.read(entity, first, int(seen.max()) + 1)
-    return _as_read(part.faces, inputs)[seen - first], part.labels[seen - first]
+    return as_read(part.faces, inputs)[seen - first], part.labels[seen - first]
 
 
 class SpeakerBatchMaker(BatchMaker):
@@ -102,7 +102,7 @@ class SpeakerBatchMaker(BatchMaker):
                 faces, labels = read_seen(self._dataset, entity, rows[entity], self._inputs)
             else:
                 seen = np.arange(len(item))
-                faces, labels = _as_read(part.faces, self._inputs), part.labels
+                faces, labels = as_read(part.faces, self._inputs), part.labels
             if not right:
                 labels = np.where(labels == SPEAKING, np.int8(NOT_SPEAKING), labels)
             clip.faces[place, seen] = change_faces(faces, rng) if self._changes.augment else faces

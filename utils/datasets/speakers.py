@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.entities import DataSet
+from utils.datasets.entities import DataSet, read_labels
 from utils.structures import FaceTrack
 
 SAME_S = 0.011  # times this close are one moment: some tables have hundredths of a second
@@ -29,15 +28,6 @@ class Beside:
     track: int  # its number
     num_shared: int  # frames in which both are seen
     mean_area: float = 0.0  # of its boxes in these frames; 0 where no boxes are known
-
-
-@runtime_checkable
-class TimedDataSet(DataSet, Protocol):
-    """A data set that tells when an entity is seen without reading its pictures."""
-
-    def timestamps(self, index: int) -> NDArray[np.float64]:
-        """Return the times of all frames of entity `index`, (T,) s on the video's clock."""
-        ...
 
 
 def draw_speakers(
@@ -131,11 +121,7 @@ class SpeakerIndex:
     def times(self, entity: int) -> NDArray[np.float64]:
         """Return the times of all frames of an entity, (T,) s on the video's clock."""
         if entity not in self._times:
-            dataset = self._dataset
-            if isinstance(dataset, TimedDataSet):
-                self._times[entity] = dataset.timestamps(entity)
-            else:
-                self._times[entity] = dataset.read(entity).timestamps
+            self._times[entity] = read_labels(self._dataset, entity)[1]
         return self._times[entity]
 
     def rows(self, target: int, moments: NDArray[np.float64]) -> dict[int, NDArray[np.int64]]:

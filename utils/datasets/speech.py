@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.contexts import moments_of
-from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet
-
-PART = 250  # frames read at once where a data set gives labels with pictures only
-
-
-@runtime_checkable
-class LabelReader(Protocol):
-    """A data set that gives labels without pictures."""
-
-    def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-        """Return labels and timestamps (T,) of an entity."""
-        ...
+from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, read_labels
 
 
 class SpeechTimes:
@@ -36,7 +24,7 @@ class SpeechTimes:
         """Read the labels of a whole data set."""
         found: defaultdict[str, list[NDArray[np.int64]]] = defaultdict(list)
         for index, entity in enumerate(dataset.entities):
-            labels, times = _labels(dataset, index)
+            labels, times = read_labels(dataset, index)
             labelled = labels != UNLABELLED
             found[entity.video].append(np.stack([moments_of(times), labels])[:, labelled])
         return cls({video: _merged(np.concatenate(rows, axis=1)) for video, rows in found.items()})
@@ -58,15 +46,3 @@ def _merged(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     speaks = np.full(len(known), NOT_SPEAKING, np.int64)
     np.maximum.at(speaks, inverse, labels == SPEAKING)
     return np.stack([known, speaks])
-
-
-def _labels(dataset: DataSet, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    if isinstance(dataset, LabelReader):
-        return dataset.read_labels(index)
-    num_frames = dataset.entities[index].num_frames
-    parts = [
-        dataset.read(index, start, min(start + PART, num_frames))
-        for start in range(0, num_frames, PART)
-    ]
-    labels = np.concatenate([part.labels for part in parts])
-    return labels, np.concatenate([part.timestamps for part in parts])

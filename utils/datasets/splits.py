@@ -7,7 +7,6 @@ from pathlib import Path
 
 from utils.datasets.ava import AvaSplit
 from utils.datasets.entities import DataSet
-from utils.datasets.loading import LoaderOptions
 from utils.datasets.own import OwnOptions
 from utils.datasets.own_prepare import PrepareOptions, prepare
 from utils.datasets.store import Store
@@ -94,28 +93,14 @@ def own_store(path: Path, name: str) -> Path:
     return (path if path.is_dir() else path.parent) / "store" / name
 
 
-def loader_options(data: DataOptions, seed: int, batch_size: int) -> LoaderOptions:
-    """Return how batches for training are made."""
-    return LoaderOptions(
-        batch_size=batch_size,
-        max_clip=data.max_clip,
-        n_data_loader_thread=data.n_data_loader_thread,
-        seed=seed,
-        augment=not data.no_augment,
-        shifted_share=data.desync / 2,
-        foreign_share=data.desync / 2,
-        published_batches=data.published_batches,
-    )
-
-
-def describe_data(data: DataOptions, split: Split) -> dict[str, str | int | float | bool]:
+def describe_data(data: DataOptions, num_frames: int) -> dict[str, str | int | float | bool]:
     """Return what must stay the same of the data when training is resumed."""
     return {
         "--data": data.data,
-        "number of entities": len(split.dataset.entities),
-        "number of frames": split.num_frames,
+        "number of frames": num_frames,
         "--maxClip": data.max_clip,
         "--publishedBatches": data.published_batches,
         "--noAugment": data.no_augment,
+        "--publishedCrop": data.published_crop,
         "--desync": data.desync,
     }

@@ -24,6 +24,7 @@ from utils.datasets.entity_file import (
     Header,
     read_header,
     read_part,
+    read_rows,
     verify,
 )
 from utils.datasets.entity_writer import EntityWriter
@@ -71,7 +72,7 @@ class StoreWriter:
         if there is not None and (found := read_header(there).form) != self.form:
             raise ValueError(
                 f"{folder}: expected pictures {self.form.shape}, found a store of "
-                f"{found.shape}; write into another folder"
+                f"{found.shape}; write into another folder, or remove this one"
             )
 
     def has(self, name: str) -> bool:
@@ -147,6 +148,10 @@ class Store:
         header = self.headers[index]
         stop = header.info.num_frames if stop is None else stop
         return read_part(self._paths[index], header, start, stop)
+
+    def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        """Return labels and timestamps (T,) of an entity."""
+        return read_rows(self._paths[index], self.headers[index])
 
     def verify(self) -> Iterator[Damage]:
         """Read every byte of every file and yield what is damaged."""

@@ -26,14 +26,18 @@ def speaking_probability(
     smoothed = logits.astype(np.float64)
     if width > 1:
         tracks = np.split(smoothed, np.cumsum(counts)[:-1])
-        smoothed = np.concatenate([_median(track, width) for track in tracks])
+        smoothed = np.concatenate([smooth_logits(track, width) for track in tracks])
     half = (smoothed[:, 1] - smoothed[:, 0]) / 2
     return np.asarray((1 + np.tanh(half)) / 2, np.float64)  # softmax that cannot overflow
 
 
-def _median(logits: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+def smooth_logits(logits: NDArray[np.floating], width: int) -> NDArray[np.float64]:
+    """Return each column of the logits (T, 2) of a track as medians over `width` rows.
+
+    Outside the track they count as 0, as published.
+    """
     if not len(logits):
-        return logits
+        return logits.astype(np.float64)
     padded = np.pad(logits, ((width // 2, width // 2), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0)
     return np.asarray(np.median(windows, axis=2), np.float64)

@@ -128,7 +128,7 @@ def test_imagenet_weights_fill_both_trunks() -> None:
     made["conv1.weight"] = torch.from_numpy(array("stem.weight", (64, 3, 7, 7)))
     made["fc.weight"] = torch.zeros(1000, 512)
     head = network.head_av.weight.clone()
-    network.start_from_imagenet(made)
+    network.begin_from(made)
     for trunk in (network.audio, network.visual):
         own = trunk.state_dict()
         assert all(torch.equal(own[name], made[name]) for name in own if name != "conv1.weight")

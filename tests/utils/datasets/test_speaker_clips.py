@@ -68,7 +68,7 @@ def make(
     epoch: int = 1,
 ) -> Batch:
     maker = SpeakerBatchMaker(store, Form(), changes or Changes(), *share, speakers)
-    batch = maker[epoch, plan]
+    batch = maker.make((epoch, plan))
     assert isinstance(batch, Batch)
     return batch
 

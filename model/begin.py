@@ -1,0 +1,61 @@
+"""Networks as training and evaluation begin with them."""
+
+import logging
+
+from model.building import build_network, read_variant
+from model.contract import Model
+from model.layers.resnet18 import imagenet_weights
+from model.ranks import Ranks
+from model.recipes import seeded
+from model.states import load_state
+from model.weights import find_file, load_network
+from utils.training_settings import NetworkOptions
+
+logger = logging.getLogger(__name__)
+
+IMAGENET = "imagenet"  # a network's `initial` that torchvision brings
+NOTHING = "none"  # of --initial
+
+
+def load_or_begin(
+    options: NetworkOptions, seed: int, ranks: Ranks, default: str | None
+) -> tuple[Model, str]:
+    """Return the network and, in a few words, what its weights are.
+
+    Args:
+        options: Name the network, its variant and its weights.
+        seed: Draws fresh weights.
+        ranks: The first process downloads weights if need be, the others wait for it.
+        default: Name of the weights where none are given; None is fresh ones.
+    """
+    weights = options.pretrain_model or default
+    if not ranks.first:
+        ranks.gather(None)
+    if weights is None:
+        network, start = _begin(options, seed, ranks)
+    else:
+        if options.variant:
+            raise ValueError("--variant is for a network that begins anew; weights bring theirs")
+        network = load_network(options.model, weights, str(ranks.device))
+        assert network.weights is not None
+        logger.info("network: %s (%s)", options.model, network.weights.path)
+        start = network.weights.sha256[:16]
+    if ranks.first:
+        ranks.gather(None)
+    return network, start
+
+
+def _begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str]:
+    """Return a network that begins anew, from what its authors begin from."""
+    with seeded(seed, ranks.device):
+        network = build_network(options.model, read_variant(options.model, options.variant))
+    initial = options.initial or network.initial or NOTHING
+    if initial == NOTHING:
+        return network.to(ranks.device), f"fresh {options.variant}".strip()
+    try:
+        state = imagenet_weights() if initial == IMAGENET else load_state(find_file(initial).path)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}; --initial none begins at random") from error
+    network.begin_from(state)
+    logger.info("network: %s, begun from %s", options.model, initial)
+    return network.to(ranks.device), f"fresh {options.variant}, from {initial}"

@@ -1,0 +1,34 @@
+"""What a network says of the entities of a data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.scoring import Precision, probabilities
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How entities are scored."""
+
+    windows: Sequence[int] | None = None  # s; None reads each entity whole, as published
+    precision: Precision = "fp32"
+    num_workers: int = 0  # processes that read
+
+
+@dataclass(frozen=True, eq=False)
+class EntityScores:
+    """What a network says of an entity, frame by frame."""
+
+    video: str
+    name: str
+    timestamps: NDArray[np.float64]  # (T,) s
+    labels: NDArray[np.int8]  # (T,)
+    logits: NDArray[np.floating]  # (T, 2)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Probability of speaking of each frame, (T,)."""
+        return probabilities(self.logits)

@@ -1,0 +1,129 @@
+"""Read weights that Keras kept in HDF5, whole models and weights alone.
+
+Kernels become PyTorch's: (.., in, out) is (out, in, ..). A layer's weights are named as the layer
+is, with `.weight` and `.bias`, which for ava_asd are the names that its network translates.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ROLES = {"kernel": "weight", "bias": "bias"}  # Keras' name of a weight: PyTorch's
+
+# The layers with weights of each mode of ava_asd, in the order in which Keras keeps them.
+_STEPS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
+_PAIRS = [f"s_av_{tower}_{step}" for step in _STEPS for tower in "av"]
+_LAYERS = {
+    "s_av": [
+        *_PAIRS,
+        *("s_av_a_fc7", "s_av_v_fc7", "s_av_fc1", "a_out", "v_out", "main_out"),
+    ],
+    "s_av_fc": [*_PAIRS, "a_out", "v_out", "main_out"],
+    "s_a": [*(f"s_a_{step}" for step in (*_STEPS, "fc7")), "main_out"],
+    "s_v": [*(f"s_v_{step}" for step in (*_STEPS, "fc7")), "main_out"],
+}
+
+
+def is_keras(path: Path) -> bool:
+    """Tell whether a file is HDF5, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
+def load_keras_state(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a Keras file, layer after layer in the file's order.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        RuntimeError: h5py is not installed.
+        ValueError: It is no such file, or not whole.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a weights file, found no file {path}")
+    if not is_keras(path):
+        raise ValueError(f"expected weights that Keras kept in HDF5, {path} is another file")
+    try:
+        import h5py
+    except ImportError as error:
+        raise RuntimeError(f"{path} is a Keras file: install h5py to read it") from error
+    try:
+        with h5py.File(path, "r") as file:
+            return dict(_read_layers(file.get("model_weights", file)))
+    except (OSError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} is cut short or no Keras weights ({error}); get it again"
+        ) from error
+
+
+def _read_layers(group: Any) -> list[tuple[str, Tensor]]:  # noqa: ANN401 - h5py has no types
+    """Return all weights of a file; KeyError where it is laid out otherwise."""
+    state = []
+    for layer in map(_text, group.attrs["layer_names"]):
+        for name in map(_text, group[layer].attrs["weight_names"]):
+            role = name.rpartition("/")[2].partition(":")[0]
+            if role not in ROLES:
+                raise KeyError(f"layer {layer} has weights {role!r}, expected kernel and bias")
+            array = np.asarray(group[layer][name], np.float32)
+            state.append((f"{layer}.{ROLES[role]}", _turned(array)))
+    return state
+
+
+def _text(name: str | bytes) -> str:
+    """Return a name of the file, which older versions keep as bytes."""
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _turned(array: NDArray[np.float32]) -> Tensor:
+    """Map a kernel (.., in, out) to (out, in, ..); a bias stays as it is."""
+    if array.ndim > 1:
+        array = array.transpose(-1, -2, *range(array.ndim - 2))
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def by_topology(state: Mapping[str, Tensor], mode: str) -> dict[str, Tensor]:
+    """Return weights under the published names, whatever the file calls its layers.
+
+    The first layer of the file is taken for the first one of the network, and so on.
+
+    Args:
+        state: What `load_keras_state` read.
+        mode: Of the ava_asd network that the file is meant for.
+
+    Raises:
+        ValueError: The file has another number of layers.
+    """
+    found = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
+    wanted = _LAYERS[mode]
+    if len(found) != len(wanted):
+        raise ValueError(
+            f"expected the {len(wanted)} layers with weights that ava_asd has in mode {mode}, "
+            f"found {len(found)}: {', '.join(found)}"
+        )
+    names = dict(zip(found, wanted, strict=True))
+    return {
+        f"{names[layer]}.{role}": tensor
+        for name, tensor in state.items()
+        for layer, _, role in [name.rpartition(".")]
+    }
+
+
+def shared_part(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that fit a network by name and shape, to start training from.
+
+    So does Keras load by layer name: the modes `s_av` and `s_av_fc` share their convolutions.
+
+    Args:
+        state: Under the same names as `own`.
+        own: The network's.
+    """
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if name in own and own[name].shape == tensor.shape
+    }

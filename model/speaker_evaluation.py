@@ -1,0 +1,89 @@
+"""Score the entities of a data set beside those that are seen with them.
+
+As published, an entity is read whole, and others are black where they are absent; but who stands
+beside it is chosen by a rule, not at random. Each face is encoded once.
+"""
+
+from collections.abc import Iterator
+from importlib import import_module
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.contract import Network
+from model.entity_scores import EntityScores
+from model.layers.seen_faces import SeenFace, embed_sequences
+from model.ranks import Ranks
+from model.scoring import Precision, inference_copy
+from model.speaker_scoring import encode_pictures
+from utils.datasets.clips import as_read
+from utils.datasets.entities import DataSet
+from utils.datasets.speakers import ABSENT, Beside, SpeakerIndex, choose_speakers
+from utils.features.mfcc import align
+
+
+def score_beside_others(
+    network: Network, dataset: DataSet, precision: Precision, ranks: Ranks
+) -> Iterator[tuple[int, EntityScores]]:
+    """Yield the number and the scores of this process' entities, video after video."""
+    scorer = _Scorer(network, dataset, precision)
+    entities = dataset.entities
+    order = sorted(range(len(entities)), key=lambda index: (entities[index].video, index))
+    share = -(-len(order) // ranks.size)
+    for number in order[share * ranks.rank : share * (ranks.rank + 1)]:
+        with torch.inference_mode():
+            yield number, scorer.score(number)
+
+
+class _Scorer:
+    """Keeps the embeddings of the faces of one video."""
+
+    def __init__(self, network: Network, dataset: DataSet, precision: Precision) -> None:
+        self._network = inference_copy(network, precision)
+        self._dataset = dataset
+        self._index = SpeakerIndex(dataset)
+        self._video = ""
+        self._embeddings: dict[int, Tensor] = {}
+
+    def score(self, number: int) -> EntityScores:
+        """Return the scores of one entity."""
+        info, inputs = self._dataset.entities[number], self._network.inputs
+        if info.video != self._video:
+            self._video, self._embeddings = info.video, {}
+        part = self._dataset.read(number)
+        others = self._index.rows(number, part.timestamps)
+        beside = [Beside(one, int((rows != ABSENT).sum())) for one, rows in others.items()]
+        chosen = choose_speakers(number, beside, self._network.num_speakers)
+        single = list(dict.fromkeys(chosen))
+        length = len(part.labels)
+        pictures = as_read(part.faces, inputs)
+        faces = [SeenFace(0, pictures, self._embed(number, pictures))]
+        faces += [self._seen(one, others[one]) for one in single[1:]]
+        embedded = embed_sequences(self._network, faces, length)
+        speakers = torch.stack([embedded[single.index(one)] for one in chosen])
+        compute = getattr(import_module(f"utils.features.{inputs.feature}"), inputs.feature)
+        features = align(compute(part.waveform, info.fps), length)
+        audio = torch.from_numpy(features).to(speakers.device)[None]
+        said = self._network.fuse(self._network.encode_audio(audio), speakers[None])
+        logits: NDArray[np.float32] = said.av[0, 0].float().cpu().numpy()
+        return EntityScores(info.video, info.name, part.timestamps, part.labels, logits)
+
+    def _seen(self, number: int, rows: NDArray[np.int64]) -> SeenFace:
+        """Return another face where it is seen; rows that it lacks in between repeat."""
+        frames = np.flatnonzero(rows != ABSENT)
+        start, stop = int(frames[0]), int(frames[-1]) + 1
+        held = np.maximum.accumulate(rows[start:stop])
+        first = int(held[0])
+        part = self._dataset.read(number, first, int(held[-1]) + 1)
+        pictures = as_read(part.faces, self._network.inputs)
+        return SeenFace(start, pictures[held - first], self._embed(number)[held])
+
+    def _embed(self, number: int, pictures: NDArray[np.uint8] | None = None) -> Tensor:
+        """Return the embeddings (T, C) of all frames of an entity."""
+        if number not in self._embeddings:
+            if pictures is None:
+                pictures = as_read(self._dataset.read(number).faces, self._network.inputs)
+            self._embeddings[number] = encode_pictures(self._network, pictures)
+        return self._embeddings[number]

@@ -1,0 +1,136 @@
+"""The two stages of ASC and ASDNet: store what a clip network makes of faces, then compare them."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from model.building import network_name
+from model.contract import ClipNetwork, ContextNetwork
+from model.entity_scores import EntityScores
+from model.ranks import Ranks
+from model.scoring import inference_copy
+from model.split_scoring import Selection, run_clips
+from utils.datasets.context_loading import ContextLoader, ContextLoaderOptions
+from utils.datasets.entities import DataSet
+from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
+
+CONTEXTS = 256  # that pass a network at once
+
+
+def store_features(
+    network: ClipNetwork,
+    dataset: DataSet,
+    folder: Path,
+    ranks: Ranks,
+    num_workers: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Store what a network makes of every face of every moment; videos that are there stay.
+
+    Args:
+        network: Whose embeddings are stored.
+        dataset: A split.
+        folder: Of the store.
+        ranks: The processes that share the work.
+        num_workers: Processes that read.
+        progress: Told how many frames this process has done.
+
+    Raises:
+        ValueError: The store is another network's, or of other weights.
+    """
+    weights = network.weights.sha256 if network.weights else ""
+    form = FeatureForm(network_name(network), network.num_embedding, network.clip.length, weights)
+    writer = FeatureWriter(folder, form)
+    videos: defaultdict[str, list[int]] = defaultdict(list)
+    for number, entity in enumerate(dataset.entities):
+        videos[entity.video].append(number)
+    done = 0
+    for video in sorted(videos)[ranks.rank :: ranks.size]:
+        chosen = Selection(dataset, videos[video])
+        if not writer.has(video):
+            writer.add(_features_of(network, chosen, num_workers))
+        done += sum(entity.num_frames for entity in chosen.entities)
+        if progress is not None:
+            progress(done)
+    ranks.gather(None)  # nobody reads before all have written
+
+
+def _features_of(network: ClipNetwork, chosen: Selection, num_workers: int) -> VideoFeatures:
+    """Return what a network makes of the entities of one video."""
+    outputs = list(run_clips(network, chosen, num_workers))
+    rows = [chosen.read_labels(index) for index in range(len(outputs))]
+    return VideoFeatures(
+        video=chosen.entities[0].video,
+        entities=[entity.name for entity in chosen.entities],
+        counts=[entity.num_frames for entity in chosen.entities],
+        timestamps=np.concatenate([times for _, times in rows]),
+        labels=np.concatenate([labels for labels, _ in rows]),
+        logits=np.concatenate([one.logits for one in outputs]),
+        embeddings=np.concatenate([one.embeddings for one in outputs]),
+    )
+
+
+def open_features(folder: Path | None, split: str, network: ContextNetwork) -> FeatureStore:
+    """Open the stored embeddings of a split that a context network reads.
+
+    Raises:
+        FileNotFoundError: They are not there; says what to do.
+        ValueError: They are another network's.
+    """
+    what = f"--model {network.encoder_name} --forward --features DIR makes them"
+    if folder is None:
+        raise ValueError(
+            f"{network_name(network)} reads stored embeddings: give --features; {what}"
+        )
+    if not (folder / split).is_dir():
+        raise FileNotFoundError(f"expected embeddings in {folder / split}, found none; {what}")
+    store = FeatureStore(folder / split)
+    store.check(network.encoder_name, network.num_embedding)
+    return store
+
+
+def score_store(network: ContextNetwork, store: FeatureStore, ranks: Ranks) -> list[EntityScores]:
+    """Return the scores of all entities of a store; each process has them all.
+
+    Args:
+        network: Scores on its own device; left as it is.
+        store: Of its encoder's embeddings.
+        ranks: The processes that share the work.
+    """
+    prepared = inference_copy(network)
+    device = next(prepared.parameters()).device
+    logits = [np.zeros((count, 2), np.float32) for count in store.num_rows]
+    loader = ContextLoader(
+        store, network.context, ContextLoaderOptions(CONTEXTS), (ranks.rank, ranks.size)
+    )
+    found = []
+    for batch in loader.epoch(1):
+        with torch.inference_mode():
+            said = prepared(batch.embeddings.to(device)).av[:, 0]
+        found.append((batch.rows, said.float().cpu().numpy()))
+    for part in ranks.gather(found):
+        for rows, said in part:
+            for (video, row), values in zip(rows, said, strict=True):
+                logits[video][row] = values
+    return [
+        entity for video, said in enumerate(logits) for entity in entities_of(store, video, said)
+    ]
+
+
+def entities_of(store: FeatureStore, video: int, logits: np.ndarray) -> list[EntityScores]:
+    """Return the scores of the entities of one video of a store."""
+    features = store.read(video)
+    edges = np.cumsum([0, *features.counts])
+    return [
+        EntityScores(
+            features.video,
+            name,
+            np.array(features.timestamps[first:stop]),
+            np.array(features.labels[first:stop]),
+            logits[first:stop],
+        )
+        for name, first, stop in zip(features.entities, edges, edges[1:], strict=False)
+    ]

@@ -1,0 +1,212 @@
+"""What the training command does: train, go on, evaluate, store what a clip network makes."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from model import checkpoints, evaluation
+from model.begin import load_or_begin
+from model.contract import ClipNetwork, ContextNetwork, Model, Network
+from model.entity_scores import EntityScores, EvaluationOptions
+from model.preparation import stages
+from model.ranks import Ranks
+from model.run_logs import EpochRow, best_row
+from model.runs import Hooks, Run, describe_settings, released_weights
+from model.split_scoring import FEW_FRAMES, score_split
+from model.staged import open_features, score_store, store_features
+from model.training import BatchLoader, Trainer
+from utils.datasets.ava import AvaFolder
+from utils.datasets.clip_faces import FaceChanges
+from utils.datasets.clip_loading import ClipLoader, ClipLoaderOptions
+from utils.datasets.context_loading import ContextLoader, ContextLoaderOptions
+from utils.datasets.feature_store import FeatureStore
+from utils.datasets.loading import Loader, LoaderOptions
+from utils.datasets.speakers import SpeakerOptions
+from utils.datasets.splits import Split, describe_data, open_split, prepare_split
+from utils.metrics.smoothed_logits import smooth_logits
+from utils.progress import bar
+from utils.training_options import Options
+from utils.training_progress import StepBar, stopping
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A split as a network reads it: faces and sound, or stored embeddings of them."""
+
+    name: str
+    content: Split | FeatureStore
+    table: Path | None  # the official labels, if there are any
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all entities."""
+        if isinstance(self.content, FeatureStore):
+            return sum(self.content.num_rows)
+        return self.content.num_frames
+
+
+def open_source(options: Options, name: str, network: Model, ranks: Ranks) -> Source:
+    """Open a split; the first process prepares it if need be, the others wait for it."""
+    data = options.data
+    if isinstance(network, ContextNetwork):
+        store = open_features(options.network.features, name, network)
+        table = AvaFolder(data.data_path).labels(name) if data.data == "ava" else None
+        logger.info(
+            "%s: embeddings of %d faces in %d videos", name, sum(store.num_rows), len(store)
+        )
+        return Source(name, store, table if table is not None and table.is_file() else None)
+    if data.data == "own" and ranks.first:
+        with stages("videos") as tell:
+            prepare_split(data, options.own, name, partial(tell, f"preparing {name}"))
+    ranks.gather(None)
+    split = open_split(data.data, data.data_path, name)
+    logger.info("%s: %d entities, %d frames", name, len(split.dataset.entities), split.num_frames)
+    return Source(name, split, split.table)
+
+
+def open_labelled(options: Options, network: Model, ranks: Ranks) -> Source:
+    """Open the split that is evaluated; refuses one without labels before any other work."""
+    source = open_source(options, options.data.eval_data_type, network, ranks)
+    if isinstance(source.content, Split):
+        evaluation.check_labels(source.content.dataset, f"{options.data.data_path}, {source.name}")
+    return source
+
+
+def evaluate_only(options: Options, ranks: Ranks) -> str:
+    """Evaluate weights on a split; return what came out."""
+    default = None
+    if options.network.pretrain_model is None:
+        default = released_weights(options.network.model, options.data.data)
+    network, _ = load_or_begin(options.network, options.training.seed, ranks, default)
+    source = open_labelled(options, network, ranks)
+    return f"mAP {evaluate(network, source, options, ranks):.2%}"
+
+
+def evaluate(network: Model, source: Source, options: Options, ranks: Ranks) -> float:
+    """Score a split, write the predictions, return the average precision in [0, 1]."""
+    scored = score(network, source, options, ranks)
+    if options.network.smooth > 1:
+        scored = [
+            replace(entity, logits=smooth_logits(entity.logits, options.network.smooth))
+            for entity in scored
+        ]
+    target = options.run.save_path / f"{source.name}_res.csv"
+    if source.table is not None:
+        return evaluation.measure_table(source.table, scored, target if ranks.first else None)
+    if ranks.first:
+        evaluation.write_predictions(scored, target)
+    return evaluation.measure(scored)
+
+
+def score(network: Model, source: Source, options: Options, ranks: Ranks) -> list[EntityScores]:
+    """Return the scores of every entity of a split."""
+    if isinstance(network, ContextNetwork):
+        assert isinstance(source.content, FeatureStore)
+        return score_store(network, source.content, ranks)
+    assert isinstance(source.content, Split) and isinstance(network, Network | ClipNetwork)
+    cuda = ranks.device.type == "cuda"
+    how = EvaluationOptions(
+        options.network.window_lengths,
+        "bf16" if options.training.precision == "bf16" and cuda else "fp32",
+        options.data.n_data_loader_thread if source.num_frames > FEW_FRAMES else 0,
+    )
+    with shown(f"evaluating {source.name}", source.num_frames, ranks) as advance:
+        return score_split(network, source.content.dataset, how, ranks, advance)
+
+
+@contextmanager
+def shown(what: str, num_frames: int, ranks: Ranks) -> Iterator[Callable[[int], None] | None]:
+    """Show how far the first process is with its share."""
+    share = num_frames / ranks.size
+    with bar(what, share, "frames") if ranks.first else nullcontext() as advance:
+        yield advance
+
+
+def forward(options: Options, ranks: Ranks) -> None:
+    """Store what a clip network makes of train and val."""
+    folder = options.network.features
+    assert folder is not None
+    default = None
+    if options.network.pretrain_model is None:
+        default = released_weights(options.network.model, options.data.data)
+    network, _ = load_or_begin(options.network, options.training.seed, ranks, default)
+    if not isinstance(network, ClipNetwork):
+        raise ValueError(
+            f"--forward is for clip networks such as asc_encoder, found {options.network.model}"
+        )
+    for name in ("train", "val"):
+        source = open_source(options, name, network, ranks)
+        assert isinstance(source.content, Split)
+        dataset, num_workers = source.content.dataset, options.data.n_data_loader_thread
+        with shown(f"storing {name}", source.num_frames, ranks) as advance:
+            store_features(network, dataset, folder / name, ranks, num_workers, advance)
+
+
+def train(options: Options, ranks: Ranks) -> str | None:
+    """Train or go on training; return what came out, None if it was stopped before the end."""
+    network, start = load_or_begin(options.network, options.training.seed, ranks, None)
+    source = open_source(options, "train", network, ranks)
+    judged = open_labelled(options, network, ranks)
+    trainer = Trainer(network, options.training, ranks)
+    data = describe_data(options.data, source.num_frames)
+    run = Run(trainer, options.run, describe_settings(trainer, options.training, start, data))
+    if run.resume():
+        place = trainer.position
+        logger.info("going on in epoch %d after batch %d", place.epoch, place.step)
+    loader = choose_loader(options, source, trainer)
+    with stopping() as stop:
+        steps = StepBar()
+        hooks = Hooks(stop, steps.move if ranks.first else _ignore, _describe)
+        whole = run.train(loader, lambda: evaluate(network, judged, options, ranks), hooks)
+        steps.close()
+    if not whole:
+        logger.error("stopped; start again with the same --savePath to go on")
+        return None
+    best = best_row(run.rows)
+    if best is None:
+        return f"trained: {checkpoints.last_path(run.folder)}"
+    return f"best mAP {best.ap:.2%} in epoch {best.epoch}: {checkpoints.best_path(run.folder)}"
+
+
+def choose_loader(options: Options, source: Source, trainer: Trainer) -> BatchLoader:
+    """Return what gives the batches that a network learns from."""
+    network, ranks = trainer.network, trainer.ranks
+    data, seed, batch_size = options.data, options.training.seed, trainer.recipe.batch_size
+    share, num_workers = (ranks.rank, ranks.size), data.n_data_loader_thread
+    if isinstance(network, ContextNetwork):
+        assert isinstance(source.content, FeatureStore)
+        contexts = ContextLoaderOptions(batch_size, num_workers, seed, draw=True)
+        return ContextLoader(source.content, network.context, contexts, share)
+    assert isinstance(source.content, Split)
+    dataset = source.content.dataset
+    if isinstance(network, ClipNetwork):
+        changes = FaceChanges(trainer.recipe.jitter, data.published_crop)
+        clips = ClipLoaderOptions(batch_size, num_workers, seed, not data.no_augment, changes)
+        return ClipLoader(dataset, network.inputs, network.clip, clips, share)
+    assert isinstance(network, Network)
+    beside = SpeakerOptions(network.num_speakers) if network.num_speakers > 1 else None
+    how = LoaderOptions(
+        batch_size=batch_size,
+        max_clip=data.max_clip or trainer.recipe.max_clip,
+        n_data_loader_thread=num_workers,
+        seed=seed,
+        augment=not data.no_augment,
+        shifted_share=data.desync / 2,
+        foreign_share=data.desync / 2,
+        speakers=beside,
+        published_batches=data.published_batches,
+    )
+    return Loader(dataset, network.inputs, how, *share)
+
+
+def _ignore(*_: object) -> None:
+    """Show nothing, where another process does."""
+
+
+def _describe(row: EpochRow) -> None:
+    logger.info("%s", row.describe())

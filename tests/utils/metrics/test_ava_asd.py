@@ -1,0 +1,92 @@
+"""Scores reach all rows by the nearest window; areas equal scikit-learn's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from utils.metrics.ava_asd import confusion, nearest_scores, roc_area, step_precision
+from utils.metrics.average_precision import average_precision
+
+DATA: dict[str, Any] = json.loads(
+    (Path(__file__).parents[2] / "parity/ava_asd_data.json").read_text()
+)
+LABELS = np.array([row[3] == "SPEAKING_AUDIBLE" for row in DATA["scored"]])
+SCORES = np.array([row[4] for row in DATA["scored"]])
+
+
+def test_published_areas() -> None:
+    wanted = DATA["sklearn"]
+    assert average_precision(LABELS, SCORES) == pytest.approx(DATA["ap_subsampled"], abs=1e-9)
+    assert step_precision(LABELS, SCORES) == pytest.approx(wanted["ap_speaking"], abs=1e-9)
+    assert roc_area(LABELS, SCORES) == pytest.approx(wanted["auc"], abs=1e-9)
+    assert step_precision(~LABELS, SCORES) == pytest.approx(
+        wanted["ap_not_speaking_with_same_scores"], abs=1e-9
+    )
+
+
+def test_published_scores_of_all_rows() -> None:
+    rows = [row for video in DATA["rows"].values() for row in video]
+    numbers: dict[tuple[str, str], int] = {}
+    faces = np.array([numbers.setdefault((row[0], row[7]), len(numbers)) for row in rows])
+    times = np.array([row[1] for row in rows])
+    window_faces = np.array([numbers[row[0], row[2]] for row in DATA["scored"]])
+    ends = np.array([row[1] for row in DATA["scored"]])
+    found = nearest_scores(faces, times, window_faces, ends, SCORES)
+    wanted = [np.nan if score is None else score for score in DATA["original_scores"]]
+    np.testing.assert_array_equal(found, wanted)
+    speaking = np.array([row[6] == "SPEAKING_AUDIBLE" for row in rows])
+    ap = average_precision(speaking, np.nan_to_num(found))
+    assert ap == pytest.approx(DATA["ap_original"], abs=6e-3)
+
+
+def test_nearest_window() -> None:
+    faces = np.array([0, 0, 0, 0, 1, 2])
+    times = np.array([9.0, 1.0, 2.0, 2.1, 5.0, 5.0])
+    found = nearest_scores(
+        faces, times, np.array([0, 0, 1]), np.array([3.0, 1.0, 0.0]), np.array([0.3, 0.1, 0.5])
+    )
+    np.testing.assert_array_equal(found, [0.3, 0.1, 0.1, 0.3, 0.5, np.nan])
+
+
+def test_without_rows_or_windows() -> None:
+    none = np.empty(0, np.int64)
+    assert nearest_scores(none, none.astype(float), none, none.astype(float), SCORES[:0]).size == 0
+    found = nearest_scores(np.array([0]), np.array([1.0]), none, none.astype(float), SCORES[:0])
+    assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "precision", "area"),
+    [
+        ([1, 0], [0.9, 0.1], 1.0, 1.0),
+        ([0, 1], [0.9, 0.1], 0.5, 0.0),
+        ([1, 0], [0.5, 0.5], 0.5, 0.5),
+        ([1, 0, 1, 0], [0.8, 0.8, 0.3, 0.1], 7 / 12, 0.625),
+    ],
+    ids=["right", "wrong", "tied", "half tied"],
+)
+def test_areas(labels: list[int], scores: list[float], precision: float, area: float) -> None:
+    truth, given = np.array(labels, np.bool_), np.array(scores)
+    assert step_precision(truth, given) == pytest.approx(precision)
+    assert roc_area(truth, given) == pytest.approx(area)
+
+
+def test_confusion() -> None:
+    labels = np.array([True, True, True, False])
+    found: NDArray[np.int64] = confusion(labels, np.array([True, False, True, False]))
+    assert found.tolist() == [[1, 0], [1, 2]]
+
+
+def test_wrong_input() -> None:
+    with pytest.raises(ValueError, match="needs a positive label, none of 2 is"):
+        step_precision(np.zeros(2, np.bool_), np.zeros(2))
+    with pytest.raises(ValueError, match="positive and negative labels, got 2 and 0"):
+        roc_area(np.ones(2, np.bool_), np.zeros(2))
+    with pytest.raises(ValueError, match="score 1 is NaN"):
+        roc_area(np.array([True, False]), np.array([0, np.nan]))
+    with pytest.raises(ValueError, match="as many scores"):
+        step_precision(np.ones(2, np.bool_), np.zeros(3))

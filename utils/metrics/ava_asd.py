@@ -1,0 +1,106 @@
+"""How ava_asd measures itself: scores carried over to all rows, and areas under two curves.
+
+Its average precision over the scored windows is that of `utils.metrics.average_precision`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reals = NDArray[np.floating]
+
+
+def nearest_scores(
+    faces: NDArray[np.int64],
+    times: NDArray[np.float64],
+    window_faces: NDArray[np.int64],
+    window_times: NDArray[np.float64],
+    window_scores: Reals,
+) -> NDArray[np.float64]:
+    """Return for each row (N,) the score of the nearest window of the same face; NaN without any.
+
+    Of two windows as near as each other the earlier one counts.
+
+    Args:
+        faces: (N,) number of the face in each row.
+        times: (N,) s.
+        window_faces: (M,) number of the face of each window.
+        window_times: (M,) when each window ends, s.
+        window_scores: (M,).
+    """
+    found = np.full(len(faces), np.nan)
+    order = np.lexsort((window_times, window_faces))
+    ordered_faces = window_faces[order]
+    ordered_times, ordered_scores = window_times[order], window_scores[order]
+    by_face = np.argsort(faces, kind="stable")
+    bounds = np.flatnonzero(np.diff(faces[by_face])) + 1
+    for rows in np.split(by_face, bounds):
+        if not len(rows):
+            continue
+        start, stop = np.searchsorted(ordered_faces, (faces[rows[0]], faces[rows[0]] + 1))
+        if start == stop:
+            continue
+        ends = ordered_times[start:stop]
+        after = np.clip(np.searchsorted(ends, times[rows]), 1, max(1, len(ends) - 1))
+        after = np.minimum(after, len(ends) - 1)
+        before = np.maximum(after - 1, 0)
+        earlier = times[rows] - ends[before] <= ends[after] - times[rows]
+        found[rows] = ordered_scores[start:stop][np.where(earlier, before, after)]
+    return found
+
+
+def step_precision(labels: NDArray[np.bool_], scores: Reals) -> float:
+    """Return the average precision as scikit-learn defines it: no envelope, ties are one step.
+
+    Args:
+        labels: (N,) which of them are positive; one at least must be.
+        scores: (N,) higher is more likely positive.
+    """
+    num_true, num_called = _thresholds(labels, scores)
+    if num_true[-1] == 0:
+        raise ValueError(f"average precision needs a positive label, none of {len(labels)} is")
+    steps = np.diff(num_true, prepend=0) / num_true[-1]
+    return float(np.sum(steps * num_true / num_called))
+
+
+def roc_area(labels: NDArray[np.bool_], scores: Reals) -> float:
+    """Return the area under the ROC curve: how often a positive outranks a negative, in [0, 1].
+
+    Args:
+        labels: (N,) which of them are positive; both kinds must be there.
+        scores: (N,) higher is more likely positive; equal ones count half.
+    """
+    num_true, num_called = _thresholds(labels, scores)
+    num_false = num_called - num_true
+    if num_true[-1] == 0 or num_false[-1] == 0:
+        raise ValueError(
+            "a ROC curve needs positive and negative labels, got "
+            f"{num_true[-1]} and {num_false[-1]}"
+        )
+    heights = (num_true + np.append(0, num_true[:-1])) / 2
+    area = np.sum(np.diff(num_false, prepend=0) * heights)
+    return float(area / num_true[-1] / num_false[-1])
+
+
+def confusion(labels: NDArray[np.bool_], predictions: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return how many are [[rightly, wrongly], [wrongly, rightly]] called: (2, 2).
+
+    Rows are the labels, columns the predictions, the first of each is False.
+    """
+    cells = 2 * labels.astype(np.int64) + predictions
+    return np.bincount(cells, minlength=4).reshape(2, 2)
+
+
+def _thresholds(
+    labels: NDArray[np.bool_], scores: Reals
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many positives, and how many in all, reach each score, from the highest down."""
+    if labels.shape != scores.shape or labels.ndim != 1 or not len(labels):
+        raise ValueError(
+            f"expected labels (N,) and as many scores, got {labels.shape} and {scores.shape}"
+        )
+    if np.isnan(scores).any():
+        raise ValueError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    num_true = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
+    return num_true, np.asarray(last_of_ties + 1, np.int64)
