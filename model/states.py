@@ -14,7 +14,8 @@ from model.keras_weights import is_keras, load_keras_state
 def load_state(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint; nothing in the file is ever executed.
 
-    It may be PyTorch's, Keras' or safetensors. Half precision, in which weights may be stored, becomes float32.
+    It may be PyTorch's, Keras' or safetensors. Half precision, in which weights may be stored,
+    becomes float32.
 
     Raises:
         FileNotFoundError: There is no such file.
