@@ -1,0 +1,122 @@
+"""Count what every network has and does: `python -m benchmarks.flops --json FILE`.
+
+Parameters, and multiply-accumulates for one face in one frame, in convolutions, linear layers,
+recurrences and products of matrices; all else is left out. Each is two floating point operations.
+Nothing is computed: tensors without values go through the networks.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.measure import report
+from model.building import build_network
+from model.contract import ClipNetwork, ContextNetwork, InputSpec, Model, Network
+from utils.settings import network_names
+from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
+
+BACKBONES = ("resnext101", "resnet18", "mobilenet", "mobilenetv2", "shufflenet", "shufflenetv2")
+VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "asdnet_encoder": [{"video_backbone": name} for name in BACKBONES],
+    "ava_asd": [{"mode": mode} for mode in ("s_av", "s_av_fc", "s_a", "s_v")],
+}
+
+
+class Cost(NamedTuple):
+    """What a network has, and what it does for one face in one frame."""
+
+    parameters: int
+    macs: float  # multiply-accumulates
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, count, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", choices=network_names(), default=network_names())
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    options = parser.parse_args(arguments)
+    rows: list[dict[str, object]] = []
+    for name in options.networks:
+        for variant in VARIANTS.get(name, [{}]):
+            cost = count(name, variant)
+            said = ", ".join(f"{key}={value}" for key, value in variant.items())
+            rows.append(
+                {
+                    "network": name,
+                    "variant": said,
+                    "parameters": cost.parameters,
+                    "mmacs_per_face_frame": cost.macs / 1e6,
+                    "gflops_per_face_frame": 2 * cost.macs / 1e9,
+                }
+            )
+    report(rows, options.json)
+    return 0
+
+
+def count(name: str, variant: Mapping[str, Any] | None = None) -> Cost:
+    """Count a network in a variant of it.
+
+    A network that reads whole sequences is given its longest window once, and counted for the
+    scored face alone: one face and the sound encoded, compared with the others it asks for. A
+    context network reads what its encoder has made of every face; the encoder's own cost is not
+    in its count.
+    """
+    with torch.device("meta"):
+        network = build_network(name, variant).eval()
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        # Attention is written out as products of matrices, which are counted.
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            num_frames = _run(network)
+    return Cost(parameters, counter.get_total_flops() / 2 / num_frames)
+
+
+def _run(network: Model) -> int:
+    """Let a network score; return how many frames."""
+    if isinstance(network, Network):
+        length = FPS * max(network.windows)
+        heard = network.encode_audio(
+            torch.empty(1, STEPS_PER_FRAME * length, network.inputs.num_features)
+        )
+        seen = network.encode_faces(_faces(network.inputs, length))
+        if network.num_speakers > 1:
+            seen = seen.unsqueeze(1).expand(-1, network.num_speakers, -1, -1)
+        network.fuse(heard, seen)
+        return length
+    if isinstance(network, ClipNetwork):
+        network(_clip_audio(network), _faces(network.inputs, network.clip.length))
+        return 1
+    assert isinstance(network, ContextNetwork)
+    context = network.context
+    network(torch.empty(1, context.num_speakers, context.length, network.num_embedding))
+    return 1
+
+
+def _faces(inputs: InputSpec, length: int) -> Tensor:
+    colours = (3,) if inputs.colour else ()
+    return torch.empty(1, length, inputs.size, inputs.size, *colours)
+
+
+def _clip_audio(network: ClipNetwork) -> Tensor:
+    """Return features of the shape that one clip has."""
+    feature = network.inputs.feature
+    compute = getattr(importlib.import_module(f"utils.features.{feature}"), feature)
+    clip = network.clip
+    times = 1 + np.arange(clip.length) / clip.fps  # s; what lies before may be heard too
+    waveform = np.zeros(int(SAMPLE_RATE * (1 + times[-1])), np.int16)
+    with torch.device("cpu"):
+        return torch.empty(
+            compute(waveform, times, np.arange(clip.length)[None]).shape, device="meta"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
