@@ -11,17 +11,14 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from utils.crops import CropOptions
+from utils.demo_options import Options, VideoOptions
 from utils.files import check_folder, replacing
-from utils.flags import add_groups, flag_name, read_groups
+from utils.flags import add_groups, read_groups
 from utils.progress import bar, byte_bar
-from utils.settings import DetectorOptions, ModelOptions
-from utils.shots import ShotOptions
-from utils.tracks import TrackOptions
 
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
@@ -29,55 +26,6 @@ if TYPE_CHECKING:
     from utils.structures import Frame
 
 logger = logging.getLogger("demoTalkNet")
-
-
-@dataclass(frozen=True)
-class VideoOptions:
-    """Which videos are looked at, which part of them, and what is written."""
-
-    video_name: Annotated[str, "file name without extension, where no files are given"] = "001"
-    video_folder: Annotated[Path, "folder that file lies in"] = Path("demo")
-    output_folder: Annotated[
-        Path | None, "results go to OUTPUTFOLDER/NAME/; else to NAME/ beside each video"
-    ] = None
-    start: Annotated[float, "where to begin, s"] = 0.0
-    duration: Annotated[float, "how much to look at, s; 0 is all to the end"] = 0.0
-    cuts: Annotated[Path | None, "text file of the cuts' times, s, one a line"] = None
-    tracks: Annotated[Path | None, "own face boxes, CSV or JSON, instead of detection"] = None
-    no_video: Annotated[bool, "write tables and the timeline only"] = False
-    official_tree: Annotated[bool, "write the published demo's folders and pickles too"] = False
-    n_data_loader_thread: Annotated[int, "threads that decode, at most"] = 10
-    eval_col: Annotated[bool, "evaluate on Columbia ASD, which is downloaded if need be"] = False
-    col_save_path: Annotated[Path, "folder of the Columbia data"] = Path("/data08/col")
-
-    def __post_init__(self) -> None:
-        for name in ("start", "duration"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name} must be 0 or more seconds, got {getattr(self, name)}")
-        if self.n_data_loader_thread < 1:
-            raise ValueError(
-                f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
-            )
-
-
-@dataclass(frozen=True)
-class Options:
-    """Everything that the command line says."""
-
-    video: VideoOptions
-    model: ModelOptions
-    shots: ShotOptions
-    detector: DetectorOptions
-    tracks: TrackOptions
-    crops: CropOptions
-
-    def settings(self) -> dict[str, Any]:
-        """Return all flags by their names."""
-        return {
-            flag_name(name): value
-            for group in fields(self)
-            for name, value in asdict(getattr(self, group.name)).items()
-        }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     if parsed.videos and options.video.eval_col:
         parser.error("--evalCol brings its own video; leave out the files")
-    if options.video.tracks and len(parsed.videos) > 1:
-        parser.error("--tracks belongs to one video; give one file")
+    for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
+        if given and len(parsed.videos) > 1:
+            parser.error(f"--{flag} belongs to one video; give one file")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         if options.video.eval_col:
@@ -200,6 +149,11 @@ def analyse(video: "VideoInfo", folder: Path, models: "Models", options: Options
     import talkNet
     from utils.outputs import Wanted, write_outputs
 
+    heard = None
+    if options.array.array is not None:
+        from model.array_hearing import listen
+
+        heard = listen(options.array, options.array_sound, models.device)
     speakers = make_speakers(video, models, options)
     faces: list[Any] = []  # of every frame, for the published tree alone
     start_s = speakers.options.read.start_s
@@ -219,6 +173,12 @@ def analyse(video: "VideoInfo", folder: Path, models: "Models", options: Options
         network=models.network_record,
         detector=models.detector_record,
     )
+    if heard is not None:
+        from utils.array_fusion import fuse_tracks
+
+        result = replace(
+            result, tracks=fuse_tracks(result.tracks, video.width, heard, options.fusion)
+        )
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
     wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
@@ -244,7 +204,8 @@ def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "Ac
         detect_every=options.detector.every(models.device),
         windows=options.model.window_lengths,
         precision=options.model.precision,
-        score_silence=options.model.score_silence,
+        # An array hears where the video's own sound may be silent.
+        score_silence=options.model.score_silence or options.array.array is not None,
         cuts=read_cuts(wanted.cuts) if wanted.cuts else None,
         boxes=boxes,
     )

@@ -5,6 +5,8 @@ A network is one of three kinds, by what it reads to score a face:
 - `Network`: the face's whole sequence. `num_speakers` above 1: beside other faces of the shot.
 - `ClipNetwork`: a clip of a few frames around the scored one.
 - `ContextNetwork`: what a clip network made of the face and of the others beside it.
+
+A `Localizer` sees no faces at all: it hears with an array of microphones where somebody speaks.
 """
 
 from abc import ABC, abstractmethod
@@ -203,6 +205,32 @@ class ContextNetwork(Model):
     @abstractmethod
     def forward(self, embeddings: Tensor) -> Logits:
         """Map embeddings (B, S, L, C), the scored face first, to its logits (B, 1, 2)."""
+
+
+class Localizer(Model):
+    """Says for each frame of a camera's view whether an array hears somebody speak, and where.
+
+    `forward` is `locate(encode(features), cameras)`. What `encode` gives is the same for all
+    cameras beside an array, so it is worked out once for all of them.
+    """
+
+    num_microphones: int = 16  # M, channels of the feature
+    num_cameras: int = 11
+
+    @abstractmethod
+    def encode(self, features: Tensor) -> Tensor:
+        """Map scaled features (B, M, 16 T, 64) to embeddings (B, T, C)."""
+
+    @abstractmethod
+    def locate(self, encoded: Tensor, cameras: Tensor) -> Tensor:
+        """Map embeddings (B, T, C) and cameras (B,), from 0, to positions and confidences.
+
+        They are (B, T, 2), both in [0, 1]: the position is a fraction of the view's width.
+        """
+
+    def forward(self, features: Tensor, cameras: Tensor) -> Tensor:
+        """Map scaled features (B, M, 16 T, 64) and cameras (B,) to (B, T, 2)."""
+        return self.locate(self.encode(features), cameras)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,12 @@ from model.contract import WeightsFile
 from model.detection import Choice
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
+from tests.made_array import write_wav
 from tests.made_video import write_video
 from tests.parity.filled import filled, published_name
+from utils.array_geometry import write_geometry
+from utils.datasets.array_room import Room, heard
+from utils.datasets.array_scene import made_rig
 from utils.structures import Detections
 
 ROOT = Path(__file__).parents[1]
@@ -361,3 +365,29 @@ def test_a_full_disk_leaves_nothing_half_written(video: Path, weights: Path, box
     for path in (video.parent / "001").iterdir():
         assert not path.name.startswith("."), path
     assert not (video.parent / "001" / "video_out.mp4").exists()
+
+
+def test_an_array_moves_the_scores(
+    run: Callable[..., int], video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Speech heard where the face is lifts its scores, elsewhere it lowers them, by the rule."""
+    rig = made_rig()
+    write_geometry(rig, tmp_path / "rig.json")
+    camera = rig.camera("cam06")
+    scores = {}
+    for place, (left, right) in {"face": (20, 60), "elsewhere": (80, 92)}.items():
+        spoken = np.random.default_rng(2).normal(0, 0.2, 2 * 48000)
+        spoken[:14400] *= 0.001  # a pause, by which the array knows how quiet the room is
+        points = camera.point(np.full(50, (left + right) / 2 / 96), 2.0)
+        recording = heard(spoken, points, rig.microphones, Room())
+        write_wav(tmp_path / "array.wav", 0.5 * recording / np.abs(recording).max())
+        array = ("--array", tmp_path / "array.wav", "--arrayGeometry", tmp_path / "rig.json")
+        given = (video, "--noVideo", *array, "--arrayCamera", "cam06")
+        assert run(*given, "--outputFolder", tmp_path / place) == 0
+        result = json.loads((tmp_path / place / "001" / "result.json").read_text())
+        scores[place] = np.array(result["tracks"][0]["scores"])
+        assert result["settings"]["arrayCamera"] == "cam06"
+    difference = scores["face"] - scores["elsewhere"]
+    assert np.median(difference) > 4 and (difference >= 0).all()
+    assert run(video, "--array", tmp_path / "gone.wav", "--arrayGeometry", tmp_path / "rig.json")
+    assert "gone.wav" in caplog.text

@@ -1,0 +1,295 @@
+"""Hear speakers with an array, from the sound to the marked video, step by step.
+
+python -m model.array_command features --dataPath DATA      (optional: stores features)
+python -m model.array_command train --dataPath DATA --savePath exps/array
+python -m model.array_command merge --savePath exps/array     (after --fold 0 to 4)
+python -m model.array_command forward --dataPath DATA --savePath exps/array
+python -m model.array_command evaluate --dataPath DATA --savePath exps/array
+python -m model.array_command video --dataPath DATA --savePath exps/array --view SEQUENCE-cam06
+
+docs/array_audio.md describes the data. Started again, `features` and `train` go on where they were.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from utils.array_sound import SoundChecks
+from utils.datasets.tragic_chunks import NUM_FOLDS, Chunk, cut, folds, split_fold
+from utils.datasets.tragic_evaluation import compare_all, evaluate, write_evaluation
+from utils.datasets.tragic_labels import read_labels
+from utils.datasets.tragic_loading import ChunkLoader, ChunkLoaderOptions
+from utils.datasets.tragic_scaler import FEATURES, Scaler, check_feature, read_scaler, write_scaler
+from utils.datasets.tragic_scaler import FILE as SCALER
+from utils.datasets.tragic_store import FILE as STORE
+from utils.datasets.tragic_store import (
+    FeatureSource,
+    LiveFeatures,
+    StoredFeatures,
+    StoreOptions,
+    build_store,
+    measure_scaler,
+)
+from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.flags import add_groups, read_groups
+from utils.heard import read_heard, write_heard
+from utils.progress import bar
+
+if TYPE_CHECKING:
+    from model.localizer_training import LocalizerTraining
+
+FORWARD = "test_forward.csv"
+
+
+@dataclass(frozen=True)
+class PlaceOptions:
+    """What is worked on, and where everything lies."""
+
+    data_path: Annotated[Path, "folder of the data set"] = Path("data")
+    save_path: Annotated[Path, "folder of weights, scaler, tables and plots"] = Path("exps/array")
+    feature: Annotated[str, f"what the network reads: {', '.join(FEATURES)}"] = "gcc_phat"
+    condition: Annotated[str, "labels to train on: where positions come from, then GT or VAD"] = (
+        "GT_GT"
+    )
+    store: Annotated[Path | None, "folder of stored features; else DATA/features/..."] = None
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "where the network runs"] = "auto"
+
+    def __post_init__(self) -> None:
+        check_feature(self.feature)
+
+    @property
+    def store_folder(self) -> Path:
+        """Where features are stored."""
+        return self.store or self.data_path / "features" / f"{self.feature}_{self.condition}"
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """How a localizer is trained; what stays unset is as published."""
+
+    lr: Annotated[float | None, "learning rate of the first 30 epochs; else 0.0001"] = None
+    epochs: Annotated[int, "epochs in all"] = 50
+    width: Annotated[int, "channels of the network's first block"] = 64
+    pooling: Annotated[Literal["avg", "max"], "what pools time and frequency"] = "avg"
+    plain_decay: Annotated[bool, "from epoch 31 on 0.9 an epoch; published is compounding"] = False
+    fold: Annotated[
+        int, "validate on a fifth of the sequences, 0 to 4, in savePath/FOLD; -1 trains on all"
+    ] = -1
+    save_interval: Annotated[int, "keep a checkpoint after so many batches too"] = 500
+
+
+@dataclass(frozen=True)
+class HearOptions:
+    """What is heard with, and what is made of it."""
+
+    weights: Annotated[Path | None, "checkpoint; else the last one in savePath"] = None
+    tolerance: Annotated[int, "how far off a speaker may be heard, px: 89 or 222"] = 89
+    view: Annotated[str, "of which view a video is made"] = ""
+    blank: Annotated[bool, "draw on an empty picture even where there is a video"] = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that can be set."""
+
+    place: PlaceOptions
+    features: StoreOptions
+    checks: SoundChecks
+    learn: LearnOptions
+    batches: ChunkLoaderOptions
+    hear: HearOptions
+
+
+def store_features(options: Options) -> None:
+    """Store the features of all development chunks, and their scaler."""
+    chunks, live = _development(options)
+    folder = options.place.store_folder
+    with bar("storing features", 1.0, "of the chunks") as advance:
+
+        def progress(done: int, total: int) -> None:
+            advance(done / total)
+
+        threads = options.batches.num_threads
+        build_store(folder / STORE, chunks, live, options.features, threads, progress)
+    stored = StoredFeatures(folder / STORE, chunks, options.place.feature)
+    write_scaler(measure_scaler(stored), folder / SCALER)
+    print(f"features of {len(chunks)} chunks and their scaler are in {folder}")
+
+
+def _development(options: Options) -> tuple[list[Chunk], LiveFeatures]:
+    """Return all chunks that there are labels for, and their features out of the sound."""
+    layout = TragicTalkers(options.place.data_path)
+    chunks = cut(read_labels(layout.labels_path(options.place.condition)))
+    return chunks, LiveFeatures(
+        layout, "development", chunks, options.place.feature, checks=options.checks
+    )
+
+
+def _source(options: Options) -> tuple[list[Chunk], FeatureSource, Scaler]:
+    """Return chunks, their features (stored if they are) and the scaler, kept in savePath."""
+    place = options.place
+    chunks, source = _development(options)
+    stored: FeatureSource = source
+    if (place.store_folder / STORE).is_file():
+        stored = StoredFeatures(place.store_folder / STORE, chunks, place.feature)
+    kept = place.save_path / SCALER
+    for path in (kept, place.store_folder / SCALER):
+        if path.is_file():
+            scaler = read_scaler(path, place.feature)
+            break
+    else:
+        scaler = measure_scaler(stored, options.batches.num_threads)
+    if not kept.is_file():
+        write_scaler(scaler, kept)
+    return chunks, stored, scaler
+
+
+def train(options: Options) -> None:
+    """Train, or go on with it."""
+    import torch
+
+    from model.loading import choose_device
+    from model.localizer_training import train_localizer
+    from model.localizers.tragic_crnn import TragicCRNN
+    from model.ranks import joined
+    from model.recipes import seeded
+    from model.runs import Hooks
+    from utils.training_progress import StepBar, stopping
+
+    chunks, source, scaler = _source(options)
+    chosen, held_out = list(range(len(chunks))), list[int]()
+    if options.learn.fold >= 0:
+        groups = folds({chunk.view.sequence for chunk in chunks})
+        names = {c.view.sequence for c in split_fold(chunks, groups, options.learn.fold)[1]}
+        held_out = [n for n, chunk in enumerate(chunks) if chunk.view.sequence in names]
+        chosen = [n for n, chunk in enumerate(chunks) if chunk.view.sequence not in names]
+    with seeded(options.batches.seed, torch.device("cpu")):
+        network = TragicCRNN(options.learn.pooling, options.learn.width)
+    steps = StepBar()
+    with joined(choose_device(options.place.device)) as ranks, stopping() as stop:
+        share = ranks.rank, ranks.size
+        loader, judge = (
+            ChunkLoader(chunks, part, source, scaler, options.batches, share) if part else None
+            for part in (chosen, held_out)
+        )
+        assert loader is not None
+        hooks = Hooks(stop)
+        if ranks.first:
+            hooks = Hooks(stop, steps.move, lambda row: print(row.describe(), flush=True))
+        train_localizer(network, loader, judge, _settings(options), ranks, hooks)
+    steps.close()
+
+
+def _settings(options: Options) -> "LocalizerTraining":
+    from model.localizer_training import LocalizerTraining, ScheduleOptions
+    from utils.training_settings import RunOptions, TrainingOptions
+
+    learn = options.learn
+    folder = options.place.save_path / (str(learn.fold) if learn.fold >= 0 else "")
+    return LocalizerTraining(
+        TrainingOptions(
+            lr=learn.lr, max_epoch=learn.epochs, seed=options.batches.seed, precision="fp32"
+        ),
+        RunOptions(folder, save_interval=learn.save_interval),
+        ScheduleOptions(learn.plain_decay),
+        options.place.condition,
+        learn.fold,
+    )
+
+
+def merge(options: Options) -> None:
+    """Write the mean losses of the five folds and their plot."""
+    from model.localizer_training import merge_folds
+
+    folder = options.place.save_path
+    merged = merge_folds([folder / str(fold) for fold in range(NUM_FOLDS)], folder)
+    print(f"validation loss of a chunk after the last epoch: {merged['val'][-1]:.4f}")
+
+
+def forward(options: Options) -> None:
+    """Hear all test views and write what was heard as published."""
+    from model.checkpoints import last_path
+    from model.loading import choose_device
+    from model.localisation import hear_views, load_localizer
+
+    place = options.place
+    layout = TragicTalkers(place.data_path)
+    path = options.hear.weights or last_path(place.save_path)
+    network = load_localizer(path, options.learn.pooling).to(choose_device(place.device))
+    scaler = read_scaler(place.save_path / SCALER, place.feature)
+    views = layout.views_with_truth(layout.sequences("test"))
+    found = {}
+    with bar("hearing", float(len(views)), "views") as advance:
+        for view, heard in hear_views(network, layout, views, scaler, options.checks):
+            found[view.name] = heard
+            advance(float(len(found)))
+    write_heard(found, place.save_path / FORWARD)
+    print(place.save_path / FORWARD)
+
+
+def judge(options: Options) -> None:
+    """Evaluate what was heard."""
+    place = options.place
+    heard = read_heard(place.save_path / FORWARD)
+    found = evaluate(compare_all(TragicTalkers(place.data_path), heard), options.hear.tolerance)
+    print(found.describe())
+    for path in write_evaluation(found, place.save_path):
+        print(path)
+
+
+def make_video(options: Options) -> None:
+    """Write the video of a view with a line where speech was heard."""
+    from utils.array_video import render_blank, render_over
+    from utils.media import probe
+
+    place = options.place
+    layout, view = TragicTalkers(place.data_path), View.parse(options.hear.view)
+    views = read_heard(place.save_path / FORWARD)
+    if view.name not in views:
+        raise ValueError(f"--view {view.name}: expected one of {', '.join(sorted(views))}")
+    target = place.save_path / f"check_{view.name}.mp4"
+    if layout.video_path(view).is_file() and not options.hear.blank:
+        render_over(probe(layout.video_path(view)), views[view.name], target)
+    else:
+        sound = layout.sound("test", view.sequence, view.rig)
+        render_blank(sound, views[view.name], target)
+    print(target)
+
+
+ACTIONS: dict[str, Callable[[Options], None]] = {
+    "features": store_features,
+    "train": train,
+    "merge": merge,
+    "forward": forward,
+    "evaluate": judge,
+    "video": make_video,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and take the step."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("action", choices=ACTIONS, help="the step to take")
+    add_groups(parser, Options)
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        options = read_groups(parsed, Options)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        ACTIONS[parsed.action](options)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Hear where somebody speaks in a video from an array's recording beside it."""
+
+from pathlib import Path
+
+from model.localisation import hear, load_localizer
+from utils.array_fusion import ArrayOptions
+from utils.array_geometry import ArrayGeometry, Camera, read_geometry
+from utils.array_sound import ArraySound, SoundChecks, check_levels, open_array
+from utils.array_spectra import FPS
+from utils.datasets.tragic_scaler import FILE as SCALER
+from utils.datasets.tragic_scaler import read_scaler
+from utils.heard import Heard
+from utils.steered_response import SteeringOptions, steer
+
+
+def listen(options: ArrayOptions, checks: SoundChecks, device: str = "cpu") -> tuple[Heard, Camera]:
+    """Return what the array hears across the view, and the camera that has it.
+
+    Args:
+        options: Names an array and its geometry.
+        checks: What makes a microphone useless.
+        device: Where a localizer runs.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: Files are wrong, or do not belong to each other.
+    """
+    assert options.array is not None
+    assert options.array_geometry is not None
+    geometry = read_geometry(options.array_geometry)
+    camera = geometry.camera(options.array_camera)
+    sound = open_array(options.array, len(geometry.microphones))
+    check_levels(sound, checks, str(options.array))
+    num_frames = int(sound.duration_s * FPS)
+    if options.array_weights is None:
+        return steer(sound, geometry, camera, num_frames, SteeringOptions()), camera
+    return _by_network(options.array_weights, sound, (geometry, camera), device), camera
+
+
+def _by_network(
+    weights: Path, sound: ArraySound, view: tuple[ArrayGeometry, Camera], device: str
+) -> Heard:
+    """Return what a trained localizer hears for a camera of its array."""
+    geometry, camera = view
+    network = load_localizer(weights).to(device)
+    if len(geometry.cameras) > network.num_cameras:
+        raise ValueError(
+            f"expected at most {network.num_cameras} cameras in the geometry, as {weights} knows, "
+            f"found {len(geometry.cameras)}"
+        )
+    places = (weights.parent / SCALER, weights.parent.parent / SCALER)
+    scaler = read_scaler(next((path for path in places if path.is_file()), places[0]))
+    place = geometry.cameras.index(camera)
+    return hear(network, sound, scaler, [place], int(sound.duration_s * FPS))[0]

@@ -1,0 +1,180 @@
+"""Train a localizer and let it hear: the published objective, learning rate and forward pass."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.building import load_released
+from model.contract import Localizer
+from model.localizers.tragic_crnn import Pooling, TragicCRNN
+from model.states import load_state
+from utils.array_sound import ArraySound, SoundChecks, check_levels
+from utils.array_spectra import FPS
+from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_S, CHUNK_SAMPLES, first_sample
+from utils.datasets.tragic_labels import read_truth
+from utils.datasets.tragic_loading import ChunkBatch
+from utils.datasets.tragic_scaler import FEATURES, Scaler
+from utils.datasets.tragic_talkers import Split, TragicTalkers, View
+from utils.heard import Heard
+from utils.heard import num_frames as frames_of
+from utils.metrics.localisation import DETECTED
+
+CONSTANT_EPOCHS = 30
+DECAY = 0.9
+
+
+def load_localizer(path: Path, pooling: Pooling = "avg") -> TragicCRNN:
+    """Return the network of a checkpoint, published or of this project, ready to hear.
+
+    Args:
+        path: The checkpoint; it tells the network's width but not its pooling.
+        pooling: That it was trained with.
+    """
+    state = load_state(path)
+    network = TragicCRNN(pooling, **TragicCRNN.variant_of(state))
+    load_released(network, state)
+    return network.eval()
+
+
+def rate(start: float, epoch: int, compounding: bool = True) -> float:
+    """Return the learning rate of an epoch, from 1.
+
+    Kept: from epoch 31 on, the *current* rate is multiplied by 0.9 ** (epoch - 30), so that it
+    falls faster and faster, to 2e-10 of the start at epoch 50.
+
+    Args:
+        start: Rate of the first 30 epochs.
+        epoch: From 1.
+        compounding: The published decay; else 0.9 for each epoch after 30.
+    """
+    late = max(0, epoch - CONSTANT_EPOCHS)
+    power = late * (late + 1) // 2 if compounding else late
+    return float(start * DECAY**power)
+
+
+class LocalisationObjective(nn.Module):
+    """A localizer and its loss as one module, which can be distributed as a whole."""
+
+    def __init__(self, network: Localizer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: ChunkBatch) -> tuple[Tensor, Tensor]:
+        """Return the summed loss of a batch, and in how many frames speech is judged rightly."""
+        found = self.locate(batch.features, batch.cameras)
+        right = ((found[..., 1] >= DETECTED) == batch.speaking) & batch.counted[..., None]
+        return localisation_loss(found, batch), right.sum()
+
+    def locate(self, features: Tensor, cameras: Tensor) -> Tensor:
+        """Map scaled sounds (B, 16, 960, 64) and cameras (B, K) to (B, K, 60, 2)."""
+        num_views = cameras.shape[1]
+        encoded = self.network.encode(features).repeat_interleave(num_views, dim=0)
+        located = self.network.locate(encoded, cameras.flatten())
+        return located.view(-1, num_views, *located.shape[1:])
+
+
+def localisation_loss(found: Tensor, batch: ChunkBatch) -> Tensor:
+    """Return the sum over views and frames of squared errors, of confidence and of position.
+
+    The position counts where somebody is said to speak and their place is known. Kept: a squared
+    error of the confidence instead of a cross entropy, and a sum instead of a mean.
+
+    Args:
+        found: Positions and confidences (B, K, T, 2).
+        batch: What is known of T frames.
+    """
+    positions, confidences = found.float().unbind(3)
+    detection = (confidences - batch.speaking.float()) ** 2
+    apart = (positions - batch.positions) ** 2 * (batch.speaking & batch.located)
+    return ((detection + apart) * batch.counted[..., None]).sum()
+
+
+@torch.inference_mode()
+def hear(
+    network: Localizer,
+    sound: ArraySound,
+    scaler: Scaler,
+    cameras: Sequence[int],
+    num_frames: int,
+) -> list[Heard]:
+    """Return what a localizer hears across the view of each camera, chunk by chunk of 2 s.
+
+    What cameras have in common is worked out once. The network is run as it is, so put it into
+    eval mode; a chunk is held at a time.
+
+    Args:
+        network: Hears, on its own device.
+        sound: Of one rig.
+        scaler: Belongs to the network's features.
+        cameras: Their places at the rig, from 0.
+        num_frames: How many frames of the views at 30/s are wanted.
+
+    Raises:
+        ValueError: The sound is shorter than a chunk or of another number of microphones.
+    """
+    _check(network, sound)
+    device = next(network.parameters()).device
+    places = torch.tensor(list(cameras), device=device)
+    found = []
+    for features in _chunks(sound, scaler, num_frames):
+        encoded = network.encode(torch.from_numpy(features)[None].to(device))
+        located = network.locate(encoded.expand(len(places), -1, -1), places)
+        found.append(located.float().cpu().numpy())
+    whole = np.concatenate(found, axis=1)[:, :num_frames]
+    return [Heard(part[:, 0].copy(), part[:, 1].copy()) for part in whole]
+
+
+def _check(network: Localizer, sound: ArraySound) -> None:
+    if sound.num_microphones != network.num_microphones:
+        raise ValueError(
+            f"expected sound of {network.num_microphones} microphones, found "
+            f"{sound.num_microphones}; the network hears no other array"
+        )
+    if sound.num_samples < CHUNK_SAMPLES:
+        raise ValueError(
+            f"expected at least {CHUNK_S} s of sound, a chunk, found {sound.duration_s:.2f} s"
+        )
+
+
+def _chunks(sound: ArraySound, scaler: Scaler, num_frames: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the scaled features of each chunk; past its end the sound is silent."""
+    for frame in range(0, num_frames, CHUNK_FRAMES):
+        start = first_sample(frame / FPS)
+        yield scaler(FEATURES[scaler.feature](sound.read(start, start + CHUNK_SAMPLES)))
+
+
+def hear_views(
+    network: Localizer,
+    layout: TragicTalkers,
+    views: Sequence[View],
+    scaler: Scaler,
+    checks: SoundChecks,
+    split: Split = "test",
+) -> Iterator[tuple[View, Heard]]:
+    """Yield what a localizer hears in views of the data set; rig by rig, in order.
+
+    A view has as many frames as its ground truth, or as its sound where there is none.
+
+    Args:
+        network: Hears; in eval mode.
+        layout: Where the sound lies.
+        views: Any, of any sequences.
+        scaler: Belongs to the network's features.
+        checks: What makes a microphone useless.
+        split: Of the views.
+    """
+    for sequence, rig in sorted({(view.sequence, view.rig) for view in views}):
+        own = sorted(view for view in views if (view.sequence, view.rig) == (sequence, rig))
+        sound = layout.sound(split, sequence, rig)
+        check_levels(sound, checks, f"sequence {sequence}, rig {rig:02d}")
+        paths = [layout.truth_path(view) for view in own]
+        known = next((path for path in paths if path.is_file()), None)
+        count = frames_of(sound.duration_s)
+        if known is not None:
+            count = read_truth(known).positions.shape[1]
+        heard = hear(network, sound, scaler, [view.place for view in own], count)
+        yield from zip(own, heard, strict=True)

@@ -1,0 +1,192 @@
+"""Stored features are those of the sound, in every layout; a break loses nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.made_array import write_wav
+from utils.array_sound import SoundChecks
+from utils.datasets.array_scene import SceneOptions, make_data, plan
+from utils.datasets.tragic_chunks import Chunk, cut
+from utils.datasets.tragic_labels import read_labels
+from utils.datasets.tragic_store import (
+    LiveFeatures,
+    StoredFeatures,
+    StoreOptions,
+    build_store,
+    group,
+    measure_scaler,
+)
+from utils.datasets.tragic_talkers import TragicTalkers
+from utils.features.gcc_phat import gcc_phat
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> TragicTalkers:
+    root = tmp_path_factory.mktemp("data")
+    make_data(root, plan("walk", 1, 0, SceneOptions(3, "noise")))
+    return TragicTalkers(root)
+
+
+@pytest.fixture(scope="module")
+def chunks(layout: TragicTalkers) -> list[Chunk]:
+    return cut(read_labels(layout.labels_path("GT_GT")))
+
+
+@pytest.fixture(scope="module")
+def live(layout: TragicTalkers, chunks: list[Chunk]) -> LiveFeatures:
+    return LiveFeatures(layout, "development", chunks, "gcc_phat")
+
+
+def test_cameras_of_a_rig_share_their_sound(chunks: list[Chunk]) -> None:
+    assert len(chunks) == 33
+    assert group(chunks) == [0, 1, 2] * 11
+
+
+def test_features_of_the_sound(
+    layout: TragicTalkers, chunks: list[Chunk], live: LiveFeatures
+) -> None:
+    sound = layout.sound("development", "walk1", 1)
+    np.testing.assert_array_equal(live.read(1), gcc_phat(sound.read(48000, 144000)))
+    np.testing.assert_array_equal(live.read(1), live.read(4))
+    fast = LiveFeatures(layout, "development", chunks, "gcc_phat", "float32")
+    np.testing.assert_allclose(fast.read(1), live.read(1), atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", ["shared", "published"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0), ("float16", 0.04)])
+def test_a_store_holds_the_features(
+    tmp_path: Path,
+    chunks: list[Chunk],
+    live: LiveFeatures,
+    shape: Literal["shared", "published"],
+    precision: Literal["float32", "float16"],
+    tolerance: float,
+) -> None:
+    some = chunks[:6]
+    path = tmp_path / "development_dataset.h5"
+    source = Part(live, len(some))
+    build_store(path, some, source, StoreOptions(shape, precision))
+    stored = StoredFeatures(path, some, "gcc_phat")
+    for number in range(len(some)):
+        expected = live.read(number)
+        np.testing.assert_allclose(stored.read(number), expected, atol=tolerance, rtol=0)
+    stored.close()
+    with h5py.File(path) as file:
+        assert file["features"].shape == (3 if shape == "shared" else 6, 16, 960, 64)
+        assert file["features"].dtype == precision
+        assert file["cams"].shape == (6, 1, 11)
+        assert file["cams"][:, 0].argmax(axis=1).tolist() == [0, 0, 0, 1, 1, 1]
+        for name, field in (
+            ("target_coords", "positions"),
+            ("pseudo_labels", "located"),
+            ("speech_activity", "speaking"),
+        ):
+            expected = np.stack([getattr(chunk, field) for chunk in some])
+            np.testing.assert_array_equal(file[name][:], expected.astype(np.float32))
+        assert file["sequence"][3] == b"walk1-cam02"
+
+
+class Part:
+    """The first chunks of a source; fails where it is told to, and counts."""
+
+    def __init__(self, source: LiveFeatures, count: int, fail_at: int = -1) -> None:
+        self.feature = source.feature
+        self.groups = source.groups[:count]
+        self.source, self.fail_at = source, fail_at
+        self.read_numbers: list[int] = []
+
+    def read(self, number: int) -> NDArray[np.floating]:
+        if number == self.fail_at:
+            raise OSError("the disk is gone")
+        self.read_numbers.append(number)
+        return self.source.read(number)
+
+
+def test_a_break_loses_nothing(
+    tmp_path: Path, chunks: list[Chunk], live: LiveFeatures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utils.datasets.tragic_store.FLUSH_EVERY", 1)
+    some, path = chunks[:4], tmp_path / "store.h5"
+    options = StoreOptions("published")
+    with pytest.raises(OSError, match="the disk is gone"):
+        build_store(path, some, Part(live, 4, fail_at=3), options, num_threads=1)
+    assert not path.exists()
+    second = Part(live, 4)
+    build_store(path, some, second, options, num_threads=1)
+    assert 0 not in second.read_numbers
+    stored = StoredFeatures(path, some, "gcc_phat")
+    for number in range(4):
+        np.testing.assert_array_equal(stored.read(number), live.read(number))
+    stored.close()
+
+
+def test_another_plan_begins_anew(tmp_path: Path, chunks: list[Chunk], live: LiveFeatures) -> None:
+    path = tmp_path / "store.h5"
+    for left in (b"no HDF5", None):
+        part = path.with_name("store.h5.part")
+        if left is not None:
+            part.write_bytes(left)
+        else:
+            with h5py.File(part, "w") as file:
+                file.attrs["plan"] = "another"
+        build_store(path, chunks[:1], Part(live, 1), StoreOptions())
+        assert not part.exists()
+
+
+def test_a_store_of_other_chunks_is_refused(
+    tmp_path: Path, chunks: list[Chunk], live: LiveFeatures
+) -> None:
+    path = tmp_path / "store.h5"
+    with pytest.raises(FileNotFoundError, match="stored features"):
+        StoredFeatures(path, chunks, "gcc_phat")
+    build_store(path, chunks[:1], Part(live, 1), StoreOptions())
+    with pytest.raises(ValueError, match="gcc_phat of 2 chunks, found gcc_phat of 1"):
+        StoredFeatures(path, chunks[:2], "gcc_phat")
+    with pytest.raises(ValueError, match="salsa_lite of 1 chunks, found gcc_phat"):
+        StoredFeatures(path, chunks[:1], "salsa_lite")
+
+
+def test_the_scaler_counts_every_view(live: LiveFeatures) -> None:
+    scaler = measure_scaler(live)
+    everything = np.concatenate([live.read(number) for number in range(3)], axis=1)
+    exact = everything.astype(np.float64)
+    np.testing.assert_allclose(scaler.mean[:, 0], exact.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(scaler.std[:, 0], exact.std(axis=1), atol=1e-5)
+    assert scaler.feature == "gcc_phat"
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path, layout: TragicTalkers) -> Iterator[Path]:
+    """Copy a sequence to a folder, to spoil it."""
+    folder = tmp_path / "TragicTalkers" / "audio" / "development" / "walk1"
+    folder.mkdir(parents=True)
+    for path in layout.audio_folder("development", "walk1").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    yield folder
+
+
+def test_useless_sound_is_named(tmp_path: Path, spoilt: Path, chunks: list[Chunk]) -> None:
+    def open_it(checks: SoundChecks | None = None) -> LiveFeatures:
+        layout = TragicTalkers(tmp_path)
+        return LiveFeatures(layout, "development", chunks, "gcc_phat", checks=checks)
+
+    open_it(SoundChecks())
+    write_wav(spoilt / "07_made.wav", np.zeros((144000, 1)))
+    open_it()
+    with pytest.raises(ValueError, match=r"sequence walk1, rig 01: .*silent microphone 07"):
+        open_it(SoundChecks())
+    for path in spoilt.iterdir():
+        write_wav(path, np.zeros((90000, 1)))
+    with pytest.raises(ValueError, match=r"at least 2 s of sound, a chunk, found 1\.88 s"):
+        open_it()
+    (spoilt / "02_made.wav").unlink()
+    with pytest.raises(FileNotFoundError, match="found none for 02"):
+        open_it()
+    with pytest.raises(ValueError, match="a feature of gcc_phat, salsa_lite"):
+        LiveFeatures(TragicTalkers(tmp_path), "development", chunks, "mfcc")

@@ -1,0 +1,86 @@
+"""Views, rigs and folders are the published ones; what is missing is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.made_array import write_wav
+from utils.datasets.tragic_talkers import CONDITIONS, RIGS, TragicTalkers, View, open_microphones
+
+
+@pytest.mark.parametrize(
+    ("name", "view", "rig", "place"),
+    [
+        ("interactive4_t3-cam06", View("interactive4_t3", 6), 1, 5),
+        ("a-b-cam11", View("a-b", 11), 1, 10),
+        ("a-cam12", View("a", 12), 2, 0),
+        ("a-cam22", View("a", 22), 2, 10),
+    ],
+)
+def test_views(name: str, view: View, rig: int, place: int) -> None:
+    found = View.parse(name)
+    assert found == view
+    assert found.name == name
+    assert (found.rig, found.place) == (rig, place)
+
+
+@pytest.mark.parametrize("name", ["a-cam00", "a-cam23", "a-cam1", "cam01", "-cam01x"])
+def test_other_names_are_errors(name: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a view such as .* found"):
+        View.parse(name)
+
+
+def test_paths_are_the_published_ones(tmp_path: Path) -> None:
+    (tmp_path / "data" / "TragicTalkers").mkdir(parents=True)
+    layout = TragicTalkers(tmp_path)
+    view = View("interactive1_t2", 14)
+    root = tmp_path / "data"
+    assert layout.truth_path(view) == root / "GT/interactive1_t2/02/interactive1_t2-cam14_GT.csv"
+    assert layout.video_path(view) == (
+        root / "TragicTalkers/videos/test/interactive1_t2/interactive1_t2-cam14.mp4"
+    )
+    assert layout.audio_folder("test", "a") == root / "TragicTalkers/audio/test/a"
+    for condition in CONDITIONS:
+        assert layout.labels_path(condition) == root / f"csv/development_{condition}.csv"
+    with pytest.raises(ValueError, match="'GT_ASC'"):
+        layout.labels_path("GT_ASC")
+    assert TragicTalkers(root).root == root
+
+
+def test_no_data_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="TragicTalkers/audio"):
+        TragicTalkers(tmp_path)
+    (tmp_path / "TragicTalkers").mkdir()
+    with pytest.raises(FileNotFoundError, match="development"):
+        TragicTalkers(tmp_path).sequences("development")
+    with pytest.raises(FileNotFoundError, match=r"GT/a/01/a-cam01_GT\.csv"):
+        TragicTalkers(tmp_path).views_with_truth(["a"])
+
+
+def test_both_rigs_are_opened_in_order(tmp_path: Path) -> None:
+    for rig, numbers in RIGS.items():
+        for place, number in enumerate(numbers):
+            level = (100 * rig + place) / 1000
+            write_wav(tmp_path / f"{number:02d}-xyz.wav", np.full((100, 1), level))
+    write_wav(tmp_path / "17-xyz.wav", np.zeros((100, 1)))
+    for rig, numbers in RIGS.items():
+        sound = open_microphones(tmp_path, numbers)
+        expected = (100 * rig + np.arange(16)) / 1000
+        np.testing.assert_allclose(sound.read(0, 1)[0], expected, atol=1e-4)
+        assert sound.names[0] == f"microphone {numbers[0]:02d}"
+
+
+def test_missing_and_double_microphones_are_named(tmp_path: Path) -> None:
+    for number in RIGS[1]:
+        write_wav(tmp_path / f"{number:02d}.wav", np.zeros((100, 1)))
+    (tmp_path / "04.wav").unlink()
+    (tmp_path / "15.wav").unlink()
+    with pytest.raises(FileNotFoundError, match="microphones 01 to 16, found none for 04, 15"):
+        open_microphones(tmp_path, RIGS[1])
+    for name in ("04.wav", "15.wav", "15b.wav"):
+        write_wav(tmp_path / name, np.zeros((100, 1)))
+    with pytest.raises(ValueError, match=r"one WAV file a microphone, found 15\.wav, 15b\.wav"):
+        open_microphones(tmp_path, RIGS[1])
+    with pytest.raises(FileNotFoundError, match="found no folder"):
+        open_microphones(tmp_path / "gone", RIGS[1])

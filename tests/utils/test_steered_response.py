@@ -1,0 +1,49 @@
+"""An array finds by itself where a made speaker walks, and is silent when they are."""
+
+import numpy as np
+import pytest
+
+from tests.made_array import write_wav
+from utils.array_sound import ArraySound, open_array
+from utils.datasets.array_room import Room
+from utils.datasets.array_scene import SceneOptions, made_rig, make_scene
+from utils.datasets.tragic_evaluation import compare
+from utils.datasets.tragic_labels import Truth
+from utils.metrics.localisation import WIDTH, errors
+from utils.steered_response import SteeringOptions, steer
+
+RIG = made_rig()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> ArraySound:
+    scene = make_scene(RIG, SceneOptions(6, "noise", Room(order=1)), 3)
+    return open_array(write_wav(tmp_path_factory.mktemp("scene") / "a.wav", scene.sounds), 16)
+
+
+@pytest.mark.parametrize("camera", [0, 5], ids=["at the side", "in the middle"])
+def test_a_walker_is_found(folder: ArraySound, camera: int) -> None:
+    scene = make_scene(RIG, SceneOptions(6, "noise", Room(order=1)), 3)
+    eye = RIG.cameras[camera]
+    truth = Truth(eye.place(scene.path)[None] * WIDTH, scene.speaking[None])
+    heard = steer(folder, RIG, eye, 180)
+    found = errors([compare("walk", truth, heard)])
+    assert found.distance < 44  # a degree
+    assert found.detection < 10
+
+
+def test_silence_is_no_speech(folder: ArraySound) -> None:
+    heard = steer(folder, RIG, RIG.cameras[5], 400)
+    assert heard.confidences[200:].max() < 0.1
+    assert heard.confidences[:180].max() > 0.9
+
+
+def test_other_arrays_and_settings_are_errors(folder: ArraySound) -> None:
+    fewer = ArraySound(folder.files)
+    fewer.num_microphones = 4
+    with pytest.raises(ValueError, match=r"expected 16 channels .* found 4"):
+        steer(fewer, RIG, RIG.cameras[0], 10)
+    with pytest.raises(ValueError, match="--coherence"):
+        SteeringOptions(coherence=1.5)
+    assert len(steer(folder, RIG, RIG.cameras[0], 0)) == 0
+    assert np.isfinite(steer(folder, RIG, RIG.cameras[0], 1).positions).all()

@@ -1,0 +1,237 @@
+"""Read the sound of a microphone array from WAV files, a piece at a time, and check it."""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.array_spectra import RATE
+
+FULL_SCALE = 0.999  # a sample from here on is clipped
+QUIETEST = 1e-7  # a channel whose loudest sample is below it holds nothing: -140 dB
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # WAV's numbers of its formats
+OPEN_SIZES = (0, 0xFFFFFFFF)  # what writers that could not go back leave as the size of the data
+KINDS = {(PCM, 8): "u1", (PCM, 16): "<i2", (PCM, 24): "u1", (PCM, 32): "<i4"}
+KINDS |= {(FLOAT, 32): "<f4", (FLOAT, 64): "<f8"}
+
+
+@dataclass(frozen=True)
+class WavFile:
+    """A WAV file of any size: PCM of 8 to 32 bits or floats, RIFF or RF64."""
+
+    path: Path
+    rate: int  # samples/s
+    num_channels: int
+    num_samples: int  # of a channel
+    bits: int
+    kind: str  # NumPy's name of what is stored; 24 bits are three bytes
+    offset: int  # of the first sample in the file, bytes
+
+    def read(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return samples [start, stop) in [-1, 1], (N, C); fewer where the file ends."""
+        start, stop = max(0, start), min(stop, self.num_samples)
+        width = self.num_channels * self.bits // 8
+        count = max(0, stop - start)
+        with self.path.open("rb") as file:
+            file.seek(self.offset + start * width)
+            stored = file.read(count * width)
+        if len(stored) < count * width:
+            raise ValueError(
+                f"{self.path}: expected {count} samples from {start} on, it breaks off"
+            )
+        return self._decode(stored).reshape(count, self.num_channels)
+
+    def _decode(self, stored: bytes) -> NDArray[np.float64]:
+        values = np.frombuffer(stored, self.kind)
+        if self.bits == 24:
+            whole = np.zeros((len(values) // 3, 4), np.uint8)
+            whole[:, 1:] = values.reshape(-1, 3)
+            return np.asarray(whole.view("<i4")[:, 0] / 2.0**31)
+        if self.kind.startswith("<f"):
+            return values.astype(np.float64)
+        if self.bits == 8:
+            return np.asarray((values.astype(np.float64) - 128) / 128)
+        return np.asarray(values / 2.0 ** (self.bits - 1))
+
+
+def open_wav(path: Path) -> WavFile:
+    """Return what a WAV file holds.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is no WAV file of a kind that can be read; says what it is.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a WAV file, found no file {path}")
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+            raise ValueError(f"expected a WAV file, found something else: {path}; convert it")
+        try:
+            return _read_chunks(file, path)
+        except struct.error:
+            raise ValueError(f"{path}: the WAV file breaks off; get it again") from None
+
+
+def _read_chunks(file: IO[bytes], path: Path) -> WavFile:
+    """Read the parts of a WAV file up to its samples."""
+    fields: tuple[int, ...] = ()
+    long_size = 0
+    while True:
+        name, size = struct.unpack("<4sI", file.read(8))
+        if name == b"ds64":
+            long_size = struct.unpack("<8xQ", file.read(16))[0]
+            size -= 16
+        elif name == b"fmt ":
+            body = file.read(size + size % 2)
+            size = 0
+            code, channels, rate, _, _, bits = struct.unpack("<HHIIHH", body[:16])
+            if code == EXTENSIBLE:
+                code = struct.unpack("<H", body[24:26])[0]
+            fields = (code, channels, rate, bits)
+        elif name == b"data":
+            break
+        file.seek(size + size % 2, 1)
+    if not fields:
+        raise ValueError(f"{path}: expected a description of the samples before them, found none")
+    return _described(path, fields, long_size if size == OPEN_SIZES[1] else size, file.tell())
+
+
+def _described(path: Path, fields: tuple[int, ...], size: int, offset: int) -> WavFile:
+    """Return the file that the fields of its header describe."""
+    code, channels, rate, bits = fields
+    if (code, bits) not in KINDS or not channels:
+        raise ValueError(
+            f"{path}: expected PCM of 8 to 32 bits or floats, found format {code} of {bits} bits "
+            f"in {channels} channels; convert it: ffmpeg -i FILE -c:a pcm_s24le OUT.wav"
+        )
+    there = path.stat().st_size - offset
+    if size in OPEN_SIZES or size > there:
+        size = there
+    num_samples = size // (channels * bits // 8)
+    return WavFile(path, rate, channels, num_samples, bits, KINDS[code, bits], offset)
+
+
+@dataclass(frozen=True)
+class SoundChecks:
+    """What makes a channel of an array useless."""
+
+    clipped: Annotated[float, "share of samples at full scale from which a channel is clipped"] = (
+        0.001
+    )
+    silent_db: Annotated[float, "a channel so far below the middle one is silent, dB"] = 40.0
+
+
+class ArraySound:
+    """The sound of an array, one channel a microphone, read where it is asked for.
+
+    Args:
+        files: One file with all channels, or one mono file for each microphone, in order.
+        names: What the channels are called; else by number from 1.
+
+    Raises:
+        ValueError: The files do not make one array; names the file.
+    """
+
+    def __init__(self, files: Sequence[WavFile], names: Sequence[str] = ()) -> None:
+        self.files = tuple(files)
+        if not files:
+            raise ValueError("expected at least one file of an array's sound, got none")
+        for file in files:
+            if file.rate != RATE:
+                raise ValueError(
+                    f"{file.path}: expected {RATE} samples/s, found {file.rate}; resample it: "
+                    f"ffmpeg -i FILE -ar {RATE} OUT.wav"
+                )
+            if len(files) > 1 and file.num_channels != 1:
+                raise ValueError(
+                    f"{file.path}: expected one microphone a file, found "
+                    f"{file.num_channels} channels"
+                )
+        self.num_microphones = sum(file.num_channels for file in files)
+        self.names = tuple(names) or tuple(
+            f"channel {number}" for number in range(1, self.num_microphones + 1)
+        )
+        assert len(self.names) == self.num_microphones
+        lengths = [file.num_samples for file in files]
+        self.num_samples = min(lengths)
+        if max(lengths) - min(lengths) > RATE // 10:
+            short = files[lengths.index(min(lengths))]
+            raise ValueError(
+                f"expected microphones of one length, found {max(lengths) / RATE:.2f} s and only "
+                f"{min(lengths) / RATE:.2f} s in {short.path}; get it again"
+            )
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / RATE
+
+    def read(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return samples [start, stop), (N, M); zeros before the sound and after it."""
+        found = np.zeros((stop - start, self.num_microphones))
+        first, last = max(start, 0), min(stop, self.num_samples)
+        if last > first:
+            parts = [file.read(first, last) for file in self.files]
+            found[first - start : last - start] = np.concatenate(parts, axis=1)
+        return found
+
+
+def open_array(path: Path, num_microphones: int) -> ArraySound:
+    """Open one WAV file with all channels of an array.
+
+    Raises:
+        ValueError: It has another number of channels or another rate.
+    """
+    file = open_wav(path)
+    if file.num_channels != num_microphones:
+        raise ValueError(
+            f"{path}: expected {num_microphones} channels, one for each microphone, found "
+            f"{file.num_channels}; the geometry and the file must belong to one array"
+        )
+    return ArraySound([file])
+
+
+def check_levels(sound: ArraySound, checks: SoundChecks, source: str) -> None:
+    """Read all of an array's sound and refuse it where microphones are clipped or silent.
+
+    Args:
+        sound: The sound; a second of it is held at a time.
+        checks: What counts.
+        source: What the message should name.
+
+    Raises:
+        ValueError: Some are; names them.
+    """
+    clipped = np.zeros(sound.num_microphones)
+    energy, loudest = np.zeros_like(clipped), np.zeros_like(clipped)
+    for part in _seconds(sound):
+        level = np.abs(part)
+        clipped += (level >= FULL_SCALE).sum(axis=0)
+        energy += (part**2).sum(axis=0)
+        loudest = np.maximum(loudest, level.max(axis=0))
+    shares = clipped / max(1, sound.num_samples)
+    levels_db = 10 * np.log10(np.maximum(energy, 1e-30))
+    dead = (levels_db < np.median(levels_db) - checks.silent_db) | (loudest < QUIETEST)
+    faults = []
+    if (shares > checks.clipped).any():
+        named = (
+            f"{sound.names[m]} ({shares[m]:.1%})" for m in np.flatnonzero(shares > checks.clipped)
+        )
+        faults.append(f"clipped {', '.join(named)}")
+    if dead.any():
+        faults.append(f"silent {', '.join(sound.names[m] for m in np.flatnonzero(dead))}")
+    if faults:
+        raise ValueError(
+            f"{source}: expected sound from every microphone, found {'; '.join(faults)}; record "
+            "again, or raise --clipped or --silentDb to take it as it is"
+        )
+
+
+def _seconds(sound: ArraySound) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, sound.num_samples, RATE):
+        yield sound.read(start, min(start + RATE, sound.num_samples))

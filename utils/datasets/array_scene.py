@@ -1,0 +1,257 @@
+"""Make sequences of somebody who walks and talks before an array of 16 microphones.
+
+`python -m utils.datasets.array_scene FOLDER` writes them in the layout of TragicTalkers, with the
+truth for the array's eleven cameras. Voices come from espeak-ng where it is installed, else they
+are bursts of noise.
+"""
+
+import argparse
+import shutil
+import sys
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.array_geometry import ArrayGeometry, Camera, write_geometry
+from utils.array_spectra import FPS, RATE
+from utils.datasets.array_room import Room, heard
+from utils.datasets.scripts import SENTENCES
+from utils.datasets.tragic_labels import Truth, labels_of_truth, write_labels, write_truth
+from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, RIGS, Split, TragicTalkers, View
+from utils.datasets.voices import RATE as VOICE_RATE
+from utils.datasets.voices import Voice, speak, speech_spans
+from utils.files import replacing
+from utils.metrics.localisation import WIDTH
+
+CONDITION = "GT_GT"
+VARIANTS = ("en-us+f3", "en-gb+f5", "en-us+m3", "en-gb+m1", "en-us+f1", "en-gb+m7")
+PAUSES_S = (0.4, 1.6)
+BURSTS_S = (0.5, 2.5)
+STEPS_S = (1.0, 3.0)  # from one place that the walker heads for to the next
+ACROSS = (0.12, 0.88)  # of the middle camera's view, where the walker stays
+DISTANCES = (1.6, 3.6)  # m
+LOUDNESS = 0.5  # of the loudest sample that any microphone records
+NOISE_DB = -35.0  # of each microphone's own noise, below the speech
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """What is made."""
+
+    seconds: Annotated[int, "length of each sequence, s"] = 30
+    voices: Annotated[
+        Literal["auto", "speech", "noise"], "auto is speech where espeak-ng is installed"
+    ] = "auto"
+    room: Annotated[Room, "what the sound meets"] = Room()
+
+    def __post_init__(self) -> None:
+        if self.seconds < 2:
+            raise ValueError(f"--seconds must be at least 2, a chunk, got {self.seconds}")
+
+    @property
+    def with_speech(self) -> bool:
+        """Whether somebody speaks."""
+        return self.voices == "speech" or (
+            self.voices == "auto" and shutil.which("espeak-ng") is not None
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A sequence as it happened."""
+
+    sounds: NDArray[np.float64]  # (N, 16)
+    path: NDArray[np.float64]  # (T, 3) m, where the walker's mouth is in each frame
+    speaking: NDArray[np.bool_]  # (T,)
+
+
+def made_rig() -> ArrayGeometry:
+    """Return the array of made scenes: 16 microphones within 42 cm, eleven cameras above them."""
+    across = 0.21 * np.array(
+        [
+            -1,
+            -0.86,
+            -0.7,
+            -0.57,
+            -0.43,
+            -0.31,
+            -0.2,
+            -0.07,
+            0.07,
+            0.2,
+            0.31,
+            0.43,
+            0.57,
+            0.7,
+            0.86,
+            1,
+        ]
+    )
+    microphones = np.stack((across, np.zeros(16), np.zeros(16)), axis=1)
+    middle = CAMERAS_PER_RIG // 2
+    cameras = tuple(
+        Camera(f"cam{number + 1:02d}", (0.03 * (number - middle), 0.0, 0.1), middle - number)
+        for number in range(CAMERAS_PER_RIG)
+    )
+    return ArrayGeometry(microphones, cameras)
+
+
+def make_scene(geometry: ArrayGeometry, options: SceneOptions, seed: int) -> Scene:
+    """Return a sequence that differs with the seed."""
+    generator = np.random.default_rng(seed)
+    sound, speaking = _voice(options, generator)
+    path = _walk(geometry.cameras[len(geometry.cameras) // 2], options.seconds, generator)
+    found = heard(sound, path, geometry.microphones, options.room)
+    loud = found[np.repeat(speaking, RATE // FPS)]
+    level = np.sqrt((loud**2).mean()) if len(loud) else 0.0
+    found += generator.normal(0, level * 10 ** (NOISE_DB / 20) + 1e-6, found.shape)
+    return Scene(found * (LOUDNESS / np.abs(found).max()), path, speaking)
+
+
+def _voice(
+    options: SceneOptions, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return what the walker says, and in which frames."""
+    total = options.seconds * RATE
+    sound = np.zeros(total)
+    speaking = np.zeros(options.seconds * FPS, np.bool_)
+    variant = VARIANTS[generator.integers(len(VARIANTS))]
+    voice = Voice(variant, int(generator.integers(30, 60)), int(generator.integers(140, 175)))
+    start = round(generator.uniform(0, PAUSES_S[1]) * RATE)
+    while start < total:
+        part, spans = _words(voice, generator) if options.with_speech else _burst(generator)
+        part = part[: total - start]
+        sound[start : start + len(part)] = part
+        for begin_s, end_s in spans:
+            first, last = (round((start / RATE + at_s) * FPS) for at_s in (begin_s, end_s))
+            speaking[first:last] = True
+        start += len(part) + round(generator.uniform(*PAUSES_S) * RATE)
+    return sound, speaking
+
+
+def _words(
+    voice: Voice, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], list[tuple[float, float]]]:
+    """Return a sentence and when in it the voice is heard."""
+    from scipy.signal import resample_poly
+
+    said = speak(SENTENCES[generator.integers(len(SENTENCES))], voice)
+    common = np.gcd(RATE, VOICE_RATE)
+    return resample_poly(said, RATE // common, VOICE_RATE // common), speech_spans(said)
+
+
+def _burst(generator: np.random.Generator) -> tuple[NDArray[np.float64], list[tuple[float, float]]]:
+    """Return noise as dark as speech whose loudness goes up and down as syllables do."""
+    from scipy.signal import lfilter
+
+    length_s = generator.uniform(*BURSTS_S)
+    times = np.arange(round(length_s * RATE)) / RATE
+    noise = lfilter([1.0], [1.0, -0.9], generator.normal(0, 0.05, len(times)))
+    syllables = 0.6 + 0.4 * np.sin(2 * np.pi * generator.uniform(3, 5) * times)
+    return np.asarray(noise * syllables), [(0.0, length_s)]
+
+
+def _walk(camera: Camera, seconds: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Return where the walker is in each frame, (T, 3): straight from one place to the next."""
+    moments, places = [0.0], []
+    while moments[-1] < seconds:
+        moments.append(moments[-1] + generator.uniform(*STEPS_S))
+    for _ in moments:
+        away = generator.uniform(*DISTANCES)
+        places.append(camera.point(np.array(generator.uniform(*ACROSS)), away))
+    times = np.arange(seconds * FPS) / FPS
+    return np.stack([np.interp(times, moments, [p[axis] for p in places]) for axis in range(3)], 1)
+
+
+def write_scene(root: Path, split: Split, name: str, scene: Scene, geometry: ArrayGeometry) -> None:
+    """Write a sequence as the first rig recorded it, and the truth of its eleven views."""
+    layout = TragicTalkers(root)
+    folder = layout.audio_folder(split, name)
+    for number, samples in zip(RIGS[1], scene.sounds.T, strict=True):
+        _write_wav(folder / f"{number:02d}_made.wav", samples)
+    for number, camera in enumerate(geometry.cameras, start=1):
+        across = camera.place(scene.path) * WIDTH
+        truth = Truth(across[None], scene.speaking[None])
+        write_truth(truth, layout.truth_path(View(name, number)))
+
+
+def _write_wav(path: Path, samples: NDArray[np.float64]) -> None:
+    with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One sequence to make."""
+
+    name: str
+    split: Split
+    options: SceneOptions
+    seed: int
+
+
+def plan(
+    prefix: str, num_train: int, num_test: int, options: SceneOptions, seed: int = 0
+) -> list[Plan]:
+    """Return sequences of one kind, to train on first, each with a seed of its own."""
+    return [
+        Plan(
+            f"{prefix}{number + 1}",
+            "development" if number < num_train else "test",
+            options,
+            seed + number,
+        )
+        for number in range(num_train + num_test)
+    ]
+
+
+def make_data(root: Path, plans: Sequence[Plan]) -> ArrayGeometry:
+    """Write sequences, labels to train on and the array's geometry; return that.
+
+    Args:
+        root: A folder like the published `data`.
+        plans: What is made.
+    """
+    geometry = made_rig()
+    (root / "TragicTalkers").mkdir(parents=True, exist_ok=True)
+    labels = {}
+    for wanted in plans:
+        scene = make_scene(geometry, wanted.options, wanted.seed)
+        write_scene(root, wanted.split, wanted.name, scene, geometry)
+        for number, camera in enumerate(geometry.cameras, start=1):
+            truth = Truth(camera.place(scene.path)[None], scene.speaking[None])
+            if wanted.split == "development":
+                labels[View(wanted.name, number)] = labels_of_truth(truth, 1.0)
+    write_labels(labels, TragicTalkers(root).labels_path(CONDITION))
+    write_geometry(geometry, root / "geometry.json")
+    return geometry
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and make sequences."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where to write them")
+    parser.add_argument("--train", type=int, default=6, help="sequences to train on")
+    parser.add_argument("--test", type=int, default=2, help="sequences to test on")
+    parser.add_argument("--seconds", type=int, default=30, help="length of each")
+    parser.add_argument("--voices", choices=("auto", "speech", "noise"), default="auto")
+    parser.add_argument("--echoes", type=int, default=0, help="walls that an echo may have met")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    scenes = SceneOptions(options.seconds, options.voices, Room(options.echoes))
+    plans = plan("walk", options.train, options.test, scenes, options.seed)
+    make_data(options.folder, plans)
+    print(f"{options.train + options.test} sequences of {options.seconds} s in {options.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Cut TragicTalkers into the chunks of 2 s that its network reads, and into five folds."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.array_spectra import FPS, RATE
+from utils.datasets.tragic_labels import ViewLabels
+from utils.datasets.tragic_talkers import View
+
+CHUNK_S = 2
+CHUNK_FRAMES = CHUNK_S * FPS
+CHUNK_SAMPLES = CHUNK_S * RATE
+TRAIN_STEP_S, TEST_STEP_S = 1, 2
+FOLD_SEED = 42
+NUM_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Two seconds of a view and what is known of each of their 60 frames."""
+
+    view: View
+    start_s: float
+    positions: NDArray[np.float32]  # (60,) fraction of the width
+    located: NDArray[np.bool_]  # (60,)
+    speaking: NDArray[np.bool_]  # (60,)
+
+    @property
+    def first_sample(self) -> int:
+        """Where its sound begins."""
+        return first_sample(self.start_s)
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What the sound depends on: sequence, rig and first sample."""
+        return self.view.sequence, self.view.rig, self.first_sample
+
+
+def first_sample(start_s: float) -> int:
+    """Return the sample at which the frame of that time begins."""
+    return int(round(start_s * FPS) / FPS * RATE)
+
+
+def start_rows(times: NDArray[np.float64], step_s: int) -> list[int]:
+    """Return the rows at which chunks start: those at a whole multiple of `step_s`."""
+    return np.flatnonzero(times % step_s == 0).tolist()
+
+
+def cut(labels: Mapping[View, ViewLabels], step_s: int = TRAIN_STEP_S) -> list[Chunk]:
+    """Return all chunks of all views, in order.
+
+    Frames past the end of a view count as silent, at position 1.
+
+    Raises:
+        ValueError: A view is shorter than a chunk; names it.
+    """
+    chunks = []
+    for view, known in labels.items():
+        if len(known) < CHUNK_FRAMES:
+            raise ValueError(
+                f"{view.name}: expected at least {CHUNK_FRAMES} frames, a chunk of {CHUNK_S} s, "
+                f"found {len(known)}; leave the sequence out"
+            )
+        chunks += [_chunk(view, known, row) for row in start_rows(known.times, step_s)]
+    return chunks
+
+
+def _chunk(view: View, known: ViewLabels, row: int) -> Chunk:
+    part = slice(row, row + CHUNK_FRAMES)
+    missing = (0, CHUNK_FRAMES - len(known.times[part]))
+    return Chunk(
+        view,
+        float(known.times[row]),
+        np.pad(known.positions[part], missing, constant_values=1),
+        np.pad(known.located[part], missing),
+        np.pad(known.speaking[part], missing),
+    )
+
+
+def folds(sequences: Iterable[str], seed: int = FOLD_SEED) -> list[list[str]]:
+    """Return the five groups of sequences that are validated on in turn.
+
+    Kept: a group has a fifth of the names, rounded down, so that with 26 of them the last makes a
+    sixth group, which is always trained on.
+    """
+    names = sorted(sequences)
+    if len(names) < NUM_FOLDS:
+        raise ValueError(f"expected at least {NUM_FOLDS} sequences for folds, found {len(names)}")
+    random.Random(seed).shuffle(names)
+    size = len(names) // NUM_FOLDS
+    return [names[start : start + size] for start in range(0, len(names), size)]
+
+
+def split_fold(
+    chunks: Sequence[Chunk], groups: Sequence[Sequence[str]], fold: int
+) -> tuple[list[Chunk], list[Chunk]]:
+    """Return the chunks to train on and to validate on in a fold, from 0."""
+    if not 0 <= fold < NUM_FOLDS:
+        raise ValueError(f"expected a fold from 0 to {NUM_FOLDS - 1}, got {fold}")
+    held_out = set(groups[fold])
+    kept = [chunk for chunk in chunks if chunk.view.sequence not in held_out]
+    return kept, [chunk for chunk in chunks if chunk.view.sequence in held_out]

@@ -1,0 +1,143 @@
+"""Evaluate what was heard in TragicTalkers' views against the truth; write tables and plot."""
+
+import csv
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.datasets.tragic_labels import Truth, read_truth
+from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.files import replacing
+from utils.heard import Heard
+from utils.line_plot import Axis, Curve, draw_curves
+from utils.metrics.localisation import (
+    COLUMNS,
+    TOLERANCES,
+    WIDTH,
+    Errors,
+    LocalisedFrames,
+    Matrix,
+    active_truth,
+    area,
+    best_f1,
+    errors,
+    group_f1,
+    pool,
+    precision_recall,
+    smoothed_precision,
+    standard_error,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well speakers were heard, at one tolerance."""
+
+    tolerance: int  # px
+    errors: Errors  # the tolerance has no part in them
+    matrix: Matrix  # of all frames
+    groups: Mapping[str, Matrix]  # of each sequence as heard by a rig, by name: interactive1_t2/01
+
+    @property
+    def ap(self) -> float:
+        """Average precision, in [0, 1]."""
+        return area(self.matrix)
+
+    @property
+    def f1(self) -> float:
+        """Best F1 of smoothed precision and recall, in [0, 1]."""
+        return best_f1(self.matrix)[0]
+
+    def describe(self) -> str:
+        """Return the result in words."""
+        f1, row = best_f1(self.matrix)
+        apart = group_f1(list(self.groups.values()), row)
+        found, threshold = self.errors, self.matrix[row, 0] / 100
+        return (
+            f"aD {found.distance:.2f} px (standard error {found.distance_error:.2f}), detection "
+            f"error {found.detection:.2f} % (standard error {found.detection_error:.4f})\n"
+            f"within {self.tolerance} px: AP {self.ap:.4f}, F1 {f1:.4f} at confidence "
+            f"{threshold:.4g}, by sequence and rig {apart.mean():.4f} "
+            f"(standard error {standard_error(apart.tolist()):.4f})"
+        )
+
+
+def compare(name: str, truth: Truth, heard: Heard) -> LocalisedFrames:
+    """Return the frames of a view: where anybody speaks, and what was heard.
+
+    Raises:
+        ValueError: They have not as many frames.
+    """
+    positions, speaking = active_truth(truth.positions, truth.speaking)
+    if len(heard) != len(speaking):
+        raise ValueError(
+            f"{name}: expected {len(speaking)} frames as the ground truth has, heard {len(heard)}"
+        )
+    return LocalisedFrames(positions, speaking, heard.positions * float(WIDTH), heard.confidences)
+
+
+def compare_all(layout: TragicTalkers, heard: Mapping[str, Heard]) -> dict[View, LocalisedFrames]:
+    """Return the frames of all views that something was heard in.
+
+    Raises:
+        FileNotFoundError: The ground truth of a view is missing.
+    """
+    found = {}
+    for name, view_heard in heard.items():
+        view = View.parse(name)
+        found[view] = compare(name, read_truth(layout.truth_path(view)), view_heard)
+    return found
+
+
+def evaluate(views: Mapping[View, LocalisedFrames], tolerance: int = TOLERANCES[0]) -> Evaluation:
+    """Return how well speakers were heard; errors are means over sequences and rigs.
+
+    Args:
+        views: All that was heard.
+        tolerance: How far off a speaker may be heard to count as found, px.
+    """
+    if not views:
+        raise ValueError("expected views to evaluate, got none")
+    if tolerance <= 0:
+        raise ValueError(f"--tolerance must be above 0, got {tolerance}")
+    parts: dict[str, list[LocalisedFrames]] = {}
+    for view, frames in views.items():
+        parts.setdefault(f"{view.sequence}/{view.rig:02d}", []).append(frames)
+    groups = {name: pool(frames) for name, frames in sorted(parts.items())}
+    return Evaluation(
+        tolerance,
+        errors(list(groups.values())),
+        precision_recall(pool(list(groups.values())), tolerance),
+        {name: precision_recall(frames, tolerance) for name, frames in groups.items()},
+    )
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path, plot: bool = True) -> list[Path]:
+    """Write the matrix as CSV, those of the groups as a pickle, and the plot; return the files."""
+    stem = f"{evaluation.tolerance}_sigmoid"
+    table = folder / f"precision_recall_{stem}.csv"
+    with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(evaluation.matrix.tolist())
+    groups = folder / f"seq_wise_prec_rec_{stem}.pckl"
+    with replacing(groups) as temporary, temporary.open("wb") as binary:
+        pickle.dump(dict(evaluation.groups), binary)
+    written = [table, groups]
+    if plot:
+        written.append(folder / f"precision_recall_{stem}.png")
+        plot_systems({"": evaluation.matrix}, evaluation.tolerance, written[-1])
+    return written
+
+
+def plot_systems(systems: Mapping[str, Matrix], tolerance: int, path: Path) -> None:
+    """Draw precision over recall of systems by name, each with the point of its best F1."""
+    curves = []
+    for name, matrix in systems.items():
+        f1, row = best_f1(matrix)
+        label = f"{name} F1 {f1:.3f}, AP {area(matrix):.3f}".strip()
+        precision = smoothed_precision(matrix).tolist()
+        curves.append(Curve(label, matrix[:, 5].tolist(), precision, row))
+    axes = Axis("recall", 0.5, 1.0), Axis("precision", 0.5, 1.01)
+    draw_curves(f"speakers found within {tolerance} px", *axes, curves, path)

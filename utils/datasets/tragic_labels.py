@@ -1,0 +1,177 @@
+"""The tables of TragicTalkers: ground truth of a view, and labels to train on."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.array_spectra import FPS
+from utils.datasets.tragic_talkers import View
+from utils.files import replacing
+
+STATES = {"SPEAKING": True, "NOT_SPEAKING": False}
+HEADER = ("name", "time", "x", "pseudo label", "voice activity")
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Where the people of a view are, and when they speak."""
+
+    positions: NDArray[np.float64]  # (people, T) px
+    speaking: NDArray[np.bool_]  # (people, T)
+
+
+@dataclass(frozen=True, eq=False)
+class ViewLabels:
+    """What a view is trained on, one value a frame."""
+
+    times: NDArray[np.float64]  # (T,) s
+    positions: NDArray[np.float32]  # (T,) fraction of the width
+    located: NDArray[np.bool_]  # (T,) whether the position is a speaker's
+    speaking: NDArray[np.bool_]  # (T,) whether anybody is said to speak
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+def read_truth(path: Path) -> Truth:
+    """Read the ground truth of a view: frame, x, y, person, state; person after person.
+
+    Raises:
+        ValueError: A row is wrong, or people have other frames than the first; names the line.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected ground truth, found no file {path}")
+    people: dict[str, list[tuple[float, bool]]] = {}
+    for line, row in _rows(path, 5):
+        try:
+            frame, x, state = int(row[0]), float(row[1]), STATES[row[4].strip()]
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"{path}, line {line}: expected frame, x, y, person and SPEAKING or NOT_SPEAKING, "
+                f"found {','.join(row)}"
+            ) from error
+        frames = people.setdefault(row[3].strip(), [])
+        if frame != len(frames):
+            raise ValueError(
+                f"{path}, line {line}: expected frame {len(frames)} of person {row[3].strip()}, "
+                f"found {frame}"
+            )
+        frames.append((x, state))
+    lengths = {len(frames) for frames in people.values()}
+    if len(lengths) != 1:
+        raise ValueError(
+            f"{path}: expected as many frames of each person, found {sorted(lengths) or 'none'}"
+        )
+    columns = [np.array(frames) for frames in people.values()]
+    return Truth(
+        np.stack([column[:, 0] for column in columns]),
+        np.stack([column[:, 1] > 0 for column in columns]),
+    )
+
+
+def write_truth(truth: Truth, path: Path) -> None:
+    """Write the ground truth of a view as published; all heights are 0."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for person, (xs, states) in enumerate(
+            zip(truth.positions, truth.speaking, strict=True), start=1
+        ):
+            for frame, (x, state) in enumerate(zip(xs.tolist(), states.tolist(), strict=True)):
+                name = "SPEAKING" if state else "NOT_SPEAKING"
+                writer.writerow((frame, round(x), 0, person, name))
+
+
+def read_labels(path: Path) -> dict[View, ViewLabels]:
+    """Read the labels of a supervision condition, view by view in the order of the file.
+
+    Raises:
+        FileNotFoundError: There is no such table.
+        ValueError: A row is wrong; names the line.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"expected labels to train on, found no file {path}; make it from ground truth or from "
+            "what visual networks found, see docs/array_audio.md"
+        )
+    views: dict[str, list[tuple[float, float, bool, bool]]] = {}
+    rows = _rows(path, 5)
+    next(rows, None)
+    for line, row in rows:
+        try:
+            known = (float(row[1]), float(row[2]), STATES[row[3].strip()], STATES[row[4].strip()])
+        except (ValueError, KeyError) as error:
+            raise ValueError(
+                f"{path}, line {line}: expected view, time, x and twice SPEAKING or NOT_SPEAKING, "
+                f"found {','.join(row)}"
+            ) from error
+        views.setdefault(row[0].strip(), []).append(known)
+    if not views:
+        raise ValueError(f"{path}: expected a row for each frame, found none")
+    return {_parse(path, name): _labels(path, name, rows) for name, rows in views.items()}
+
+
+def _parse(path: Path, name: str) -> View:
+    try:
+        return View.parse(name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _labels(path: Path, name: str, rows: list[tuple[float, float, bool, bool]]) -> ViewLabels:
+    table = np.array(rows, np.float64)
+    if (np.diff(table[:, 0]) <= 0).any():
+        late = int(np.argmax(np.diff(table[:, 0]) <= 0)) + 1
+        raise ValueError(
+            f"{path}: expected the rows of {name} in order of time, found {table[late, 0]} s after "
+            f"{table[late - 1, 0]} s"
+        )
+    located, speaking = (np.asarray(table[:, column] > 0, np.bool_) for column in (2, 3))
+    return ViewLabels(table[:, 0], table[:, 1].astype(np.float32), located, speaking)
+
+
+def write_labels(labels: Mapping[View, ViewLabels], path: Path) -> None:
+    """Write labels to train on as published: times with two decimals, x as a fraction."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        for view, known in labels.items():
+            columns = (known.times, known.positions, known.located, known.speaking)
+            for time_s, x, located, speaking in zip(*(c.tolist() for c in columns), strict=True):
+                states = ("SPEAKING" if state else "NOT_SPEAKING" for state in (located, speaking))
+                writer.writerow((view.name, f"{time_s:.2f}", f"{x:.6f}", *states))
+
+
+def labels_of_truth(truth: Truth, width: float) -> ViewLabels:
+    """Return the labels of the condition GT_GT: whoever speaks, the first of several.
+
+    Args:
+        truth: Ground truth of a view.
+        width: Of the view, px.
+    """
+    speaking = np.asarray(truth.speaking.any(axis=0), np.bool_)
+    chosen = np.where(speaking, truth.speaking.argmax(axis=0), len(truth.speaking) - 1)
+    num_frames = truth.positions.shape[1]
+    positions = truth.positions[chosen, np.arange(num_frames)] / width
+    return ViewLabels(frame_times(num_frames), positions.astype(np.float32), speaking, speaking)
+
+
+def frame_times(num_frames: int) -> NDArray[np.float64]:
+    """Return when frames begin, in seconds with two decimals as the tables have them."""
+    return np.asarray(np.round(np.arange(num_frames) / FPS, 2), np.float64)
+
+
+def _rows(path: Path, num_columns: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells) of a table."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for line, row in enumerate(csv.reader(file), start=1):
+            if not row:
+                continue
+            if len(row) < num_columns:
+                raise ValueError(
+                    f"{path}, line {line}: expected {num_columns} columns, found {len(row)}"
+                )
+            yield line, row

@@ -1,0 +1,280 @@
+"""Where the features of chunks come from: worked out as they are asked for, or stored in HDF5."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.array_sound import ArraySound, SoundChecks, check_levels
+from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_SAMPLES, Chunk
+from utils.datasets.tragic_scaler import FEATURES, Scaler, check_feature, fit
+from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, Split, TragicTalkers
+
+if TYPE_CHECKING:
+    import h5py
+
+FILE = "development_dataset.h5"
+FLUSH_EVERY = 16  # chunks between two notes of how far the writing is
+
+
+class FeatureSource(Protocol):
+    """Gives the features of chunks by their place in a list."""
+
+    feature: str
+    groups: Sequence[int]  # for each chunk a number; chunks of one number have the same features
+
+    def read(self, number: int) -> NDArray[np.floating]:
+        """Return the features (16, 960, 64) of a chunk; may be called from several threads."""
+        ...
+
+
+def group(chunks: Sequence[Chunk]) -> list[int]:
+    """Return a number for each chunk; those of one sound, seen by several cameras, share it."""
+    numbers: dict[tuple[str, int, int], int] = {}
+    return [numbers.setdefault(chunk.key, len(numbers)) for chunk in chunks]
+
+
+class LiveFeatures:
+    """Works features out of the sound whenever they are asked for.
+
+    Args:
+        layout: Where the sound lies.
+        split: Of the chunks.
+        chunks: What is asked for, by place.
+        feature: A name in FEATURES.
+        precision: float64 as published; float32 takes half the time.
+        checks: Refuse sequences with clipped or silent microphones, which reads all of their
+            sound once; None does not look.
+    """
+
+    def __init__(
+        self,
+        layout: TragicTalkers,
+        split: Split,
+        chunks: Sequence[Chunk],
+        feature: str,
+        precision: Literal["float64", "float32"] = "float64",
+        checks: SoundChecks | None = None,
+    ) -> None:
+        check_feature(feature)
+        self.feature = feature
+        self.groups: Sequence[int] = group(chunks)
+        self._chunks = chunks
+        self._precision = precision
+        self._sounds: dict[tuple[str, int], ArraySound] = {}
+        for chunk in chunks:
+            key = chunk.view.sequence, chunk.view.rig
+            if key not in self._sounds:
+                self._sounds[key] = sound = layout.sound(split, *key)
+                if sound.num_samples < CHUNK_SAMPLES:
+                    raise ValueError(
+                        f"{layout.audio_folder(split, key[0])}: expected at least 2 s of sound, "
+                        f"a chunk, found {sound.duration_s:.2f} s; leave the sequence out"
+                    )
+                if checks is not None:
+                    check_levels(sound, checks, f"sequence {key[0]}, rig {key[1]:02d}")
+
+    def read(self, number: int) -> NDArray[np.float32]:
+        """Return the features (16, 960, 64) of a chunk."""
+        chunk = self._chunks[number]
+        sound = self._sounds[chunk.view.sequence, chunk.view.rig]
+        samples = sound.read(chunk.first_sample, chunk.first_sample + CHUNK_SAMPLES)
+        return FEATURES[self.feature](samples.astype(self._precision))
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """How features are stored."""
+
+    layout: Annotated[
+        Literal["shared", "published"],
+        "shared keeps what a rig's cameras have in common once: an eleventh of the size",
+    ] = "shared"
+    precision: Annotated[Literal["float32", "float16"], "float16 halves the size"] = "float32"
+
+
+class StoredFeatures:
+    """Features read from HDF5, of this project or published; must be closed.
+
+    Args:
+        path: The file.
+        chunks: What it must hold, in this order.
+        feature: What it must hold; published files do not say.
+
+    Raises:
+        FileNotFoundError: There is none, or it was not finished.
+        ValueError: It holds other chunks or another feature.
+    """
+
+    def __init__(self, path: Path, chunks: Sequence[Chunk], feature: str) -> None:
+        import h5py
+
+        if not path.is_file():
+            raise FileNotFoundError(f"expected stored features, found no file {path}; make them")
+        self.feature = feature
+        self._lock = threading.Lock()  # HDF5 serves one at a time
+        self._file: h5py.File = h5py.File(path, "r")
+        said = str(self._file.attrs.get("feature", feature))
+        names = [name.decode() for name in self._file["sequence"][:].ravel().tolist()]
+        fits = len(names) == len(chunks) and all(
+            name.partition("-cam")[0] == chunk.view.sequence
+            for name, chunk in zip(names, chunks, strict=True)
+        )
+        if said != feature or not fits:
+            self.close()
+            raise ValueError(
+                f"{path}: expected {feature} of {len(chunks)} chunks, found {said} of {len(names)} "
+                "chunks or other sequences; the labels are not those it was made for: make it again"
+            )
+        shared = self._file.get("sound")
+        each = range(len(chunks)) if shared is None else shared[:].tolist()
+        self.groups: Sequence[int] = each
+
+    def read(self, number: int) -> NDArray[np.floating]:
+        """Return the features (16, 960, 64) of a chunk."""
+        with self._lock:
+            return np.asarray(self._file["features"][self.groups[number]])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+def build_store(
+    path: Path,
+    chunks: Sequence[Chunk],
+    source: FeatureSource,
+    options: StoreOptions,
+    num_threads: int = 2,
+    progress: Callable[[int, int], None] = _ignore,
+) -> None:
+    """Write the features and labels of chunks; what an interrupted call wrote is kept.
+
+    Args:
+        path: Where; it grows as PATH.part and gets its name when it is whole.
+        chunks: In order.
+        source: Works their features out.
+        options: How to store them.
+        num_threads: That work features out.
+        progress: Told how many of how many are done.
+    """
+    import h5py
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    plan = _fingerprint(chunks, source.feature, options)
+    if part.is_file() and not _continues(part, plan):
+        part.unlink()
+    rows = _rows(source, options)
+    if not part.is_file():
+        _lay_out(part, plan, chunks, rows, (source, options))
+    with h5py.File(part, "r+") as file:
+        done = int(file["done"][0])
+        for number, features in enumerate(_worked_out(source, rows[done:], num_threads), done + 1):
+            file["features"][number - 1] = features
+            if number % FLUSH_EVERY == 0 or number == len(rows):
+                file.flush()
+                file["done"][0] = number
+                file.flush()
+                progress(number, len(rows))
+    part.replace(path)
+
+
+def _rows(source: FeatureSource, options: StoreOptions) -> list[int]:
+    """Return which chunk each stored row is of: all of them, or the first of each sound."""
+    if options.layout == "published":
+        return list(range(len(source.groups)))
+    return [source.groups.index(number) for number in range(max(source.groups) + 1)]
+
+
+def _worked_out(
+    source: FeatureSource, rows: Sequence[int], num_threads: int
+) -> Iterator[NDArray[np.floating]]:
+    """Yield the features of chunks in order, a few ahead."""
+    waiting = iter(rows)
+    with ThreadPoolExecutor(num_threads) as pool:
+        ahead = [pool.submit(source.read, row) for row in islice(waiting, 2 * num_threads)]
+        while ahead:
+            yield ahead.pop(0).result()
+            ahead += [pool.submit(source.read, row) for row in islice(waiting, 1)]
+
+
+def _fingerprint(chunks: Sequence[Chunk], feature: str, options: StoreOptions) -> str:
+    """Return what changes with anything that a store is made of."""
+    names = "\n".join(f"{chunk.view.name} {chunk.start_s}" for chunk in chunks)
+    text = f"{feature} {options.layout} {options.precision}\n{names}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _continues(part: Path, plan: str) -> bool:
+    """Return whether a file that was begun belongs to this plan and can be gone on with."""
+    import h5py
+
+    try:
+        with h5py.File(part, "r") as file:
+            return bool(file.attrs["plan"] == plan and "done" in file)
+    except (OSError, KeyError):
+        return False
+
+
+def _lay_out(
+    part: Path,
+    plan: str,
+    chunks: Sequence[Chunk],
+    rows: Sequence[int],
+    how: tuple[FeatureSource, StoreOptions],
+) -> None:
+    """Make the file in full size, so that a break in writing leaves it readable."""
+    import h5py
+
+    source, options = how
+    with h5py.File(part, "w") as file:
+        file.attrs["feature"], file.attrs["plan"] = source.feature, plan
+        _reserve(file, "features", (len(rows), *source.read(0).shape), options.precision)
+        _reserve(file, "done", (1,), "int64")
+        file["done"][0] = 0
+        file["cams"] = np.stack(
+            [np.eye(CAMERAS_PER_RIG, dtype=np.float32)[chunk.view.place, None] for chunk in chunks]
+        )
+        for name, field in (
+            ("target_coords", "positions"),
+            ("pseudo_labels", "located"),
+            ("speech_activity", "speaking"),
+        ):
+            values = np.stack([getattr(chunk, field) for chunk in chunks]).astype(np.float32)
+            assert values.shape[1] == CHUNK_FRAMES
+            file[name] = values
+        file["sequence"] = np.array([chunk.view.name.encode() for chunk in chunks])
+        if options.layout == "shared":
+            file["sound"] = np.array(source.groups, np.int64)
+
+
+def _reserve(file: "h5py.File", name: str, shape: tuple[int, ...], kind: str) -> None:
+    """Give a data set its place in the file now, without writing to it."""
+    from h5py import h5d, h5p, h5s, h5t
+
+    creation: Any = h5p.create(h5p.DATASET_CREATE)
+    creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5d.FILL_TIME_NEVER)
+    h5d.create(
+        file.id, name.encode(), h5t.py_create(np.dtype(kind)), h5s.create_simple(shape), creation
+    )
+
+
+def measure_scaler(source: FeatureSource, num_threads: int = 2) -> Scaler:
+    """Return the scaler of all chunks of a source; each sound is read once."""
+    counts = np.bincount(source.groups)
+    first = [source.groups.index(number) for number in range(len(counts))]
+    weights = counts.tolist()
+    return fit(source.feature, zip(_worked_out(source, first, num_threads), weights, strict=True))

@@ -1,0 +1,147 @@
+"""Make labels for an array from what visual networks found in the videos of its cameras.
+
+`python -m utils.datasets.tragic_teacher DATA RESULTS --teacher talknet --activity VAD` reads
+RESULTS/VIEW/result.json for each view (demoTalkNet.py writes it) and writes
+DATA/csv/development_talknet_VAD.csv, a supervision condition to train on.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.array_sound import ArraySound
+from utils.array_spectra import FPS as LABEL_FPS
+from utils.array_spectra import RATE
+from utils.datasets.tragic_labels import ViewLabels, frame_times, read_truth, write_labels
+from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.datasets.voice_activity import find_voice
+from utils.heard import num_frames
+from utils.results import Result
+from utils.structures import FPS
+
+Activity = Literal["GT", "VAD"]
+NOWHERE = 1.0  # position in frames without a speaker, as in the published labels past an end
+LEVEL_STEP = RATE // 100  # samples, 10 ms
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+def view_labels(result: Result, activity: NDArray[np.bool_] | None) -> ViewLabels:
+    """Return the labels that a visual network's result gives for a view, at 30 frames/s.
+
+    The speaker is the face with the highest score of at least 0; the position is the middle of
+    its box.
+
+    Args:
+        result: Of the view's video.
+        activity: (T,) when speech is heard; None takes the visual network's word for it.
+    """
+    count = num_frames(result.video.duration_s) if activity is None else len(activity)
+    frames = np.floor(np.arange(count) * FPS / LABEL_FPS + 1e-9).astype(np.int64)
+    best = np.full(count, -np.inf)
+    positions = np.full(count, NOWHERE, np.float32)
+    for track in result.tracks:
+        rows = frames - track.start
+        there = np.flatnonzero((rows >= 0) & (rows < len(track.boxes)))
+        better = there[track.scores[rows[there]] >= np.maximum(best[there], 0.0)]
+        middle = track.boxes[rows[better]][:, [0, 2]].mean(axis=1) / result.video.width
+        best[better], positions[better] = track.scores[rows[better]], middle
+    located = np.isfinite(best)
+    speaking = located if activity is None else activity
+    return ViewLabels(frame_times(count), positions, located, speaking)
+
+
+def heard_activity(sound: ArraySound, count: int) -> NDArray[np.bool_]:
+    """Return in which of `count` frames a voice is heard, by the first microphone's loudness."""
+    levels = []
+    for start in range(0, sound.num_samples - LEVEL_STEP + 1, RATE):
+        stop = min(start + RATE, sound.num_samples)
+        steps = sound.read(start, stop)[:, 0]
+        steps = steps[: len(steps) // LEVEL_STEP * LEVEL_STEP].reshape(-1, LEVEL_STEP)
+        levels.append(10 * np.log10(steps.var(axis=1) + 1e-10))
+    voice = find_voice(np.concatenate([*levels, np.empty(0)]).astype(np.float32))
+    moments = np.floor((np.arange(count) + 0.5) / LABEL_FPS * (RATE // LEVEL_STEP)).astype(int)
+    there = moments < len(voice)
+    return np.asarray(there & voice[np.where(there, moments, 0)] if len(voice) else there, np.bool_)
+
+
+def true_activity(layout: TragicTalkers, view: View) -> NDArray[np.bool_]:
+    """Return in which frames anybody speaks by the ground truth."""
+    return np.asarray(read_truth(layout.truth_path(view)).speaking.any(axis=0), np.bool_)
+
+
+def read_results(folder: Path) -> dict[View, Path]:
+    """Return the result.json of each view for which there is one, in order.
+
+    Raises:
+        FileNotFoundError: There is none at all.
+    """
+    paths = sorted(folder.glob("*-cam[0-9][0-9]/result.json"))
+    if not paths:
+        raise FileNotFoundError(
+            f"expected {folder}/VIEW/result.json such as interactive4_t3-cam06/result.json, found "
+            "none; run demoTalkNet.py on the videos of the views first"
+        )
+    return {View.parse(path.parent.name): path for path in paths}
+
+
+def teach(
+    layout: TragicTalkers,
+    results: Mapping[View, Path],
+    teacher: str,
+    activity: Activity,
+    progress: Callable[[int, int], None] = _ignore,
+) -> Path:
+    """Write a supervision condition from results of a visual network; return its table.
+
+    Args:
+        layout: Where the sound or the truth of the views' sequences lies.
+        results: The result.json of each view.
+        teacher: What the condition is called; its first half.
+        activity: Where speech activity comes from: ground truth, or loudness of the sound.
+        progress: Told how many of how many views are done.
+    """
+    heard: dict[tuple[str, int], ArraySound] = {}
+    labels = {}
+    for number, (view, path) in enumerate(sorted(results.items()), start=1):
+        result = Result.read_json(path)
+        if activity == "GT":
+            speaking = true_activity(layout, view)
+        else:
+            key = view.sequence, view.rig
+            sound = heard.get(key) or layout.sound("development", *key)
+            heard[key] = sound
+            speaking = heard_activity(sound, num_frames(sound.duration_s))
+        labels[view] = view_labels(result, speaking)
+        progress(number, len(results))
+    target = layout.labels_path(f"{teacher}_{activity}")
+    write_labels(labels, target)
+    return target
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and make labels."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the data set")
+    parser.add_argument("results", type=Path, help="folder with VIEW/result.json of each view")
+    parser.add_argument("--teacher", default="talknet", help="what the condition is called")
+    parser.add_argument("--activity", choices=("GT", "VAD"), default="VAD")
+    options = parser.parse_args(arguments)
+    try:
+        layout = TragicTalkers(options.data)
+        results = read_results(options.results)
+        print(teach(layout, results, options.teacher, options.activity))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Everything that the demo's command line says, in groups."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from utils.array_fusion import ArrayOptions, FusionOptions
+from utils.array_sound import SoundChecks
+from utils.crops import CropOptions
+from utils.flags import flag_name
+from utils.settings import DetectorOptions, ModelOptions
+from utils.shots import ShotOptions
+from utils.tracks import TrackOptions
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """Which videos are looked at, which part of them, and what is written."""
+
+    video_name: Annotated[str, "file name without extension, where no files are given"] = "001"
+    video_folder: Annotated[Path, "folder that file lies in"] = Path("demo")
+    output_folder: Annotated[
+        Path | None, "results go to OUTPUTFOLDER/NAME/; else to NAME/ beside each video"
+    ] = None
+    start: Annotated[float, "where to begin, s"] = 0.0
+    duration: Annotated[float, "how much to look at, s; 0 is all to the end"] = 0.0
+    cuts: Annotated[Path | None, "text file of the cuts' times, s, one a line"] = None
+    tracks: Annotated[Path | None, "own face boxes, CSV or JSON, instead of detection"] = None
+    no_video: Annotated[bool, "write tables and the timeline only"] = False
+    official_tree: Annotated[bool, "write the published demo's folders and pickles too"] = False
+    n_data_loader_thread: Annotated[int, "threads that decode, at most"] = 10
+    eval_col: Annotated[bool, "evaluate on Columbia ASD, which is downloaded if need be"] = False
+    col_save_path: Annotated[Path, "folder of the Columbia data"] = Path("/data08/col")
+
+    def __post_init__(self) -> None:
+        for name in ("start", "duration"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"--{name} must be 0 or more seconds, got {getattr(self, name)}")
+        if self.n_data_loader_thread < 1:
+            raise ValueError(
+                f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
+            )
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that the command line says."""
+
+    video: VideoOptions
+    model: ModelOptions
+    shots: ShotOptions
+    detector: DetectorOptions
+    tracks: TrackOptions
+    crops: CropOptions
+    array: ArrayOptions
+    array_sound: SoundChecks
+    fusion: FusionOptions
+
+    def settings(self) -> dict[str, Any]:
+        """Return all flags by their names."""
+        return {
+            flag_name(name): value
+            for group in fields(self)
+            for name, value in asdict(getattr(self, group.name)).items()
+        }

@@ -1,0 +1,136 @@
+"""Hear where somebody speaks without any training, from where an array's microphones stand.
+
+The steered response power with phase transform (SRP-PHAT; DiBiase, 2000): every direction is tried,
+and that counts from which all microphones would be in step.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.array_geometry import ArrayGeometry, Camera
+from utils.array_sound import ArraySound
+from utils.array_spectra import FPS, RATE
+from utils.heard import Heard
+
+FFT_SIZE = 1024
+HOP = RATE // FPS // 2  # two windows a frame
+BAND_HZ = (300.0, 6000.0)  # where speech is
+BLOCK = 30  # frames worked on at a time
+WIDEST_DEG = 75.0  # from forward; a line of microphones hears no better than that
+LEVEL_SLOPE_DB = 2.0  # the confidence rises within so much around the threshold
+
+
+@dataclass(frozen=True)
+class SteeringOptions:
+    """How directions are tried, and when one counts as speech."""
+
+    step_deg: Annotated[float, "between directions that are tried"] = 1.0
+    distance: Annotated[float, "how far away speakers are taken to be, m"] = 2.5
+    span_frames: Annotated[int, "over which a frame is averaged, on either side"] = 2
+    coherence: Annotated[
+        float, "how much microphones must be in step to count as even odds, 0 to 1"
+    ] = 0.12
+    above_noise_db: Annotated[float, "how far above the quietest tenth speech must be, dB"] = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.step_deg > 0 or not self.distance > 0 or self.span_frames < 0:
+            raise ValueError(
+                "--stepDeg and --distance must be above 0 and --spanFrames 0 or more, got "
+                f"{self.step_deg}, {self.distance}, {self.span_frames}"
+            )
+        if not 0 < self.coherence < 1:
+            raise ValueError(f"--coherence must be between 0 and 1, got {self.coherence}")
+
+
+def steer(
+    sound: ArraySound,
+    geometry: ArrayGeometry,
+    camera: Camera,
+    num_frames: int,
+    options: SteeringOptions | None = None,
+) -> Heard:
+    """Return what is heard across a camera's view; positions may lie outside of it.
+
+    A second of the sound is held at a time, and the response of each frame to each direction.
+
+    Args:
+        sound: Its channels are the geometry's microphones.
+        geometry: Where they stand.
+        camera: Whose view it is.
+        num_frames: At 30/s.
+        options: How.
+
+    Raises:
+        ValueError: The sound has another number of channels than the array microphones.
+    """
+    options = options or SteeringOptions()
+    if sound.num_microphones != len(geometry.microphones):
+        raise ValueError(
+            f"expected {len(geometry.microphones)} channels as the geometry has microphones, found "
+            f"{sound.num_microphones}"
+        )
+    reach = np.radians(np.arange(-WIDEST_DEG, WIDEST_DEG + 1e-9, options.step_deg))
+    half = np.tan(np.radians(camera.fov_deg) / 2)
+    places = 0.5 + 0.5 * np.tan(reach) / half
+    delays = geometry.delays(camera.point(places, options.distance))
+    found = list(_responses(sound, delays, num_frames))
+    if not found:
+        return Heard(np.zeros(0, np.float32), np.zeros(0, np.float32))
+    response = _averaged(np.concatenate([part for part, _ in found]), options.span_frames)
+    levels = np.concatenate([level for _, level in found])
+    best = response.argmax(axis=1)
+    shift = _vertex(response, best)
+    positions = np.interp(best + shift, np.arange(len(places)), places)
+    coherent = (response[np.arange(num_frames), best] / options.coherence - 1) * 4
+    loud = _averaged(levels[:, None], options.span_frames)[:, 0]
+    above = (loud - np.percentile(loud, 10) - options.above_noise_db) / LEVEL_SLOPE_DB
+    confidences = 1 / (1 + np.exp(-np.clip(np.minimum(coherent, above), -30, 30)))
+    return Heard(positions.astype(np.float32), confidences.astype(np.float32))
+
+
+def _responses(
+    sound: ArraySound, delays: NDArray[np.float64], num_frames: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield (coherence (frames, directions), level in dB (frames,)) of blocks of frames."""
+    from scipy.fft import rfft
+
+    frequencies = np.fft.rfftfreq(FFT_SIZE, 1 / RATE)
+    band = (frequencies >= BAND_HZ[0]) & (frequencies <= BAND_HZ[1])
+    turns = 2j * np.pi * frequencies[band][:, None, None] * delays
+    steering = np.exp(turns).astype(np.complex64)  # (bins, directions, M)
+    window = np.hanning(FFT_SIZE + 1)[:-1].astype(np.float32)
+    margin = (FFT_SIZE - HOP) // 2
+    for first in range(0, num_frames, BLOCK):
+        count = min(BLOCK, num_frames - first)
+        start = first * 2 * HOP - margin
+        samples = sound.read(start, start + (2 * count - 1) * HOP + FFT_SIZE).astype(np.float32)
+        frames = np.lib.stride_tricks.sliding_window_view(samples, FFT_SIZE, axis=0)[::HOP]
+        spectra = rfft(frames * window, axis=2)[..., band]  # (windows, M, bins)
+        power = (spectra.real**2 + spectra.imag**2).mean(axis=(1, 2))
+        phases = spectra / np.maximum(np.abs(spectra), 1e-12)
+        joined = np.abs(steering @ phases.transpose(2, 1, 0)) ** 2  # (bins, directions, windows)
+        num = delays.shape[1]
+        coherence = (joined.mean(axis=0).T / num**2 - 1 / num) / (1 - 1 / num)
+        levels = 10 * np.log10(power.reshape(count, 2).mean(axis=1) + 1e-12)
+        yield coherence.reshape(count, 2, -1).mean(axis=1), levels
+
+
+def _averaged(values: NDArray[np.float32], span: int) -> NDArray[np.float32]:
+    """Return the mean over `span` rows to either side."""
+    from scipy.ndimage import uniform_filter1d
+
+    return np.asarray(uniform_filter1d(values, 2 * span + 1, axis=0, mode="nearest"))
+
+
+def _vertex(response: NDArray[np.float32], best: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how far beside the best direction the peak of a parabola through it lies."""
+    rows = np.arange(len(best))
+    inner = np.clip(best, 1, response.shape[1] - 2)
+    before, peak, after = (response[rows, inner + step].astype(float) for step in (-1, 0, 1))
+    bend = before - 2 * peak + after
+    shift = np.divide(0.5 * (before - after), bend, out=np.zeros(len(best)), where=bend < 0)
+    return np.where(inner == best, np.clip(shift, -0.5, 0.5), 0.0)
