@@ -389,5 +389,5 @@ def test_an_array_moves_the_scores(
         assert result["settings"]["arrayCamera"] == "cam06"
     difference = scores["face"] - scores["elsewhere"]
     assert np.median(difference) > 4 and (difference >= 0).all()
-    assert run(video, "--array", tmp_path / "gone.wav", "--arrayGeometry", tmp_path / "rig.json")
+    assert run(video, "--array", tmp_path / "gone.wav", *array[2:], "--arrayCamera", "cam06") == 1
     assert "gone.wav" in caplog.text
