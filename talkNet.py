@@ -13,6 +13,7 @@ For long video, `talkNet.ActiveSpeakers` gives the shots one by one while the vi
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from model.loading import load_for_scoring as load_network
 from model.scorer_choice import make_scorer
 from model.scorers import SAMPLES_PER_FRAME
 from model.scoring import probabilities, score_track, scores
-from utils.audio import SILENT_RADIUS, Sound, silent_frames
+from utils.audio import SILENT_RADIUS, Sound, read_sound, silent_frames
 from utils.crops import CropOptions, crop_faces, crop_given, longest_delay
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.results import ModelRecord, Result, VideoFacts
@@ -150,7 +151,10 @@ class ActiveSpeakers:
         self._heard = False  # anything but digital silence under any face
         self._sound = Sound(video, self.options.read)
         delay = longest_delay(options.tracks, options.detect_every)
-        self._scorer = make_scorer(network, self._hear, delay, options.windows, options.precision)
+        whole = partial(read_sound, video, replace(options.read, start_s=0.0, duration_s=0.0))
+        self._scorer = make_scorer(
+            network, self._hear, delay, options.windows, options.precision, whole
+        )
         self._open: dict[int, _OpenTrack] = {}
 
     def __iter__(self) -> Iterator[ShotResult]:

@@ -83,7 +83,7 @@ def act(options: Options) -> int:
     """Do what the options ask for; return the exit status."""
     if options.instead.download or options.instead.check_data or options.instead.build:
         return make_data(options)
-    from model import train_command
+    from model import ava_asd_command, train_command
     from model.loading import choose_device
     from model.ranks import joined
 
@@ -91,10 +91,10 @@ def act(options: Options) -> int:
         if options.instead.forward:
             train_command.forward(options, ranks)
             return 0
-        if options.instead.evaluation:
-            result: str | None = train_command.evaluate_only(options, ranks)
-        else:
-            result = train_command.train(options, ranks)
+        command = ava_asd_command if options.network.model == "ava_asd" else train_command
+        result = (command.evaluate_only if options.instead.evaluation else command.train)(
+            options, ranks
+        )
         if result is not None and ranks.first:
             print(result)
         return int(result is None)

@@ -3,24 +3,26 @@
 import csv
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from model.building import load_released
-from model.keras_weights import by_topology, is_keras, load_keras_state
-from model.networks.ava_asd import AvaASD
+from model.building import Variant, build_network, load_released
+from model.keras_weights import by_topology, is_keras
+from model.networks.ava_asd import MODES, AvaASD
 from model.scoring import Precision
-from model.states import load_state
+from model.states import load_state, load_variant
+from model.weights import find_file
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
-from utils.datasets.ava_asd_windows import VideoRows
 from utils.files import replacing
 from utils.metrics.ava_asd import confusion, nearest_scores, roc_area, step_precision
-from utils.metrics.average_precision import average_precision
+from utils.metrics.average_precision import FaceRows, average_precision
 from utils.metrics.f1 import accuracy
 
 logger = logging.getLogger(__name__)
@@ -88,26 +90,25 @@ def score_windows(
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def truth_of(windows: WindowSet, rows: Sequence[VideoRows]) -> Truth:
-    """Return all labelled rows of a split.
+def truth_of(windows: WindowSet, rows: FaceRows) -> Truth:
+    """Return all labelled rows of a split, in the order of the official table.
 
     Rows of a face without any window count as scored 0; so do those of a video without any, where
     the published evaluation fails. A warning names such videos.
     """
     numbers = {key: number for number, key in enumerate(windows.names)}
     scored = {windows.names[face][0] for face in np.unique(windows.faces).tolist()}
-    empty = [one.video for one in rows if one.video not in scored]
+    empty = sorted({video for video, _ in rows.entities} - scored)
     if empty:
         logger.warning("%d videos have no windows and score 0: %s ..", len(empty), empty[0])
-    faces = [
-        np.array([numbers.get((one.video, name), -1) for name in one.names], np.int64)[one.faces]
-        for one in rows
-    ]
-    return Truth(
-        np.concatenate(faces),
-        np.concatenate([one.timestamps for one in rows]),
-        np.concatenate([one.speaking for one in rows]),
-    )
+    faces = np.array([numbers.get(key, -1) for key in rows.entities], np.int64)
+    return Truth(faces[rows.entity], rows.timestamps, rows.values > 0)
+
+
+def carry_over(likely: Probabilities, windows: WindowSet, truth: Truth) -> NDArray[np.float64]:
+    """Return for every labelled row (N,) how likely its nearest window speaks, 0 without any."""
+    ends = (windows.faces, windows.stops_s, likely)
+    return np.nan_to_num(nearest_scores(truth.faces, truth.timestamps, *ends))
 
 
 def measure_windows(
@@ -125,10 +126,8 @@ def measure_windows(
         # Kept: not speaking counts as positive, but the scores stay those of speaking.
         found[f"{name}_ap_ns"] = step_precision(~windows.speaking, likely)
         found[f"{name}_auc"] = roc_area(windows.speaking, likely)
-        nearest = nearest_scores(
-            truth.faces, truth.timestamps, windows.faces, windows.stops_s, likely
-        )
-        found[f"orig_{name}_map"] = average_precision(truth.speaking, np.nan_to_num(nearest))
+        rows = carry_over(likely, windows, truth)
+        found[f"orig_{name}_map"] = average_precision(truth.speaking, rows)
     return found
 
 
@@ -149,61 +148,83 @@ def report(scores: Mapping[str, Probabilities], windows: WindowSet) -> str:
     return "\n".join(lines)
 
 
-def load_any(path: Path, network: AvaASD) -> None:
-    """Put a file of weights into a network: PyTorch's, or Keras' by name, else by topology.
+def load_any(
+    weights: str | Path, variant: Variant | None = None, device: str | torch.device = "cpu"
+) -> AvaASD:
+    """Return a network with weights: PyTorch's, or Keras' by name, else by the order of layers.
+
+    Args:
+        weights: A file, or a name in pretrain/weights.toml.
+        variant: Of the network; None is the one that the file shows.
+        device: Where it runs.
 
     Raises:
         ValueError: They do not fit; says why.
     """
-    if not is_keras(path):
-        load_released(network, load_state(path))
-        return
-    state = load_keras_state(path)
-    try:
-        load_released(network, state)
-    except ValueError as error:
+    file = find_file(weights)
+    state = load_state(file.path)
+    noted = variant or load_variant(file.path, "ava_asd")
+    problem: ValueError | None = None
+    for named in _namings(state, is_keras(file.path)):
         try:
-            load_released(network, by_topology(state, network.mode))
-        except ValueError:
-            raise ValueError(f"{path}: {error}") from error
+            network = build_network("ava_asd", noted or AvaASD.variant_of(named))
+            load_released(network, named)
+        except ValueError as error:
+            problem = problem or error
+            continue
+        assert isinstance(network, AvaASD)
+        network.weights = file
+        return network.eval().to(device)
+    raise ValueError(f"{file.path}: {problem}") from problem
+
+
+def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[str, Tensor]]:
+    """Yield weights under the names that they have, then under those that their order gives."""
+    yield state
+    for mode in MODES if by_order else ():
+        with suppress(ValueError):  # a mode with another number of layers
+            yield by_topology(state, mode)
 
 
 def evaluate_folder(
-    folder: Path,
-    network: AvaASD,
+    files: Sequence[Path],
+    load: Callable[[Path], AvaASD],
     measure: Callable[[AvaASD], Mapping[str, float]],
-    table: Path,
-    progress: Callable[[int, int], None] | None = None,
-) -> int:
-    """Measure all weights of a folder, in natural order, into a CSV table; return how many.
+    table: Path | None,
+) -> dict[str, float]:
+    """Measure weights, one after the other, into a CSV table; return the AP of each by its name.
 
     What a network has no head for stays empty. A file that does not fit is named in a warning,
     and the rest goes on.
 
     Args:
-        folder: Holds files `.hdf5`, `.h5` or `.model`.
-        network: Of their variant; holds the last ones afterwards.
+        files: In the order of the table.
+        load: Returns the network with a file's weights.
         measure: Returns columns of the table.
-        table: What is written, anew after each file.
-        progress: Told how many files are done, and how many there are.
+        table: What is written, anew after each file; None for none.
     """
-    files = sorted({path for kind in WEIGHTS for path in folder.glob(kind)}, key=natural_order)
-    if not files:
-        raise FileNotFoundError(f"expected weights {', '.join(WEIGHTS)} in {folder}, found none")
     rows: list[dict[str, str | float]] = []
-    for number, path in enumerate(files):
-        if progress:
-            progress(number, len(files))
+    for number, path in enumerate(files, start=1):
+        logger.info("%d of %d: %s", number, len(files), path.name)
         try:
-            load_any(path, network)
+            network = load(path)
         except ValueError as error:
             logger.warning("%s is passed over: %s", path.name, error)
             continue
         rows.append({"weights": path.name, **measure(network)})
-        _write_table(table, rows)
+        if table is not None:
+            _write_table(table, rows)
     if not rows:
-        raise ValueError(f"none of the {len(files)} files in {folder} fits this network")
-    return len(rows)
+        raise ValueError(f"none of the {len(files)} files in {files[0].parent} is ava_asd's")
+    return {str(row["weights"]): float(row["orig_main_map"]) for row in rows}
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """Return the weights files of a folder in natural order."""
+    files = sorted({path for kind in WEIGHTS for path in folder.glob(kind)}, key=natural_order)
+    if not files:
+        raise FileNotFoundError(f"expected weights {', '.join(WEIGHTS)} in {folder}, found none")
+    return files
 
 
 def natural_order(path: Path) -> list[tuple[int, int, str]]:

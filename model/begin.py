@@ -54,8 +54,10 @@ def _begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str
         return network.to(ranks.device), f"fresh {options.variant}".strip()
     try:
         state = imagenet_weights() if initial == IMAGENET else load_state(find_file(initial).path)
-    except RuntimeError as error:
-        raise RuntimeError(f"{error}; --initial none begins at random") from error
-    network.begin_from(state)
+        network.begin_from(state)
+    except (RuntimeError, ValueError, FileNotFoundError) as error:
+        raise type(error)(
+            f"{options.model} begins from {initial}: {error}; --initial none begins at random"
+        ) from error
     logger.info("network: %s, begun from %s", options.model, initial)
     return network.to(ranks.device), f"fresh {options.variant}, from {initial}"

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model.contract import ClipNetwork, ClipSpec
-from model.scorers import SAMPLES_PER_FRAME, Hear, Scored
+from model.scorers import SAMPLES_PER_FRAME, Hear, Scored, WholeSound
 from model.scoring import inference_copy
 from utils.structures import FPS, CropForm, CropPiece
 
@@ -42,14 +42,43 @@ def clip_offsets(clip: ClipSpec) -> NDArray[np.int64]:
     return np.rint(places * FPS / clip.fps).astype(np.int64)
 
 
+class ClipSound:
+    """Makes of a track's sound what a clip network reads."""
+
+    def __init__(self, feature: str, hear: Hear, whole: WholeSound | None = None) -> None:
+        """Take a module of utils/features; one that has `measure` is told of the whole sound."""
+        module = import_module(f"utils.features.{feature}")
+        self._compute = getattr(module, feature)
+        self._lead = int(np.ceil(getattr(module, "LEAD_S", 0.0) * FPS))  # frames
+        self._measure = getattr(module, "measure", None) if whole is not None else None
+        self._hear, self._whole = hear, whole
+        self._known: dict[str, Any] = {}  # what `measure` found, from the first clips on
+
+    def of(self, span: tuple[int, int], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the sound (N, ...) of the clips whose frames `rows` names, from the span's first.
+
+        Args:
+            span: Video frames [start, stop) that are there to be named.
+            rows: (N, length).
+        """
+        start, stop = span
+        if self._measure is not None and not self._known:
+            self._known = {"statistics": self._measure(self._whole)}
+        first = max(0, start - self._lead)  # before 0 there is no sound, not even silence
+        waveform = self._hear(first * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
+        times = np.arange(start - first, stop - first) / FPS
+        found: NDArray[np.float32] = self._compute(waveform, times, rows, **self._known)
+        return found
+
+
 class ClipEncoder:
     """Runs a clip network along tracks that come in pieces; holds the ends of open tracks."""
 
-    def __init__(self, network: ClipNetwork, hear: Hear) -> None:
-        self.form = CropForm(network.inputs.size, network.inputs.colour, PIECE)
+    def __init__(self, network: ClipNetwork, hear: Hear, whole: WholeSound | None = None) -> None:
+        inputs = network.inputs
+        self.form = CropForm(inputs.size, inputs.colour, PIECE, inputs.tight)
         self.network = inference_copy(network)
-        self._hear = hear
-        self._feature = import_module(f"utils.features.{network.inputs.feature}")
+        self._sound = ClipSound(network.inputs.feature, hear, whole)
         self._offsets = clip_offsets(network.clip)
         self.ahead = int(self._offsets[-1])  # frames after a scored one that its clip reads
         self._carries: dict[int, _Carry] = {}
@@ -78,20 +107,14 @@ class ClipEncoder:
         self, start: int, crops: NDArray[np.uint8], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return logits (N, 2) and embeddings (N, C) of the clips whose frames `rows` names."""
-        lead_s = float(getattr(self._feature, "LEAD_S", 0.0))
-        lead = int(np.ceil(lead_s * FPS))  # frames
-        sound = self._hear(
-            (start - lead) * SAMPLES_PER_FRAME, (start + len(crops)) * SAMPLES_PER_FRAME
-        )
-        times = (lead + np.arange(len(crops))) / FPS
-        compute = getattr(self._feature, self.network.inputs.feature)
+        span = (start, start + len(crops))
         device = next(self.network.parameters()).device
         logits = np.empty((len(rows), 2), np.float32)
         embeddings = np.empty((len(rows), self.network.num_embedding), np.float32)
         with torch.inference_mode():
             for first in range(0, len(rows), BATCH):
                 some = slice(first, first + BATCH)
-                audio = torch.from_numpy(compute(sound, times, rows[some])).to(device)
+                audio = torch.from_numpy(self._sound.of(span, rows[some])).to(device)
                 faces = torch.from_numpy(crops[rows[some]]).to(device)
                 said = self.network(audio, faces)
                 assert said.embedding is not None
@@ -103,8 +126,8 @@ class ClipEncoder:
 class ClipScorer:
     """Scores every frame by the clip around it."""
 
-    def __init__(self, network: ClipNetwork, hear: Hear) -> None:
-        self._encoder = ClipEncoder(network, hear)
+    def __init__(self, network: ClipNetwork, hear: Hear, whole: WholeSound | None = None) -> None:
+        self._encoder = ClipEncoder(network, hear, whole)
         self.form = self._encoder.form
 
     def add(self, piece: CropPiece) -> Iterator[Scored]:

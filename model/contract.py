@@ -31,6 +31,7 @@ class InputSpec:
     num_features: int = 13  # F, per step
     size: int = 112  # H = W of a face crop
     colour: bool = False
+    tight: bool = False  # the demo's crops show the face's own box, as AVA's do
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from model.clip_scoring import ClipEncoder, ClipScorer
 from model.context_scoring import ContextScorer
 from model.contract import Cascade, ClipNetwork, Model, Network
-from model.scorers import Hear, Scorer, SequenceScorer
+from model.scorers import Hear, Scorer, SequenceScorer, WholeSound
 from model.scoring import Precision
 from model.speaker_scoring import SpeakerScorer
 
@@ -16,6 +16,7 @@ def make_scorer(
     delay: int,
     windows: Sequence[int] | None = None,
     precision: Precision = "fp32",
+    whole: WholeSound | None = None,
 ) -> Scorer:
     """Return what scores face tracks with a network.
 
@@ -25,13 +26,14 @@ def make_scorer(
         delay: Frames after which a piece comes, at most, once it is full or its track has ended.
         windows: Lengths that are scored at once, s; only of networks that read sequences.
         precision: Of their visual encoder.
+        whole: Gives the whole sound, for networks that must know its statistics.
     """
-    if isinstance(network, Cascade):
-        return ContextScorer(ClipEncoder(network.encoder, hear), network.network, delay)
     if windows is not None and not isinstance(network, Network):
         raise ValueError("--windows is of networks that read sequences; this one reads clips")
+    if isinstance(network, Cascade):
+        return ContextScorer(ClipEncoder(network.encoder, hear, whole), network.network, delay)
     if isinstance(network, ClipNetwork):
-        return ClipScorer(network, hear)
+        return ClipScorer(network, hear, whole)
     if not isinstance(network, Network):
         raise ValueError(
             "a context network scores nothing by itself; load it with the clip network that it "

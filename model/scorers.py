@@ -1,6 +1,6 @@
 """From pieces of face tracks to logits: what the pipeline asks of every kind of network."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
@@ -16,6 +16,9 @@ SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
 # Gives samples [start, stop) of the sound, 640 to a video frame; zeros where there are none.
 Hear = Callable[[int, int], NDArray[np.int16]]
+
+# Gives the whole sound of the video in pieces (N,), anew each time.
+WholeSound = Callable[[], Iterable[NDArray[np.int16]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,8 @@ class SequenceScorer:
         windows: Sequence[int] | None = None,
         precision: Precision = "fp32",
     ) -> None:
-        self.form = CropForm(network.inputs.size, network.inputs.colour)
+        inputs = network.inputs
+        self.form = CropForm(inputs.size, inputs.colour, tight=inputs.tight)
         self._network, self._hear = network, hear
         self._windows, self._precision = windows, precision
         feature = import_module(f"utils.features.{network.inputs.feature}")

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from model.contract import Model, Network
 from model.layers.face_encoder import FaceEncoder
 from model.layers.folding import fold_norms
+from model.layers.video_backbones import VideoBackbone
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
 Precision = Literal["fp32", "bf16"]
@@ -257,7 +258,7 @@ def _prepare(network: AnyModel, precision: Precision) -> AnyModel:
     for part in prepared.modules():
         if isinstance(part, nn.Conv2d):
             part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
-        if isinstance(part, FaceEncoder) and precision == "bf16":
+        if isinstance(part, FaceEncoder | VideoBackbone) and precision == "bf16":
             for conv in part.modules():
                 if isinstance(conv, nn.Conv2d | nn.Conv3d):
                     conv.bfloat16()

@@ -82,7 +82,8 @@ class SpeakerScorer:
         precision: Precision = "fp32",
     ) -> None:
         """Take the network; pieces come at most `delay` frames after they are full or ended."""
-        self.form = CropForm(network.inputs.size, network.inputs.colour, PIECE)
+        inputs = network.inputs
+        self.form = CropForm(inputs.size, inputs.colour, PIECE, inputs.tight)
         lengths = network.windows if windows is None else windows
         if len(lengths) != 1:
             raise ValueError(

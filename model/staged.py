@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from model import checkpoints
 from model.building import network_name
 from model.contract import ClipNetwork, ContextNetwork
 from model.entity_scores import EntityScores
@@ -18,6 +19,7 @@ from utils.datasets.entities import DataSet
 from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
 
 CONTEXTS = 256  # that pass a network at once
+FEATURES = "--features"  # what a run notes of those it is trained on
 
 
 def store_features(
@@ -90,6 +92,30 @@ def open_features(folder: Path | None, split: str, network: ContextNetwork) -> F
     store = FeatureStore(folder / split)
     store.check(network.encoder_name, network.num_embedding)
     return store
+
+
+def check_alike(learnt: FeatureStore, judged: FeatureStore) -> None:
+    """Raise ValueError unless two splits were stored by the same weights in the same way."""
+    if learnt.form != judged.form:
+        raise ValueError(
+            f"{judged.folder}: expected features of {learnt.form.describe()}, as in "
+            f"{learnt.folder}, found {judged.form.describe()}; store both by the same weights"
+        )
+
+
+def check_trained_on(network: ContextNetwork, store: FeatureStore) -> None:
+    """Raise ValueError where a network was trained here, on features of other weights."""
+    assert network.weights is not None
+    try:
+        training = checkpoints.load(network.weights.path)["training"]
+    except ValueError:  # published weights, which do not tell
+        return
+    trained_on = training["settings"].get(FEATURES)
+    if trained_on not in (None, store.form.describe()):
+        raise ValueError(
+            f"{store.folder}: expected features of {trained_on}, on which {network.weights.path} "
+            f"was trained, found {store.form.describe()}; give the folder that it was trained on"
+        )
 
 
 def score_store(network: ContextNetwork, store: FeatureStore, ranks: Ranks) -> list[EntityScores]:

@@ -43,12 +43,14 @@ def load_state(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def load_variant(path: Path) -> dict[str, Any] | None:
-    """Return the variant of the network that a checkpoint of this project's training notes."""
+def load_variant(path: Path, network: str) -> dict[str, Any] | None:
+    """Return the variant that a checkpoint of this project's training notes of that network."""
     if path.suffix == ".safetensors" or is_keras(path):
         return None
     whole = _load(path)
-    return dict(whole["variant"]) if isinstance(whole, Mapping) and "variant" in whole else None
+    if not isinstance(whole, Mapping) or whole.get("network") != network:
+        return None
+    return dict(whole["variant"]) if "variant" in whole else None
 
 
 def _load(path: Path) -> object:

@@ -16,7 +16,14 @@ from model.ranks import Ranks
 from model.run_logs import EpochRow, best_row
 from model.runs import Hooks, Run, describe_settings, released_weights
 from model.split_scoring import FEW_FRAMES, score_split
-from model.staged import open_features, score_store, store_features
+from model.staged import (
+    FEATURES,
+    check_alike,
+    check_trained_on,
+    open_features,
+    score_store,
+    store_features,
+)
 from model.training import BatchLoader, Trainer
 from utils.datasets.ava import AvaFolder
 from utils.datasets.clip_faces import FaceChanges
@@ -70,7 +77,12 @@ def open_source(options: Options, name: str, network: Model, ranks: Ranks) -> So
 
 
 def open_labelled(options: Options, network: Model, ranks: Ranks) -> Source:
-    """Open the split that is evaluated; refuses one without labels before any other work."""
+    """Open the split that is evaluated; refuses what cannot be done before any other work."""
+    if options.network.windows and not (isinstance(network, Network) and network.num_speakers == 1):
+        raise ValueError(
+            f"--windows is of networks that read the sequence of one face, {options.network.model} "
+            "is evaluated as published; leave it out"
+        )
     source = open_source(options, options.data.eval_data_type, network, ranks)
     if isinstance(source.content, Split):
         evaluation.check_labels(source.content.dataset, f"{options.data.data_path}, {source.name}")
@@ -84,6 +96,9 @@ def evaluate_only(options: Options, ranks: Ranks) -> str:
         default = released_weights(options.network.model, options.data.data)
     network, _ = load_or_begin(options.network, options.training.seed, ranks, default)
     source = open_labelled(options, network, ranks)
+    if isinstance(source.content, FeatureStore):
+        assert isinstance(network, ContextNetwork)
+        check_trained_on(network, source.content)
     return f"mAP {evaluate(network, source, options, ranks):.2%}"
 
 
@@ -154,6 +169,10 @@ def train(options: Options, ranks: Ranks) -> str | None:
     judged = open_labelled(options, network, ranks)
     trainer = Trainer(network, options.training, ranks)
     data = describe_data(options.data, source.num_frames)
+    if isinstance(source.content, FeatureStore):
+        assert isinstance(judged.content, FeatureStore)
+        check_alike(source.content, judged.content)
+        data[FEATURES] = source.content.form.describe()
     run = Run(trainer, options.run, describe_settings(trainer, options.training, start, data))
     if run.resume():
         place = trainer.position

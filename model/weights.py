@@ -137,7 +137,7 @@ def load_network(
     file = find_file(default_checkpoint(name).name if weights is None else weights, progress)
     state = load_state(file.path)
     try:
-        network = build_network(name, load_variant(file.path) or kind.variant_of(state))
+        network = build_network(name, load_variant(file.path, name) or kind.variant_of(state))
         load_released(network, state)
     except ValueError as error:
         raise ValueError(f"{file.path}: {error}") from error

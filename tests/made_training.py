@@ -1,11 +1,13 @@
-"""A made set of talking faces and a network small enough to learn it in seconds.
+"""Made sets of talking faces, and a network small enough to learn the first in seconds.
 
-In each clip a patch where the mouth is grows and shrinks, and a noise gets louder and softer. Where
-somebody speaks both follow one curve, elsewhere each its own: neither alone tells who speaks.
+In each clip of `MadeFaces` a patch where the mouth is grows and shrinks, and a noise gets louder
+and softer. Where somebody speaks both follow one curve, elsewhere each its own: neither alone
+tells who speaks. `write_talks` makes videos in which several faces are seen at once, as a store.
 """
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -17,10 +19,12 @@ from model.contract import InputSpec, Logits, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading import Loader, LoaderOptions
+from utils.datasets.store import StoreWriter
 from utils.structures import FPS, SAMPLE_RATE
 
 SIZE = 16
 SAMPLES = SAMPLE_RATE // FPS
+TALK_SIZE = 32  # height and width of the faces of `write_talks`
 
 
 class MadeFaces:
@@ -110,3 +114,36 @@ def made_loader(
     ranks = ranks or Ranks()
     options = LoaderOptions(batch_size=batch_size, n_data_loader_thread=0)
     return Loader(data, network.inputs, options, ranks.rank, ranks.size)
+
+
+def write_talks(
+    folder: Path, num_faces: Sequence[int], seed: int = 0, num_frames: int = 24
+) -> None:
+    """Write a store of one video for each number of faces, small and in colour.
+
+    In each half of a video one of its faces speaks, or nobody does; then its mouth is red, and the
+    sound is loud. Who speaks is seen in a face alone, whether anybody does is heard as well.
+    """
+    generator = np.random.default_rng(seed)
+    writer = StoreWriter(folder, crop_size=TALK_SIZE, colour=True)
+    for number, count in enumerate(num_faces):
+        turns = generator.permutation([-1, *range(count)])[:2]  # -1: nobody
+        who = np.repeat(turns, num_frames // 2)
+        loudness = np.where(who >= 0, 3000, 30)[:, None]
+        noise = generator.normal(0, 1, (num_frames, SAMPLES)) * loudness
+        for face in range(count):
+            labels = (who == face).astype(np.int8)
+            pictures = generator.integers(80, 120, (num_frames, TALK_SIZE, TALK_SIZE, 3))
+            mouth = pictures[:, TALK_SIZE // 2 :, TALK_SIZE // 4 : -TALK_SIZE // 4]
+            mouth[labels == 1] += np.array([120, -60, -60])
+            info = EntityInfo(
+                f"video{number}:{face}",
+                f"video{number}",
+                num_frames,
+                Fraction(FPS),
+                int(labels.sum()),
+            )
+            times = 10 + np.arange(num_frames) / FPS
+            sound = noise.astype(np.int16).ravel()
+            writer.add(info, pictures.astype(np.uint8), sound, labels, times)
+    writer.write_index()

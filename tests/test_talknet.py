@@ -102,7 +102,7 @@ def test_pieces_of_a_long_track_score_as_the_whole(
     options = AnalysisOptions(boxes=[track(0, 90)], windows=(1, 2))
     whole = talkNet.detect_active_speakers(video, network, None, options)
     form = CropForm(piece=50)  # frames, a multiple of both windows
-    monkeypatch.setattr("model.scorers.CropForm", lambda *_: form)
+    monkeypatch.setattr("model.scorers.CropForm", lambda *_, **__: form)
     pieces = talkNet.detect_active_speakers(video, network, None, options)
     np.testing.assert_allclose(pieces.tracks[0].scores, whole.tracks[0].scores, atol=1e-3)
 

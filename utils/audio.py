@@ -92,6 +92,28 @@ class Sound:
         self._num_held += num_added
 
 
+def read_sound(
+    video: VideoInfo, options: ReadOptions, rate: int = SAMPLE_RATE
+) -> Iterator[NDArray[np.int16]]:
+    """Yield all mono samples of a span in order, piece by piece, zeros where there is no sound.
+
+    A span that has a duration is filled with zeros to its end, where the video ends before it.
+    """
+    reached = 0
+    if video.has_sound:
+        for position, samples in read_pieces(video, options, SoundFormat(rate), ReadReport()):
+            yield from _silence(position - reached, rate)
+            yield samples[:, 0]
+            reached = position + len(samples)
+    yield from _silence(round(options.duration_s * rate) - reached, rate)
+
+
+def _silence(count: int, rate: int) -> Iterator[NDArray[np.int16]]:
+    """Yield so many zeros, a minute at a time."""
+    for first in range(0, count, 60 * rate):
+        yield np.zeros(min(60 * rate, count - first), np.int16)
+
+
 def silent_frames(waveform: NDArray[np.int16]) -> NDArray[np.bool_]:
     """Tell for each frame (T,) whether it lies in digital silence, 0.2 s and more to either side.
 

@@ -54,6 +54,28 @@ def crop_face(
     return _sample(image, _Axis(top, bottom, height, size), _Axis(left, right, width, size))
 
 
+def crop_tight(image: NDArray[np.uint8], box: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
+    """Return what lies in a box, resized without regard to its aspect, as AVA's faces are cut.
+
+    Kept: corners are cut to whole pixels; what lies outside the picture is left out.
+
+    Args:
+        image: (H, W) or (H, W, 3).
+        box: (4,) x1, y1, x2, y2 in pixels.
+        size: Height and width of the crop.
+    """
+    height, width = image.shape[:2]
+    left, right = _bounds(float(box[0]), float(box[2]), width)
+    top, bottom = _bounds(float(box[1]), float(box[3]), height)
+    return np.asarray(cv2.resize(image[top:bottom, left:right], (size, size)), np.uint8)
+
+
+def _bounds(low: float, high: float, side: int) -> tuple[int, int]:
+    """Return the pixels [start, stop) of a box along one side, at least one of them."""
+    start = min(max(int(low), 0), side - 1)
+    return start, max(min(int(high), side), start + 1)
+
+
 def crop_window(x: float, y: float, s: float, crop_scale: float) -> tuple[int, int, int, int]:
     """Return the window (top, bottom, left, right) in the picture, half-open, not empty.
 

@@ -12,6 +12,7 @@ from utils.crop_geometry import (
     RADIUS,
     boxes_to_places,
     crop_face,
+    crop_tight,
     median_of_runs,
     portray,
     smooth_boxes,
@@ -187,7 +188,7 @@ class _Cutter:
             self._portray(frame.grey, x, y, s)
             image = frame.colour if self._form.colour else frame.grey
             assert image is not None, "the frames were read without colour"
-            self._store(box, crop_face(image, (x, y, s), self._scale, self._form.size))
+            self._store(box, self._crop(image, box, (x, y, s)))
         track.forget(self.next - RADIUS)
 
     def finish(self, frames: _Frames, kept: bool) -> Iterator[CropPiece]:
@@ -204,6 +205,14 @@ class _Cutter:
         first = start - (self.next - RADIUS)
         places[first : first + len(boxes)] = boxes_to_places(boxes)
         return median_of_runs(places)
+
+    def _crop(
+        self, image: NDArray[np.uint8], box: NDArray[np.float64], place: tuple[float, float, float]
+    ) -> NDArray[np.uint8]:
+        """Return the crop of a face, whose box is smoothed to `place` but for tight crops."""
+        if self._form.tight:
+            return crop_tight(image, box, self._form.size)
+        return crop_face(image, place, self._scale, self._form.size)
 
     def _portray(self, grey: NDArray[np.uint8], x: float, y: float, s: float) -> None:
         """Take a picture of the whole face ever less often; the last is from the track's middle."""

@@ -80,6 +80,7 @@ class CropForm:
     size: int = 112  # height and width
     colour: bool = False
     piece: int = 60 * FPS  # frames; by default a multiple of all lengths of scoring windows
+    tight: bool = False  # the face's own box, resized without regard to its aspect
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from utils.datasets.ava_asd_options import AvaAsdOptions
 from utils.datasets.own import OwnOptions
 from utils.settings import DetectorOptions
 from utils.training_settings import (
@@ -27,6 +28,7 @@ class Options:
     ava: AvaOptions
     own: OwnOptions
     talkset: BuildOptions
+    ava_asd: AvaAsdOptions
     detector: DetectorOptions
 
     def __post_init__(self) -> None:
@@ -45,3 +47,27 @@ class Options:
             raise ValueError("--lists is for --build")
         if self.instead.forward and self.network.features is None:
             raise ValueError("--forward needs --features, the folder that is written")
+        if self.network.model == "ava_asd" and not wanted:
+            self._check_windows()
+
+    def _check_windows(self) -> None:
+        """Raise ValueError where ava_asd is to learn or be measured with what it has not."""
+        if self.data.data != "ava":
+            raise ValueError(
+                "ava_asd reads windows of labelled videos whose sound it hears whole: it goes with "
+                f"--data ava, found {self.data.data}"
+            )
+        given = {
+            "--forward": self.instead.forward,
+            "--features": self.network.features is not None,
+            "--windows": bool(self.network.windows),
+            "--smooth": self.network.smooth > 1,
+            "--maxClip": self.data.max_clip > 0,
+            "--publishedBatches": self.data.published_batches,
+            "--publishedCrop": self.data.published_crop,
+            "--desync": self.data.desync > 0,
+            "--contrast": self.training.contrast > 0,
+        }
+        refused = [flag for flag, there in given.items() if there]
+        if refused:
+            raise ValueError(f"{refused[0]} is for other networks, not for ava_asd; leave it out")

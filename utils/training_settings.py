@@ -29,7 +29,8 @@ class NetworkOptions:
     ] = ""
     pretrain_model: Annotated[
         Path | None,
-        "weights to start from or to evaluate: a file, or a name in pretrain/weights.toml",
+        "weights to start from or to evaluate: a file, or a name in pretrain/weights.toml; with "
+        "ava_asd also a folder, of which all are evaluated into evaluation-results.csv",
     ] = None
     device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "where the network runs"] = "auto"
     windows: Annotated[
@@ -103,10 +104,15 @@ class TrainingOptions:
     """How a network is trained; what stays unset is as its authors do it."""
 
     lr: Annotated[float | None, "learning rate of the first epoch; else the network's"] = None
-    lr_decay: Annotated[float | None, "the rate times this after each epoch; else 0.95"] = None
+    lr_decay: Annotated[
+        float | None,
+        "the rate times this after each epoch, or as many as its authors'; else theirs",
+    ] = None
     max_epoch: Annotated[int | None, "epochs in all; else the network's"] = None
     test_interval: Annotated[int, "evaluate after every so many epochs"] = 1
-    batch_size: Annotated[int | None, "frames that make a batch; else the network's"] = None
+    batch_size: Annotated[
+        int | None, "frames, clips or contexts that make a batch; else the network's"
+    ] = None
     frames_at_once: Annotated[
         int, "split batches to pass at most so many frames at once, to fit memory; 0 is no split"
     ] = 0

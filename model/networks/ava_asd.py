@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
+from model.keras_weights import shared_part
 from model.layers.same_padding import (
     SameConv2d,
     SamePictureConv3d,
@@ -121,7 +122,7 @@ class AvaASD(ClipNetwork):
         size: H = W of a picture.
     """
 
-    inputs = InputSpec("ava_asd_mfcc", NUM_COEFFICIENTS, 100)
+    inputs = InputSpec("ava_asd_mfcc", NUM_COEFFICIENTS, 100, tight=True)
     recipe = Recipe(
         optimiser="sgd",
         lr=0.01,
@@ -158,7 +159,7 @@ class AvaASD(ClipNetwork):
         self.mode = mode
         self.channels = channels
         self.clip = ClipSpec(num_frames, before=num_frames - 1, fps=10)
-        self.inputs = InputSpec("ava_asd_mfcc", NUM_COEFFICIENTS, size, colour=channels == 3)
+        self.inputs = InputSpec("ava_asd_mfcc", NUM_COEFFICIENTS, size, channels == 3, tight=True)
         num_fc7 = 0 if mode == "s_av_fc" else 256
         widths = {}
         if mode != "s_v":
@@ -185,10 +186,7 @@ class AvaASD(ClipNetwork):
     @classmethod
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return mode, channels and number of frames, the last as if pictures were 100 x 100."""
-        shapes = {}
-        for key, tensor in state_dict.items():
-            prefix = max((one for one in cls.released_names if key.startswith(one)), default="")
-            shapes[cls.released_names.get(prefix, "") + key.removeprefix(prefix)] = tensor.shape
+        shapes = {_own_name(key): tensor.shape for key, tensor in state_dict.items()}
         sound, sight = "audio.conv1.weight" in shapes, "video.conv1.weight" in shapes
         mode = "s_av" if "fusion.weight" in shapes else "s_av_fc"
         if not (sound and sight):
@@ -200,6 +198,17 @@ class AvaASD(ClipNetwork):
         width = next((shapes[name][-1] for name in dense if name in shapes), 0)
         fitting = (one for one in (5, *range(1, MAX_FRAMES)) if _num_flat(not sight, one) == width)
         return {**found, "num_frames": next(fitting, 5)}
+
+    def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Take what fits by name and shape, as Keras does: two modes share their convolutions."""
+        own = self.state_dict()
+        found = shared_part({_own_name(key): one for key, one in state_dict.items()}, own)
+        if not found:
+            raise ValueError(
+                f"expected weights of ava_asd to begin mode {self.mode} from, none of the "
+                f"{len(state_dict)} found fits"
+            )
+        self.load_state_dict({**own, **found})
 
     def kernels(self) -> list[Tensor]:
         """Return the weights that the authors penalise: none where a tower stands alone."""
@@ -256,6 +265,12 @@ class AvaASD(ClipNetwork):
                     f"ava_asd: expected {name} {expected} of each clip, got "
                     f"{tuple(found.shape[1:])}; see num_frames, size and channels of its variant"
                 )
+
+
+def _own_name(key: str) -> str:
+    """Return the network's name of a weight under its published name or its own."""
+    prefix = max((one for one in AvaASD.released_names if key.startswith(one)), default="")
+    return AvaASD.released_names.get(prefix, "") + key.removeprefix(prefix)
 
 
 def _in_our_order(logits: Tensor) -> Tensor:

@@ -92,16 +92,18 @@ def test_weights_alone_are_read_by_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("named", [True, False], ids=["by name", "by order"])
 def test_evaluation_takes_either(tmp_path: Path, named: bool) -> None:
-    network, other = AvaASD("s_a", **VARIANT), AvaASD("s_a", **VARIANT)
+    network = AvaASD("s_a", **VARIANT)
     names = keras_layers("s_a")
     if not named:
         names = {f"layer_{number}": own for number, own in enumerate(names.values())}
     path = tmp_path / "weights.hdf5"
     write_keras(path, layers_of(network, names), whole=True)
-    load_any(path, other)
-    assert torch.equal(other.head_av.weight, network.head_av.weight)
+    for variant in ({"mode": "s_a", **VARIANT}, None):
+        found = load_any(path, variant)
+        assert found.mode == "s_a" and found.clip.length == 1
+        assert torch.equal(found.head_av.weight, network.head_av.weight)
     with pytest.raises(ValueError, match=r"weights\.hdf5: these are not ava_asd weights"):
-        load_any(path, AvaASD("s_v", **VARIANT))
+        load_any(path, {"mode": "s_v", **VARIANT})
 
 
 def test_modes_share_their_convolutions(tmp_path: Path) -> None:
@@ -115,6 +117,12 @@ def test_modes_share_their_convolutions(tmp_path: Path) -> None:
     }
     own = AvaASD("s_av_fc", **VARIANT).state_dict()
     published = {name: own[mine] for name, mine in names.items()}
+    joined = AvaASD("s_av_fc", **VARIANT)
+    joined.begin_from(load_keras_state(path))
+    assert torch.equal(joined.audio.conv3.weight, network.audio.conv3.weight)
+    assert torch.equal(joined.video.conv6.weight, network.video.conv6.weight)
+    with pytest.raises(ValueError, match="none of the 1 found fits"):
+        joined.begin_from({"some.weight": torch.zeros(1)})
     found = shared_part(load_keras_state(path), published)
     biases = {"a_out.bias", "v_out.bias", "main_out.bias"}
     assert set(found) == {name for name in published if "conv" in name} | biases

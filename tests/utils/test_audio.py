@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.audio import Sound, silent_frames
+from utils.audio import Sound, read_sound, silent_frames
 from utils.media import ReadOptions, probe
 from utils.structures import SAMPLE_RATE
 
@@ -207,3 +207,33 @@ def test_silent_frames_are_far_from_any_sound() -> None:
     silent[15:26] = False  # five frames to either side of the one that is heard
     assert silent_frames(waveform).tolist() == silent.tolist()
     assert silent_frames(waveform[:100]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("start_s", "duration_s", "rate"),
+    [(0.0, 0.0, 16000), (1.5, 1.0, 16000), (3.0, 5.0, 16000), (0.0, 6.0, 8000)],
+    ids=["all", "a part", "beyond the end", "another rate"],
+)
+def test_the_whole_sound_in_pieces(
+    tmp_path: Path, start_s: float, duration_s: float, rate: int
+) -> None:
+    path = tmp_path / "late.mkv"
+    pieces = [(0.5, tone(16000, 300, 1)), (2.5, tone(16000, 300, 1.5))]
+    write_video(path, IMAGES, 25, pieces, audio_codec="pcm_s16le")
+    options = ReadOptions(start_s, duration_s)
+    found = np.concatenate(list(read_sound(probe(path), options, rate)))
+    assert len(found) == round((duration_s or 4.0) * rate)
+    if rate == 16000:
+        assert (found == Sound(probe(path), options).read(0, len(found))).all()
+    loud = np.abs(found.astype(int)).reshape(-1, rate // 2).max(1) > 1000
+    inside = (np.arange(start_s, start_s + len(found) / rate, 0.5)[:, None] >= [0.5, 2.5]) & (
+        np.arange(start_s, start_s + len(found) / rate, 0.5)[:, None] < [1.5, 4.0]
+    )
+    assert loud.tolist() == inside.any(1).tolist()
+
+
+def test_a_video_without_sound_has_no_pieces_but_fills_a_span(tmp_path: Path) -> None:
+    write_video(tmp_path / "mute.mp4", IMAGES)
+    video = probe(tmp_path / "mute.mp4")
+    assert list(read_sound(video, ReadOptions())) == []
+    assert len(np.concatenate(list(read_sound(video, ReadOptions(0, 90.0))))) == 90 * 16000

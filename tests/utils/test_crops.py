@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from utils.crop_geometry import crop_face, crop_window, smooth_boxes
 from utils.crops import CropOptions, crop_faces, crop_given
+from utils.datasets.ava_video import crop_box
 from utils.structures import CropForm, CropPiece, Detections, FaceTrack, Frame, Shot
 from utils.tracks import TrackOptions
 
@@ -58,6 +59,19 @@ def test_short_tracks_are_cut_at_their_median() -> None:
     boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [2, 0, 12, 10]], np.float32)
     x, y, s = smooth_boxes(boxes)
     assert (x.tolist(), y.tolist(), s.tolist()) == ([7] * 3, [5] * 3, [5] * 3)
+
+
+def test_tight_crops_are_cut_as_those_of_ava() -> None:
+    start = np.array([10.6, 20.2, 50.9, 70.7], np.float32)
+    boxes = start + np.arange(20, dtype=np.float32)[:, None] * (4.3, 1.1, 4.3, 1.7)
+    frames = [Frame(index, np.roll(GREY, index), PICTURE) for index in range(20)]
+    piece, _ = crop_given(
+        frames, [FaceTrack(0, boxes)], CropOptions(), CropForm(30, piece=99, tight=True)
+    )
+    assert isinstance(piece, CropPiece)
+    for crop, box, frame in zip(piece.crops, boxes, frames, strict=True):
+        wanted = crop_box(frame.grey, box / np.array([120, 90, 120, 90]), 30)
+        np.testing.assert_array_equal(crop, wanted)
 
 
 def resized(grey: NDArray[np.uint8], window: tuple[int, int, int, int]) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ FOLDER/journal.jsonl   how it was made, and a line for each video that is done
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,21 +15,34 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.audio import read_sound
 from utils.datasets.ava_asd_windows import VideoRows, WindowOptions, thinned_tracks
 from utils.datasets.ava_tables import LabelledFace, LoaderRow
 from utils.datasets.ava_video import cut_video
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
+from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.journal import Journal
+from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
 from utils.features.ava_asd_mfcc import NUM_FEATURES, measure, vectors
 from utils.files import check_folder, replacing
-from utils.media import ReadOptions, ReadReport, VideoInfo, open_media, probe, sound_stream
-from utils.resample import SoundFormat, read_pieces
+from utils.media import ReadOptions, VideoInfo, open_media, probe, sound_stream
 from utils.structures import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Who does a job, and who is told of it."""
+
+    num_processes: int = 0  # 0 is one for each core
+    progress: Callable[[int, int], None] | None = None  # told videos done, and to be done
+
+
+ALONE = Work(1)
 
 
 @dataclass(frozen=True)
@@ -39,9 +52,9 @@ class ExtractOptions:
     size: Annotated[int, "height and width of the pictures"] = 100
     colour: Annotated[bool, "keep colour"] = False
     margin_s: Annotated[float, "sound kept before the first label and after the last, s"] = 3.0
-    sound_rate: Annotated[
-        int, "samples/s of all sound, as the demo hears it; 0 keeps each file's own, as published"
-    ] = SAMPLE_RATE
+    own_rates: Annotated[
+        bool, "keep each file's own sampling rate, as published, not 16 kHz as the demo hears it"
+    ] = False
     late_pictures: Annotated[
         bool, "take each picture 0.1 to 0.2 s before its row, as published"
     ] = False
@@ -54,8 +67,17 @@ class ExtractOptions:
                 f"margin_s must be 0.5 or more, for windows read sound before them; "
                 f"got {self.margin_s}"
             )
-        if self.sound_rate and self.sound_rate < 8000:
-            raise ValueError(f"sound_rate must be 0, or 8000 and more, got {self.sound_rate}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A video that is not done yet."""
+
+    folder: Path
+    rows: VideoRows
+    path: Path
+    options: ExtractOptions
+    windows: WindowOptions
 
 
 @dataclass(frozen=True)
@@ -75,7 +97,7 @@ def extract(
     videos: Mapping[str, Path],
     options: ExtractOptions,
     windows: WindowOptions,
-    progress: Callable[[int, int], None] | None = None,
+    work: Work = ALONE,
 ) -> list[str]:
     """Extract the videos that are not done yet; return what could not be had, in words.
 
@@ -87,39 +109,57 @@ def extract(
         videos: Files by name of the video.
         options: What is kept.
         windows: How tracks are cut; a store is good for windows of these tracks only.
-        progress: Told how many videos are done, and how many there are.
+        work: Who does it.
+
+    Raises:
+        DiskFullError: What was written before is kept; so it is with the next.
+        RuntimeError: A process was killed.
     """
     check_folder(folder / "sounds")
     journal = open_journal(folder, options, windows)
     writer = StoreWriter(folder / "faces", options.size, options.colour)
     writer.remove_leftovers()
-    problems = []
-    for number, one in enumerate(rows):
-        if progress:
-            progress(number, len(rows))
-        if one.video not in journal.done:
-            try:
-                if one.video not in videos:
-                    raise FileNotFoundError(f"no video {one.video}.* is there")
-                extracted = _extract_video(folder, one, videos[one.video], options, windows)
-            except (FileNotFoundError, ValueError) as error:
-                logger.warning("%s: %s", one.video, error)
-                problems.append(f"video {one.video}: {error}")
-                continue
-            journal.add(one.video, asdict(extracted))
-        lost = journal.done[one.video]["lost"]
+    todo = [one for one in rows if one.video not in journal.done]
+    failed = {one.video: f"no video {one.video}.* is there" for one in todo}
+    jobs = [
+        _Job(folder, one, videos[one.video], options, windows)
+        for one in sorted(todo, key=lambda one: -len(one.faces))  # no long one is left to the end
+        if one.video in videos
+    ]
+    for number, (job, outcome) in enumerate(do_all(_do, jobs, work.num_processes), start=1):
+        if isinstance(outcome, str):
+            failed[job.rows.video] = outcome
+        else:
+            del failed[job.rows.video]
+            journal.add(job.rows.video, asdict(outcome))
+        if work.progress:
+            work.progress(number, len(jobs))
+    if jobs:
+        writer.write_index()
+    problems = [f"video {name}: {why}" for name, why in failed.items()]
+    for one in rows:
+        lost = journal.done[one.video]["lost"] if one.video in journal.done else {}
         problems += [f"track {name}: {why}" for name, why in lost.items()]
-    writer.write_index()
-    if progress:
-        progress(len(rows), len(rows))
     return problems
+
+
+def _do(job: _Job) -> Extracted | str:
+    """Extract one video; a string says why it could not be read."""
+    try:
+        return _extract_video(job)
+    except DiskFullError:
+        raise
+    except (FileNotFoundError, ValueError, RuntimeError) as error:
+        return str(error)
 
 
 def open_journal(folder: Path, options: ExtractOptions, windows: WindowOptions) -> Journal:
     """Open the journal of a folder; ValueError where it was made with other options."""
     cutting = {"fps": windows.fps, "length": windows.length, "lose_rows": windows.lose_rows}
     return Journal(
-        folder / JOURNAL, {**asdict(options), **cutting}, "extract with other options elsewhere"
+        folder / JOURNAL,
+        {**asdict(options), **cutting},
+        "set them back, or choose another --windowPath",
     )
 
 
@@ -133,16 +173,15 @@ def track_name(rows: VideoRows, track: NDArray[np.int64]) -> str:
     return f"{rows.video}/{rows.names[rows.faces[track[0]]]}@{rows.timestamps[track[0]]:.3f}"
 
 
-def _extract_video(
-    folder: Path, rows: VideoRows, path: Path, options: ExtractOptions, windows: WindowOptions
-) -> Extracted:
+def _extract_video(job: _Job) -> Extracted:
     """Write pictures and sound of one video."""
-    video = probe(path)
+    rows, options, windows = job.rows, job.options, job.windows
+    video = probe(job.path)
     first_s, last_s = float(rows.timestamps.min()), float(rows.timestamps.max())
     start_s = max(0.0, first_s - options.margin_s)
-    rate = options.sound_rate or _own_rate(video)
+    rate = _own_rate(video) if options.own_rates else SAMPLE_RATE
     span = ReadOptions(start_s, last_s + options.margin_s - start_s, threads=1)
-    _write_sound(sound_path(folder, rows.video), video, span, rate)
+    _write_sound(sound_path(job.folder, rows.video), video, span, rate)
     faces = []
     for track in thinned_tracks(rows, windows):
         times = rows.timestamps[track]
@@ -153,8 +192,8 @@ def _extract_video(
         name = track_name(rows, track)
         face = LabelledFace(name, rows.video, times, rows.boxes[track], labels)
         faces.append((face, LoaderRow(name, Fraction(windows.fps), labels)))
-    writer = StoreWriter(folder / "faces", options.size, options.colour)
-    cut = cut_video(path, faces, writer)
+    writer = StoreWriter(job.folder / "faces", options.size, options.colour)
+    cut = cut_video(job.path, faces, writer)
     return Extracted(video.width, video.height, rate, start_s, cut.lost)
 
 
@@ -162,28 +201,11 @@ def _write_sound(path: Path, video: VideoInfo, span: ReadOptions, rate: int) -> 
     """Write the normalised vectors of a span of the sound; without sound they are silence's."""
 
     def pieces() -> Iterable[NDArray[np.int16]]:
-        return _pieces(video, span, rate)
+        return read_sound(video, span, rate)
 
     found = [*vectors(pieces(), measure(pieces, rate), rate)]
     with replacing(path) as temporary:
         np.save(temporary, np.concatenate(found).reshape(-1, NUM_FEATURES))
-
-
-def _pieces(video: VideoInfo, span: ReadOptions, rate: int) -> Iterator[NDArray[np.int16]]:
-    """Yield all samples of a span in order, zeros where there is no sound."""
-    reached, stop = 0, round(span.duration_s * rate)
-    if video.has_sound:
-        for position, samples in read_pieces(video, span, SoundFormat(rate), ReadReport()):
-            yield from _silence(position - reached, rate)
-            yield samples[:, 0]
-            reached = position + len(samples)
-    yield from _silence(stop - reached, rate)
-
-
-def _silence(count: int, rate: int) -> Iterator[NDArray[np.int16]]:
-    """Yield so many zeros, a minute at a time."""
-    for first in range(0, count, 60 * rate):
-        yield np.zeros(min(60 * rate, count - first), np.int16)
 
 
 def _own_rate(video: VideoInfo) -> int:

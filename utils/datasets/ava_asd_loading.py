@@ -39,7 +39,6 @@ logger = logging.getLogger(__name__)
 class WindowChoice:
     """Which windows are learnt from, and how batches are made of them."""
 
-    min_face: Annotated[int, "leave out windows with a face of fewer pixels; published: 100"] = 0
     share: Annotated[float, "share of the smaller class that an epoch draws"] = 1.0
     balanced: Annotated[bool, "draw as many windows that speak as do not"] = True
     batch_size: Annotated[int, "windows of a batch"] = 16
@@ -49,10 +48,10 @@ class WindowChoice:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
-        if self.batch_size < 1 or self.num_workers < 0 or self.min_face < 0:
+        if self.batch_size < 1 or self.num_workers < 0:
             raise ValueError(
-                "expected batch_size from 1 and num_workers and min_face from 0 upward, got "
-                f"{self.batch_size}, {self.num_workers}, {self.min_face}"
+                "expected batch_size from 1 and num_workers from 0 upward, got "
+                f"{self.batch_size} and {self.num_workers}"
             )
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from utils.audio import Sound
+from utils.crop_geometry import crop_tight
 from utils.datasets.ava_tables import LabelledFace, LoaderRow
 from utils.datasets.entities import SPEAKING, EntityInfo
 from utils.datasets.entity_writer import EntityWriter
@@ -211,20 +211,10 @@ class _Picture:
 def crop_box(picture: NDArray[np.uint8], box: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
     """Return the face in a box, resized without regard to its aspect, as published.
 
-    Kept: corners are int(fraction * side); what lies outside the picture is left out.
-
     Args:
         picture: (H, W) or (H, W, 3).
         box: (4,) x1, y1, x2, y2 as fractions of the picture's sides.
         size: Height and width of the crop.
     """
     height, width = picture.shape[:2]
-    left, right = _bounds(float(box[0]), float(box[2]), width)
-    top, bottom = _bounds(float(box[1]), float(box[3]), height)
-    return np.asarray(cv2.resize(picture[top:bottom, left:right], (size, size)), np.uint8)
-
-
-def _bounds(low: float, high: float, side: int) -> tuple[int, int]:
-    """Return the pixels [start, stop) of a box along one side, at least one of them."""
-    start = min(max(int(low * side), 0), side - 1)
-    return start, max(min(int(high * side), side), start + 1)
+    return crop_tight(picture, box * (width, height, width, height), size)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.made_ava import Movie, level, table, write_movie
 from utils.audio import Sound
-from utils.datasets.ava_asd_extract import ExtractOptions, extract, sound_path, track_name
+from utils.datasets.ava_asd_extract import ExtractOptions, Work, extract, sound_path, track_name
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava_asd_windows import (
     VideoRows,
@@ -103,8 +103,8 @@ def test_it_is_done_once(
     assert times
     assert extract(extracted, labels, {}, OPTIONS, WINDOWS) == []  # needs no videos any more
     assert times == {path: path.stat().st_mtime_ns for path in extracted.glob("*/*/*.face")}
-    other = dataclasses.replace(OPTIONS, sound_rate=0)
-    with pytest.raises(ValueError, match=r"expected sound_rate 16000.*got sound_rate 0"):
+    other = dataclasses.replace(OPTIONS, own_rates=True)
+    with pytest.raises(ValueError, match=r"expected own_rates False.*got own_rates True"):
         extract(extracted, labels, {}, other, WINDOWS)
     with pytest.raises(ValueError, match="expected lose_rows False"):
         WindowSet(extracted, labels, OPTIONS, dataclasses.replace(WINDOWS, lose_rows=True))
@@ -165,6 +165,25 @@ def test_processes_read_the_same(extracted: Path, labels: list[VideoRows]) -> No
     assert (alone.audio == read.audio).all() and (alone.faces == read.faces).all()
 
 
+@pytest.mark.slow
+def test_processes_extract_the_same(
+    videos: Path, extracted: Path, labels: list[VideoRows], tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    work = Work(2, lambda done, total: told.append((done, total)))
+    twin = dataclasses.replace(labels[0], video="twin")
+    files = dict.fromkeys((MOVIE.name, "twin"), videos / MOVIE.file)
+    assert extract(tmp_path, [*labels, twin], files, OPTIONS, WINDOWS, work) == []
+    assert told == [(1, 2), (2, 2)]
+    alone, both = (
+        WindowSet(folder, rows, OPTIONS, WINDOWS)
+        for folder, rows in ((extracted, labels), (tmp_path, [*labels, twin]))
+    )
+    assert len(both) == 2 * len(alone)
+    for one, other in zip(alone.read(3), both.read(len(alone) + 3), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_small_faces_are_left_out(extracted: Path, labels: list[VideoRows]) -> None:
     # Of 160 x 120: one face is 80 x 84, the other 64 x 84 pixels.
     assert len(WindowSet(extracted, labels, OPTIONS, WINDOWS, min_face=64)) == len(
@@ -179,7 +198,5 @@ def test_small_faces_are_left_out(extracted: Path, labels: list[VideoRows]) -> N
 def test_wrong_options() -> None:
     with pytest.raises(ValueError, match="size must be within 8 and 1024, got 4"):
         ExtractOptions(size=4)
-    with pytest.raises(ValueError, match="sound_rate must be 0, or 8000 and more, got 100"):
-        ExtractOptions(sound_rate=100)
     with pytest.raises(ValueError, match="share must be above 0 and at most 1, got 0"):
         WindowChoice(share=0)

@@ -1,0 +1,187 @@
+"""The command makes ava_asd's windows of AVA, learns them, resumes exactly, and measures."""
+
+import csv
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+import trainTalkNet
+from model import checkpoints
+from model.ava_asd_command import judge
+from model.ava_asd_evaluation import COLUMNS
+from model.networks.ava_asd import MODES, AvaASD
+from model.ranks import Ranks
+from model.runs import Hooks, Run
+from model.training import Trainer
+from tests.made_windows import make_windows
+from utils.datasets.ava_asd_extract import ExtractOptions, extract
+from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
+from utils.datasets.ava_asd_windows import WindowOptions, read_rows
+from utils.metrics.average_precision import average_precision, join, read_predictions, read_truth
+from utils.training_settings import RunOptions, TrainingOptions
+
+SIZE, LENGTH = 18, 2
+CHOICE = WindowChoice(batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def ava(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return AVA with one movie of each split and another that is gone."""
+    root = tmp_path_factory.mktemp("AVA")
+    (root / "csv").mkdir()
+    for split in ("train", "val"):
+        table = make_windows(root / "orig_videos" / "trainval", [split])
+        gone = table.read_text().splitlines()[0].replace("train,", "gone,").replace("val,", "gone,")
+        target = root / "csv" / f"{split}_orig.csv"
+        target.write_text(table.read_text() + (gone + "\n" if split == "val" else ""))
+        table.unlink()
+    return root
+
+
+def windows_of(ava: Path, split: str) -> WindowSet:
+    options, cut = ExtractOptions(size=SIZE), WindowOptions(length=LENGTH, stride=1)
+    rows = read_rows([ava / "csv" / f"{split}_orig.csv"])[:1]
+    files = {split: ava / "orig_videos" / "trainval" / f"{split}.mp4"}
+    assert extract(ava / "small" / split, rows, files, options, cut) == []
+    return WindowSet(ava / "small" / split, rows, options, cut)
+
+
+def fresh(mode: str, seed: int = 0) -> AvaASD:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        return AvaASD(mode, num_frames=LENGTH, size=SIZE)
+
+
+def arguments(ava: Path, save: Path, *more: str) -> list[str]:
+    small = ["--windowStride", "1", "--windowPath", str(ava / "small"), "--numProcesses", "1"]
+    quick = ["--nDataLoaderThread", "0", "--device", "cpu", "--judgedShare", "0.9"]
+    where = ["--model", "ava_asd", "--dataPathAVA", str(ava), "--savePath", str(save)]
+    return [*where, *small, *quick, *more]
+
+
+def test_train_resume_and_evaluate(
+    ava: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    variant = ["--variant", f"mode=s_a,num_frames={LENGTH},size={SIZE}", "--keepAll"]
+    halves, whole = tmp_path / "halves", tmp_path / "whole"
+    for save, epochs in ((halves, 1), (halves, 2), (whole, 2)):
+        given = arguments(ava, save, *variant, "--maxEpoch", str(epochs))
+        assert trainTalkNet.main(given) == 0
+    assert "video gone: no video gone.* is there" in caplog.text
+    first, second = (checkpoints.load(path / "model" / "last.model") for path in (halves, whole))
+    for name, tensor in second["state_dict"].items():
+        assert torch.equal(first["state_dict"][name], tensor), name
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"best mAP .* of windows in epoch [12]: .*best\.model", lines[-1])
+    assert trainTalkNet.main([*given, "--minFace", "10"]) == 1
+    assert "was trained with --minFace 0, found 10" in caplog.text
+
+    judged = tmp_path / "judged"
+    best = str(whole / "model" / "best.model")
+    assert trainTalkNet.main(arguments(ava, judged, "--evaluation", "--pretrainModel", best)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("main: ") and lines[-1].startswith("mAP ")
+    predictions = read_predictions(judged / "val_res.csv")
+    truth = read_truth(ava / "csv" / "val_orig.csv")
+    ap = average_precision(*join(truth, predictions))
+    assert lines[-1] == f"mAP {ap:.2%}"
+    assert predictions.values[-1] == 0  # of the movie that is gone
+
+    shutil.copy(best, whole / "model" / "model_0010.model")
+    weights = ["--evaluation", "--pretrainModel", str(whole / "model")]
+    assert trainTalkNet.main(arguments(ava, judged, *weights)) == 0
+    assert "5 weights: " in capsys.readouterr().out
+    with (judged / "evaluation-results.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    names = ["best", "last", "model_0001", "model_0002", "model_0010"]
+    assert [row["weights"] for row in found] == [f"{name}.model" for name in names]
+    assert tuple(found[0]) == COLUMNS
+    assert float(found[0]["orig_main_map"]) == pytest.approx(ap)
+
+
+def test_windows_are_made_once_and_refused_otherwise(
+    ava: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    variant = ["--variant", f"mode=s_a,num_frames={LENGTH},size={SIZE}", "--maxEpoch", "1"]
+    given = arguments(ava, tmp_path / "a", *variant)
+    assert trainTalkNet.main(given) == 0
+    files = {path: path.stat().st_mtime_ns for path in (ava / "small").glob("*/faces/*/*.face")}
+    assert files
+    assert trainTalkNet.main(arguments(ava, tmp_path / "b", *variant)) == 0
+    for path, time in files.items():
+        assert path.stat().st_mtime_ns == time
+    assert trainTalkNet.main(arguments(ava, tmp_path / "c", *variant, "--loseRows")) == 1
+    assert "expected lose_rows False" in caplog.text and "another --windowPath" in caplog.text
+    nowhere = arguments(tmp_path / "nowhere", tmp_path / "d", *variant)
+    assert trainTalkNet.main(nowhere) == 1
+    assert "expected the labels of train in" in caplog.text and "--download" in caplog.text
+    assert trainTalkNet.main(arguments(ava, tmp_path / "e", "--evaluation")) == 1
+    assert "ava_asd_static.hdf5 is not here" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--data", "talkset"], "it goes with --data ava, found talkset"),
+        (["--data", "own"], "it goes with --data ava, found own"),
+        (["--windows", "1,2"], "--windows is for other networks, not for ava_asd"),
+        (["--desync", "0.5"], "--desync is for other networks"),
+        (["--forward", "--features", "x"], "--forward is for other networks"),
+        (["--windowShare", "0"], "--windowShare must be above 0"),
+        (["--windowStride", "0"], "--windowStride must be at least 1"),
+    ],
+)
+def test_wrong_flags(given: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        trainTalkNet.main(["--model", "ava_asd", *given])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "mode", ["s_av", *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])]
+)
+def test_every_mode_learns(ava: Path, tmp_path: Path, mode: str) -> None:
+    network = fresh(mode)
+    # SGD needs larger faces and more time.
+    network.recipe = dataclasses.replace(network.recipe, optimiser="adam", lr=3e-4, max_epoch=4)
+    trainer = Trainer(network, TrainingOptions(test_interval=99, precision="fp32"), Ranks())
+    run = Run(trainer, RunOptions(tmp_path), {})
+    run.train(WindowLoader(windows_of(ava, "train"), CHOICE), None, Hooks())
+    assert run.rows[-1].loss < run.rows[0].loss
+    validation = windows_of(ava, "val")
+    assert judge(trainer, validation, CHOICE, 1.0) > float(validation.speaking.mean()) + 0.15
+    with pytest.raises(ValueError, match="raise --judgedShare"):
+        validation.speaking[:] = False
+        judge(trainer, validation, CHOICE, 0.1)
+
+
+def test_a_step_is_the_authors(ava: Path) -> None:
+    network, plain = fresh("s_av").eval(), fresh("s_av").eval()
+    assert network.recipe.update_decay == 1e-6
+    network.recipe = dataclasses.replace(network.recipe, update_decay=0.5)
+    trainer = Trainer(network, TrainingOptions(precision="fp32"), Ranks())
+    trainer.objective.eval()
+    velocity = {name: torch.zeros_like(one) for name, one in plain.named_parameters()}
+    batches = list(WindowLoader(windows_of(ava, "train"), CHOICE).epoch(1))[:2]
+    for update, batch in enumerate(batches):
+        logits = plain(batch.audio, batch.faces)
+        labels = batch.labels[:, 0].long()
+        heads = ((logits.av, 1.0), (logits.audio, 0.4), (logits.visual, 0.4))
+        loss = 1e-4 * torch.stack([kernel.square().sum() for kernel in plain.kernels()]).sum()
+        for head, weight in heads:
+            assert head is not None
+            loss = loss + weight * functional.cross_entropy(head[:, 0], labels)
+        names, values = zip(*plain.named_parameters(), strict=True)
+        rate = 0.01 / (1 + 0.5 * update)
+        for name, value, grad in zip(names, values, torch.autograd.grad(loss, values), strict=True):
+            velocity[name] = 0.9 * velocity[name] + grad  # Nesterov's momentum
+            value.data -= rate * (grad + 0.9 * velocity[name])
+        trainer.step(batch)
+    for name, value in plain.named_parameters():
+        torch.testing.assert_close(network.state_dict()[name], value.data, atol=2e-6, rtol=1e-4)
