@@ -1,0 +1,93 @@
+"""Put videos' faces under each other's sound: `python -m benchmarks.swapped_sound VIDEO VIDEO ...`.
+
+Each video's faces hear the sound of the next one, from its beginning on and over again; the last
+one's hear the first. Nobody who is seen is heard, so every face-frame that is called speaking is
+a mistake: the share of them is what is reported.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.measure import report
+from model.contract import Model, Network
+from model.face_finding import FaceFinder, choose_finder
+from model.scoring import score_track
+from model.weights import load_network
+from utils.audio import Sound
+from utils.datasets.talkset_sources import SAMPLES_PER_FRAME
+from utils.media import ReadOptions, VideoInfo, probe
+from utils.settings import DetectorOptions
+from utils.structures import SAMPLE_RATE, CropPiece
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, score the faces, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("videos", nargs="+", type=Path, help="two or more videos with speech")
+    parser.add_argument("--networks", nargs="+", default=["synchrony", "lr_asd", "light_asd"])
+    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    options = parser.parse_args(arguments)
+    if len(options.videos) < 2:
+        parser.error("expected two or more videos, found one")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    networks = {name: load_network(name) for name in options.networks}
+    finder = choose_finder(DetectorOptions(), "cpu")
+    videos = [probe(path) for path in options.videos]
+    sounds = [read_sound(video) for video in videos]
+    counts = [
+        count_called(networks, find_crops(finder, video), sounds[(number + 1) % len(sounds)])
+        for number, video in enumerate(videos)
+    ]
+    named = list(zip([video.path.stem for video in videos], counts, strict=True))
+    report([shares(*row) for row in [*named, ("all", sum(counts, Counter()))]], options.json)
+    return 0
+
+
+def count_called(
+    networks: Mapping[str, Model], pieces: Sequence[CropPiece], sound: NDArray[np.int16]
+) -> Counter[str]:
+    """Return the number of face-frames, and by network those that it calls speaking."""
+    counts: Counter[str] = Counter()
+    for piece in pieces:
+        start = piece.start * SAMPLES_PER_FRAME
+        heard = np.resize(np.roll(sound, -start), len(piece.crops) * SAMPLES_PER_FRAME)
+        counts["frames"] += len(piece.crops)
+        for name, network in networks.items():
+            assert isinstance(network, Network)
+            counts[name] += int((score_track(network, piece.crops, heard) > 0).sum())
+    return counts
+
+
+def shares(video: str, counts: Counter[str]) -> dict[str, object]:
+    """Return a row of the table: shares of the frames."""
+    frames = counts["frames"]
+    named = {name: round(count / max(1, frames), 3) for name, count in counts.items()}
+    return {"video": video, **named, "frames": frames}
+
+
+def read_sound(video: VideoInfo) -> NDArray[np.int16]:
+    """Return the whole sound of a video; ValueError where it has none."""
+    if not video.has_sound:
+        raise ValueError(f"{video.path}: expected a video with sound, found none in it")
+    sound = Sound(video, ReadOptions(), video.duration_s + 1)
+    return sound.read(0, int(video.duration_s * SAMPLE_RATE))
+
+
+def find_crops(finder: FaceFinder, video: VideoInfo) -> list[CropPiece]:
+    """Return the crops of a video's tracks, a minute at most in each piece."""
+    pieces = [piece for piece in finder(video) if isinstance(piece, CropPiece)]
+    dropped = {piece.track for piece in pieces if not piece.kept}
+    return [piece for piece in pieces if piece.track not in dropped]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Synchrony: the project's own network, small enough to be shipped and to need no download.
+
+It looks at the middle of the face, takes LR-ASD's answer as a first opinion, and corrects it by
+asking whether voice and lips move together (after Chung & Zisserman, 2016, "Out of time"). It
+sees a bounded stretch of time, so a track of any length is one pass.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.contract import Logits, Network, Recipe
+from model.layers.factored import FactoredAudioEncoder, FactoredVisualEncoder, initialise
+from model.layers.lag_profile import LagProfile
+from model.layers.plain_blocks import PlainAudioBlock, PlainGate, PlainVisualBlock
+from utils.structures import STEPS_PER_FRAME
+
+SEEN_ROWS = slice(32, 112)  # of a crop of 112 x 112: from the eyes to under the chin
+SEEN_COLUMNS = slice(16, 96)
+NUM_CHANNELS = 128  # of either encoder
+NUM_LEVELS = 3
+LEVEL_RADIUS = 100  # frames to a side, among which the loudest and the quietest are found
+LEVEL_MEAN, LEVEL_STD = 12.0, 4.0  # natural logarithm of a step's energy, 16 bits
+OPINION_FRAMES = 25  # which the first opinion looks at, cut from the beginning on
+OPINION_SCALE = 4.0  # of its scores, to about 1
+WIDTH = 48  # of what judges
+
+
+class TemporalBlock(nn.Module):
+    """A residual convolution over three frames, some way apart."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.norm = nn.BatchNorm1d(channels)
+        self.out = nn.Conv1d(channels, channels, 1)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map (B, C, T) to the same shape."""
+        hidden = functional.gelu(self.norm(self.conv(functional.gelu(rows))))
+        return rows + self.out(self.dropout(hidden))  # type: ignore[no-any-return]
+
+
+class Synchrony(Network):
+    """LR-ASD's opinion, corrected by how voice and lips correlate."""
+
+    recipe = Recipe(
+        optimiser="adamw",
+        lr=3e-4,
+        weight_decay=0.01,
+        loss_weights={"av": 1.0, "visual": 0.3},
+    )
+    radius = 9
+    windows = (60,)  # s: a piece of a track in one pass
+    released_names: ClassVar[Mapping[str, str]] = {"": ""}  # the published ones are its own
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual_encoder = FactoredVisualEncoder(PlainVisualBlock)
+        self.audio_encoder = FactoredAudioEncoder(PlainAudioBlock)
+        self.gate = PlainGate(2 * NUM_CHANNELS)
+        self.recurrence = nn.GRU(2 * NUM_CHANNELS, 64, batch_first=True, bidirectional=True)
+        self.recurrent_gate = PlainGate(128)
+        self.head_opinion = nn.Linear(128, 2)
+        self.head_visual = nn.Linear(NUM_CHANNELS, 2)
+        self.audio_norm = nn.BatchNorm1d(NUM_CHANNELS)
+        self.visual_norm = nn.BatchNorm1d(NUM_CHANNELS)
+        self.profile = LagProfile(NUM_CHANNELS, num_parts=16, max_lag=12, windows=(25, 51, 101))
+        self.from_profile = nn.Conv1d(self.profile.num_outputs, 12, 1)
+        self.join = nn.Conv1d(12 + NUM_LEVELS + 2, WIDTH, 1)
+        self.temporal = nn.Sequential(*(TemporalBlock(WIDTH, gap) for gap in (1, 2, 4, 8)))
+        self.head_correction = nn.Linear(WIDTH, 1)
+        initialise(self)
+
+    def encode_audio(self, audio: Tensor) -> Tensor:
+        """Map features (B, 4 T, 13) to (B, T, 128 + 3): what is said, and how loud."""
+        levels = audio[..., 0].clamp(min=0).view(len(audio), -1, STEPS_PER_FRAME).mean(2)
+        level = (levels - LEVEL_MEAN).unsqueeze(1) / LEVEL_STD  # (B, 1, T)
+        smooth = functional.avg_pool1d(level, 3, 1, 1, count_include_pad=False)
+        loudest = functional.max_pool1d(smooth, 2 * LEVEL_RADIUS + 1, 1, LEVEL_RADIUS)
+        quietest = -functional.max_pool1d(-smooth, 2 * LEVEL_RADIUS + 1, 1, LEVEL_RADIUS)
+        loudness = torch.cat((level, level - loudest, level - quietest), 1)
+        return torch.cat((self.audio_encoder(audio), loudness.transpose(1, 2)), 2)
+
+    def encode_faces(self, faces: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Map grey faces (B, T, 112, 112) in [0, 255] to (B, stop - start, 128)."""
+        seen = faces[:, :, SEEN_ROWS, SEEN_COLUMNS]
+        return self.visual_encoder(seen, start, stop)  # type: ignore[no-any-return]
+
+    def fuse(self, audio: Tensor, faces: Tensor) -> Logits:
+        """Join embeddings of voice (B, T, 131) and face (B, T, 128)."""
+        return self.judge(self.correlate(audio, faces), audio, faces)
+
+    def correlate(self, audio: Tensor, faces: Tensor) -> Tensor:
+        """Return correlations (B, windows x lags, T)."""
+        voice = self.audio_norm(audio[..., :NUM_CHANNELS].transpose(1, 2))
+        face = self.visual_norm(faces.transpose(1, 2))
+        return self.profile(voice, face)  # type: ignore[no-any-return]
+
+    def judge(self, profile: Tensor, audio: Tensor, faces: Tensor) -> Logits:
+        """Give the opinion and correct it."""
+        voice, levels = audio[..., :NUM_CHANNELS], audio[..., NUM_CHANNELS:]
+        visual = self.head_visual(faces)
+        opinions = torch.stack((_score(self._opinion(voice, faces)), _score(visual)), 1)
+        parts = (self.from_profile(3 * profile), levels.transpose(1, 2), opinions / OPINION_SCALE)
+        rows = functional.gelu(self.temporal(self.join(torch.cat(parts, 1))))
+        score = opinions[:, 0] + self.head_correction(rows.transpose(1, 2)).squeeze(2)
+        return Logits(av=torch.stack((-score, score), 2), visual=visual)
+
+    def _opinion(self, voice: Tensor, faces: Tensor) -> Tensor:
+        """Return LR-ASD's logits (B, T, 2), each second by itself."""
+        num_clips, length = faces.shape[:2]
+        rows = torch.cat((voice, faces), 2).transpose(1, 2)
+        rows = functional.pad(rows, (0, -length % OPINION_FRAMES), mode="replicate")
+        seconds = rows.transpose(1, 2).reshape(-1, OPINION_FRAMES, 2 * NUM_CHANNELS)
+        followed = self.recurrent_gate(self.recurrence(self.gate(seconds))[0])
+        logits: Tensor = self.head_opinion(followed)
+        return logits.reshape(num_clips, -1, 2)[:, :length]
+
+
+def _score(logits: Tensor) -> Tensor:
+    """Return half the difference of logits (..., 2): above 0 is speaking."""
+    return (logits[..., 1] - logits[..., 0]) / 2

@@ -1,0 +1,41 @@
+"""Made people in a store: each talks with an own tone, and the mouth opens with the voice."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from utils.datasets.entities import UNLABELLED, EntityInfo
+from utils.datasets.store import Store, StoreWriter
+from utils.datasets.talkset_sources import Source
+
+FPS = 25
+SAMPLES = 640
+TONES = {"ann": 500, "bob": 800, "cat": 1300}  # Hz
+QUIET = "dan"  # moves, and is never heard
+
+
+def make_people(folder: Path, num_frames: int = 60) -> tuple[Store, list[Source]]:
+    """Write two sources of each person and return the store and what is known of them."""
+    writer = StoreWriter(folder)
+    sources = []
+    for number, person in enumerate([*TONES, QUIET] * 2):
+        rng = np.random.default_rng(number)
+        talks = person != QUIET
+        start = int(rng.integers(5, 15))
+        stop = start + num_frames // 2
+        open_ = (np.arange(num_frames) // 3) % 2 * (np.arange(num_frames) >= start)
+        open_ *= np.arange(num_frames) < stop
+        crops = np.full((num_frames, 112, 112), 120 + 10 * number, np.uint8)
+        crops[open_ > 0, 76:92, 40:72] = 20
+        times = np.arange(num_frames * SAMPLES) / 16000
+        loud = np.repeat((np.arange(num_frames) >= start) & (np.arange(num_frames) < stop), SAMPLES)
+        tone = np.sin(2 * np.pi * TONES.get(person, 100) * times) * loud * 6000 * talks
+        name = f"{person}{number}"
+        info = EntityInfo(name, name, num_frames, Fraction(FPS), 0, person)
+        labels = np.full(num_frames, UNLABELLED, np.int8)
+        writer.add(info, crops, tone.astype(np.int16), labels, np.arange(num_frames) / FPS)
+        voice = [(4 * start, 4 * stop)] if talks else []
+        sources.append(Source(name, name, person, 0, num_frames, talks, voice, []))
+    writer.write_index()
+    return Store(folder), sources

@@ -1,0 +1,113 @@
+"""Distillation goes through its stages and goes on exactly where it was stopped."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model import distillation
+from model.distillation import Distiller, main
+from model.distillation_run import Distillation, Stage, rate
+from model.networks.lr_asd import LRASD
+from model.networks.synchrony import Synchrony
+from model.scoring import inference_copy
+from tests.made_people import make_people
+from tests.parity.filled import filled
+
+
+def options(folder: Path) -> Distillation:
+    return Distillation(
+        videos="none",
+        save_path=folder,
+        seeing_steps=1,
+        num_pairings=4,
+        fused_steps=3,
+        joint_steps=0,
+        keep_every=1,
+    )
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a step look at less, for speed."""
+    monkeypatch.setattr(distillation, "SEEN_CLIPS", 1)
+    monkeypatch.setattr(distillation, "POOL_FRAMES", 145)
+
+
+def distiller(chosen: Distillation, people: Path) -> Distiller:
+    teacher = inference_copy(filled(LRASD()), "fp32")
+    return Distiller(chosen, teacher, *make_people(people))
+
+
+class StoppedError(Exception):
+    """What ends a run in the middle."""
+
+
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = distiller(options(tmp_path / "whole"), tmp_path / "people")
+    whole.train()
+    steps = 0
+    take_step = Distiller._step
+
+    def stop_at_the_third(self: Distiller, stage: Stage, weights: list[torch.nn.Parameter]) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise StoppedError
+        take_step(self, stage, weights)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Distiller, "_step", stop_at_the_third)
+        with pytest.raises(StoppedError):
+            distiller(options(tmp_path / "parts"), tmp_path / "people").train()
+    again = distiller(options(tmp_path / "parts"), tmp_path / "people")
+    again.train()
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(again.network.state_dict()[name], value, atol=0, rtol=0)
+    shipped = load_file(tmp_path / "parts" / "synchrony.safetensors")
+    Synchrony().load_state_dict(shipped)
+    rows = (tmp_path / "parts" / "log.csv").read_text().splitlines()
+    assert [row.split(",")[:2] for row in rows[1:]] == [
+        ["seeing", "1"],
+        ["fused", "1"],
+        ["fused", "2"],
+        ["fused", "3"],
+    ]
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    chosen = replace(options(tmp_path / "run"), seeing_steps=0, num_pairings=0, fused_steps=0)
+    distiller(chosen, tmp_path / "people").train()
+    with pytest.raises(ValueError, match=r"seed 0, found 7"):
+        distiller(replace(chosen, seed=7), tmp_path / "people").train()
+
+
+def test_people_held_out_are_not_learned_from(tmp_path: Path) -> None:
+    chosen = replace(options(tmp_path / "run"), held_out="ann,dan")
+    made = distiller(chosen, tmp_path / "people")
+    assert {one.person for one in made.learned} == {"bob", "cat"}
+    assert {one.person for one in made.held_out} == {"ann", "dan"}
+
+
+def test_the_rate_rises_and_falls() -> None:
+    stage = Stage("fused", 600, 1e-3, lambda _: True, lambda _: torch.zeros(()))
+    rates = np.array([rate(step, stage) for step in range(600)])
+    assert rates[0] == pytest.approx(1e-3 / 30)
+    assert 20 < rates.argmax() < 40
+    assert rates[-1] == pytest.approx(2e-5)
+
+
+def test_wrong_usage_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == 2
+    assert "--videos must name a folder" in capsys.readouterr().err
+
+
+def test_missing_weights_are_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    teacher = str(tmp_path / "none.model")
+    assert main(["--videos", str(tmp_path), "--teacher", teacher]) == 1
+    assert "none.model" in capsys.readouterr().err

@@ -1,0 +1,122 @@
+"""What is learned in each stage gets better, and begins from what the data say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import distillation_stages
+from model.distillation_stages import (
+    SeeingLessons,
+    draw_embedded,
+    encode_track,
+    fused_loss,
+    joint_loss,
+    measure,
+    set_statistics,
+    take_over,
+)
+from model.networks.lr_asd import LRASD
+from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
+from model.scoring import inference_copy
+from tests.made_people import make_people
+from tests.parity.filled import filled
+from utils.datasets.pairing_pool import Embedded
+from utils.datasets.pairings import Pairer
+
+LENGTH = 160
+
+
+def begun() -> Synchrony:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Synchrony()
+
+
+def made_pool(num_pairings: int) -> list[Embedded]:
+    """Voices that move with their faces in odd pairings, and with nothing in even ones."""
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((3, NUM_CHANNELS))
+    pool = []
+    for number in range(num_pairings):
+        own = number % 2 == 1
+        moved = rng.standard_normal((LENGTH, 3))
+        heard = moved if own else rng.standard_normal((LENGTH, 3))
+        levels = np.zeros((LENGTH, NUM_LEVELS))
+        noise = 0.3 * rng.standard_normal((2, LENGTH, NUM_CHANNELS))
+        audio = np.concatenate((heard @ mixing + noise[0], levels), 1).astype(np.float16)
+        faces = (moved @ mixing + noise[1] + 2).astype(np.float16)
+        labels = np.full(LENGTH, int(own), np.int8)
+        pool.append(Embedded(audio, faces, labels, labels == 1))
+    return pool
+
+
+def test_statistics_find_what_moves_together() -> None:
+    network, pool = begun().eval(), made_pool(12)
+    set_statistics(network, pool)
+    batch = [torch.from_numpy(np.stack([one[part] for one in pool])).float() for part in (0, 1)]
+    with torch.inference_mode():
+        normed = network.visual_norm(batch[1].transpose(1, 2))
+        profile = network.correlate(*batch).view(len(pool), 3, -1, LENGTH)
+    assert normed.mean((0, 2)).abs().max() < 0.02
+    assert (normed.std((0, 2)) - 1).abs().max() < 0.02
+    in_step = profile[:, 2, network.profile.max_lag].mean(1)
+    assert in_step[1::2].min() > 0.8
+    assert in_step[::2].max() < 0.4
+
+
+def test_comparing_is_learned() -> None:
+    network, pool = begun(), made_pool(24)
+    set_statistics(network, pool)
+    learned = [one for name, one in network.named_parameters() if not name.startswith("visual_e")]
+    optimiser = torch.optim.Adam(learned, 3e-3)
+    before = measure(network, pool)
+    for step in range(15):
+        network.train()
+        judged, lags = fused_loss(network, draw_embedded(pool, np.random.default_rng(step)))
+        optimiser.zero_grad()
+        (judged + 0.3 * lags).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert before < 0.8
+    assert measure(network, pool) > 0.95
+
+
+def test_seeing_is_learned(tmp_path: Path) -> None:
+    """A student that begins with the teacher's weights is nearer than another, and comes nearer."""
+    teacher = inference_copy(filled(LRASD()), "fp32")
+    lessons = SeeingLessons(*make_people(tmp_path), teacher)
+    network, stranger = begun(), begun()
+    take_over(network, teacher)
+    optimiser = torch.optim.Adam(network.visual_encoder.parameters(), 1e-4)
+    losses = []
+    for _ in range(2):
+        loss = lessons.loss(network, np.random.default_rng(0), 1)
+        losses.append(loss.item())
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    with torch.no_grad():
+        assert losses[0] < lessons.loss(stranger, np.random.default_rng(0), 1).item()
+    assert losses[-1] < losses[0]
+
+
+def test_both_are_learned_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillation_stages, "JOINT_CLIPS", 1)
+    network, pairer = begun(), Pairer(*make_people(tmp_path), 110)
+    loss = joint_loss(network, pairer, np.random.default_rng(0))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert torch.isfinite(loss)
+    gradients = [one.grad for one in network.visual_encoder.parameters()]
+    assert all(gradient is not None and gradient.any() for gradient in gradients)
+    assert all(one.grad is None for one in network.audio_encoder.parameters())
+
+
+@pytest.mark.parametrize("num_frames", [5, 100])
+def test_a_track_is_encoded_in_parts(num_frames: int) -> None:
+    network = filled(Synchrony())
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 256, (num_frames, 112, 112), np.uint8)
+    with torch.inference_mode():
+        whole = network.encode_faces(torch.from_numpy(crops)[None])[0]
+        torch.testing.assert_close(encode_track(network, crops), whole, atol=1e-3, rtol=1e-4)

@@ -1,0 +1,108 @@
+"""Who speaks in a pairing follows from the sound that was put to the face."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.made_people import QUIET, TONES, make_people
+from utils.datasets.pairings import Pairer, Pairing
+
+LENGTH = 80
+NEVER = {"other", "elsewhere", "shifted", "silent", "faint", "noise"}
+
+
+@pytest.fixture(scope="module")
+def pairer(tmp_path_factory: pytest.TempPathFactory) -> Pairer:
+    return Pairer(*make_people(tmp_path_factory.mktemp("people")), LENGTH)
+
+
+def person(pairer: Pairer, pairing: Pairing) -> str:
+    people = {pairer.sources[part.source].person for part in pairing.parts}
+    assert len(people) == 1
+    return people.pop()
+
+
+def loudness(pairing: Pairing, tone: int) -> NDArray[np.float64]:
+    """How strong a tone is in each frame, relative to all of the sound."""
+    frames = pairing.waveform.reshape(LENGTH, 640).astype(float)
+    times = np.arange(640) / 16000
+    found = np.abs(frames @ np.exp(-2j * np.pi * tone * times)) / 320
+    return np.asarray(found / (np.sqrt((frames**2).mean()) + 1))
+
+
+def several(pairer: Pairer, situation: str) -> list[Pairing]:
+    return [pairer.draw(np.random.default_rng(seed), situation) for seed in range(12)]
+
+
+def test_own_voice_is_heard_where_it_speaks(pairer: Pairer) -> None:
+    for pairing in several(pairer, "own"):
+        own = loudness(pairing, TONES[person(pairer, pairing)])
+        assert pairing.own.all()
+        assert (pairing.labels == 1).sum() >= 10
+        assert np.median(own[pairing.labels == 1]) > 2 * np.median(own[pairing.labels == 0])
+
+
+@pytest.mark.parametrize("situation", sorted(NEVER))
+def test_nobody_speaks_without_the_own_voice(pairer: Pairer, situation: str) -> None:
+    for pairing in several(pairer, situation):
+        assert (pairing.labels == 0).all()
+        assert not pairing.own.any()
+
+
+def test_another_voice_is_heard(pairer: Pairer) -> None:
+    for pairing in several(pairer, "other"):
+        own = person(pairer, pairing)
+        heard = {name: loudness(pairing, tone).max() for name, tone in TONES.items()}
+        assert max(heard, key=lambda name: heard[name]) != own
+
+
+def test_silence_is_quieter_than_a_voice(pairer: Pairer) -> None:
+    for quiet in several(pairer, "silent"):
+        whole = np.square(quiet.waveform.astype(float)).reshape(-1, 640).mean(1)
+        for tone in TONES.values():
+            assert loudness(quiet, tone).max() < 1.5
+        assert len(whole) == LENGTH
+
+
+@pytest.mark.parametrize("situation", ["over", "pauses"])
+def test_own_voice_counts_beside_another(pairer: Pairer, situation: str) -> None:
+    for pairing in several(pairer, situation):
+        assert {0, 1} <= set(pairing.labels.tolist())
+        assert pairing.own.all()
+
+
+def test_edges_are_not_judged(pairer: Pairer) -> None:
+    for pairing in several(pairer, "own"):
+        known = pairing.labels[pairing.labels >= 0]
+        assert (pairing.labels == -1).sum() >= 4
+        for before, after in zip(pairing.labels[:-1], pairing.labels[1:], strict=True):
+            assert {int(before), int(after)} != {0, 1}
+        assert len(known) > LENGTH // 2
+
+
+def test_mixed_pairings_fit_faces_sounds_and_labels(pairer: Pairer) -> None:
+    people, situations = set(), 0
+    for seed in range(40):
+        pairing = pairer.draw(np.random.default_rng(seed))
+        people.add(person(pairer, pairing))
+        assert pairer.crops(pairing).shape == (LENGTH, 112, 112)
+        assert pairing.waveform.shape == (LENGTH * 640,)
+        assert pairing.labels.shape == pairing.own.shape == (LENGTH,)
+        situations += len(set(pairing.own.tolist())) > 1
+    assert people == {*TONES, QUIET}
+    assert situations > 3  # in which the own voice goes or comes
+
+
+def test_the_seed_decides(pairer: Pairer) -> None:
+    first, again = (pairer.draw(np.random.default_rng(5)) for _ in range(2))
+    np.testing.assert_array_equal(first.waveform, again.waveform)
+    assert first.parts == again.parts
+
+
+def test_one_person_is_not_enough(tmp_path: Path) -> None:
+    store, sources = make_people(tmp_path)
+    own = [source for source in sources if source.person in ("ann", QUIET)]
+    with pytest.raises(ValueError, match="at least two people who talk, found 1"):
+        Pairer(store, own, LENGTH)
