@@ -14,8 +14,8 @@ from utils.settings import DetectorOptions, detector_names
 from utils.structures import Detections, Frame
 
 BATCH = 32  # pictures looked at in one go, at most
-ON_CPU = ("yunet", "s3fd")  # the first that can be had
-ON_GPU = ("s3fd", "yunet")
+ON_CPU = ("yunet", "tiny_fcos")  # the first that can be had; the last is shipped
+ON_GPU = ("s3fd", "yunet", "tiny_fcos")
 HELD_BYTES = 128_000_000  # frames held for a batch, at most
 
 
@@ -69,7 +69,7 @@ def choose_detector(
         elif name == preferred[0]:
             reason += f", the one for a {'CPU' if device == 'cpu' else 'GPU'}"
         else:
-            reason += f", because {preferred[0]} cannot be had: {problems[0]}"
+            reason += f", because {preferred[0]} cannot be had (--detector {preferred[0]} says why)"
         load = import_module(f"model.detectors.{name}").load
         return Choice(load(weights, options, device, precision), reason)
     raise RuntimeError(f"no face detector can be had: {'; '.join(problems)}")

@@ -24,7 +24,7 @@ from utils.settings import DetectorOptions, ModelOptions, network_names
 
 logger = logging.getLogger(__name__)
 
-AUTO_NETWORKS = ("talknet", "lr_asd")  # the first whose weights can be had
+AUTO_NETWORKS = ("talknet", "lr_asd", "synchrony")  # the first that can be had; the last is shipped
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,10 @@ def load_for_scoring(
             raise ValueError(f"{name} builds on no other network; leave --encoderModel out")
         return load_network(name, weights, device, progress)
     network = load_network(name, weights, device, progress)
-    encoder = load_network(kind.encoder_name, encoder_weights, device, progress)
+    try:
+        encoder = load_network(kind.encoder_name, encoder_weights, device, progress)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}; or name the encoder's weights with --encoderModel") from error
     assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
     if encoder.num_embedding != network.num_embedding:
         raise ValueError(

@@ -23,7 +23,7 @@ class ModelOptions:
 
     model: Annotated[
         str,
-        "network; auto is talknet, or lr_asd where talknet's weights cannot be had",
+        "network; auto is talknet, else lr_asd, else synchrony: the first whose weights can be had",
         lambda: ("auto", *network_names()),
     ] = "auto"
     pretrain_model: Annotated[
@@ -61,7 +61,7 @@ class DetectorOptions:
 
     detector: Annotated[
         str,
-        "face detector; auto is s3fd on a GPU and yunet on a CPU, whichever can be had",
+        "face detector; auto is s3fd on a GPU, yunet on a CPU, tiny_fcos where they cannot be had",
         lambda: ("auto", *detector_names()),
     ] = "auto"
     detect_every: Annotated[
@@ -71,7 +71,8 @@ class DetectorOptions:
         0.25
     )
     confidence: Annotated[
-        float | None, "boxes below it are dropped, in [0, 1]; else 0.9 for s3fd, 0.6 for yunet"
+        float | None,
+        "boxes below it are dropped, in [0, 1]; else 0.9 for s3fd, 0.6 for yunet, 0.5 for tiny_fcos",
     ] = None
 
     def __post_init__(self) -> None:

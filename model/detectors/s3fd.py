@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import WeightsFile
+from model.layers.suppression import suppress
 from model.states import load_state
 from utils.settings import DetectorOptions
 from utils.structures import Detections
@@ -184,26 +185,6 @@ def decode(places: Tensor, priors: Tensor) -> Tensor:
     centres = priors[:, :2] + places[:, :2] * 0.1 * side
     halves = side * torch.exp(places[:, 2:] * 0.2) / 2
     return torch.cat([centres - halves, centres + halves], dim=1)
-
-
-def suppress(
-    boxes: NDArray[np.float32], order: NDArray[np.intp], overlap: float, most: int | None = None
-) -> NDArray[np.intp]:
-    """Return those of `order`, strongest first, that no stronger kept box overlaps too much.
-
-    Boxes are (N, 4) corners; `overlap` is the IoU above which the weaker of two is dropped, and
-    no more than `most` are kept.
-    """
-    kept: list[int] = []
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    while len(order) and (most is None or len(kept) < most):
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        low = np.maximum(boxes[best, :2], boxes[order, :2])
-        high = np.minimum(boxes[best, 2:], boxes[order, 2:])
-        shared = np.prod(np.clip(high - low, 0, None), axis=1)
-        order = order[shared <= overlap * (areas[best] + areas[order] - shared)]
-    return np.array(kept, np.intp)
 
 
 def choose(places: Tensor, confidences: Tensor, priors: Tensor, threshold: float) -> Detections:

@@ -17,6 +17,7 @@ from utils.settings import DetectorOptions
 from utils.structures import Detections, Frame
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
+SHIPPED = Path(__file__).parents[2] / "pretrain"
 
 
 class BrightSpots:
@@ -178,8 +179,24 @@ def test_no_detector_can_be_had(offline: Path, name: str) -> None:
     message = str(failure.value)
     assert "\n" not in message
     assert ("face_detection_yunet_2023mar.onnx" in message) == (name != "s3fd")
-    assert ("sfd_face.pth" in message) == (name != "yunet")
+    assert ("sfd_face.pth" in message) == (name == "s3fd")
+    assert ("tiny_fcos.safetensors" in message) == (name == "auto")
     assert "TALKNET_PRETRAIN" in message
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_shipped_detector_takes_over(offline: Path, device: str) -> None:
+    """Where nothing can be had, the repository's own file is enough."""
+    (offline / "tiny_fcos.safetensors").write_bytes(
+        (SHIPPED / "tiny_fcos.safetensors").read_bytes()
+    )
+    choice = choose_detector(DetectorOptions(), device)
+    assert choice.detector.name == "tiny_fcos"
+    preferred = "yunet" if device == "cpu" else "s3fd"
+    assert choice.reason == (
+        f"tiny_fcos (tiny_fcos.safetensors), because {preferred} cannot be had "
+        f"(--detector {preferred} says why)"
+    )
 
 
 @pytest.mark.weights
@@ -189,7 +206,7 @@ def test_no_detector_can_be_had(offline: Path, name: str) -> None:
     [
         ("auto", "cpu", "yunet (face_detection_yunet_2023mar.onnx), the one for a CPU"),
         ("yunet", "cpu", "yunet (face_detection_yunet_2023mar.onnx), as asked for"),
-        ("auto", "cuda", "because s3fd cannot be had: could not download sfd_face.pth from"),
+        ("auto", "cuda", "because s3fd cannot be had (--detector s3fd says why)"),
     ],
 )
 def test_what_is_chosen(offline: Path, name: Any, device: str, reason: str) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from model.contract import WeightsFile
 from model.detectors import s3fd
+from model.layers.suppression import suppress
 from utils.settings import DetectorOptions
 from utils.structures import Detections
 
@@ -123,7 +124,7 @@ def test_starting_at_the_threshold_gives_the_same_faces(
     boxes = found.boxes / SIZE * np.array([640, 512, 640, 512], np.float32)
     table = np.column_stack([boxes, found.confidences])
     np.testing.assert_allclose(table, reference["post_faces_before_nms"], atol=1e-3)
-    kept = s3fd.suppress(boxes, np.arange(len(boxes)), 0.1)
+    kept = suppress(boxes, np.arange(len(boxes)), 0.1)
     np.testing.assert_allclose(table[kept], reference["post_faces"], atol=1e-3)
 
 
@@ -177,7 +178,7 @@ def test_photo_faces_of_two_scales(
     found = s3fd.choose(*places_and_confidences, priors, 0.97)
     boxes = np.tile(found.boxes / SIZE * np.array([130, 97, 130, 97], np.float32), (2, 1))
     confidences = np.tile(found.confidences, 2)
-    kept = s3fd.suppress(boxes, np.argsort(-confidences, kind="stable"), 0.1)
+    kept = suppress(boxes, np.argsort(-confidences, kind="stable"), 0.1)
     table = np.column_stack([boxes, confidences])[kept]
     np.testing.assert_allclose(table, reference["photo_faces_two_scales_conf0p97"], atol=1e-3)
 

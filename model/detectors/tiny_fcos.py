@@ -1,0 +1,203 @@
+"""A small face detector without anchors, after FCOS (Tian et al., 2019), trained by this project.
+
+Each cell of three grids (8, 16 and 32 pixels wide) says how certain it is to lie at the middle of
+a face, and how far the four sides of that face are. docs/detector.md tells how it was trained.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.contract import WeightsFile
+from model.layers.folding import Foldable, fold_norms
+from model.layers.suppression import suppress
+from model.states import load_state
+from utils.settings import DetectorOptions
+from utils.structures import Detections
+
+STRIDES = (8, 16, 32)  # pixels of a cell, level by level
+WIDTHS = (16, 32, 48, 64, 64)  # channels at strides 2, 4, 8, 16, 32
+HEAD = 48  # channels that all levels share
+CONFIDENCE = 0.5
+OVERLAP = 0.4  # IoU above which the weaker of two boxes is dropped
+LONGER_SIDE = 320  # pixels
+BATCH_PIXELS = 500_000  # looked at in one go, so that activations stay in the cache
+LOG_SIDES = (-4.0, 5.0)  # of distances in cells, so that none is without bounds
+RAREST = 0.01  # share of cells that a fresh network takes for faces
+
+
+class ConvUnit(Foldable):
+    """A convolution of 3 x 3, its normalisation, and unless told otherwise a ReLU."""
+
+    folds: ClassVar[tuple[tuple[str, str], ...]] = (("conv", "norm"),)
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels_out)
+
+    def forward(self, image: Tensor, active: bool = True) -> Tensor:
+        """Map (B, in, H, W) to (B, out, H / stride, W / stride)."""
+        image = self.norm(self.conv(image))
+        return functional.relu(image, inplace=True) if active else image
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a way around them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvUnit(channels, channels)
+        self.second = ConvUnit(channels, channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        return functional.relu(image + self.second(self.first(image), active=False), inplace=True)
+
+
+class TinyFcosNetwork(nn.Module):
+    """Pictures to certainties and distances for every cell of three grids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        w2, w4, w8, w16, w32 = WIDTHS
+        self.stem = ConvUnit(3, w2, 2)
+        self.stage4 = nn.Sequential(ConvUnit(w2, w4, 2), Residual(w4))
+        self.stage8 = nn.Sequential(ConvUnit(w4, w8, 2), Residual(w8), Residual(w8))
+        self.stage16 = nn.Sequential(ConvUnit(w8, w16, 2), Residual(w16))
+        self.stage32 = nn.Sequential(ConvUnit(w16, w32, 2), Residual(w32))
+        self.lateral = nn.ModuleList([nn.Conv2d(width, HEAD, 1) for width in (w8, w16, w32)])
+        self.smooth = ConvUnit(HEAD, HEAD)
+        # Levels differ in their statistics: a normalisation that they share works in training
+        # and fails afterwards.
+        self.towers = nn.ModuleList([ConvUnit(HEAD, HEAD) for _ in STRIDES])
+        self.score = nn.Conv2d(HEAD, 1, 1)
+        self.distances = nn.Conv2d(HEAD, 4, 1)
+        nn.init.constant_(self.score.bias, float(np.log(RAREST / (1 - RAREST))))  # type: ignore[arg-type]
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, 3, H, W) in [0, 255], H and W multiples of 32, to logits and distances.
+
+        Returns:
+            Logits (B, N) and distances (B, N, 4) from a cell's centre to the left, top, right and
+            bottom side of the face, in cells; cells level by level, row by row.
+        """
+        image = self.stage4(self.stem(pictures / 127.5 - 1))
+        fine = self.stage8(image)
+        middle = self.stage16(fine)
+        coarse = self.stage32(middle)
+        fine, middle, coarse = (
+            lateral(level)
+            for lateral, level in zip(self.lateral, (fine, middle, coarse), strict=True)
+        )
+        middle = middle + functional.interpolate(coarse, scale_factor=2.0)
+        fine = self.smooth(fine + functional.interpolate(middle, scale_factor=2.0))
+        logits, distances = [], []
+        for tower, level in zip(self.towers, (fine, middle, coarse), strict=True):
+            shared = tower(level)
+            logits.append(self.score(shared).flatten(1))
+            distances.append(self.distances(shared).flatten(2).transpose(1, 2))
+        sides = torch.cat(distances, dim=1).float()  # half precision would round them
+        return torch.cat(logits, dim=1).float(), sides.clamp(*LOG_SIDES).exp()
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept may be used in training later
+def cells(height: int, width: int) -> Tensor:
+    """Return (N, 3) centre x, centre y and stride of the cells of a picture, in pixels."""
+    levels = []
+    for stride in STRIDES:
+        y, x = torch.meshgrid(
+            torch.arange(height // stride), torch.arange(width // stride), indexing="ij"
+        )
+        centres = (torch.stack([x.flatten(), y.flatten()], dim=1) + 0.5) * stride
+        levels.append(torch.cat([centres, torch.full((len(centres), 1), float(stride))], dim=1))
+    return torch.cat(levels)
+
+
+def decode(distances: Tensor, places: Tensor) -> Tensor:
+    """Turn distances (..., N, 4) in cells into corners in pixels, for cells (N, 3)."""
+    reach = distances * places[:, 2:]
+    return torch.cat([places[:, :2] - reach[..., :2], places[:, :2] + reach[..., 2:]], dim=-1)
+
+
+class TinyFcos:
+    """Finds faces with weights of this project's own, on the CPU."""
+
+    name = "tiny_fcos"
+
+    def __init__(
+        self,
+        network: TinyFcosNetwork,
+        weights: WeightsFile | None = None,
+        confidence: float = CONFIDENCE,
+        longer_side: int = LONGER_SIDE,
+    ) -> None:
+        """Take a network, whose normalisations are folded for good."""
+        self.weights = weights
+        self._confidence, self._longer_side = confidence, longer_side
+        fold_norms(network.eval())
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size with `longer_side` pixels on its longer side."""
+        scale = self._longer_side / max(width, height)
+        return max(round(width * scale), 1), max(round(height * scale), 1)
+
+    @torch.inference_mode()
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Find the faces of RGB pictures (h, w, 3) of one size; boxes in their pixels."""
+        found: list[Detections] = []
+        if not pictures:
+            return found
+        batch = max(1, BATCH_PIXELS // pictures[0][..., 0].size)
+        for start in range(0, len(pictures), batch):
+            found += self._detect_batch(pictures[start : start + batch])
+        return found
+
+    def _detect_batch(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        inputs = pad(torch.from_numpy(np.stack(pictures)))
+        logits, distances = self._network(inputs)
+        places = cells(*inputs.shape[2:])
+        confidences = torch.sigmoid(logits)
+        found = []
+        for one, reach in zip(confidences, distances, strict=True):
+            strong = torch.nonzero(one >= self._confidence).squeeze(1)
+            strong = strong[one[strong].argsort(descending=True, stable=True)]
+            boxes = decode(reach[strong], places[strong]).numpy()
+            kept = suppress(boxes, np.arange(len(boxes)), OVERLAP)
+            found.append(Detections(boxes[kept], one[strong].numpy()[kept]))
+        return found
+
+
+def pad(pictures: Tensor) -> Tensor:
+    """Turn pictures (B, h, w, 3) uint8 into (B, 3, H, W) float, grey added below and right."""
+    height, width = pictures.shape[1:3]
+    below, right = -height % STRIDES[-1], -width % STRIDES[-1]
+    inputs = pictures.permute(0, 3, 1, 2).float()  # stays channels_last in memory
+    return functional.pad(inputs, (0, right, 0, below), value=127.5)
+
+
+def load(weights: WeightsFile, options: DetectorOptions, device: str, precision: str) -> TinyFcos:  # noqa: ARG001
+    """Return the detector, which runs on the CPU in fp32 whatever the rest does.
+
+    Raises:
+        ValueError: The weights are not those of this network; says which file and what is wrong.
+    """
+    network = TinyFcosNetwork()
+    try:
+        network.load_state_dict(load_state(weights.path))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"expected weights of {TinyFcos.name} in {weights.path}, found others: {reason}; "
+            "restore the file of the repository"
+        ) from error
+    confidence = CONFIDENCE if options.confidence is None else options.confidence
+    return TinyFcos(network, weights, confidence)

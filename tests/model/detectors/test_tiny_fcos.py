@@ -1,0 +1,211 @@
+"""The detector that comes with the project finds faces, at any size, alone and in batches."""
+
+import json
+import os
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from model.contract import WeightsFile
+from model.detector_teaching import overlaps
+from model.detectors.tiny_fcos import (
+    STRIDES,
+    TinyFcos,
+    TinyFcosNetwork,
+    cells,
+    decode,
+    load,
+    pad,
+)
+from utils.settings import DetectorOptions
+
+ROOT = Path(__file__).parents[3]
+DEMO = (ROOT / "demo" / "001.mp4", ROOT / "demo" / "001.labels.json")
+WEIGHTS = ROOT / "pretrain" / "tiny_fcos.safetensors"
+CLIPS = Path(os.environ.get("TALKNET_PRETRAIN") or ".").parent / "clips"
+
+
+def load_file_of(path: Path, confidence: float | None = None) -> TinyFcos:
+    options = DetectorOptions("tiny_fcos", confidence=confidence)
+    return load(WeightsFile("tiny_fcos", path, ""), options, "cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def detector() -> TinyFcos:
+    return load_file_of(WEIGHTS)
+
+
+def labelled_frames(
+    video: Path, labels_file: Path, every_s: float
+) -> list[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+    labels = json.loads(labels_file.read_text("utf-8"))
+    rows = [row for person in labels["persons"].values() for row in person["faces"]]
+    frames = []
+    wanted = every_s / 2
+    with av.open(str(video)) as container:
+        for image in container.decode(video=0):
+            time_s = float(image.time or 0)
+            if time_s >= wanted:
+                wanted += every_s
+                boxes = [row[2:6] for row in rows if row[0] <= time_s < row[1]]
+                picture = image.to_ndarray(format="rgb24")
+                frames.append((picture, np.array(boxes, np.float32).reshape(-1, 4)))
+    return frames
+
+
+def found_in(detector: TinyFcos, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the boxes in pixels of a picture that is looked at in the wanted size."""
+    height, width = picture.shape[:2]
+    size = detector.picture_size(width, height)
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    boxes = detector.detect([small])[0].boxes
+    return boxes * np.array([width / size[0], height / size[1]] * 2, np.float32)
+
+
+def test_cells_cover_the_picture() -> None:
+    places = cells(64, 96)
+    assert len(places) == 8 * 12 + 4 * 6 + 2 * 3
+    assert places[0].tolist() == [4, 4, 8]
+    assert places[13].tolist() == [12, 12, 8]
+    assert places[-1].tolist() == [80, 48, 32]
+
+
+def test_cells_first_used_in_detection_serve_training() -> None:
+    with torch.inference_mode():
+        places = cells(32, 160)
+    distances = torch.ones((len(places), 4), requires_grad=True)
+    decode(distances, places).sum().backward()  # type: ignore[no-untyped-call]
+    assert distances.grad is not None
+
+
+def test_decode() -> None:
+    distances = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    assert decode(distances, torch.tensor([[100.0, 50.0, 8.0]])).tolist() == [[92, 34, 124, 82]]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 31), (32, 64), (180, 320)])
+def test_network_says_something_of_every_cell(size: tuple[int, int]) -> None:
+    pictures = torch.zeros((2, *size, 3), dtype=torch.uint8)
+    inputs = pad(pictures)
+    height, width = inputs.shape[2:]
+    assert (height % STRIDES[-1], width % STRIDES[-1]) == (0, 0)
+    assert height - size[0] < STRIDES[-1] and width - size[1] < STRIDES[-1]
+    logits, distances = TinyFcosNetwork().eval()(inputs)
+    num_cells = len(cells(height, width))
+    assert logits.shape == (2, num_cells)
+    assert distances.shape == (2, num_cells, 4)
+    assert distances.min() > 0
+
+
+def test_folded_network_says_the_same() -> None:
+    network = TinyFcosNetwork().eval()
+    network.load_state_dict({k: v.float() for k, v in load_file(WEIGHTS).items()})
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand((1, 3, 96, 128), generator=generator) * 255
+    with torch.inference_mode():
+        logits, distances = network(pictures)
+        TinyFcos(network)
+        folded_logits, folded_distances = network(pictures)
+    assert torch.allclose(logits, folded_logits, atol=1e-3)
+    assert torch.allclose(distances, folded_distances, rtol=1e-3, atol=1e-3)
+
+
+def test_weights_are_small() -> None:
+    assert WEIGHTS.stat().st_size < 1_000_000
+
+
+def test_faces_of_the_demo_clip_are_found(detector: TinyFcos) -> None:
+    frames = labelled_frames(*DEMO, 1.0)
+    assert len(frames) == 27
+    shared: list[float] = []
+    num_false = 0
+    for picture, boxes in frames:
+        overlap = overlaps(boxes, found_in(detector, picture))
+        shared += list(overlap.max(axis=1, initial=0))
+        num_false += int((overlap.max(axis=0, initial=0) < 0.4).sum())
+    assert len(shared) > 40
+    assert min(shared) > 0.5
+    assert np.mean(shared) > 0.7
+    assert num_false <= 1
+
+
+def test_batch_gives_what_single_pictures_give(detector: TinyFcos) -> None:
+    frames = labelled_frames(*DEMO, 2.5)
+    pictures = [np.asarray(cv2.resize(one, (320, 180)), np.uint8) for one, _ in frames]
+    together = detector.detect(pictures)
+    assert len(together) == len(pictures) == 11
+    for picture, found in zip(pictures, together, strict=True):
+        alone = detector.detect([picture])[0]
+        np.testing.assert_allclose(found.boxes, alone.boxes, atol=1e-2)
+        np.testing.assert_allclose(found.confidences, alone.confidences, atol=1e-4)
+        assert found.boxes.dtype == found.confidences.dtype == np.float32
+        assert (np.diff(found.confidences) <= 0).all()
+
+
+def test_no_pictures(detector: TinyFcos) -> None:
+    assert detector.detect([]) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 320), (64, 64), (180, 320), (320, 180)])
+@pytest.mark.parametrize("kind", ["grey", "noise", "coarse noise"])
+def test_pictures_without_faces(detector: TinyFcos, kind: str, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (4, *size, 3), dtype=np.uint8)
+    coarse = noise[:, ::8, ::8].repeat(8, axis=1).repeat(8, axis=2)[:, : size[0], : size[1]]
+    grey = np.full((4, *size, 3), 90, np.uint8)
+    pictures = {"grey": grey, "noise": noise, "coarse noise": coarse}[kind]
+    for found in detector.detect(list(pictures)):
+        assert found.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("video", "picture"),
+    [((1280, 720), (320, 180)), ((480, 854), (180, 320)), ((160, 120), (320, 240))],
+)
+def test_picture_size(detector: TinyFcos, video: tuple[int, int], picture: tuple[int, int]) -> None:
+    assert detector.picture_size(*video) == picture
+
+
+def test_confidence_is_obeyed() -> None:
+    picture, _ = labelled_frames(*DEMO, 5.0)[0]
+    many, none = (load_file_of(WEIGHTS, level).detect([picture])[0] for level in (0.05, 1.0))
+    assert len(none) == 0
+    assert len(many) > 0
+    assert many.confidences.min() >= 0.05
+
+
+def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
+    state = load_file(WEIGHTS)
+    del state["score.bias"]
+    path = tmp_path / "cut.safetensors"
+    save_file(state, path)
+    with pytest.raises(ValueError, match=r"cut\.safetensors.*score\.bias") as failure:
+        load_file_of(path)
+    assert "\n" not in str(failure.value)
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "short.safetensors"
+    path.write_bytes(WEIGHTS.read_bytes()[:100_000])
+    with pytest.raises(ValueError, match=r"short\.safetensors"):
+        load_file_of(path)
+
+
+@pytest.mark.weights
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="needs TALKNET_PRETRAIN and ../clips beside it")
+@pytest.mark.parametrize("name", ["debate_overlap", "no_audio_stream", "selfie_monologue"])
+def test_faces_of_real_clips_are_found(detector: TinyFcos, name: str) -> None:
+    best: list[float] = []
+    num_false = 0
+    for picture, boxes in labelled_frames(CLIPS / f"{name}.mp4", CLIPS / f"{name}.json", 1.0):
+        overlap = overlaps(boxes, found_in(detector, picture))
+        best += list(overlap.max(axis=1, initial=0))
+        num_false += int((overlap.max(axis=0, initial=0) < 0.4).sum())
+    assert np.mean(np.array(best) >= 0.4) > 0.9
+    assert num_false <= 0.1 * len(best)

@@ -1,0 +1,129 @@
+"""Pictures to train on are made of videos and backgrounds, marked by a teacher, and resumable."""
+
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.contract import WeightsFile
+from model.detector_teaching import (
+    STORED,
+    Sources,
+    gather,
+    look,
+    mark,
+    overlaps,
+    prepare,
+    read_backgrounds,
+)
+from model.detectors.tiny_fcos import TinyFcos, load
+from utils.datasets.face_composites import Composite
+from utils.settings import DetectorOptions
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT / "pretrain" / "tiny_fcos.safetensors"
+
+
+@pytest.fixture(scope="module")
+def teacher() -> TinyFcos:
+    options = DetectorOptions("tiny_fcos", confidence=0.4)
+    return load(WeightsFile("tiny_fcos", WEIGHTS, ""), options, "cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    """Make a short video with two faces, cut from the demo clip, and two plain backgrounds."""
+    videos = tmp_path_factory.mktemp("videos")
+    with (
+        av.open(str(ROOT / "demo" / "001.mp4")) as container,
+        av.open(str(videos / "pair.mp4"), "w") as target,
+    ):
+        stream = target.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        for number, image in enumerate(islice(container.decode(video=0), 6)):
+            small = image.reformat(640, 360)
+            small.pts, small.time_base = number, Fraction(1, 25)
+            target.mux(stream.encode(small))
+        target.mux(stream.encode(None))
+    backgrounds = tmp_path_factory.mktemp("backgrounds")
+    for level in (60, 200):
+        cv2.imwrite(str(backgrounds / f"{level}.png"), np.full((300, 500, 3), level, np.uint8))
+    return Sources([videos], backgrounds)
+
+
+def test_people_are_gathered_from_videos(teacher: TinyFcos, sources: Sources) -> None:
+    material = gather(teacher, sources)
+    assert len(material.frames) == len(material.faceless) == 2  # of 6 the hardest of each 3
+    assert len(material.cutouts) == 4
+    assert {one.identity for one in material.cutouts} == {"pair"}
+    for frame, faceless in zip(material.frames, material.faceless, strict=True):
+        assert frame.clear.tolist() == [True, True]
+        assert max(frame.image.shape) == STORED
+        hidden = np.asarray(cv2.imdecode(faceless, cv2.IMREAD_COLOR_RGB), np.uint8)
+        small = np.asarray(cv2.resize(hidden, frame.image.shape[1::-1]), np.uint8)
+        changed = np.abs(small.astype(int) - frame.image).mean(axis=2)
+        for x1, y1, x2, y2 in frame.boxes.astype(int):
+            assert changed[y1:y2, x1:x2].mean() > 5
+            changed[y1 - 2 : y2 + 3, x1 - 2 : x2 + 3] = 0
+        assert changed.mean() < 2
+
+
+def test_people_held_out_are_left_out(teacher: TinyFcos, sources: Sources) -> None:
+    kept = Sources(sources.videos, sources.backgrounds, ("pair",))
+    only = Sources(sources.videos, sources.backgrounds, ("pair",), only_held_out=True)
+    assert gather(teacher, kept).frames == []
+    assert len(gather(teacher, only).frames) == 2
+
+
+def test_making_goes_on_where_it_stopped(
+    teacher: TinyFcos, sources: Sources, tmp_path: Path
+) -> None:
+    told: list[int] = []
+    prepare(teacher, sources, tmp_path / "a", 5, told.append)
+    stopped = prepare(teacher, sources, tmp_path / "a", 8, told.append)
+    through = prepare(teacher, sources, tmp_path / "b", 8, told.append)
+    assert told == [*range(1, 9), *range(1, 9)]
+    assert len(stopped) == len(through) == 8
+    for index in range(8):
+        one, other = stopped.read(index), through.read(index)
+        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.boxes, other.boxes)
+
+
+def demo_picture() -> NDArray[np.uint8]:
+    with av.open(str(ROOT / "demo" / "001.mp4")) as container:
+        image = next(container.decode(video=0))
+        return np.asarray(cv2.resize(image.to_ndarray(format="rgb24"), (640, 360)), np.uint8)
+
+
+def test_marks_are_where_the_teacher_sees_faces_or_where_they_were_put(teacher: TinyFcos) -> None:
+    picture = demo_picture()
+    seen = look(teacher, picture).boxes
+    assert len(seen) == 2
+    near = seen[0] + np.float32(2)
+    elsewhere = np.array([10, 10, 30, 34], np.float32)
+    marked = mark(teacher, Composite(picture, [near, elsewhere], [True, False]))
+    scale = STORED / 640
+    np.testing.assert_allclose(marked.boxes[0], seen[0] * scale, rtol=1e-5)
+    np.testing.assert_allclose(marked.boxes[1], elsewhere * scale, rtol=1e-5)
+    np.testing.assert_allclose(marked.boxes[2], seen[1] * scale, rtol=1e-5)
+    assert marked.clear.tolist() == [True, False, True]
+
+
+def test_backgrounds_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(FileNotFoundError, match="expected pictures"):
+        read_backgrounds(tmp_path)
+
+
+def test_overlaps() -> None:
+    a = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32)
+    b = np.array([[0, 0, 10, 10], [0, 5, 10, 15], [50, 50, 60, 60]], np.float32)
+    expected = np.array([[1, 1 / 3, 0], [0, 0, 0]], np.float32)
+    np.testing.assert_allclose(overlaps(a, b), expected, atol=1e-6)
+    assert overlaps(a, b[:0]).shape == (2, 0)

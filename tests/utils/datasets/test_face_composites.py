@@ -1,0 +1,127 @@
+"""People are cut out and put into pictures where their boxes say."""
+
+from pathlib import Path
+
+import cv2
+import matplotlib.cbook
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from utils.datasets.face_changes import blend_face, hide_face, recolour
+from utils.datasets.face_composites import Composer
+from utils.datasets.face_cutouts import Cutout, cut_out, find_videos, sample_frames
+
+FACE = (183.0, 120.5, 353.0, 333.0)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> NDArray[np.uint8]:
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def person(portrait: NDArray[np.uint8]) -> Cutout:
+    found = cut_out(portrait, np.array(FACE, np.float32), "hopper")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def background() -> NDArray[np.uint8]:
+    grey = np.full((400, 600, 3), 128, np.uint8)
+    return np.asarray(cv2.imencode(".jpg", grey)[1], np.uint8)
+
+
+def test_cutout_holds_the_face(portrait: NDArray[np.uint8], person: Cutout) -> None:
+    image, matte = person.decode()
+    assert image.shape[:2] == matte.shape
+    x1, y1, x2, y2 = (round(value) for value in person.face)
+    assert y2 - y1 == pytest.approx(212.5, abs=1)
+    middle = matte[y1 + 30 : y2 - 30, x1 + 30 : x2 - 30]
+    assert middle.min() > 250
+    assert matte[:10, :10].max() == 0
+    wanted = portrait[120:332, 183:353].astype(int)
+    assert np.abs(image[y1 : y1 + 212, x1 : x1 + 170] - wanted).mean() < 6
+
+
+def test_small_faces_are_not_cut_out(portrait: NDArray[np.uint8]) -> None:
+    assert cut_out(portrait, np.array([10, 10, 26, 30], np.float32), "hopper") is None
+
+
+def test_composites_differ_from_the_background_where_boxes_are(
+    person: Cutout, background: NDArray[np.uint8]
+) -> None:
+    sizes: list[float] = []
+    for seed in range(12):
+        made = Composer([person], [background], np.random.default_rng(seed)).compose()
+        height, width = made.picture.shape[:2]
+        assert len(made.boxes) == len(made.clear)
+        for box in made.boxes:
+            x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height]).astype(int)
+            assert made.picture[y1 : y2 + 1, x1 : x2 + 1].std() > 5
+            sizes.append(float(box[3] - box[1]))
+    assert len(sizes) > 10
+    assert min(sizes) < 40 and max(sizes) > 100
+
+
+def test_composites_depend_on_the_generator_alone(
+    person: Cutout, background: NDArray[np.uint8]
+) -> None:
+    one, same, other = (
+        Composer([person], [background], np.random.default_rng(seed)).compose()
+        for seed in (3, 3, 4)
+    )
+    assert np.array_equal(one.picture, same.picture)
+    assert np.array_equal(one.boxes, same.boxes)
+    assert not np.array_equal(one.picture.shape, other.picture.shape) or not np.array_equal(
+        one.picture, other.picture
+    )
+
+
+def test_a_hidden_face_is_gone_and_nothing_else(person: Cutout) -> None:
+    image, _ = person.decode()
+    x1, y1, x2, y2 = (round(value) for value in person.face)
+    for seed in range(6):
+        hidden = hide_face(image, person.face, np.random.default_rng(seed))
+        changed = np.abs(hidden.astype(int) - image).mean(axis=2)
+        assert changed[y1:y2, x1:x2].mean() > 8
+        changed[y1:y2, x1:x2] = 0
+        assert changed.max() == 0
+
+
+def test_blending_a_face_into_itself_changes_little(person: Cutout) -> None:
+    image, _ = person.decode()
+    same = blend_face(image, person.face, person, np.random.default_rng(0))
+    assert np.abs(same.astype(int) - image).mean() < 1
+
+
+def test_recolour_keeps_shape_and_darkens_or_lights() -> None:
+    image = np.full((20, 30, 3), 100, np.uint8)
+    means = [recolour(image, np.random.default_rng(seed), 1.0).mean() for seed in range(20)]
+    assert min(means) < 80
+    assert max(means) > 120
+
+
+def test_people_are_named_by_the_index(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "c.avi"):
+        (tmp_path / name).touch()
+    (tmp_path / "INDEX.csv").write_text("file,identity\na.mp4,ann\nb.mp4,ann\n", "utf-8")
+    people = find_videos([tmp_path])
+    assert {who: [path.name for path in paths] for who, paths in people.items()} == {
+        "ann": ["a.mp4", "b.mp4"],
+        "c": ["c.avi"],
+    }
+
+
+def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected videos"):
+        find_videos([tmp_path])
+
+
+def test_frames_are_spread_over_the_video() -> None:
+    demo = Path(__file__).parents[3] / "demo" / "001.mp4"
+    frames = list(sample_frames([demo], 4))
+    assert 4 <= len(frames) <= 5
+    assert {frame.shape for frame in frames} == {(720, 1280, 3)}

@@ -1,0 +1,102 @@
+"""Marked pictures come back as written, and their boxes follow every change."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from utils.datasets.face_pictures import (
+    MarkedPicture,
+    PictureFolder,
+    bend,
+    change,
+    crop,
+    draw_batch,
+)
+
+
+def with_rectangle(
+    box: tuple[int, int, int, int], width: int = 320, height: int = 200
+) -> MarkedPicture:
+    """Return a dark picture whose only face is a bright rectangle."""
+    image = np.full((height, width, 3), 20, np.uint8)
+    cv2.rectangle(image, box[:2], (box[2] - 1, box[3] - 1), (230, 230, 230), -1)
+    return MarkedPicture(image, np.array([box], np.float32), np.array([True]))
+
+
+def bright_part(image: NDArray[np.uint8]) -> list[int]:
+    """Return the corners of what is brighter than halfway between the darkest and brightest."""
+    grey = cv2.GaussianBlur(image.mean(axis=2), (0, 0), 1.0)
+    rows, columns = np.nonzero(grey > (grey.min() + grey.max()) / 2)
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def test_pictures_come_back_as_written(tmp_path: Path) -> None:
+    folder = PictureFolder(tmp_path / "pictures")
+    one = with_rectangle((100, 50, 160, 130))
+    none = MarkedPicture(one.image, np.zeros((0, 4), np.float32), np.zeros(0, bool))
+    doubtful = MarkedPicture(one.image, one.boxes, np.array([False]))
+    for picture in (one, none, doubtful):
+        folder.add(picture)
+    again = PictureFolder(tmp_path / "pictures")
+    assert len(again) == 3
+    for index, picture in enumerate((one, none, doubtful)):
+        found = again.read(index)
+        assert np.abs(found.image.astype(int) - picture.image).max() < 25
+        assert found.boxes.tolist() == picture.boxes.tolist()
+        assert found.clear.tolist() == picture.clear.tolist()
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    folder = PictureFolder(tmp_path)
+    folder.add(with_rectangle((100, 50, 160, 130)))
+    (tmp_path / "000000.jpg").write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"000000\.jpg"):
+        folder.read(0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_follow_the_crop(seed: int) -> None:
+    square = crop(with_rectangle((100, 50, 180, 150)), 224, np.random.default_rng(seed))
+    assert square.image.shape == (224, 224, 3)
+    image = square.image.copy()
+    image[(image == 127).all(axis=2)] = 20
+    if len(square.boxes):
+        assert np.abs(np.clip(square.boxes[0], 0, 224) - bright_part(image)).max() <= 2.5
+    else:
+        assert image.max() < 60
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_follow_the_change(seed: int) -> None:
+    changed = change(with_rectangle((60, 50, 180, 150)), np.random.default_rng(seed))
+    assert np.abs(changed.boxes[0] - bright_part(changed.image)).max() <= 4
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_follow_the_bend(seed: int) -> None:
+    picture = with_rectangle((60, 50, 180, 150))
+    boxes = np.concatenate([picture.boxes, [[-20, -10, 330, 220]]]).astype(np.float32)
+    image, bent = bend(picture.image, boxes, np.random.default_rng(seed))
+    assert np.abs(bent[0] - bright_part(image)).max() <= 2
+    assert bent[1].tolist() == pytest.approx([-20, -10, 330, 220])
+    assert np.abs(bent[0] - picture.boxes[0]).max() > 1
+
+
+def test_tiny_and_cut_faces_may_or_may_not_be_found() -> None:
+    tiny = with_rectangle((100, 50, 104, 56))
+    for seed in range(4):
+        assert not crop(tiny, 64, np.random.default_rng(seed)).clear.any()
+
+
+def test_batches_depend_on_the_generator_alone(tmp_path: Path) -> None:
+    folder = PictureFolder(tmp_path)
+    folder.add(with_rectangle((100, 50, 160, 130)))
+    one, same, other = (
+        draw_batch(folder, [0, 0], 96, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    for a, b in zip(one, same, strict=True):
+        assert np.array_equal(a.image, b.image) and np.array_equal(a.boxes, b.boxes)
+    assert not all(np.array_equal(a.image, b.image) for a, b in zip(one, other, strict=True))

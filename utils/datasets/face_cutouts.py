@@ -1,0 +1,128 @@
+"""Cut people out of video frames, so that their faces can be put into other pictures."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.media import ReadOptions, probe
+from utils.video import read_frames
+
+INDEX = "INDEX.csv"  # beside the videos, with columns file and identity
+SUFFIXES = (".mp4", ".mpg", ".avi", ".webm", ".mkv", ".mov")
+FACE_HEIGHT = 240  # pixels; larger faces are reduced to it
+MATTE_FACE = 64  # pixels of a face's height at which people are cut out
+SMALLEST_FACE = 24  # pixels; smaller faces are not worth cutting out
+
+
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """One person's head and shoulders, held encoded: there are thousands of them."""
+
+    identity: str
+    image: NDArray[np.uint8]  # JPEG, (H, W, 3) BGR when decoded
+    matte: NDArray[np.uint8]  # PNG, (H, W), 255 where the person is
+    face: tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the image
+
+    def decode(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the picture (H, W, 3) RGB and the matte (H, W)."""
+        image = cv2.imdecode(self.image, cv2.IMREAD_COLOR_RGB)
+        matte = cv2.imdecode(self.matte, cv2.IMREAD_GRAYSCALE)
+        return np.asarray(image, np.uint8), np.asarray(matte, np.uint8)
+
+
+def find_videos(folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the videos of folders by the person in them, who else is named as the file.
+
+    Raises:
+        FileNotFoundError: A folder holds no video.
+    """
+    people: dict[str, list[Path]] = {}
+    for folder in folders:
+        videos = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
+        if not videos:
+            kinds = ", ".join(SUFFIXES)
+            raise FileNotFoundError(f"expected videos ({kinds}) in {folder}, found none")
+        names = _identities(folder / INDEX)
+        for path in videos:
+            people.setdefault(names.get(path.name, path.stem), []).append(path)
+    return people
+
+
+def _identities(index: Path) -> dict[str, str]:
+    if not index.is_file():
+        return {}
+    with index.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {row["file"]: row["identity"] for row in rows if row.get("identity")}
+
+
+def sample_frames(videos: Sequence[Path], most: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield about `most` RGB frames, evenly spread over the videos of one person."""
+    each = max(1, round(most / len(videos)))
+    step = max(1, len(videos) // most)
+    for path in videos[::step]:
+        video = probe(path)
+        count = max(1, round(video.duration_s * 25))
+        every = max(1, count // each)
+        for frame in read_frames(video, None, ReadOptions(threads=1)):
+            if frame.index % every == every // 2:
+                yield frame.picture
+
+
+def cut_out(picture: NDArray[np.uint8], box: NDArray[np.float32], identity: str) -> Cutout | None:
+    """Return the person whose face is in the box, or None where the face is too small."""
+    width, height = box[2:] - box[:2]
+    if height < SMALLEST_FACE:
+        return None
+    left, top = box[0] - 0.9 * width, box[1] - 0.75 * height
+    right, bottom = box[2] + 0.9 * width, box[3] + 0.9 * height
+    x1, y1 = max(int(left), 0), max(int(top), 0)
+    x2, y2 = min(int(right), picture.shape[1]), min(int(bottom), picture.shape[0])
+    image = picture[y1:y2, x1:x2]
+    scale = min(1.0, FACE_HEIGHT / float(height))
+    if scale < 1:
+        image = np.asarray(
+            cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
+    face = (box - np.array([x1, y1, x1, y1], np.float32)) * np.float32(scale)
+    matte = _find_matte(image, face)
+    jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [1, 95])[1]
+    png = cv2.imencode(".png", matte)[1]
+    x1f, y1f, x2f, y2f = (float(value) for value in face)
+    return Cutout(
+        identity, np.asarray(jpeg, np.uint8), np.asarray(png, np.uint8), (x1f, y1f, x2f, y2f)
+    )
+
+
+def _find_matte(image: NDArray[np.uint8], face: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return where the person is, 255 inside, with soft edges.
+
+    GrabCut (Rother et al., 2004) starts from what is sure: the middle of the face is the person,
+    the places beside the head and the corners above it are not.
+    """
+    scale = MATTE_FACE / float(face[3] - face[1])
+    small = np.asarray(cv2.resize(image, None, fx=scale, fy=scale), np.uint8)
+    x1, y1, x2, y2 = face * scale
+    centre = (int((x1 + x2) / 2), int((y1 + y2) / 2))
+    wide, high = float(x2 - x1), float(y2 - y1)
+    marks = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
+    head = (int(0.85 * wide), int(0.95 * high))
+    cv2.ellipse(marks, centre, head, 0, 0, 360, cv2.GC_PR_FGD, -1)
+    shoulders = (centre[0], int(y2 + 0.9 * high))
+    cv2.ellipse(marks, shoulders, (int(1.3 * wide), int(0.8 * high)), 0, 0, 360, cv2.GC_PR_FGD, -1)
+    cv2.ellipse(marks, centre, (int(0.4 * wide), int(0.45 * high)), 0, 0, 360, cv2.GC_FGD, -1)
+    cv2.setRNGSeed(0)  # grabCut draws its first clusters from OpenCV's generator
+    model = (np.zeros((1, 65)), np.zeros((1, 65)))
+    cv2.grabCut(small, marks, None, *model, 2, cv2.GC_INIT_WITH_MASK)
+    inside = np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8) * 255
+    inside = np.asarray(cv2.medianBlur(inside, 5), np.uint8)
+    cv2.ellipse(inside, centre, (int(0.45 * wide), int(0.5 * high)), 0, 0, 360, 255, -1)
+    size = (image.shape[1], image.shape[0])
+    large = cv2.resize(inside, size, interpolation=cv2.INTER_LINEAR)
+    spread = max(1.0, 0.02 * float(face[3] - face[1]))
+    return np.asarray(cv2.GaussianBlur(large, (0, 0), spread), np.uint8)

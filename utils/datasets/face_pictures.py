@@ -1,0 +1,161 @@
+"""A folder of pictures with faces marked, and the changed crops of them that a detector trains on.
+
+`pictures.csv` has a line for each picture, written after it: file, and for each box x1 y1 x2 y2 in
+pixels and 1 where a face is to be found, 0 where it may or may not be.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from utils.datasets.face_changes import recolour
+
+TABLE = "pictures.csv"
+ZOOMS = (0.45, 1.4)  # how much a picture is scaled at random, drawn on a log scale
+SMALLEST = 7.0  # pixels of a face's height; smaller ones may or may not be found
+BEND = (0.7, 0.25)  # logarithm by which columns, and rows, are stretched or squeezed at most
+FILL = 127  # what is beside a picture that is smaller than the crop
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedPicture:
+    """A picture and the faces in it."""
+
+    image: NDArray[np.uint8]  # (H, W, 3) RGB
+    boxes: NDArray[np.float32]  # (N, 4) x1, y1, x2, y2 in its pixels
+    clear: NDArray[np.bool_]  # (N,) whether each is to be found; else it may or may not
+
+
+class PictureFolder:
+    """Reads and extends a folder of marked pictures."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rows: list[list[str]] = []
+        if (folder / TABLE).is_file():
+            with (folder / TABLE).open(encoding="utf-8", newline="") as file:
+                self._rows = list(csv.reader(file))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, picture: MarkedPicture) -> None:
+        """Write one more picture, then its line."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = f"{len(self._rows):06d}.jpg"
+        encoded = cv2.imencode(".jpg", picture.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        (self.folder / name).write_bytes(encoded.tobytes())
+        row = [name]
+        for box, clear in zip(picture.boxes, picture.clear, strict=True):
+            row += [*(f"{value:.1f}" for value in box), str(int(clear))]
+        with (self.folder / TABLE).open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerow(row)
+        self._rows.append(row)
+
+    def read(self, index: int) -> MarkedPicture:
+        """Return one picture.
+
+        Raises:
+            ValueError: Its file is missing or damaged.
+        """
+        name, *numbers = self._rows[index]
+        image = cv2.imread(str(self.folder / name), cv2.IMREAD_COLOR_RGB)
+        if image is None:
+            raise ValueError(
+                f"expected a picture in {self.folder / name}, found none or a damaged file; "
+                f"remove {self.folder} to have all made again"
+            )
+        values = np.array(numbers, np.float32).reshape(-1, 5)
+        return MarkedPicture(np.asarray(image, np.uint8), values[:, :4], values[:, 4] > 0)
+
+
+def draw_batch(
+    pictures: PictureFolder, indices: Sequence[int], side: int, rng: np.random.Generator
+) -> list[MarkedPicture]:
+    """Return a changed crop of `side` pixels of each of the pictures."""
+    return [change(crop(pictures.read(index), side, rng), rng) for index in indices]
+
+
+def crop(picture: MarkedPicture, side: int, rng: np.random.Generator) -> MarkedPicture:
+    """Return a square of a picture, scaled at random, most of them around a face."""
+    zoom = float(np.exp(rng.uniform(*np.log(ZOOMS))))
+    how = cv2.INTER_AREA if zoom < 1 and rng.random() < 0.7 else cv2.INTER_LINEAR
+    image = np.asarray(cv2.resize(picture.image, None, fx=zoom, fy=zoom, interpolation=how))
+    height, width = image.shape[:2]
+    boxes = picture.boxes * np.float32(zoom)
+    middle = rng.uniform(0, 1, 2) * (width, height)
+    if len(boxes) and rng.random() < 0.8:
+        chosen = boxes[rng.integers(len(boxes))]
+        middle = (chosen[:2] + chosen[2:]) / 2 + rng.uniform(-0.45, 0.45, 2) * side
+    room = np.array([width - side, height - side])
+    low, high = np.minimum(room, 0), np.maximum(room, 0)
+    x, y = (int(value) for value in np.clip(middle - side / 2, low, high))
+    square = np.full((side, side, 3), FILL, np.uint8)
+    part = image[max(y, 0) : y + side, max(x, 0) : x + side]
+    top, left = max(-y, 0), max(-x, 0)
+    square[top : top + part.shape[0], left : left + part.shape[1]] = part
+    boxes = boxes - np.array([x, y, x, y], np.float32)
+    inside = np.clip(boxes, 0, side)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    shown = np.prod(inside[:, 2:] - inside[:, :2], axis=1) / np.maximum(areas, 1e-6)
+    seen = shown > 0.1
+    large = boxes[:, 3] - boxes[:, 1] >= SMALLEST
+    clear = picture.clear & large & (shown > 0.6)
+    return MarkedPicture(square, boxes[seen], clear[seen])
+
+
+def change(picture: MarkedPicture, rng: np.random.Generator) -> MarkedPicture:
+    """Return a picture bent, mirrored, relit, blurred, noisy or compressed at random."""
+    image, boxes = picture.image, picture.boxes
+    if rng.random() < 0.5:
+        image, boxes = bend(image, boxes, rng)
+    if rng.random() < 0.5:
+        image = np.ascontiguousarray(image[:, ::-1])
+        width = image.shape[1]
+        boxes = np.stack(
+            [width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1
+        )
+    image = recolour(image, rng, 0.8)
+    if rng.random() < 0.1:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        image = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
+    if rng.random() < 0.25:
+        spread = rng.uniform(0.3, 1.4, 2)
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), *spread), np.uint8)
+    if rng.random() < 0.25:
+        noise = rng.normal(0, rng.uniform(2, 14), image.shape[:2]).astype(np.float32)
+        image = np.clip(image + noise[..., None], 0, 255).astype(np.uint8)
+    if rng.random() < 0.35:
+        quality = int(rng.integers(12, 80))
+        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return MarkedPicture(image, boxes, picture.clear)
+
+
+def bend(
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return a picture with some columns and rows wide and others narrow, and the boxes in it.
+
+    This makes heads of other shapes, and something like heads that are turned away.
+    """
+    maps = []
+    bent = boxes.copy()
+    for axis, strength in ((0, BEND[0]), (1, BEND[1])):
+        length = image.shape[1 - axis]
+        parts = np.exp(rng.uniform(-strength, strength, rng.integers(2, 9)))
+        target = np.concatenate([[0.0], np.cumsum(parts)]) / parts.sum() * length
+        source = np.linspace(0, length, len(target))
+        maps.append(np.interp(np.arange(length) + 0.5, target, source).astype(np.float32) - 0.5)
+        corners = boxes[:, axis::2]
+        inside = np.clip(corners, 0, length)
+        bent[:, axis::2] = np.interp(inside, source, target) + (corners - inside)
+    columns, rows = np.meshgrid(*maps)
+    border = cv2.BORDER_REPLICATE
+    moved = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(moved, np.uint8), bent
