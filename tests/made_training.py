@@ -108,9 +108,10 @@ class TinyNetwork(Network):
 
 
 def made_loader(
-    data: MadeFaces, network: Network, ranks: Ranks | None = None, batch_size: int = 200
+    data: MadeFaces, network: Model, ranks: Ranks | None = None, batch_size: int = 200
 ) -> Loader:
     """Return a loader of small batches, in this process."""
+    assert isinstance(network, Network)
     ranks = ranks or Ranks()
     options = LoaderOptions(batch_size=batch_size, n_data_loader_thread=0)
     return Loader(data, network.inputs, options, ranks.rank, ranks.size)

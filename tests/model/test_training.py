@@ -15,9 +15,9 @@ from model import checkpoints
 from model.contract import Recipe
 from model.entity_scores import EvaluationOptions
 from model.evaluation import measure
-from model.split_scoring import score_split
 from model.ranks import Ranks
 from model.runs import Hooks, Run, describe_settings
+from model.split_scoring import score_split
 from model.training import Trainer
 from tests.made_training import MadeFaces, TinyNetwork, made_loader
 from utils.training_settings import RunOptions, TrainingOptions
@@ -63,6 +63,7 @@ def test_it_learns_what_chance_cannot(options: TrainingOptions) -> None:
     """Half of the frames speak: by chance AP is 0.5, and so it is by mouth or sound alone."""
     trainer = made_trainer(options)
     data, unseen = MadeFaces([25] * 60), MadeFaces([25] * 40, seed=1)
+    assert isinstance(trainer.network, TinyNetwork)
     before = measure(score_split(trainer.network, unseen, EvaluationOptions(), Ranks()))
     losses = train_all(trainer, data, batch_size=50)
     after = measure(score_split(trainer.network, unseen, EvaluationOptions(), Ranks()))
