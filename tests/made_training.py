@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import InputSpec, Logits, Network, Recipe
+from model.contract import InputSpec, Logits, Model, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading import Loader, LoaderOptions

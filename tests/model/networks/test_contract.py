@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from model import checkpoints
+from model.begin import IMAGENET
 from model.building import build_network, load_released, network_class, network_name, recognise
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
 from model.losses import Clips, Contrast, Counts, Objective
 from model.recipes import seeded
-from model.weights import load_network
+from model.weights import load_network, registry
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name
 from utils.datasets.entities import UNLABELLED
@@ -52,7 +53,9 @@ class Case(NamedTuple):
     network: Model
 
 
-CASES = [(name, {}) for name in network_names()] + list(SMALL.items())
+CASES: list[tuple[str, Mapping[str, Any]]] = [(name, {}) for name in network_names()] + list(
+    SMALL.items()
+)
 
 
 def label(case: tuple[str, Mapping[str, Any]]) -> str:
@@ -188,8 +191,8 @@ def test_unlabelled_frames_do_not_count(case: Case) -> None:
 
 def test_trains(case: Case) -> None:
     """Every parameter gets a gradient, statistics run, and steps lower the loss."""
-    audio, faces = made(case, 2)
-    labels = made_labels(case.network, 2)
+    audio, faces = made(case, 3)
+    labels = made_labels(case.network, 3)
     network = case.network
     objective = Objective(network, network.recipe, Contrast()).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
@@ -279,6 +282,11 @@ def test_published_keys(name: str) -> None:
     with torch.device("meta"):
         state = {key: torch.empty(shape) for key, shape in published_keys()[name].items()}
         load_released(build_network(name), state)
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_initial_weights_are_known(name: str) -> None:
+    assert network_class(name).initial in ("", IMAGENET, *registry())
 
 
 @pytest.fixture(scope="module", params=SEQUENCES)
