@@ -1,0 +1,126 @@
+"""Measure every network: `python -m benchmarks.networks --json FILE` gives the table of its costs.
+
+Parameters and operations are counted (see benchmarks/flops.py), the time is that of scoring as
+the demo does: tracks in pieces, with their sound, in the network's own windows or clips. Faces and
+sound are noise, weights are drawn: time does not depend on them. A context network is timed by
+itself; its encoder has a row of its own.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.flops import VARIANTS, count
+from benchmarks.measure import measure, report
+from model.building import build_network
+from model.contract import ContextNetwork, Model, Network
+from model.scorer_choice import make_scorer
+from model.scoring import Precision, inference_copy
+from utils.settings import network_names
+from utils.structures import CropForm, CropPiece
+
+CONTEXTS = 256  # frames that pass a context network at once
+WORK = 3e11  # multiply-accumulates of a run, about; heavy networks score fewer frames
+FEWEST = 8  # frames
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, measure the networks, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", choices=network_names(), default=network_names())
+    parser.add_argument("--frames", type=int, default=150, help="of each track, at most")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each, the median counts")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    rows = [
+        measure_network(name, variant, options.frames, options.repeats, options.precision)
+        for name in options.networks
+        for variant in VARIANTS.get(name, [{}])
+    ]
+    report(rows, options.json)
+    return 0
+
+
+def measure_network(
+    name: str, variant: Mapping[str, Any], num_frames: int, repeats: int, precision: Precision
+) -> dict[str, object]:
+    """Return the row of a network in one of its variants."""
+    cost = count(name, variant)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_network(name, variant).eval()
+    num_frames = min(num_frames, max(FEWEST, int(WORK / cost.macs)))
+    if isinstance(network, ContextNetwork):
+        num_scored = CONTEXTS
+        work = partial(score_contexts, network, num_scored)
+    else:
+        num_faces = network.num_speakers if isinstance(network, Network) else 1
+        num_scored = num_faces * num_frames
+        work = partial(score_tracks, network, num_faces, num_frames, precision)
+    seconds = measure({name: work}, repeats)[name]
+    return {
+        "network": name,
+        "variant": ", ".join(f"{key}={value}" for key, value in variant.items()),
+        "parameters": cost.parameters,
+        "gflops_per_face_frame": 2 * cost.macs / 1e9,
+        "ms_per_face_frame": 1000 * seconds / num_scored,
+        "face_frames_per_s": num_scored / seconds,
+    }
+
+
+@torch.inference_mode()
+def score_contexts(network: ContextNetwork, num_contexts: int) -> None:
+    """Score frames from embeddings that are there."""
+    context = network.context
+    shape = (num_contexts, context.num_speakers, context.length, network.num_embedding)
+    inference_copy(network)(torch.zeros(shape))
+
+
+def score_tracks(network: Model, num_faces: int, num_frames: int, precision: Precision) -> None:
+    """Score tracks of faces that are seen together, as the demo does."""
+    scorer = make_scorer(network, hear, 0, precision=precision, whole=lambda: [hear(0, 160_000)])
+    found = 0
+    for piece in made_pieces(scorer.form, num_faces, num_frames):
+        found += sum(len(scored.logits) for scored in scorer.add(piece))
+    found += sum(len(scored.logits) for scored in scorer.finish())
+    assert found == num_faces * num_frames
+
+
+def hear(start: int, stop: int) -> NDArray[np.int16]:
+    """Return samples [start, stop) of a noise without an end."""
+    places = np.arange(start, stop, dtype=np.int64)
+    return ((places * 7919 + places**2 % 10007 * 31) % 12001 - 6000).astype(np.int16)
+
+
+def made_pieces(form: CropForm, num_faces: int, num_frames: int) -> Iterator[CropPiece]:
+    """Yield the pieces of tracks as the pipeline cuts them."""
+    rng = np.random.default_rng(0)
+    colours = (3,) if form.colour else ()
+    for start in range(0, num_frames, form.piece):
+        length = min(form.piece, num_frames - start)
+        for face in range(num_faces):
+            yield CropPiece(
+                track=face,
+                shot=0,
+                start=start,
+                track_start=0,
+                boxes=np.full((length, 4), (100, 100, 200, 200), np.float32),
+                crops=rng.integers(0, 256, (length, form.size, form.size, *colours), np.uint8),
+                portrait=np.zeros((112, 112), np.uint8),
+                last=start + length == num_frames,
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Every network can be measured, and what stands in the plain published way is the same network."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import networks, training
+from benchmarks.plain import PLAIN, plain
+from benchmarks.training import make_batch
+from model.building import build_network
+from model.contract import ContextNetwork, Model, Network
+from utils.settings import network_names
+
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "asc_encoder": {"clip_length": 1},
+    "asdnet_encoder": {"video_backbone": "shufflenetv2", "width": 0.25, "clip_length": 8},
+    "ava_asd": {"num_frames": 1},
+    "loconet": {"num_layers": 1},
+}
+
+
+@pytest.mark.parametrize("name", ["asc", "lr_asd", "loconet"])
+def test_costs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "costs.json"
+    given = ["--networks", name, "--frames", "8", "--repeats", "1", "--json", str(target)]
+    assert networks.main(given) == 0
+    (row,) = json.loads(target.read_text())["rows"]
+    assert row["network"] == name
+    assert row["ms_per_face_frame"] > 0
+    assert capsys.readouterr().out.splitlines()[1].startswith(name)
+
+
+def test_training_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--networks", "asc", "asdnet", "--clips", "2", "--repeats", "1", "--device", "cpu"]
+    assert training.main(given) == 0
+    names = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert names == [[name, way] for name in ("asc", "asdnet") for way in ("engine", "plain")]
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_plain_networks_give_the_same(name: str) -> None:
+    """In training mode, but without what is drawn."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_network(name, SMALL.get(name)).train()
+        for part in network.modules():
+            if isinstance(part, torch.nn.Dropout | torch.nn.RNNBase | torch.nn.MultiheadAttention):
+                part.eval()
+    batch = make_batch(network, 2, 2)
+    with torch.no_grad():
+        own, published = (run(one, batch) for one in (network, plain(name, network)))
+    limit = 1e-3 * float(own.abs().max())
+    torch.testing.assert_close(published, own, atol=limit, rtol=0)
+
+
+def run(network: Model, batch: training.RandomBatch) -> torch.Tensor:
+    if isinstance(network, ContextNetwork):
+        return network(batch.embeddings).av  # type: ignore[no-any-return]
+    if isinstance(network, Network):
+        faces = batch.faces.flatten(0, 1) if network.num_speakers > 1 else batch.faces
+        return network.encode_faces(faces)
+    return network(batch.audio, batch.faces).av  # type: ignore[no-any-return]
+
+
+def test_all_published_networks_are_compared() -> None:
+    assert set(network_names()) - set(PLAIN) == {"synchrony"}  # the project's own
