@@ -91,15 +91,15 @@ def time_context(num_windows: int, repeats: int) -> list[dict[str, object]]:
     learning = deepcopy(network).train()
     network.eval()
     ways: dict[str, Callable[[], object]] = {
-        "scoring, plain": partial(_score, partial(_plain_context, network), embeddings),
+        "scoring, plain": partial(_score, partial(plain_context, network), embeddings),
         "scoring": partial(_score, network, embeddings),
-        "learning, plain": partial(_learn, partial(_plain_context, learning), embeddings),
+        "learning, plain": partial(_learn, partial(plain_context, learning), embeddings),
         "learning": partial(_learn, learning, embeddings),
     }
     return _rows("asdnet", measure(ways, repeats), num_windows)
 
 
-def _plain_context(network: TMISRM, embeddings: Tensor) -> Tensor:
+def plain_context(network: TMISRM, embeddings: Tensor) -> Tensor:
     """Map (B, S, L, 672) to logits (B, 2) by a convolution over moments and speakers."""
     relation = network.relation
     image = embeddings.permute(0, 3, 2, 1)  # (B, 672, L, S)

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.asc import published_context
-from benchmarks.asdnet import Planar
-from benchmarks.asdnet import _plain_context as plain_context
+from benchmarks.asdnet import Planar, plain_context
 from benchmarks.ava_asd import published_tower
 from model.contract import Logits, Model
 from model.layers.face_encoder import normalise_faces

@@ -14,7 +14,6 @@ from model.scoring import inference_copy
 from utils.structures import FPS, CropForm, CropPiece
 
 PIECE = 4 * FPS  # frames; short, for crops in colour are large
-BATCH = 16  # clips that pass the network at once
 
 
 class Encoded(NamedTuple):
@@ -112,8 +111,8 @@ class ClipEncoder:
         logits = np.empty((len(rows), 2), np.float32)
         embeddings = np.empty((len(rows), self.network.num_embedding), np.float32)
         with torch.inference_mode():
-            for first in range(0, len(rows), BATCH):
-                some = slice(first, first + BATCH)
+            for first in range(0, len(rows), self.network.at_once):
+                some = slice(first, first + self.network.at_once)
                 audio = torch.from_numpy(self._sound.of(span, rows[some])).to(device)
                 faces = torch.from_numpy(crops[rows[some]]).to(device)
                 said = self.network(audio, faces)

@@ -185,6 +185,7 @@ class ClipNetwork(Model):
     inputs: InputSpec
     clip: ClipSpec
     num_embedding: int  # C of `Logits.embedding`
+    at_once: ClassVar[int] = 16  # clips that best pass it together on a CPU
 
     @abstractmethod
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:

@@ -22,7 +22,6 @@ from utils.features.mfcc import align
 from utils.structures import FPS
 
 FEW_FRAMES = 20_000  # for fewer, starting processes that read takes longer than reading
-CLIPS = 16  # that pass a clip network at once
 
 
 class ClipOutputs(NamedTuple):
@@ -156,7 +155,7 @@ def run_clips(
         return
     prepared = inference_copy(network)
     device = next(prepared.parameters()).device
-    how = ClipLoaderOptions(CLIPS, num_workers, every_row=True)
+    how = ClipLoaderOptions(network.at_once, num_workers, every_row=True)
     logits: list[NDArray[np.float32]] = []
     embeddings: list[NDArray[np.float32]] = []
     waiting = entity = 0

@@ -34,6 +34,7 @@ class TwoStreamNet(ClipNetwork):
     """
 
     inputs = InputSpec("asdnet_waveform", num_features=1, size=160, colour=True)
+    at_once = 2  # more outgrow the cache
     initial = "asdnet_kinetics_resnext101"
     recipe = Recipe(
         lr=3e-4,
