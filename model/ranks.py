@@ -66,5 +66,6 @@ def joined(device: str) -> Iterator[Ranks]:
     distributed.init_process_group(backend)
     try:
         yield Ranks(distributed.get_rank(), size, chosen)
+        distributed.barrier()  # who leaves while another still sends brings it down
     finally:
         distributed.destroy_process_group()

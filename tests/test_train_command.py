@@ -268,7 +268,11 @@ def test_build_finds_the_faces_of_the_demo_clip(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     need_weights("face_detection_yunet_2023mar.onnx")
-    given = ["--build", "demo", "--data", "talkset", "--dataPath", str(tmp_path), "--device", "cpu"]
+    videos = tmp_path / "videos"  # the demo folder may hold results too
+    videos.mkdir()
+    shutil.copy(ROOT / "demo" / "001.mp4", videos)
+    given = ["--build", str(videos), "--data", "talkset", "--dataPath", str(tmp_path / "made")]
+    given += ["--device", "cpu"]
     given += ["--clipsEach", "2", "--clips", "TSilence=0", "--numProcesses", "1"]
     assert trainTalkNet.main(given) == 0
     report = json.loads(capsys.readouterr().out)
