@@ -112,8 +112,8 @@ class Reading(Generic[Plan, Made]):
         try:
             for made in self._workers:
                 yield _opened(made)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, EOFError, ConnectionError) as error:  # the latter while it sends
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             self._workers = None
             raise RuntimeError(
