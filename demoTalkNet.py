@@ -12,9 +12,11 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.commands import exit_status, one_line, wrong_usage
 from utils.demo_options import Options, VideoOptions
 from utils.files import check_folder, replacing
 from utils.flags import add_groups, read_groups
@@ -27,31 +29,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("demoTalkNet")
 
+ADVICE = "choose another folder with --outputFolder or mend this"  # where a file is refused
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, look at the videos, return the exit status."""
     parser = make_parser()
     parsed = parser.parse_args(arguments)
-    try:
+    with wrong_usage(parser):
         options = read_groups(parsed, Options)
-    except ValueError as error:
-        parser.error(str(error))
     if parsed.videos and options.video.eval_col:
         parser.error("--evalCol brings its own video; leave out the files")
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
         if given and len(parsed.videos) > 1:
             parser.error(f"--{flag} belongs to one video; give one file")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        if options.video.eval_col:
-            evaluate_columbia(options)
-            return 0
-        return look_at(parsed.videos or [find_video(options.video)], options)
-    except KeyboardInterrupt:
-        logger.error("interrupted; nothing half-written is left")
-    except (OSError, ValueError, RuntimeError) as error:
-        logger.error("error: %s", one_line(error))
-    return 1
+    return exit_status(partial(act, parsed.videos, options), "nothing half-written is left", ADVICE)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -64,12 +57,12 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def one_line(error: Exception) -> str:
-    """Return what an error says, on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror}; choose another folder with --outputFolder or mend this"
-    return " ".join(str(error).split())
+def act(paths: Sequence[Path], options: Options) -> int:
+    """Do what the options ask for; return the exit status."""
+    if options.video.eval_col:
+        evaluate_columbia(options)
+        return 0
+    return look_at(paths or [find_video(options.video)], options)
 
 
 def find_video(options: VideoOptions) -> Path:
@@ -127,7 +120,7 @@ def look_at(paths: Sequence[Path], options: Options) -> int:
             logger.info("%s: %s", path.name, summary(result))
         except (OSError, ValueError, RuntimeError) as error:
             failed += 1
-            logger.error("error: %s", one_line(error))
+            logger.error("error: %s", one_line(error, ADVICE))
     return int(failed > 0)
 
 

@@ -17,12 +17,12 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
+from utils.commands import exit_status, wrong_usage
 from utils.flags import add_groups, read_groups
 from utils.training_options import Options
-
-logger = logging.getLogger("trainTalkNet")
 
 TALKNCE_WEIGHT = 0.3  # of the paper
 
@@ -31,20 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, do what it says, return the exit status."""
     parser = make_parser()
     parsed = parser.parse_args(arguments)
-    try:
+    with wrong_usage(parser):
         options = read_groups(parsed, Options)
-    except ValueError as error:
-        parser.error(str(error))
     first = os.environ.get("RANK", "0") == "0"
     level = logging.INFO if first else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    try:
-        return act(options)
-    except KeyboardInterrupt:
-        logger.error("interrupted; what was finished before is kept")
-    except (OSError, ValueError, RuntimeError) as error:
-        logger.error("error: %s", one_line(error))
-    return 1
+    return exit_status(partial(act, options))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -70,13 +62,6 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"--contrast {TALKNCE_WEIGHT}, the weight of the paper",
     )
     return parser
-
-
-def one_line(error: Exception) -> str:
-    """Return what an error says, on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
 
 
 def act(options: Options) -> int:

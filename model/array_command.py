@@ -15,10 +15,12 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from utils.array_sound import SoundChecks
+from utils.commands import exit_status, wrong_usage
 from utils.datasets.tragic_chunks import NUM_FOLDS, Chunk, cut, folds, split_fold
 from utils.datasets.tragic_evaluation import compare_all, evaluate, write_evaluation
 from utils.datasets.tragic_labels import read_labels
@@ -157,8 +159,7 @@ def train(options: Options) -> None:
     from model.localizers.tragic_crnn import TragicCRNN
     from model.ranks import joined
     from model.recipes import seeded
-    from model.runs import Hooks
-    from utils.training_progress import StepBar, stopping
+    from model.runs import at_terminal
 
     chunks, source, scaler = _source(options)
     chosen, held_out = list(range(len(chunks))), list[int]()
@@ -169,19 +170,14 @@ def train(options: Options) -> None:
         chosen = [n for n, chunk in enumerate(chunks) if chunk.view.sequence not in names]
     with seeded(options.batches.seed, torch.device("cpu")):
         network = TragicCRNN(options.learn.pooling, options.learn.width)
-    steps = StepBar()
-    with joined(choose_device(options.place.device)) as ranks, stopping() as stop:
+    with joined(choose_device(options.place.device)) as ranks, at_terminal(ranks) as hooks:
         share = ranks.rank, ranks.size
         loader, judge = (
             ChunkLoader(chunks, part, source, scaler, options.batches, share) if part else None
             for part in (chosen, held_out)
         )
         assert loader is not None
-        hooks = Hooks(stop)
-        if ranks.first:
-            hooks = Hooks(stop, steps.move, lambda row: print(row.describe(), flush=True))
         train_localizer(network, loader, judge, _settings(options), ranks, hooks)
-    steps.close()
 
 
 def _settings(options: Options) -> "LocalizerTraining":
@@ -279,16 +275,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_groups(parser, Options)
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    with wrong_usage(parser):
         options = read_groups(parsed, Options)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        ACTIONS[parsed.action](options)
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(partial(ACTIONS[parsed.action], options))
 
 
 if __name__ == "__main__":

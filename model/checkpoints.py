@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from model.contract import Model
 from utils.files import replacing
@@ -78,6 +79,18 @@ def load(path: Path) -> dict[str, Any]:
             "with --pretrainModel and another --savePath"
         )
     return whole
+
+
+def write_halves(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights in half precision to a safetensors file, as the project ships them."""
+    from safetensors.torch import save_file
+
+    halves = {
+        name: tensor.detach().contiguous().half() if tensor.dtype.is_floating_point else tensor
+        for name, tensor in state.items()
+    }
+    with replacing(path) as temporary:
+        save_file(halves, temporary)
 
 
 def check_settings(path: Path, saved: Settings, now: Settings) -> None:

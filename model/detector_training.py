@@ -6,7 +6,6 @@ The same command goes on where it was stopped. YuNet is the teacher.
 """
 
 import argparse
-import csv
 import logging
 import math
 import pickle
@@ -14,19 +13,21 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from model.checkpoints import check_settings
+from model.checkpoints import check_settings, write_halves
 from model.detector_losses import assign, detection_loss, stack
 from model.detector_teaching import DOUBTFUL, Sources, overlaps, prepare
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells
 from model.detectors.yunet import YuNet
+from model.run_logs import append_row
 from model.weights import get_weights
+from utils.commands import exit_status, wrong_usage
 from utils.datasets.face_pictures import PictureFolder, draw_batch
 from utils.files import replacing
 from utils.flags import add_flags, read_flags
@@ -222,27 +223,9 @@ def report(run: Run, held_out: PictureFolder) -> None:
     row = {"step": run.step, "score_loss": score_loss, "box_loss": box_loss}
     row |= measure(run.averaged, held_out)
     logger.info(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
-    path = run.options.save_path / "log.csv"
-    begun = path.is_file()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if not begun:
-            writer.writeheader()
-        writer.writerow(row)
+    append_row(run.options.save_path / "log.csv", list(row), row)
     run.losses.clear()
-    write_weights(run.averaged.state_dict(), run.options.save_path / f"{TinyFcos.name}.safetensors")
-
-
-def write_weights(state: dict[str, Tensor], path: Path) -> None:
-    """Write weights in half precision, as the project ships them."""
-    from safetensors.torch import save_file
-
-    halves = {
-        name: tensor.detach().contiguous().half() if tensor.dtype.is_floating_point else tensor
-        for name, tensor in state.items()
-    }
-    with replacing(path) as temporary:
-        save_file(halves, temporary)
+    write_halves(run.averaged.state_dict(), run.options.save_path / f"{TinyFcos.name}.safetensors")
 
 
 def train(options: DetectorTraining) -> None:
@@ -271,16 +254,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_flags(parser, DetectorTraining, "training")
     parsed = parser.parse_args(arguments)
-    try:
+    with wrong_usage(parser):
         options = read_flags(parsed, DetectorTraining)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        train(options)
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(partial(train, options))
 
 
 if __name__ == "__main__":

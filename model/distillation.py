@@ -6,12 +6,12 @@ The same command goes on where it was stopped. LR-ASD is the teacher.
 """
 
 import argparse
-import csv
 import logging
 import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +38,10 @@ from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
 from model.preparation import find_videos
 from model.recipes import seeded
+from model.run_logs import append_row
 from model.scoring import inference_copy
-from model.weights import load_network
+from model.weights import load_single
+from utils.commands import exit_status, wrong_usage
 from utils.datasets.pairing_pool import PairingPool
 from utils.datasets.pairings import SITUATIONS, Pairer
 from utils.datasets.store import Store
@@ -233,16 +235,17 @@ class Distiller:
             row |= self._measure(stage)
         logger.info(", ".join(f"{name} {value}" for name, value in row.items()))
         path = self.options.save_path / "log.csv"
-        begun = path.is_file()
-        with path.open("a", encoding="utf-8", newline="") as file:
-            names = ["stage", "step", "loss", *SITUATIONS]
-            writer = csv.DictWriter(file, names, restval="")
-            if not begun:
-                writer.writeheader()
-            writer.writerow(row)
+        append_row(path, ["stage", "step", "loss", *SITUATIONS], row)
         self.run.losses.clear()
         path = self.options.save_path / f"{NAME}.safetensors"
         write_weights(self.network, self.options.correction, path)
+
+
+def distil(options: Distillation) -> None:
+    """Train the network from the start to the end."""
+    teacher = load_single("lr_asd", options.teacher)
+    assert isinstance(teacher, Network)
+    Distiller(options, inference_copy(teacher, "fp32"), *find_people(options)).train()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -251,18 +254,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_flags(parser, Distillation, "distillation")
     parsed = parser.parse_args(arguments)
-    try:
+    with wrong_usage(parser):
         options = read_flags(parsed, Distillation)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        teacher = load_network("lr_asd", options.teacher)
-        assert isinstance(teacher, Network)
-        Distiller(options, inference_copy(teacher, "fp32"), *find_people(options)).train()
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(partial(distil, options))
 
 
 if __name__ == "__main__":

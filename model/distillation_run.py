@@ -12,7 +12,6 @@ from torch import Tensor
 
 from model import checkpoints
 from model.networks.synchrony import Synchrony
-from utils.files import replacing
 
 NAME = "synchrony"
 WARM_UP = 30  # steps until a stage's learning rate is there
@@ -120,14 +119,7 @@ def write_weights(network: Synchrony, correction: float, path: Path) -> None:
         correction: Share of its correction that is kept: few people teach it to be too sure.
         path: The file.
     """
-    from safetensors.torch import save_file
-
-    state = {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
+    state = dict(network.state_dict())
     for name in ("head_correction.weight", "head_correction.bias"):
         state[name] = state[name] * correction
-    halves = {
-        name: tensor.half() if tensor.dtype.is_floating_point else tensor
-        for name, tensor in state.items()
-    }
-    with replacing(path) as temporary:
-        save_file(halves, temporary)
+    checkpoints.write_halves(state, path)

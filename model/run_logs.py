@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,22 @@ def write_logs(folder: Path, rows: Sequence[EpochRow]) -> None:
             )
     with replacing(folder / "score.txt") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def append_row(path: Path, names: Sequence[str], row: Mapping[str, object]) -> None:
+    """Add a row to a CSV table, begun with a line of `names` where there is none.
+
+    Args:
+        path: The file.
+        names: The columns; where the row lacks one, its field stays empty.
+        row: Values by the names of columns.
+    """
+    begun = path.is_file()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        if not begun:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 class Board:

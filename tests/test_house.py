@@ -19,6 +19,7 @@ MODULES = sorted(
 SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
     ("utils.structures", "utils.files", "utils.flags", "utils.progress", "utils.downloads"),
+    ("utils.commands",),
     ("utils.array_spectra",),
     ("utils.smoothing", "utils.metrics.f1", "utils.settings", "utils.datasets.entities"),
     ("utils.array_geometry", "utils.array_sound", "utils.heard", "utils.line_plot"),

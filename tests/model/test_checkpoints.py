@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from model import checkpoints
 from model.networks.lr_asd import LRASD
 from model.ranks import Ranks
 from model.runs import Run, describe_settings
 from model.training import Trainer
-from model.weights import load_network
+from model.weights import load_single
 from tests.made_training import TinyNetwork
 from utils.training_settings import RunOptions, TrainingOptions
 
@@ -27,11 +28,20 @@ def test_the_demo_reads_it(tmp_path: Path, file: str) -> None:
     path = tmp_path / file
     training = {"trainer": trainer.state()} if file == "last.model" else {"settings": {}}
     checkpoints.save(path, network, training)
-    loaded = load_network("lr_asd", path)
+    loaded = load_single("lr_asd", path)
     expected = network.state_dict()
     assert all(torch.equal(expected[name], value) for name, value in loaded.state_dict().items())
     assert checkpoints.load(path)["network"] == "lr_asd"
     assert [one.name for one in tmp_path.iterdir()] == [file]
+
+
+def test_weights_in_half_precision(tmp_path: Path) -> None:
+    state = {"weight": torch.rand(3, 2).T, "seen": torch.tensor([7])}
+    checkpoints.write_halves(state, tmp_path / "w.safetensors")
+    found = load_file(tmp_path / "w.safetensors")
+    assert found.keys() == state.keys()
+    assert torch.equal(found["weight"], state["weight"].half())
+    assert torch.equal(found["seen"], state["seen"])
 
 
 def test_a_failed_write_leaves_the_old_one(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ def test_folds_are_merged(tmp_path: Path) -> None:
         merge_folds([tmp_path / "gone"], tmp_path)
 
 
-def test_the_command_trains_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_trains_folds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     make_data(tmp_path / "data", plan("walk", 5, 0, SceneOptions(2, "noise")))
     place = ["--dataPath", str(tmp_path / "data"), "--savePath", str(tmp_path / "run")]
     learn = ["--width", "1", "--epochs", "1", "--batchSize", "4", "--groupCameras"]
@@ -143,7 +145,7 @@ def test_the_command_trains_folds(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (tmp_path / "run" / "3" / "model" / "best.model").is_file()
     assert (tmp_path / "run" / "feature_scaler.h5").is_file()
     assert main(["merge", *place]) == 1
-    assert "found no " + str(tmp_path / "run" / "0" / "train_loss.pt") in capsys.readouterr().err
+    assert "found no " + str(tmp_path / "run" / "0" / "train_loss.pt") in caplog.text
     for fold in (0, 1, 2, 4):
         (tmp_path / "run" / str(fold)).symlink_to(tmp_path / "run" / "3")
     assert main(["merge", *place]) == 0
@@ -177,10 +179,10 @@ def test_it_learns_to_hear(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ids=["no data", "nothing heard"],
 )
 def test_wrong_calls_say_so(
-    arguments: list[str], status: int, problem: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], status: int, problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert main(arguments) == status
-    assert problem in capsys.readouterr().err
+    assert problem in caplog.text
 
 
 def test_unknown_features_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

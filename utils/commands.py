@@ -1,0 +1,49 @@
+"""How a command ends: one line on stderr says what went wrong, and an exit status that it did.
+
+The status is 0 where all is done, 1 where something failed or was interrupted, 2 for wrong usage.
+"""
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def wrong_usage(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Tell a ValueError raised inside as wrong usage; that ends the program."""
+    try:
+        yield
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def exit_status(
+    action: Callable[[], int | None],
+    interrupted: str = "what was finished before is kept",
+    advice: str = "",
+) -> int:
+    """Take action and return the exit status: its own, or 1 after logging why it stopped.
+
+    Args:
+        action: Returns its status, or None where it is done.
+        interrupted: What becomes of its results where Ctrl-C stops it.
+        advice: What to do where a file cannot be read or written.
+    """
+    try:
+        return action() or 0
+    except KeyboardInterrupt:
+        logger.error("interrupted; %s", interrupted)
+    except (OSError, ValueError, RuntimeError) as error:
+        logger.error("error: %s", one_line(error, advice))
+    return 1
+
+
+def one_line(error: Exception, advice: str = "") -> str:
+    """Return what an error says, on one line; `advice` is added where the system refused a file."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}" + (f"; {advice}" if advice else "")
+    return " ".join(str(error).split())
