@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from model.building import build_network
 from model.contract import Cascade, FaceDetector, Model
 from model.detection import detect_faces, load_detector
-from model.loading import Models, load_models, make_record, record_of
-from model.loading import load_for_scoring as load_network
+from model.loading import Models, load_models, load_network, make_record, record_of
 from model.scorer_choice import make_scorer
 from model.scorers import SAMPLES_PER_FRAME
 from model.scoring import probabilities, score_track, scores

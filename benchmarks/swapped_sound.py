@@ -19,7 +19,7 @@ from benchmarks.measure import report
 from model.contract import Model, Network
 from model.face_finding import FaceFinder, choose_finder
 from model.scoring import score_track
-from model.weights import load_network
+from model.weights import load_single
 from utils.audio import Sound
 from utils.datasets.talkset_sources import SAMPLES_PER_FRAME
 from utils.media import ReadOptions, VideoInfo, probe
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("expected two or more videos, found one")
     if options.threads:
         torch.set_num_threads(options.threads)
-    networks = {name: load_network(name) for name in options.networks}
+    networks = {name: load_single(name) for name in options.networks}
     finder = choose_finder(DetectorOptions(), "cpu")
     videos = [probe(path) for path in options.videos]
     sounds = [read_sound(video) for video in videos]

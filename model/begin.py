@@ -8,7 +8,7 @@ from model.layers.resnet18 import imagenet_weights
 from model.ranks import Ranks
 from model.recipes import seeded
 from model.states import load_state
-from model.weights import find_file, load_network
+from model.weights import find_file, load_single
 from utils.training_settings import NetworkOptions
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def load_or_begin(
     else:
         if options.variant:
             raise ValueError("--variant is for a network that begins anew; weights bring theirs")
-        network = load_network(options.model, weights, str(ranks.device))
+        network = load_single(options.model, weights, str(ranks.device))
         assert network.weights is not None
         logger.info("network: %s (%s)", options.model, network.weights.path)
         start = network.weights.sha256[:16]

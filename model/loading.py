@@ -17,7 +17,7 @@ from model.contract import (
 )
 from model.detection import choose_detector
 from model.states import load_state
-from model.weights import default_checkpoint, load_network, registry
+from model.weights import default_checkpoint, load_single, registry
 from utils.downloads import Progress
 from utils.results import ModelRecord
 from utils.settings import DetectorOptions, ModelOptions, network_names
@@ -83,14 +83,12 @@ def choose_network(
     if name == "auto" and model.pretrain_model is not None:
         name = _network_of(model.pretrain_model)
     if name != "auto":
-        network = load_for_scoring(
-            name, model.pretrain_model, model.encoder_model, device, progress
-        )
+        network = load_network(name, model.pretrain_model, model.encoder_model, device, progress)
         return network, f"{_describe(network)}, as asked for"
     missing: list[str] = []
     for candidate in AUTO_NETWORKS:
         try:
-            network = load_for_scoring(candidate, device=device, progress=progress)
+            network = load_network(candidate, device=device, progress=progress)
         except RuntimeError as error:
             logger.debug("%s", error)
             missing.append(default_checkpoint(candidate).file)
@@ -118,7 +116,7 @@ def _network_of(weights: Path) -> str:
     return found
 
 
-def load_for_scoring(
+def load_network(
     name: str,
     weights: str | Path | None = None,
     encoder_weights: str | Path | None = None,
@@ -138,10 +136,10 @@ def load_for_scoring(
     if not issubclass(kind, ContextNetwork):
         if encoder_weights is not None:
             raise ValueError(f"{name} builds on no other network; leave --encoderModel out")
-        return load_network(name, weights, device, progress)
-    network = load_network(name, weights, device, progress)
+        return load_single(name, weights, device, progress)
+    network = load_single(name, weights, device, progress)
     try:
-        encoder = load_network(kind.encoder_name, encoder_weights, device, progress)
+        encoder = load_single(kind.encoder_name, encoder_weights, device, progress)
     except RuntimeError as error:
         raise RuntimeError(f"{error}; or name the encoder's weights with --encoderModel") from error
     assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)

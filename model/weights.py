@@ -119,13 +119,13 @@ def find_file(weights: str | Path, progress: Progress | None = None) -> WeightsF
     return WeightsFile(path.stem, path, sha256_of(path))
 
 
-def load_network(
+def load_single(
     name: str,
     weights: str | Path | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Model:
-    """Return a network with weights, ready to score, in the variant that they are of.
+    """Return one network with weights, ready to score, in the variant that they are of.
 
     Args:
         name: One of `network_names()`.

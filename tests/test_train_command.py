@@ -18,7 +18,7 @@ import torch
 
 import trainTalkNet
 from model.checkpoints import load
-from model.weights import load_network
+from model.weights import load_single
 from tests.made_ava import Movie, archive, write_movie
 from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part
@@ -83,7 +83,7 @@ def test_train_resume_and_evaluate(
     assert re.fullmatch(r"best mAP \d+\.\d\d% in epoch [12]: .*/whole/model/best\.model", lines[2])
     assert len(lines) == 3
     assert len((whole / "score.txt").read_text().splitlines()) == 2
-    load_network("lr_asd", whole / "model" / "best.model")
+    load_single("lr_asd", whole / "model" / "best.model")
 
     best = str(whole / "model" / "best.model")
     given = arguments(talkset, tmp_path / "judged", "--evaluation", "--pretrainModel", best)

@@ -24,7 +24,7 @@ from model.weights import (
     default_checkpoint,
     find_weights,
     get_weights,
-    load_network,
+    load_single,
     registry,
 )
 from utils.settings import network_names
@@ -209,7 +209,7 @@ def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected a weights file, found no file"):
         load_state(tmp_path / "none.model")
     with pytest.raises(FileNotFoundError, match="expected a weights file, found no file"):
-        load_network("lr_asd", tmp_path / "none.model")
+        load_single("lr_asd", tmp_path / "none.model")
 
 
 def test_registry_is_whole() -> None:
@@ -313,9 +313,9 @@ def test_unknown_weights() -> None:
 )
 def test_released_weights(name: str) -> None:
     one = registry()[name]
-    network = load_network(one.network, name)
+    network = load_single(one.network, name)
     assert network.weights is not None and network.weights.sha256 == one.sha256
     assert not network.training
     others = {"light_asd": "lr_asd", "lr_asd": "light_asd"}
     with pytest.raises(ValueError, match=f"the file looks like {one.network}'s"):
-        load_network(others[one.network], network.weights.path)
+        load_single(others[one.network], network.weights.path)

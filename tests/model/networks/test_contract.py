@@ -22,7 +22,7 @@ from model.building import build_network, load_released, network_class, network_
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
 from model.losses import Clips, Contrast, Counts, Objective
 from model.recipes import seeded
-from model.weights import load_network, registry
+from model.weights import load_single, registry
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name
 from utils.datasets.entities import UNLABELLED
@@ -220,7 +220,7 @@ def test_trains(case: Case) -> None:
 def test_weights_and_variant_go_through_a_file(case: Case, tmp_path: Path) -> None:
     path = tmp_path / "network.model"
     checkpoints.save(path, case.network, {})
-    loaded = load_network(case.name, path)
+    loaded = load_single(case.name, path)
     path.unlink()
     published = {
         name: option.default
