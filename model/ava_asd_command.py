@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model import checkpoints
 from model.ava_asd_evaluation import (
     Probabilities,
     Truth,
@@ -29,10 +28,9 @@ from model.evaluation import write_table
 from model.networks.ava_asd import AvaASD
 from model.preparation import stages
 from model.ranks import Ranks
-from model.run_logs import EpochRow, best_row
-from model.runs import Hooks, Run, describe_settings, released_weights
+from model.runs import Run, describe_settings, released_weights, train_at_terminal
 from model.scoring import Precision
-from model.training import Position, Trainer
+from model.training import Trainer
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_asd_extract import ExtractOptions, Work, extract
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
@@ -42,7 +40,6 @@ from utils.flags import flag_name
 from utils.metrics.average_precision import average_precision, read_truth
 from utils.progress import bar
 from utils.training_options import Options
-from utils.training_progress import StepBar, stopping
 
 logger = logging.getLogger(__name__)
 
@@ -73,35 +70,14 @@ def train(options: Options, ranks: Ranks) -> str | None:
     trainer = Trainer(network, options.training, ranks)
     kept = describe(options, network, len(source.windows))
     run = Run(trainer, options.run, describe_settings(trainer, options.training, start, kept))
-    if run.resume():
-        place = trainer.position
-        logger.info("going on in epoch %d after batch %d", place.epoch, place.step)
+    run.resume()
     choice = choose(options, trainer.recipe.batch_size)
     loader = WindowLoader(source.windows, choice, ranks.rank, ranks.size)
 
     def evaluate() -> float:
         return judge(trainer, judged.windows, choice, options.ava_asd.judged_share)
 
-    with stopping() as stop:
-        steps = StepBar()
-        hooks = Hooks(stop, steps.move if ranks.first else _ignore, _log)
-        whole = run.train(loader, evaluate, hooks)
-        steps.close()
-    if not whole:
-        logger.error("stopped; start again with the same --savePath to go on")
-        return None
-    best = best_row(run.rows)
-    assert best is not None  # the last epoch is always judged
-    path = checkpoints.best_path(run.folder)
-    return f"best mAP {best.ap:.2%} of windows in epoch {best.epoch}: {path}"
-
-
-def _ignore(_: Position, __: int) -> None:
-    """Show nothing, where another process does."""
-
-
-def _log(row: EpochRow) -> None:
-    logger.info("%s", row.describe())
+    return train_at_terminal(run, loader, evaluate, "of windows")
 
 
 def judge(trainer: Trainer, windows: WindowSet, choice: WindowChoice, share: float) -> float:

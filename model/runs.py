@@ -1,17 +1,20 @@
 """A run of training from its first epoch to its last, over any number of interruptions."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from model import checkpoints
 from model.checkpoints import Settings
+from model.ranks import Ranks
 from model.run_logs import Board, EpochRow, best_row, write_logs
 from model.training import BatchLoader, Position, Trainer
 from model.weights import default_checkpoint, registry
 from utils.files import check_folder
+from utils.training_progress import StepBar, stopping
 from utils.training_settings import RunOptions, TrainingOptions
 
 logger = logging.getLogger(__name__)
@@ -66,6 +69,9 @@ class Run:
         checkpoints.check_settings(path, training["settings"], self.settings)
         self.trainer.restore(whole["state_dict"], training["trainer"])
         self.rows = [EpochRow(**row) for row in training["rows"]]
+        if self.trainer.ranks.first:
+            place = self.trainer.position
+            logger.info("going on in epoch %d after batch %d", place.epoch, place.step)
         return True
 
     def train(
@@ -141,6 +147,44 @@ class Run:
                 "rows": [asdict(row) for row in self.rows],
             }
             checkpoints.save(checkpoints.last_path(self.folder), self.trainer.network, whole)
+
+
+@contextmanager
+def at_terminal(ranks: Ranks) -> Iterator[Hooks]:
+    """Give the hooks of a run that Ctrl-C stops and the first process shows."""
+    steps = StepBar()
+    try:
+        with stopping() as stop:
+            yield Hooks(stop, steps.move, _log) if ranks.first else Hooks(stop)
+    finally:
+        steps.close()
+
+
+def _log(row: EpochRow) -> None:
+    logger.info("%s", row.describe())
+
+
+def train_at_terminal(
+    run: Run, loader: BatchLoader, evaluate: Callable[[], float], judged: str = ""
+) -> str | None:
+    """Train to the last epoch; return what came out, None if it was stopped before.
+
+    Args:
+        run: Resumed, if it was begun before.
+        loader: Gives the batches to learn from.
+        evaluate: Returns the average precision; every process calls it.
+        judged: What that is of, if not of frames.
+    """
+    with at_terminal(run.trainer.ranks) as hooks:
+        whole = run.train(loader, evaluate, hooks)
+    if not whole:
+        logger.error("stopped; start again with the same --savePath to go on")
+        return None
+    best = best_row(run.rows)
+    if best is None:
+        return f"trained: {checkpoints.last_path(run.folder)}"
+    found = f"best mAP {best.ap:.2%} {judged}".strip()
+    return f"{found} in epoch {best.epoch}: {checkpoints.best_path(run.folder)}"
 
 
 def describe_settings(

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from model import checkpoints, evaluation
+from model import evaluation
 from model.begin import load_or_begin
 from model.contract import ClipNetwork, ContextNetwork, Model, Network
 from model.entity_scores import EntityScores, EvaluationOptions
 from model.preparation import stages
 from model.ranks import Ranks
-from model.run_logs import EpochRow, best_row
-from model.runs import Hooks, Run, describe_settings, released_weights
+from model.runs import Run, describe_settings, released_weights, train_at_terminal
 from model.split_scoring import FEW_FRAMES, score_split
 from model.staged import (
     FEATURES,
@@ -36,7 +35,6 @@ from utils.datasets.splits import Split, describe_data, open_split, prepare_spli
 from utils.metrics.smoothed_logits import smooth_logits
 from utils.progress import bar
 from utils.training_options import Options
-from utils.training_progress import StepBar, stopping
 
 logger = logging.getLogger(__name__)
 
@@ -174,22 +172,9 @@ def train(options: Options, ranks: Ranks) -> str | None:
         check_alike(source.content, judged.content)
         data[FEATURES] = source.content.form.describe()
     run = Run(trainer, options.run, describe_settings(trainer, options.training, start, data))
-    if run.resume():
-        place = trainer.position
-        logger.info("going on in epoch %d after batch %d", place.epoch, place.step)
+    run.resume()
     loader = choose_loader(options, source, trainer)
-    with stopping() as stop:
-        steps = StepBar()
-        hooks = Hooks(stop, steps.move if ranks.first else _ignore, _describe)
-        whole = run.train(loader, lambda: evaluate(network, judged, options, ranks), hooks)
-        steps.close()
-    if not whole:
-        logger.error("stopped; start again with the same --savePath to go on")
-        return None
-    best = best_row(run.rows)
-    if best is None:
-        return f"trained: {checkpoints.last_path(run.folder)}"
-    return f"best mAP {best.ap:.2%} in epoch {best.epoch}: {checkpoints.best_path(run.folder)}"
+    return train_at_terminal(run, loader, lambda: evaluate(network, judged, options, ranks))
 
 
 def choose_loader(options: Options, source: Source, trainer: Trainer) -> BatchLoader:
@@ -221,11 +206,3 @@ def choose_loader(options: Options, source: Source, trainer: Trainer) -> BatchLo
         published_batches=data.published_batches,
     )
     return Loader(dataset, network.inputs, how, *share)
-
-
-def _ignore(*_: object) -> None:
-    """Show nothing, where another process does."""
-
-
-def _describe(row: EpochRow) -> None:
-    logger.info("%s", row.describe())
