@@ -6,7 +6,6 @@ Nothing is computed: tensors without values go through the networks.
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.measure import report
 from model.building import build_network
 from model.contract import ClipNetwork, ContextNetwork, InputSpec, Model, Network
+from utils.features import feature_function
 from utils.settings import network_names
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
@@ -107,8 +107,7 @@ def _faces(inputs: InputSpec, length: int) -> Tensor:
 
 def _clip_audio(network: ClipNetwork) -> Tensor:
     """Return features of the shape that one clip has."""
-    feature = network.inputs.feature
-    compute = getattr(importlib.import_module(f"utils.features.{feature}"), feature)
+    compute = feature_function(network.inputs.feature)
     clip = network.clip
     times = 1 + np.arange(clip.length) / clip.fps  # s; what lies before may be heard too
     waveform = np.zeros(int(SAMPLE_RATE * (1 + times[-1])), np.int16)

@@ -1,7 +1,6 @@
 """Score face tracks with a clip network: every frame by the clip around it."""
 
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from model.contract import ClipNetwork, ClipSpec
 from model.scorers import SAMPLES_PER_FRAME, Hear, Scored, WholeSound
 from model.scoring import inference_copy
+from utils.features import feature_module
 from utils.structures import FPS, CropForm, CropPiece
 
 PIECE = 4 * FPS  # frames; short, for crops in colour are large
@@ -46,7 +46,7 @@ class ClipSound:
 
     def __init__(self, feature: str, hear: Hear, whole: WholeSound | None = None) -> None:
         """Take a module of utils/features; one that has `measure` is told of the whole sound."""
-        module = import_module(f"utils.features.{feature}")
+        module = feature_module(feature)
         self._compute = getattr(module, feature)
         self._lead = int(np.ceil(getattr(module, "LEAD_S", 0.0) * FPS))  # frames
         self._measure = getattr(module, "measure", None) if whole is not None else None

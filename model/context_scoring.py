@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.clip_scoring import ClipEncoder, Encoded
 from model.contract import ContextNetwork
-from model.scorers import Scored
+from model.scorers import Scored, still_needed
 from model.scoring import inference_copy
 from utils.datasets.contexts import FaceMoments, context_rows, gather, ranked_choice
 from utils.structures import CropPiece
@@ -64,23 +64,13 @@ class ContextScorer:
         self._newest = max(self._newest, piece.start + len(piece.crops))
         whole = self._newest - self._delay  # all frames before it have come, of all faces
         yield from self._score(whole - self._ahead)
-        self._forget(whole)
+        self._faces = still_needed(self._faces, whole, self._behind)
 
     def finish(self) -> Iterator[Scored]:
         """Yield all that is due still."""
         yield from self._score(None)
         self._faces = {}
         self._newest = 0
-
-    def _forget(self, whole: int) -> None:
-        """Let go of what no context reads that is still to come."""
-        due = (face.due for face in self._faces.values() if not face.ended or face.due < face.stop)
-        keep = min([whole, *due]) - self._behind
-        for face in self._faces.values():
-            face.forget(keep)
-        self._faces = {
-            track: face for track, face in self._faces.items() if len(face.areas) or not face.ended
-        }
 
     def _score(self, until: int | None) -> Iterator[Scored]:
         """Score the frames before `until` that are not scored yet."""

@@ -1,15 +1,15 @@
 """From pieces of face tracks to logits: what the pipeline asks of every kind of network."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import Network
 from model.scoring import Precision, track_logits
+from utils.features import feature_function
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropForm, CropPiece
 
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
@@ -47,6 +47,43 @@ class Scorer(Protocol):
         ...
 
 
+class Held(Protocol):
+    """What a scorer that compares faces holds of one of them."""
+
+    start: int  # the first frame that is held
+    due: int  # the frame that is scored next
+    ended: bool
+
+    @property
+    def stop(self) -> int:
+        """Video frame after the last one that has come."""
+        ...
+
+    def forget(self, before: int) -> None:
+        """Let go of the frames before a video frame."""
+        ...
+
+
+AnyHeld = TypeVar("AnyHeld", bound=Held)
+
+
+def still_needed(faces: Mapping[int, AnyHeld], whole: int, reach: int) -> dict[int, AnyHeld]:
+    """Return the faces that scores still to come may read, each without its frames before those.
+
+    Args:
+        faces: By their tracks.
+        whole: All frames before it have come, of all faces.
+        reach: How many frames before one that is scored are read.
+    """
+    due = (face.due for face in faces.values() if not face.ended or face.due < face.stop)
+    first = min([whole, *due]) - reach
+    for face in faces.values():
+        face.forget(first)
+    return {
+        track: face for track, face in faces.items() if face.start < face.stop or not face.ended
+    }
+
+
 class SequenceScorer:
     """Scores each piece by itself, with a network that looks at one face through time.
 
@@ -64,8 +101,7 @@ class SequenceScorer:
         self.form = CropForm(inputs.size, inputs.colour, tight=inputs.tight)
         self._network, self._hear = network, hear
         self._windows, self._precision = windows, precision
-        feature = import_module(f"utils.features.{network.inputs.feature}")
-        self._compute = getattr(feature, network.inputs.feature)
+        self._compute = feature_function(network.inputs.feature)
 
     def add(self, piece: CropPiece) -> Iterator[Scored]:
         """Yield the logits of the piece.

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from copy import deepcopy
 from fractions import Fraction
-from importlib import import_module
 from itertools import pairwise
 from typing import Literal, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -25,6 +24,7 @@ from model.contract import Model, Network
 from model.layers.face_encoder import FaceEncoder
 from model.layers.folding import fold_norms
 from model.layers.video_backbones import VideoBackbone
+from utils.features import feature_function, feature_module
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
 Precision = Literal["fp32", "bf16"]
@@ -83,12 +83,14 @@ def score_track(
         fps: Frame rate of `faces`.
         windows: Lengths to average over, s; by default those of the network.
     """
-    feature = import_module(f"utils.features.{network.inputs.feature}")
-    compute = getattr(feature, network.inputs.feature)
-    if feature.num_rows(len(waveform), fps) < STEPS_PER_FRAME * max(len(faces) - 1, 1):
+    feature = network.inputs.feature
+    if feature_module(feature).num_rows(len(waveform), fps) < STEPS_PER_FRAME * max(
+        len(faces) - 1, 1
+    ):
         num_samples = math.ceil(max(len(faces), 2) * SAMPLE_RATE / Fraction(fps))
         waveform = np.pad(waveform, (0, max(0, num_samples - len(waveform))))
-    return scores(track_logits(network, faces, compute(waveform, fps), windows))
+    features = feature_function(feature)(waveform, fps)
+    return scores(track_logits(network, faces, features, windows))
 
 
 def track_logits(

@@ -5,7 +5,6 @@ beside it is chosen by a rule, not at random. Each face is encoded once.
 """
 
 from collections.abc import Iterator
-from importlib import import_module
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from model.speaker_scoring import encode_pictures
 from utils.datasets.clips import as_read
 from utils.datasets.entities import DataSet
 from utils.datasets.speakers import ABSENT, Beside, SpeakerIndex, choose_speakers
+from utils.features import feature_function
 from utils.features.mfcc import align
 
 
@@ -63,7 +63,7 @@ class _Scorer:
         faces += [self._seen(one, others[one]) for one in single[1:]]
         embedded = embed_sequences(self._network, faces, length)
         speakers = torch.stack([embedded[single.index(one)] for one in chosen])
-        compute = getattr(import_module(f"utils.features.{inputs.feature}"), inputs.feature)
+        compute = feature_function(inputs.feature)
         features = align(compute(part.waveform, info.fps), length)
         audio = torch.from_numpy(features).to(speakers.device)[None]
         said = self._network.fuse(self._network.encode_audio(audio), speakers[None])

@@ -6,7 +6,6 @@ by `utils.datasets.speakers.choose_speakers`.
 """
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 
 import numpy as np
 import torch
@@ -15,9 +14,10 @@ from torch import Tensor
 
 from model.contract import Network
 from model.layers.seen_faces import SeenFace, embed_sequences
-from model.scorers import SAMPLES_PER_FRAME, Hear, Scored
+from model.scorers import SAMPLES_PER_FRAME, Hear, Scored, still_needed
 from model.scoring import Precision, inference_copy
 from utils.datasets.speakers import choose_speakers, tracks_beside
+from utils.features import feature_function
 from utils.structures import FPS, STEPS_PER_FRAME, CropForm, CropPiece, FaceTrack
 
 PIECE = 4 * FPS
@@ -92,8 +92,7 @@ class SpeakerScorer:
         self._length = lengths[0] * FPS
         self._source = self._network = network
         self._hear, self._delay, self._precision = hear, delay + PIECE, precision
-        feature = import_module(f"utils.features.{network.inputs.feature}")
-        self._compute = getattr(feature, network.inputs.feature)
+        self._compute = feature_function(network.inputs.feature)
         self._newest = 0
         self._faces: dict[int, _Face] = {}
 
@@ -106,7 +105,7 @@ class SpeakerScorer:
             self._newest = max(self._newest, piece.start + len(piece.crops))
             whole = self._newest - self._delay
             yield from self._score(whole)
-        self._forget(whole)
+        self._faces = still_needed(self._faces, whole, 2 * self._source.radius)
 
     def finish(self) -> Iterator[Scored]:
         """Yield all that is due still."""
@@ -115,25 +114,12 @@ class SpeakerScorer:
         self._faces = {}
         self._newest = 0
 
-    def _forget(self, whole: int) -> None:
-        """Let go of what no window reads that is still to come."""
-        due = (face.due for face in self._faces.values() if not face.ended or face.due < face.stop)
-        keep = min([whole, *due]) - 2 * self._source.radius
-        for face in self._faces.values():
-            face.forget(keep)
-        self._faces = {
-            track: face for track, face in self._faces.items() if len(face.boxes) or not face.ended
-        }
-
     def _features(self, piece: CropPiece) -> NDArray[np.float32]:
         """Return four rows for each frame of a piece, read with the sound around it."""
         first, stop = piece.start - 1, piece.start + len(piece.crops) + 1
         heard = self._hear(first * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
         rows = STEPS_PER_FRAME * len(piece.crops)
-        features: NDArray[np.float32] = self._compute(
-            heard, FPS, STEPS_PER_FRAME, STEPS_PER_FRAME + rows
-        )
-        return features
+        return self._compute(heard, FPS, STEPS_PER_FRAME, STEPS_PER_FRAME + rows)
 
     def _score(self, whole: int | None) -> Iterator[Scored]:
         """Score the windows before frame `whole`, of which all faces have come; None: all."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -18,6 +17,7 @@ from model.speaker_evaluation import score_beside_others
 from utils.datasets.clip_loading import ClipLoader, ClipLoaderOptions
 from utils.datasets.clips import InputForm, as_read
 from utils.datasets.entities import DataSet, EntityInfo, EntityPart, read_labels
+from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import FPS
 
@@ -54,8 +54,7 @@ class _Reader(Dataset[_Entity]):
     def __getitem__(self, place: int) -> _Entity:
         number = self.numbers[place]
         part = self.dataset.read(number)
-        feature = self.inputs.feature
-        compute = getattr(import_module(f"utils.features.{feature}"), feature)
+        compute = feature_function(self.inputs.feature)
         rows = compute(part.waveform, self.dataset.entities[number].fps)
         faces = as_read(part.faces, self.inputs)
         return _Entity(number, faces, align(rows, len(faces)), part.labels, part.timestamps)

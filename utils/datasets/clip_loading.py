@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 
 from utils.datasets.clip_faces import FaceChanges, change_clip, resize_faces
 from utils.datasets.clip_rows import rows_around
-from utils.datasets.clips import InputForm
+from utils.datasets.clips import InputForm, check_colour
 from utils.datasets.entities import UNLABELLED, DataSet, EntityPart
-from utils.datasets.reading import Reading, RowPlan, check_share, plan_rows
+from utils.datasets.reading import Reading, RowPlan, check_batching, check_share, plan_rows
 from utils.datasets.speech import SpeechTimes
+from utils.features import feature_function
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,11 +66,7 @@ class ClipLoaderOptions:
     every_row: bool = False  # all rows in order, without `speech`; else a drawn one of each entity
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.n_data_loader_thread < 0 or self.seed < 0:
-            raise ValueError(
-                "batch_size must be 1 or more, n_data_loader_thread and seed 0 or more, got "
-                f"{self.batch_size}, {self.n_data_loader_thread} and {self.seed}"
-            )
+        check_batching(self.batch_size, self.n_data_loader_thread, self.seed)
 
 
 class ClipLoader:
@@ -181,20 +177,12 @@ class ClipMaker:
         return self._sound(part, rows - start), faces, labels, speech
 
     def _sound(self, part: EntityPart, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        name = self._inputs.feature
-        feature = getattr(import_module(f"utils.features.{name}"), name)
-        found: NDArray[np.float32] = feature(
-            part.waveform, part.timestamps - part.timestamps[0], rows
-        )
-        return found
+        compute = feature_function(self._inputs.feature)
+        return compute(part.waveform, part.timestamps - part.timestamps[0], rows)
 
     def _faces(self, part: EntityPart) -> NDArray[np.uint8]:
         """Return the faces in the size and colour that the network reads."""
-        if self._inputs.colour and part.faces.ndim == 3:
-            raise ValueError(
-                "expected faces in colour, as the network reads them, found grey ones; "
-                "prepare the data again in colour"
-            )
+        check_colour(part.faces, self._inputs)
         return resize_faces(part.faces, self._inputs.size)
 
     def _nothing(self) -> tuple[NDArray[Any], ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from utils.datasets.augmentation import can_shift, change_faces, mix_noise, shift_sound
 from utils.datasets.batching import BatchPlan, Item
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
+from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
 
@@ -190,20 +190,23 @@ class BatchMaker:
         self, sound: NDArray[np.int16], fps: Fraction, num_frames: int
     ) -> NDArray[np.float32]:
         """Return four rows of features for each frame."""
-        name = self._inputs.feature
-        rows = getattr(import_module(f"utils.features.{name}"), name)(
-            sound, fps, stop=STEPS_PER_FRAME * num_frames
-        )
+        compute = feature_function(self._inputs.feature)
+        rows = compute(sound, fps, stop=STEPS_PER_FRAME * num_frames)
         return align(rows, num_frames)
 
 
-def as_read(faces: NDArray[np.uint8], inputs: InputForm) -> NDArray[np.uint8]:
-    """Return faces in the size and colour that the network reads."""
+def check_colour(faces: NDArray[np.uint8], inputs: InputForm) -> None:
+    """Raise ValueError where faces are grey, but the network reads colour."""
     if inputs.colour and faces.ndim == 3:
         raise ValueError(
             "expected faces in colour, as the network reads them, found grey ones; "
             "prepare the data again in colour"
         )
+
+
+def as_read(faces: NDArray[np.uint8], inputs: InputForm) -> NDArray[np.uint8]:
+    """Return faces in the size and colour that the network reads."""
+    check_colour(faces, inputs)
     if not inputs.colour and faces.ndim == 4:
         faces = np.stack([cv2.cvtColor(face, cv2.COLOR_RGB2GRAY) for face in faces])
     if faces.shape[1:3] != (inputs.size, inputs.size):

@@ -22,7 +22,7 @@ from utils.datasets.contexts import (
 )
 from utils.datasets.entities import UNLABELLED
 from utils.datasets.feature_store import FeatureStore, VideoFeatures
-from utils.datasets.reading import Reading, RowPlan, check_share, plan_rows
+from utils.datasets.reading import Reading, RowPlan, check_batching, check_share, plan_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,11 +55,7 @@ class ContextLoaderOptions:
     draw: bool = False  # rows and other faces at random; else in order, faces by their size
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.n_data_loader_thread < 0 or self.seed < 0:
-            raise ValueError(
-                "batch_size must be 1 or more, n_data_loader_thread and seed 0 or more, got "
-                f"{self.batch_size}, {self.n_data_loader_thread} and {self.seed}"
-            )
+        check_batching(self.batch_size, self.n_data_loader_thread, self.seed)
 
 
 class ContextLoader:

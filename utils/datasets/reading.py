@@ -55,6 +55,15 @@ def check_share(share: tuple[int, int]) -> None:
         raise ValueError(f"expected a rank below {world_size}, got {rank}")
 
 
+def check_batching(batch_size: int, n_data_loader_thread: int, seed: int) -> None:
+    """Raise ValueError unless batches can be made so."""
+    if batch_size < 1 or n_data_loader_thread < 0 or seed < 0:
+        raise ValueError(
+            "batch_size must be 1 or more, n_data_loader_thread and seed 0 or more, got "
+            f"{batch_size}, {n_data_loader_thread} and {seed}"
+        )
+
+
 class Maker(Protocol[Plan_contra, Made_co]):
     """Makes a batch of its plan; goes to the reading processes."""
 
