@@ -6,8 +6,6 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-import av
-import av.error
 import numpy as np
 from av import AudioFrame, AudioStream, VideoFrame, VideoStream
 from av.container import OutputContainer
@@ -15,10 +13,10 @@ from numpy.typing import NDArray
 
 from utils.array_sound import ArraySound
 from utils.array_spectra import FPS, RATE
-from utils.files import replacing
 from utils.heard import Heard
 from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.metrics.localisation import DETECTED
+from utils.render import writing_mp4
 from utils.resample import SoundFormat, read_pieces
 from utils.source import read_source_frames
 
@@ -97,28 +95,20 @@ def _write(shown: Iterator[Shown], pieces: Iterator[Piece], heard: Heard, path: 
     first = next(shown, None)
     if first is None:
         raise ValueError(f"expected pictures to write to {path}, found none")
-    try:
-        with (
-            replacing(path) as temporary,
-            av.open(str(temporary), "w", format="mp4") as container,
-        ):
-            stream = _add_video(container, first.pixels)
-            piece = next(pieces, None)
-            voice = _add_sound(container) if piece is not None else None
-            for picture in chain((first,), shown):
-                _mark(picture, heard)
-                container.mux(stream.encode(_image(picture, stream)))
-                while voice is not None and piece is not None:
-                    if Fraction(piece[0], RATE) > picture.start_s:
-                        break
-                    container.mux(voice.encode(_samples(piece)))
-                    piece = next(pieces, None)
-            container.mux(stream.encode(None))
-            _finish_sound(container, voice, piece, pieces)
-    except av.error.FFmpegError as error:
-        raise RuntimeError(
-            f"cannot write {path}: {error.strerror}; free some space or choose another folder"
-        ) from error
+    with writing_mp4(path) as container:
+        stream = _add_video(container, first.pixels)
+        piece = next(pieces, None)
+        voice = _add_sound(container) if piece is not None else None
+        for picture in chain((first,), shown):
+            _mark(picture, heard)
+            container.mux(stream.encode(_image(picture, stream)))
+            while voice is not None and piece is not None:
+                if Fraction(piece[0], RATE) > picture.start_s:
+                    break
+                container.mux(voice.encode(_samples(piece)))
+                piece = next(pieces, None)
+        container.mux(stream.encode(None))
+        _finish_sound(container, voice, piece, pieces)
 
 
 def _finish_sound(

@@ -1,7 +1,7 @@
 """Write the marked video: the source with a box and a tab for every face, and its sound."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -65,12 +65,23 @@ def render_video(
         options: How to encode.
         progress: Called with the number of source images done since the last call.
     """
+    with writing_mp4(path) as container:
+        _write(container, video, tracks, read_options, options or RenderOptions(), progress)
+
+
+@contextmanager
+def writing_mp4(path: Path) -> Iterator[OutputContainer]:
+    """Give an MP4 to encode into; it gets its name when it is whole.
+
+    Raises:
+        RuntimeError: It cannot be written; says what to do.
+    """
     try:
         with (
             replacing(path) as temporary,
             av.open(str(temporary), "w", format="mp4", options=MP4_OPTIONS) as container,
         ):
-            _write(container, video, tracks, read_options, options or RenderOptions(), progress)
+            yield container
     except av.error.FFmpegError as error:
         raise RuntimeError(
             f"cannot write {path}: {error.strerror}; free some space or choose another folder"
