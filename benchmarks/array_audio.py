@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.measure import measure, report
+from benchmarks.measure import measure, parse, report
 from model.array_command import main as array_command
 from model.localisation import LocalisationObjective
 from model.localizers.tragic_crnn import TragicCRNN
@@ -62,9 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("speed", "scene"))
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each, the median counts")
-    parser.add_argument("--threads", type=int, default=2, help="processor cores to use")
     parser.add_argument(
         "--folder", type=Path, default=Path("exps/array_scene"), help="of the scene"
     )
@@ -72,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sequences", type=int, default=8, help="of 30 s, to train on, each room")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--lr", type=float, default=3e-4)
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    options = parse(parser, arguments, threads=2)
     if options.what == "scene":
         rows = hear_scene(options)
     else:

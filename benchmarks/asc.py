@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import measure, report
+from benchmarks.measure import measure, parse, report
 from model.contract import Logits
 from model.layers.folding import fold_norms
 from model.networks.asc import ASC
@@ -33,12 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=8, help="clips of a batch")
     parser.add_argument("--contexts", type=int, default=64, help="contexts of a batch")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each, the median counts")
-    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    options = parser.parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse(parser, arguments)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         rows = [

@@ -11,13 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.measure import measure, report
+from benchmarks.measure import measure, parse, report
 from model.layers.folding import fold_norms
 from model.networks.asdnet import TMISRM
 from model.networks.asdnet_encoder import TwoStreamNet, normalise
@@ -43,12 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbones", nargs="*", choices=BACKBONES, default=list(BACKBONES))
     parser.add_argument("--clips", type=int, default=4, help="of a batch")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each, the median counts")
-    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    options = parser.parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse(parser, arguments)
     rows: list[dict[str, object]] = []
     for name in options.backbones:
         rows += time_encoder(name, options.clips, options.repeats)

@@ -8,13 +8,12 @@ runs.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.measure import measure, report
+from benchmarks.measure import measure, parse, report
 from model.layers.same_padding import odd_one_after
 from model.networks.ava_asd import CONVOLUTIONS, MODES, AudioTower, AvaASD, VideoTower
 
@@ -23,12 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, time everything, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=8, help="clips of a batch")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each, the median counts")
-    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    options = parser.parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse(parser, arguments)
     rows: list[dict[str, object]] = []
     with torch.random.fork_rng():
         torch.manual_seed(0)

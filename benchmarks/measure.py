@@ -1,5 +1,6 @@
 """Time functions against each other, and report what came out."""
 
+import argparse
 import json
 import os
 import platform
@@ -7,6 +8,27 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+
+def parse(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    repeats: int = 5,
+    threads: int | None = None,
+) -> argparse.Namespace:
+    """Add the flags that all timings have, parse, and take as many cores as are asked for."""
+    import torch
+
+    cores = "processor cores to use" + ("; default: all" if threads is None else "")
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, help="runs of each, the median counts"
+    )
+    parser.add_argument("--threads", type=int, default=threads, help=cores)
+    parser.add_argument("--json", type=Path, help="file to write the results to")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return options
 
 
 def measure(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:

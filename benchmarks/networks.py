@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.flops import VARIANTS, count
-from benchmarks.measure import measure, report
+from benchmarks.measure import measure, parse, report
 from model.building import build_network
 from model.contract import ContextNetwork, Model, Network
 from model.scorer_choice import make_scorer
@@ -36,13 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=network_names(), default=network_names())
     parser.add_argument("--frames", type=int, default=150, help="of each track, at most")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each, the median counts")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    options = parser.parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse(parser, arguments, repeats=3)
     rows = [
         measure_network(name, variant, options.frames, options.repeats, options.precision)
         for name in options.networks

@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.measure import measure, report
+from benchmarks.measure import measure, parse, report
 from model.contract import Network
 from model.layers.convolutions import SpatialConv3d, TemporalConv3d
 from model.layers.face_encoder import normalise_faces
@@ -38,13 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--frames", type=int, default=450, help="length of the track")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each, the median counts")
     parser.add_argument("--quick", action="store_true", help="150 frames, 2 runs")
-    parser.add_argument("--threads", type=int, help="processor cores to use; default: all")
-    parser.add_argument("--json", type=Path, help="file to write the results to")
-    options = parser.parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = parse(parser, arguments)
     num_frames, repeats = (150, 2) if options.quick else (options.frames, options.repeats)
     rows: list[dict[str, object]] = []
     for name in options.networks:
