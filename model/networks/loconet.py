@@ -9,25 +9,13 @@ from torch.nn import functional
 
 from model.contract import InputSpec, Logits, Network, Recipe
 from model.layers.attention import AttentionLayer
+from model.layers.released_names import TALKNET_NAMES
 from model.layers.vggish import VGGishEncoder
 from model.layers.visual_frontend import VisualFrontend
 from model.layers.visual_temporal import TemporalConvNet, VisualProjection
 
 _WRAPPERS = ("", "model.module.")  # the second one stands before every name of the released file
-_NAMES = {
-    "model.visualFrontend.frontend3D.0.": "visual_frontend.stem_conv.",
-    "model.visualFrontend.frontend3D.1.": "visual_frontend.stem_norm.",
-    "model.visualFrontend.resnet.": "visual_frontend.",
-    "model.visualTCN.": "visual_temporal.",
-    "model.visualConv1D.": "visual_projection.",
-    "model.audioEncoder.": "audio_encoder.",
-    "model.crossA2V.": "cross_audio.",
-    "model.crossV2A.": "cross_visual.",
-    "model.convAV.": "context.",
-    "lossAV.FC.": "head_av.",
-    "lossA.FC.": "head_audio.",
-    "lossV.FC.": "head_visual.",
-}
+_NAMES = {**TALKNET_NAMES, "model.convAV.": "context."}
 
 
 class SpeakerContext(nn.Module):

@@ -10,6 +10,7 @@ from torch.nn import functional
 from model.contract import Logits, Network, Recipe
 from model.layers.attention import AttentionLayer
 from model.layers.folding import Foldable
+from model.layers.released_names import TALKNET_NAMES
 from model.layers.visual_frontend import VisualFrontend
 from model.layers.visual_temporal import TemporalConvNet, VisualProjection
 
@@ -102,18 +103,8 @@ class TalkNet(Network):
     recipe = Recipe(loss_weights={"av": 1.0, "audio": 0.4, "visual": 0.4})
     radius = VisualFrontend.radius
     released_names: ClassVar[Mapping[str, str]] = {
-        "model.visualFrontend.frontend3D.0.": "visual_frontend.stem_conv.",
-        "model.visualFrontend.frontend3D.1.": "visual_frontend.stem_norm.",
-        "model.visualFrontend.resnet.": "visual_frontend.",
-        "model.visualTCN.": "visual_temporal.",
-        "model.visualConv1D.": "visual_projection.",
-        "model.audioEncoder.": "audio_encoder.",
-        "model.crossA2V.": "cross_audio.",
-        "model.crossV2A.": "cross_visual.",
+        **TALKNET_NAMES,
         "model.selfAV.": "self_attention.",
-        "lossAV.FC.": "head_av.",
-        "lossA.FC.": "head_audio.",
-        "lossV.FC.": "head_visual.",
     }
     released_unused = frozenset({"model.visualFrontend.resnet.layer1.downsample.weight"})
 
