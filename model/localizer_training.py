@@ -7,13 +7,12 @@ from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from model.contract import Localizer
 from model.localisation import LocalisationObjective, localisation_loss, rate
 from model.ranks import Ranks
-from model.recipes import make_optimiser, seeded
+from model.recipes import make_optimiser
 from model.runs import Hooks, Run, describe_settings
 from model.training import Batch, Trainer
 from utils.array_spectra import FPS
@@ -57,6 +56,8 @@ class LocalizerTrainer(Trainer):
         ranks: The processes that share the work.
     """
 
+    advice = "lower --lr, or check the sound"
+
     def __init__(
         self,
         network: Localizer,
@@ -69,12 +70,7 @@ class LocalizerTrainer(Trainer):
         self.validation: list[float] = []  # loss of a chunk, epoch by epoch
         self.localising = LocalisationObjective(network).to(ranks.device)
         self.optimiser = make_optimiser(self.localising, self.recipe)
-        self.parallel: nn.Module = self.localising
-        if ranks.size > 1:
-            devices = [ranks.device] if ranks.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(
-                self.localising, device_ids=devices, broadcast_buffers=False
-            )
+        self.parallel = self.spread(self.localising)
 
     def step(self, batch: Batch | ChunkBatch) -> None:
         """Learn from one batch, divided among the processes and into parts that fit memory."""
@@ -86,39 +82,16 @@ class LocalizerTrainer(Trainer):
         num_parts = -(-most // AT_ONCE)
         split = (tensor.to(device).tensor_split(num_parts) for tensor in chunks)
         parts = [ChunkBatch(*part) for part in zip(*split, strict=True)]
-        totals = torch.zeros(2, dtype=torch.float64, device=device)
-        seed = (self.options.seed, position.epoch, position.step, self.ranks.rank)
         self._set_rate()
-        position.updates += 1
-        self.optimiser.zero_grad(set_to_none=True)
-        with seeded(seed, device):
-            for number, part in enumerate(parts, start=1):
-                totals += self._learn_part(part, number == num_parts)
-        loss, right = self.ranks.add(totals).tolist()
-        if not np.isfinite(loss):
-            raise RuntimeError(
-                f"the loss of batch {position.step + 1} of epoch {position.epoch} is {loss}; "
-                "nothing of it was kept: lower --lr, or check the sound"
-            )
-        self.optimiser.step()
-        position.step += 1
-        position.sums.loss += loss
-        position.sums.right += round(right)
+        position.sums.loss += self.update(parts, self._learn)
         position.sums.frames += views * CHUNK_FRAMES
 
-    def _learn_part(self, part: ChunkBatch, last: bool) -> Tensor:
+    def _learn(self, part: ChunkBatch, last: bool) -> Tensor:
         """Add the gradient of one part; return its loss and number of right frames."""
         self.share.counts = len(part.counted) > 0
         if not self.share.counts:  # a process without any takes part all the same
             part = ChunkBatch(*(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in part))
-        with (
-            self._hold_back(last),
-            torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast),
-        ):
-            loss, right = self.parallel(part)
-            # DDP takes the mean over processes, but their shares are to be added.
-            (loss * self.ranks.size).backward()
-        return torch.stack((loss.detach().double(), right.double()))
+        return self.add_gradient(last, part)
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch."""

@@ -6,10 +6,10 @@ of a step comes from the seed, the epoch, the step and the rank.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from model.ranks import Ranks
 from model.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.training_settings import TrainingOptions
+
+Part = TypeVar("Part")
 
 
 class Batch(Protocol):
@@ -90,6 +92,8 @@ class Trainer:
         ranks: The processes that share the work.
     """
 
+    advice = "lower --lr, try --precision fp32, or check the data"  # where the loss is no number
+
     def __init__(self, network: Model, options: TrainingOptions, ranks: Ranks) -> None:
         self.network = network.to(ranks.device)
         self.ranks = ranks
@@ -103,16 +107,18 @@ class Trainer:
             objective = self.make_objective()
         self.objective = objective.to(ranks.device)
         self.optimiser = make_optimiser(self.objective, self.recipe)
-        self.parallel: nn.Module = self.objective
-        if ranks.size > 1:
-            devices = [ranks.device] if ranks.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(
-                self.objective, device_ids=devices, broadcast_buffers=False
-            )
+        self.parallel = self.spread(self.objective)
 
     def make_objective(self) -> Objective:
         """Return the network with its losses."""
         return Objective(self.network, self.recipe, Contrast(self.options.contrast))
+
+    def spread(self, objective: nn.Module) -> nn.Module:
+        """Return the objective so that several processes take the mean of its gradients."""
+        if self.ranks.size == 1:
+            return objective
+        devices = [self.ranks.device] if self.ranks.device.type == "cuda" else None
+        return DistributedDataParallel(objective, device_ids=devices, broadcast_buffers=False)
 
     def train_epoch(
         self, loader: BatchLoader, stop: Callable[[], bool], done: Callable[[Position], None]
@@ -153,40 +159,53 @@ class Trainer:
         own = [(labels != UNLABELLED).sum(), (labels == SPEAKING).sum(), torch.tensor(len(labels))]
         labelled, speaking, num_clips = self.ranks.add(torch.stack(own)).tolist()
         self._set_rate()
-        position.updates += 1
         if labelled == 0:
             position.step += 1
             return
         parts = self._split(whole, num_clips)
         temperature = self.recipe.temperature + self.recipe.temperature_step * (position.epoch - 1)
         counts = Counts(labelled, speaking)
+
+        def learn(clips: Clips, last: bool) -> Tensor:
+            self.share.counts = len(clips.labels) > 0
+            if not self.share.counts:
+                clips = self._stand_in(clips)
+            return self.add_gradient(last, clips, counts, temperature)
+
+        position.sums.loss += labelled * self.update(parts, learn)
+        position.sums.frames += labelled
+
+    def update(self, parts: Sequence[Part], learn: Callable[[Part, bool], Tensor]) -> float:
+        """Change the weights by a batch; count it and its right frames, return its loss.
+
+        Args:
+            parts: This process' share of the batch.
+            learn: Adds the gradient of a part, told whether it is the last one; returns what
+                `add_gradient` does.
+        """
+        position = self.position
         totals = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
         seed = (self.options.seed, position.epoch, position.step, self.ranks.rank)
         self.optimiser.zero_grad(set_to_none=True)
         with seeded(seed, self.ranks.device):
-            for number, clips in enumerate(parts, start=1):
-                totals += self._learn(clips, counts, temperature, number == len(parts))
+            for number, part in enumerate(parts, start=1):
+                totals += learn(part, number == len(parts))
         loss, right = self.ranks.add(totals).tolist()
         if not math.isfinite(loss):
             raise RuntimeError(
                 f"the loss of batch {position.step + 1} of epoch {position.epoch} is {loss}; "
-                "nothing of it was kept: lower --lr, try --precision fp32, or check the data"
+                f"nothing of it was kept: {self.advice}"
             )
         self.optimiser.step()
         position.step += 1
-        position.sums.loss += loss * labelled
         position.sums.right += round(right)
-        position.sums.frames += labelled
+        return float(loss)
 
-    def _learn(self, clips: Clips, counts: Counts, temperature: float, last: bool) -> Tensor:
-        """Add the gradient of one part; return its loss and number of right frames."""
-        self.share.counts = len(clips.labels) > 0
-        if not self.share.counts:
-            clips = self._stand_in(clips)
-        device = self.ranks.device.type
+    def add_gradient(self, last: bool, *inputs: object) -> Tensor:
+        """Add the gradient of one part's inputs; return its loss and number of right frames."""
         with self._hold_back(last):
-            with torch.autocast(device, torch.bfloat16, enabled=self.autocast):
-                loss, right = self.parallel(clips, counts, temperature)
+            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast):
+                loss, right = self.parallel(*inputs)
             # DDP takes the mean over processes, but their shares are to be added.
             (loss * self.ranks.size).backward()
         return torch.stack((loss.detach().double(), right.double()))
@@ -217,10 +236,11 @@ class Trainer:
         )
 
     def _set_rate(self) -> None:
-        """Set the rate of the next update."""
+        """Set the rate of an update, and count it."""
         slower = 1 + self.recipe.update_decay * self.position.updates
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate(self.position.epoch) / slower
+        self.position.updates += 1
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate that an epoch begins with, but for the decay by updates."""
