@@ -19,7 +19,8 @@ from model.networks.talknet import TalkNet
 from model.scoring import probabilities, score_track, scores, track_logits
 from model.states import load_state
 from tests.parity.fill import fill, inputs
-from tests.parity.filled import filled, reference
+from tests.parity.filled import filled
+from tests.parity.references import reference
 from utils.features.mfcc import mfcc
 
 NETWORKS = [TalkNet, LightASD, LRASD]

@@ -1,21 +1,15 @@
 """Networks filled with the weights that the reference outputs were made with."""
 
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from model.contract import Model
+from model.contract import Logits, Model
 from tests.parity.fill import fill
+from tests.parity.references import assert_near
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Model)
-
-
-def reference(name: str) -> dict[str, NDArray[np.float32]]:
-    """Return the reference outputs of that name."""
-    with np.load(Path(__file__).with_name(f"{name}.npz")) as arrays:
-        return dict(arrays)
 
 
 def published_name(network: Model, name: str) -> str:
@@ -31,3 +25,15 @@ def filled(network: AnyNetwork) -> AnyNetwork:
     """Fill a network and put it into eval mode."""
     fill(network, rename=lambda name: published_name(network, name))
     return network.eval()
+
+
+def assert_scores_near(found: Logits, expected: Mapping[str, NDArray[Any]], name: str) -> None:
+    """Assert that a clip network gives the reference outputs of a case, of every head."""
+    assert found.audio is not None and found.visual is not None and found.embedding is not None
+    for part, values in (
+        ("logits", found.av),
+        ("aux_audio", found.audio),
+        ("aux_video", found.visual),
+        ("features", found.embedding),
+    ):
+        assert_near(values, expected[f"{name}.{part}"][:, None], part)

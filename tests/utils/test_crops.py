@@ -2,20 +2,19 @@
 
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.parity.references import reference
 from utils.crop_geometry import crop_face, crop_window, smooth_boxes
 from utils.crops import CropOptions, crop_faces, crop_given
 from utils.datasets.ava_video import crop_box
 from utils.structures import CropForm, CropPiece, Detections, FaceTrack, Frame, Shot
 from utils.tracks import TrackOptions
 
-PARITY = Path(__file__).parents[1] / "parity" / "crop.npz"
 PIECE = CropForm().piece
 GREY = np.random.default_rng(1).integers(0, 256, (90, 120), dtype=np.uint8)
 PICTURE = np.zeros((9, 12, 3), np.uint8)
@@ -23,8 +22,7 @@ PICTURE = np.zeros((9, 12, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def parity() -> dict[str, NDArray[np.float64]]:
-    with np.load(PARITY) as file:
-        return dict(file)
+    return reference("crop")
 
 
 @pytest.mark.parametrize("track", range(4))

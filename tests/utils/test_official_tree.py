@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.parity.references import reference
 from utils.crop_geometry import crop_window, smooth_boxes
 from utils.official_tree import CropGeometry, TreeContents, drawn_scores, write_official_tree
 from utils.results import ModelRecord, Result, VideoFacts
@@ -174,8 +175,7 @@ def test_an_error_leaves_the_older_tree(tmp_path: Path) -> None:
 
 
 def test_crops_equal_the_published_ones(tmp_path: Path) -> None:
-    with np.load(PARITY / "crop.npz") as file:
-        parity = dict(file)
+    parity = reference("crop")
     boxes = parity["t0_bbox"].astype(np.float32)
     start = int(parity["t0_frame"][0])
     track = ScoredTrack(
@@ -195,8 +195,7 @@ def test_crops_equal_the_published_ones(tmp_path: Path) -> None:
 
 
 def test_drawn_scores_are_the_published_ones() -> None:
-    with np.load(PARITY / "windows.npz") as file:
-        parity = dict(file)
+    parity = reference("windows")
     cases = [name for name in parity if name.startswith("smooth_scores")]
     assert cases
     for case in cases:

@@ -1,13 +1,12 @@
 """Scores follow the published drawing rule, its faults mended; boxes stop trembling."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from tests.parity.references import reference
 from utils.smoothing import smooth_boxes, smooth_scores
 
-PUBLISHED = np.load(Path(__file__).parents[1] / "parity" / "smoothing.npz")
+PUBLISHED = reference("smoothing")
 
 
 @pytest.mark.parametrize("num_frames", [30, 31, 32, 33])

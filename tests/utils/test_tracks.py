@@ -1,17 +1,14 @@
 """The tracker, frame by frame, gives what the published passes over whole shots give."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.parity.references import reference_table
 from utils.structures import Detections, FaceTrack
 from utils.tracks import GivenTracks, Tracker, TrackOptions, track_detections
-
-PARITY = Path(__file__).parents[1] / "parity" / "tracking.json"
 
 Face = tuple[float, ...]  # x1, y1, x2, y2, confidence
 
@@ -84,7 +81,7 @@ def assert_same(found: list[FaceTrack], expected: list[FaceTrack], atol: float =
 
 @pytest.mark.parametrize(("key", "num_failed_det"), [("tracks", 10), ("tracks_numFailedDet2", 2)])
 def test_published_result(key: str, num_failed_det: int) -> None:
-    parity = json.loads(PARITY.read_text())
+    parity = reference_table("tracking")
     faces = [[(*face["bbox"], face["conf"]) for face in frame] for frame in parity["detections"]]
     options = TrackOptions(num_failed_det=num_failed_det)
     expected = [

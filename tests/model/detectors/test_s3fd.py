@@ -1,8 +1,6 @@
 """S3FD gives the published detector's maps, boxes and faces, for both weights files in use."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -15,27 +13,16 @@ from torch import Tensor
 from model.contract import WeightsFile
 from model.detectors import s3fd
 from model.layers.suppression import suppress
+from tests.parity import fill, references
 from utils.settings import DetectorOptions
 from utils.structures import Detections
 
-PARITY = Path(__file__).parents[2] / "parity"
 SIZE = np.array([160, 128, 160, 128], np.float32)  # of the reference picture, twice
-
-
-def module_of(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fill = module_of(PARITY / "fill.py")
 
 
 @pytest.fixture(scope="module")
 def reference() -> dict[str, NDArray[np.float32]]:
-    return dict(np.load(PARITY / "s3fd.npz"))
+    return references.reference("s3fd")
 
 
 @pytest.fixture(scope="module")

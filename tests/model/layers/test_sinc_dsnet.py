@@ -10,7 +10,7 @@ from torch import Tensor
 from model.layers.folding import fold_norms
 from model.layers.sinc_dsnet import SincDSNet
 from tests.parity.fill import fill, inputs
-from tests.parity.filled import reference
+from tests.parity.references import assert_near, reference
 
 EXPECTED = reference("asdnet_sincdsnet")
 
@@ -36,29 +36,27 @@ def sound(case: str) -> Tensor:
     return torch.from_numpy(inputs(f"{case}.audio", shape, -8000, 8000) * ramp)
 
 
-def assert_near(found: Tensor, name: str) -> None:
-    wanted = torch.from_numpy(EXPECTED[name])
-    limit = 1e-4 * float(wanted.abs().max())
-    torch.testing.assert_close(found.detach(), wanted, atol=limit, rtol=0)
+def assert_published(found: Tensor, name: str) -> None:
+    assert_near(found, EXPECTED[name], name)
 
 
 def test_fresh_filters() -> None:
     fresh = SincDSNet().sinc_conv
-    assert_near(fresh.low_hz_, "init.low_hz_")
-    assert_near(fresh.band_hz_, "init.band_hz_")
-    assert_near(fresh.filters(), "init.filters")
+    assert_published(fresh.low_hz_, "init.low_hz_")
+    assert_published(fresh.band_hz_, "init.band_hz_")
+    assert_published(fresh.filters(), "init.filters")
 
 
 @pytest.mark.parametrize("case", ["n9480", "n4740", "n777"])
 def test_published_outputs(network: SincDSNet, case: str) -> None:
-    assert_near(network.sinc_conv.low_hz_, "low_hz_")
-    assert_near(network.sinc_conv.band_hz_, "band_hz_")
+    assert_published(network.sinc_conv.low_hz_, "low_hz_")
+    assert_published(network.sinc_conv.band_hz_, "band_hz_")
     with torch.inference_mode():
-        assert_near(network.sinc_conv.filters(), "filters")
-        assert_near(network.sinc_conv(sound(case))[:1, :4], f"{case}.sinc_channels_0_4")
-        assert_near(network(sound(case))[..., None], f"{case}.output")
+        assert_published(network.sinc_conv.filters(), "filters")
+        assert_published(network.sinc_conv(sound(case))[:1, :4], f"{case}.sinc_channels_0_4")
+        assert_published(network(sound(case))[..., None], f"{case}.output")
         fold_norms(network)
-        assert_near(network(sound(case))[..., None], f"{case}.output")
+        assert_published(network(sound(case))[..., None], f"{case}.output")
 
 
 def test_filters_are_made_once_and_follow_the_weights(network: SincDSNet) -> None:

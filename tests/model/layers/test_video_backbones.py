@@ -1,8 +1,6 @@
 """Every published video backbone gives what it should, and is known by its weights."""
 
-import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,11 +16,9 @@ from model.layers.video_backbones import (
     recognise_backbone,
 )
 from tests.parity.fill import fill, inputs
-from tests.parity.filled import reference
+from tests.parity.references import reference, reference_table
 
-KEYS: dict[str, dict[str, list[int]]] = json.loads(
-    (Path(__file__).parents[2] / "parity/asdnet_keys.json").read_text()
-)
+KEYS: dict[str, dict[str, list[int]]] = reference_table("asdnet_keys")
 LAYOUTS = (torch.contiguous_format, torch.channels_last_3d)
 MOBILENETS = [("asdnet_mobilenet", f"w{width}", "mobilenet", width, 3) for width in (2.0, 1.0, 0.5)]
 MOBILENETS_V2 = [

@@ -11,7 +11,8 @@ from model.building import load_released
 from model.localisation import LocalisationObjective, localisation_loss
 from model.localizers.tragic_crnn import TragicCRNN
 from tests.parity.fill import inputs
-from tests.parity.filled import filled, reference
+from tests.parity.filled import filled
+from tests.parity.references import reference
 from utils.datasets.tragic_loading import ChunkBatch
 
 REFERENCE = reference("tragic_crnn")

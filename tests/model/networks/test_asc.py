@@ -1,8 +1,5 @@
 """The context network gives what the published one gives, for any number of faces and moments."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,12 +8,11 @@ from model.building import load_released
 from model.layers.folding import fold_norms
 from model.networks.asc import ASC
 from tests.parity.fill import array, inputs
-from tests.parity.filled import filled, published_name, reference
+from tests.parity.filled import filled, published_name
+from tests.parity.references import assert_near, reference, reference_table
 
 EXPECTED = reference("asc_context")
-KEYS: dict[str, list[int]] = json.loads(
-    (Path(__file__).parents[2] / "parity/asc_keys.json").read_text()
-)["asc"]
+KEYS: dict[str, list[int]] = reference_table("asc_keys")["asc"]
 
 
 def contexts(num: int, speakers: int, length: int) -> Tensor:
@@ -38,9 +34,7 @@ def test_published_outputs(length: int, speakers: int, folded: bool) -> None:
             "refined": network.refine(features)[:1],
         }
     for part, values in found.items():
-        wanted = torch.from_numpy(EXPECTED[f"{name}.{part}"])
-        limit = 1e-4 * float(wanted.abs().max())
-        torch.testing.assert_close(values, wanted, atol=limit, rtol=0, msg=part)
+        assert_near(values, EXPECTED[f"{name}.{part}"], part)
 
 
 def test_published_names_load_strictly() -> None:

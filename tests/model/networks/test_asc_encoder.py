@@ -1,8 +1,6 @@
 """The short-term encoder gives what the published one gives, and starts where it starts."""
 
-import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +11,11 @@ from model.layers.folding import fold_norms
 from model.layers.resnet18 import imagenet_weights
 from model.networks.asc_encoder import FACE_MEAN, FACE_STD, STE, stack
 from tests.parity.fill import array, inputs
-from tests.parity.filled import filled, published_name, reference
+from tests.parity.filled import assert_scores_near, filled, published_name
+from tests.parity.references import reference, reference_table
 
 EXPECTED = reference("asc_ste")
-KEYS: dict[str, list[int]] = json.loads(
-    (Path(__file__).parents[2] / "parity/asc_keys.json").read_text()
-)["asc_encoder"]
+KEYS: dict[str, list[int]] = reference_table("asc_keys")["asc_encoder"]
 
 
 def case(name: str) -> tuple[Tensor, Tensor]:
@@ -42,16 +39,7 @@ def test_published_outputs(name: str, length: int, folded: bool) -> None:
         fold_norms(network)
     with torch.inference_mode():
         found = network.score(*case(name))
-    assert found.audio is not None and found.visual is not None and found.embedding is not None
-    for part, values in (
-        ("logits", found.av),
-        ("aux_audio", found.audio),
-        ("aux_video", found.visual),
-        ("features", found.embedding),
-    ):
-        wanted = torch.from_numpy(EXPECTED[f"{name}.{part}"])[:, None]
-        limit = 1e-4 * float(wanted.abs().max())
-        torch.testing.assert_close(values, wanted, atol=limit, rtol=0, msg=part)
+    assert_scores_near(found, EXPECTED, name)
 
 
 def test_published_names_load_strictly() -> None:

@@ -1,8 +1,5 @@
 """ASDNet's context network gives what the published one gives, stage by stage."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,23 +7,16 @@ from torch import Tensor, nn
 from model.building import load_released, recognise
 from model.networks.asdnet import TMISRM
 from tests.parity.fill import array, inputs
-from tests.parity.filled import filled, published_name, reference
+from tests.parity.filled import filled, published_name
+from tests.parity.references import assert_near, reference, reference_table
 
 EXPECTED = reference("asdnet_tm_isrm")
-KEYS: dict[str, list[int]] = json.loads(
-    (Path(__file__).parents[2] / "parity/asdnet_keys.json").read_text()
-)["asdnet_tm_isrm_S4"]
+KEYS: dict[str, list[int]] = reference_table("asdnet_keys")["asdnet_tm_isrm_S4"]
 
 
 def contexts(name: str, shape: tuple[int, ...]) -> Tensor:
     """Return embeddings (B, S, L, 672) made as the published (B, 672, L, S)."""
     return torch.from_numpy(inputs(name, shape, 0, 1)).permute(0, 3, 2, 1)
-
-
-def near(found: Tensor, name: str) -> None:
-    wanted = torch.from_numpy(EXPECTED[name])
-    limit = 1e-4 * float(wanted.abs().max())
-    torch.testing.assert_close(found, wanted, atol=limit, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +30,9 @@ def test_published_outputs(case: str, steps: int, parameters: int) -> None:
     embeddings = contexts(f"{case}.features", shape)
     with torch.inference_mode():
         related = network.relation(embeddings)
-        near(related[:1].transpose(1, 2)[:, :, ::steps], f"{case}.isrm")
-        near(network.temporal(related), f"{case}.tm")
-        near(network(embeddings).av[:, 0], f"{case}.logits")
+        assert_near(related[:1].transpose(1, 2)[:, :, ::steps], EXPECTED[f"{case}.isrm"])
+        assert_near(network.temporal(related), EXPECTED[f"{case}.tm"])
+        assert_near(network(embeddings).av[:, 0], EXPECTED[f"{case}.logits"])
 
 
 def test_published_names_load_strictly() -> None:

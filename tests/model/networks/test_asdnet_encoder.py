@@ -1,8 +1,6 @@
 """ASDNet's encoder gives what the published network gives, with every backbone."""
 
-import json
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +11,12 @@ from model.building import load_released, recognise
 from model.layers.folding import fold_norms
 from model.networks.asdnet_encoder import FACE_MEAN, FACE_STD, TwoStreamNet, normalise
 from tests.parity.fill import array, inputs
-from tests.parity.filled import filled, published_name, reference
+from tests.parity.filled import assert_scores_near, filled, published_name
+from tests.parity.references import assert_near, reference, reference_table
 
 EXPECTED = reference("asdnet_av_enc")
 BACKBONES = ("resnext101", "resnet18", "mobilenet", "mobilenetv2", "shufflenet", "shufflenetv2")
-KEYS: dict[str, dict[str, list[int]]] = json.loads(
-    (Path(__file__).parents[2] / "parity/asdnet_keys.json").read_text()
-)
+KEYS: dict[str, dict[str, list[int]]] = reference_table("asdnet_keys")
 
 
 def published(network: TwoStreamNet, name: str) -> TwoStreamNet:
@@ -56,19 +53,9 @@ def test_published_outputs(name: str) -> None:
     fold_norms(network)
     with torch.inference_mode():
         found = network.judge(*case(name))
-    assert found.audio is not None and found.visual is not None and found.embedding is not None
-    for part, values in (
-        ("logits", found.av),
-        ("aux_audio", found.audio),
-        ("aux_video", found.visual),
-        ("features", found.embedding),
-    ):
-        wanted = torch.from_numpy(EXPECTED[f"{name}.{part}"])[:, None]
-        limit = 1e-4 * float(wanted.abs().max())
-        torch.testing.assert_close(values, wanted, atol=limit, rtol=0, msg=part)
-    heard = torch.from_numpy(EXPECTED[f"{name}.features"])[:, None, :160]
-    limit = 1e-4 * float(heard.abs().max())
-    torch.testing.assert_close(found.embedding[..., :160], heard, atol=limit, rtol=0)
+    assert_scores_near(found, EXPECTED, name)
+    assert found.embedding is not None
+    assert_near(found.embedding[..., :160], EXPECTED[f"{name}.features"][:, None, :160], "heard")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from model.building import load_released, recognise
 from model.contract import Logits
 from model.networks.ava_asd import MODES, AvaASD
 from tests.parity.fill import fill, inputs
-from tests.parity.filled import reference
+from tests.parity.references import reference
 
 EXPECTED = reference("ava_asd_models")
 SMALL: dict[str, Any] = {"num_frames": 2, "size": 18}

@@ -1,8 +1,5 @@
 """LoCoNet gives what the published network gives, and compares any number of speakers."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,9 +11,9 @@ from model.building import load_released, recognise
 from model.networks.loconet import LoCoNet
 from model.scoring import score_track, track_logits
 from tests.parity.fill import inputs
-from tests.parity.filled import filled, published_name, reference
+from tests.parity.filled import filled, published_name
+from tests.parity.references import reference, reference_table
 
-KEYS = Path(__file__).parents[2] / "parity" / "loconet_keys.json"
 SPEAKERS = 3
 SMALL = 48  # pixels: where nothing depends on the size, for speed
 
@@ -148,7 +145,7 @@ def published(network: LoCoNet, wrapper: str = "") -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("wrapper", ["", "model.module."], ids=["bare", "as released"])
 def test_published_checkpoint(network: LoCoNet, wrapper: str) -> None:
-    expected = json.loads(KEYS.read_text())
+    expected = reference_table("loconet_keys")
     state = published(network, wrapper)
     shapes = {key.removeprefix(wrapper): list(value.shape) for key, value in state.items()}
     assert shapes == expected and len(state) == 272

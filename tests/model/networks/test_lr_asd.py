@@ -13,7 +13,8 @@ from model.building import load_released
 from model.networks.lr_asd import LRASD
 from model.states import load_state
 from tests.parity.fill import inputs
-from tests.parity.filled import filled, published_name, reference
+from tests.parity.filled import filled, published_name
+from tests.parity.references import reference
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from model.networks.talknet import TalkNet
 from tests.parity.fill import inputs
-from tests.parity.filled import filled, published_name, reference
+from tests.parity.filled import filled, published_name
+from tests.parity.references import reference
 
 
 def assert_close(found: Tensor | None, expected: NDArray[np.float32], name: str = "") -> None:

@@ -1,12 +1,13 @@
 """Labels become tracks and windows as published, with the lost rows only where they are asked."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.made_windows import all_windows
+from tests.parity.references import reference_table
 from utils.datasets.ava_asd_windows import (
     LABELS,
     VideoRows,
@@ -18,12 +19,9 @@ from utils.datasets.ava_asd_windows import (
     thinned_tracks,
     track_bounds,
     window_starts,
-    windows_of,
 )
 
-DATA: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "parity/ava_asd_data.json").read_text()
-)
+DATA: dict[str, Any] = reference_table("ava_asd_data")
 VIDEOS = sorted(DATA["rows"])
 PUBLISHED = WindowOptions(DATA["fps"], DATA["window"], DATA["stride"], lose_rows=True)
 
@@ -61,11 +59,11 @@ def test_published_windows(tables: dict[str, VideoRows], video: str) -> None:
     assert first == wanted["first"]
     tracks = [rows.timestamps[track].tolist() for track in thinned_tracks(rows, PUBLISHED)]
     assert tracks == wanted["filled_timestamps"]
-    windows = windows_of(rows, PUBLISHED)
+    windows = all_windows(rows, PUBLISHED)
     assert rows.timestamps[windows].tolist() == wanted["chunk_timestamps"]
     assert records(rows, windows[:, -1]) == wanted["chunk_last"]
     alike = WindowOptions(DATA["fps"], DATA["window"], DATA["stride"], True, one_label=True)
-    assert len(windows_of(rows, alike)) == wanted["homogeneous"]
+    assert len(all_windows(rows, alike)) == wanted["homogeneous"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_published_draws(tables: dict[str, VideoRows], name: str, least: int) ->
     speaking, smallest = [], []
     for video in VIDEOS:
         rows = tables[video]
-        windows = windows_of(rows, PUBLISHED)
+        windows = all_windows(rows, PUBLISHED)
         sizes = face_sizes(rows.boxes, (DATA["frame_size"][0], DATA["frame_size"][1]))
         speaking.append(rows.speaking[windows[:, -1]])
         smallest.append(sizes[windows].min((1, 2)))

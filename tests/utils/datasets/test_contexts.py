@@ -2,14 +2,12 @@
 
 import random
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tests.parity.fill import inputs
+from tests.parity.references import reference
 from utils.datasets.clip_rows import rows_around
 from utils.datasets.contexts import (
     NOBODY,
@@ -22,15 +20,8 @@ from utils.datasets.contexts import (
     ranked_choice,
 )
 
-
-def parity(system: str) -> dict[str, NDArray[Any]]:
-    path = Path(__file__).parents[2] / f"parity/{system}_sampling.npz"
-    with np.load(path) as arrays:
-        return dict(arrays)
-
-
 SYSTEMS: dict[str, Fill] = {"asc": "repeat", "asdnet": "zero"}
-PARITY = {system: parity(system) for system in SYSTEMS}
+PARITY = {system: reference(f"{system}_sampling") for system in SYSTEMS}
 
 
 def cases(kind: str) -> list[tuple[str, str]]:

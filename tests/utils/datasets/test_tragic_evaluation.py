@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.parity.filled import reference
+from tests.parity.references import reference
 from utils.datasets.tragic_evaluation import compare_all, evaluate, write_evaluation
 from utils.datasets.tragic_labels import Truth, write_truth
 from utils.datasets.tragic_talkers import TragicTalkers, View

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.fill import inputs
-from tests.parity.filled import reference
+from tests.parity.references import reference
 from utils.datasets.tragic_scaler import Scaler, fit, read_scaler, recognise, write_scaler
 
 REFERENCE = reference("tragic_gcc_phat")

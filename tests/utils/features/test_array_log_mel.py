@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.made_array import reference_chunk
-from tests.parity.filled import reference
+from tests.parity.references import reference
 from utils.array_spectra import kept_frames, mel_filters
 from utils.features.array_log_mel import array_log_mel
 

@@ -1,16 +1,14 @@
 """The sound of a clip is what ASC's published loader makes of it."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.parity.references import reference
 from utils.datasets.clip_rows import rows_around
 from utils.features.asc_mfcc import asc_mfcc, num_steps
 
-with np.load(Path(__file__).parents[2] / "parity/asc_mfcc.npz") as _arrays:
-    PARITY = dict(_arrays)
+PARITY = reference("asc_mfcc")
 
 
 def slice_as_clip(

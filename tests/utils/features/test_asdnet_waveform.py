@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.parity.filled import reference
+from tests.parity.references import reference
 from utils.features.asdnet_waveform import asdnet_waveform, num_clip_samples
 
 EXPECTED = reference("asdnet_audio")

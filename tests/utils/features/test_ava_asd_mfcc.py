@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.fill import inputs
-from tests.parity.filled import reference
+from tests.parity.references import reference
 from utils.features.ava_asd_mfcc import (
     HOP_S,
     LEAD_S,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.made_array import reference_chunk
-from tests.parity.filled import reference
+from tests.parity.references import reference
 from utils.features.gcc_phat import ZERO_LAG, gcc_phat
 
 REFERENCE = reference("tragic_gcc_phat")

@@ -1,22 +1,19 @@
 """Log-mel spectra equal the published ones, whole or in parts, at every frame rate."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.parity.references import reference
 from utils.features.log_mel import CHUNK, log_mel, num_rows
 from utils.features.mfcc import align
-
-PARITY = Path(__file__).parents[2] / "parity" / "log_mel.npz"
 
 
 @pytest.fixture(scope="module")
 def parity() -> dict[str, NDArray[np.float32]]:
-    with np.load(PARITY) as file:
-        return dict(file)
+    return reference("log_mel")
 
 
 @pytest.mark.parametrize(

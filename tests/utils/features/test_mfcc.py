@@ -1,22 +1,19 @@
 """MFCC in chunks equal python_speech_features on the whole sound, at every frame rate."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from python_speech_features import mfcc as library_mfcc
 
+from tests.parity.references import reference
 from utils.features.mfcc import CHUNK, align, mfcc, num_rows
-
-PARITY = Path(__file__).parents[2] / "parity" / "mfcc.npz"
 
 
 @pytest.fixture(scope="module")
 def parity() -> dict[str, NDArray[np.float32]]:
-    with np.load(PARITY) as file:
-        return dict(file)
+    return reference("mfcc")
 
 
 @pytest.mark.parametrize(

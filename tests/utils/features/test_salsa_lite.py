@@ -3,7 +3,7 @@
 import numpy as np
 
 from tests.made_array import reference_chunk
-from tests.parity.filled import reference
+from tests.parity.references import reference
 from utils.features.salsa_lite import SPEED_OF_SOUND, salsa_lite
 
 REFERENCE = reference("tragic_salsa_lite")

@@ -1,19 +1,16 @@
 """Scores reach all rows by the nearest window; areas equal scikit-learn's."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.parity.references import reference_table
 from utils.metrics.ava_asd import confusion, nearest_scores, roc_area, step_precision
 from utils.metrics.average_precision import average_precision
 
-DATA: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "parity/ava_asd_data.json").read_text()
-)
+DATA: dict[str, Any] = reference_table("ava_asd_data")
 LABELS = np.array([row[3] == "SPEAKING_AUDIBLE" for row in DATA["scored"]])
 SCORES = np.array([row[4] for row in DATA["scored"]])
 

@@ -1,7 +1,6 @@
 """Average precision is the official one, ties do not depend on order, bad tables are named."""
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.parity.references import reference_table
 from utils.metrics.average_precision import (
     COLUMNS,
     FaceRows,
@@ -18,7 +18,7 @@ from utils.metrics.average_precision import (
     read_truth,
 )
 
-PARITY: dict[str, Any] = json.loads((Path(__file__).parents[2] / "parity/ava_map.json").read_text())
+PARITY: dict[str, Any] = reference_table("ava_map")
 
 
 def write_tables(

@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.parity.references import reference_table
 from utils.crop_geometry import smooth_boxes
 from utils.metrics.columbia import (
     AVERAGED,
@@ -21,9 +21,7 @@ from utils.metrics.columbia import (
     make_table,
 )
 
-PARITY: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "parity/columbia.json").read_text()
-)
+PARITY: dict[str, Any] = reference_table("columbia")
 
 
 def speaker_labels(rows: list[list[int]]) -> SpeakerLabels:

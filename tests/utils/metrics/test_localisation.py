@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.parity.filled import reference
+from tests.parity.references import reference
 from utils.metrics.localisation import (
     WIDTH,
     Errors,

@@ -1,23 +1,15 @@
 """Probabilities are those of the published post-processing, unless tracks are kept apart."""
 
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.parity.references import reference
 from utils.metrics.average_precision import average_precision
 from utils.metrics.smoothed_logits import speaking_probability
 
-
-def parity(name: str) -> dict[str, NDArray[Any]]:
-    with np.load(Path(__file__).parents[2] / f"parity/{name}.npz") as arrays:
-        return dict(arrays)
-
-
-ASC, ASDNET = parity("asc_postprocess"), parity("asdnet_postprocess")
+ASC, ASDNET = reference("asc_postprocess"), reference("asdnet_postprocess")
 
 
 @pytest.mark.parametrize("width", [1, 3, 5, 11])
@@ -63,7 +55,7 @@ def test_wrong_input(width: int, counts: list[int] | None, message: str) -> None
 @pytest.mark.parametrize("case", ["distinct", "fourdigits"])
 def test_average_precision_is_the_official_one(case: str) -> None:
     """The authors' logs show scikit-learn's number, which is lower."""
-    expected = parity("asdnet_average_precision")
+    expected = reference("asdnet_average_precision")
     labels = expected[f"{case}.labels"] == "SPEAKING_AUDIBLE"
     found = average_precision(labels, expected[f"{case}.scores"])
     assert found == pytest.approx(float(expected[f"{case}.average_precision"]), abs=1e-9)
