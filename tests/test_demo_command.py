@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,12 +21,12 @@ from model.networks.lr_asd import LRASD
 from tests.made_array import write_wav
 from tests.made_video import write_video
 from tests.parity.filled import filled, published_name
+from tests.programs import run_python
 from utils.array_geometry import write_geometry
 from utils.datasets.array_room import Room, heard
 from utils.datasets.array_scene import made_rig
 from utils.structures import Detections
 
-ROOT = Path(__file__).parents[1]
 OUTPUTS = {
     *("result.json", "scores.csv", "speech.rttm", "speech.vtt", "timeline.png", "video_out.mp4")
 }
@@ -352,13 +350,7 @@ def test_a_full_disk_leaves_nothing_half_written(video: Path, weights: Path, box
         "sys.exit(demoTalkNet.main(sys.argv[1:]))"
     )
     given = [video, "--pretrainModel", weights, "--tracks", boxes]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, given)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("-c", code, *map(str, given))
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "error: " in done.stderr.splitlines()[-1]

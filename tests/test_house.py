@@ -2,13 +2,12 @@
 
 import ast
 import graphlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.programs import ROOT, run_python
+
 MODULES = sorted(
     path
     for folder in (".", "model", "utils", "benchmarks")
@@ -132,11 +131,8 @@ def test_utils_never_imports_model() -> None:
         assert not any(name.startswith("model") for name in imports(ast.parse(path.read_text())))
 
 
-def test_demo_starts_without_heavy_imports() -> None:
-    code = (
-        "import sys, demoTalkNet; print([m for m in ('torch', 'scipy', 'PIL') if m in sys.modules])"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == "[]"
+@pytest.mark.parametrize("command", ["demoTalkNet", "trainTalkNet"])
+def test_commands_start_without_heavy_imports(command: str) -> None:
+    heavy = ("torch", "scipy", "PIL")
+    code = f"import sys, {command}; print([m for m in {heavy} if m in sys.modules])"
+    assert run_python("-c", code).stdout.strip() == "[]"

@@ -22,9 +22,9 @@ from model.networks.asc_encoder import STE
 from model.networks.asdnet_encoder import TwoStreamNet
 from model.networks.loconet import LoCoNet
 from tests.made_training import write_talks
-from tests.test_train_command import run
+from tests.programs import run_python
 from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
-from utils.metrics.average_precision import read_predictions
+from utils.metrics.average_precision import FaceRows, read_predictions
 
 TRAIN, VAL = (1, 2, 3) * 5, (1, 2, 3, 3)  # faces of each video
 NUM_FRAMES = 16  # of a video
@@ -98,6 +98,19 @@ def best_ap(weights: Path) -> float:
     return ap
 
 
+def judge(talks: Path, save: Path, weights: Path, *more: str | Path) -> FaceRows:
+    """Evaluate weights by the command; return what it wrote."""
+    given = arguments(talks, "--evaluation", "--pretrainModel", weights, "--savePath", save, *more)
+    assert trainTalkNet.main(given) == 0
+    return read_predictions(save / "val_res.csv")
+
+
+def assert_whole(found: FaceRows) -> None:
+    """Assert that all frames are scored, also of a face that is alone in its video."""
+    assert len(found) == NUM_FRAMES * sum(VAL)
+    assert ("video0", "video0:0") in found.entities
+
+
 def evaluated(printed: str) -> float:
     found = re.fullmatch(r"mAP (\d+\.\d\d)%\n", printed)
     assert found is not None, printed
@@ -116,17 +129,13 @@ def test_asc(
     assert best_ap(ste) > LEARNT
     assert best_ap(asc) > LEARNT
     capsys.readouterr()
-    given = ("--model", "asc", "--evaluation", "--features", features, "--pretrainModel", asc)
-    assert trainTalkNet.main(arguments(talks, *given, "--savePath", tmp_path / "plain")) == 0
+    how = ("--model", "asc", "--features", features)
+    plain = judge(talks, tmp_path / "plain", asc, *how)
     assert evaluated(capsys.readouterr().out) == pytest.approx(best_ap(asc), abs=6e-5)
-    smoothed = (*given, "--smooth", "5", "--savePath", tmp_path / "smooth")
-    assert trainTalkNet.main(arguments(talks, *smoothed)) == 0
+    smooth = judge(talks, tmp_path / "smooth", asc, *how, "--smooth", "5")
     assert evaluated(capsys.readouterr().out) > LEARNT
-    plain, smooth = (
-        read_predictions(tmp_path / name / "val_res.csv") for name in ("plain", "smooth")
-    )
-    assert len(plain) == len(smooth) == NUM_FRAMES * sum(VAL)
-    assert ("video0", "video0:0") in plain.entities
+    assert_whole(plain)
+    assert_whole(smooth)
     assert np.isfinite(plain.values).all()
     assert not np.array_equal(plain.values, smooth.values)
 
@@ -248,12 +257,9 @@ def test_asdnet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     weights = train(talks, tmp_path / "context", *compare, *more, "--maxEpoch", "3")
     assert best_ap(weights) > ABOVE_CHANCE
     capsys.readouterr()
-    judge = (*compare, "--evaluation", "--pretrainModel", weights)
-    assert trainTalkNet.main(arguments(talks, *judge, "--savePath", tmp_path / "judged")) == 0
+    found = judge(talks, tmp_path / "judged", weights, *compare)
     assert evaluated(capsys.readouterr().out) == pytest.approx(best_ap(weights), abs=6e-5)
-    found = read_predictions(tmp_path / "judged" / "val_res.csv")
-    assert len(found) == NUM_FRAMES * sum(VAL)
-    assert ("video0", "video0:0") in found.entities
+    assert_whole(found)
 
 
 @pytest.mark.slow
@@ -262,12 +268,9 @@ def test_loconet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     weights = train(talks, tmp_path / "run", "--model", "loconet", *how, "--testInterval", "2")
     assert best_ap(weights) > LEARNT
     capsys.readouterr()
-    given = ("--model", "loconet", "--evaluation", "--pretrainModel", weights)
-    assert trainTalkNet.main(arguments(talks, *given, "--savePath", tmp_path / "judged")) == 0
+    found = judge(talks, tmp_path / "judged", weights, "--model", "loconet")
     assert evaluated(capsys.readouterr().out) == pytest.approx(best_ap(weights), abs=6e-5)
-    found = read_predictions(tmp_path / "judged" / "val_res.csv")
-    assert len(found) == NUM_FRAMES * sum(VAL)
-    assert ("video0", "video0:0") in found.entities
+    assert_whole(found)
 
 
 @pytest.mark.slow
@@ -283,7 +286,7 @@ def test_two_processes_learn_what_one_does(
     for processes in (1, 2):
         save = tmp_path / str(processes)
         given = arguments(talks, "--model", name, "--maxEpoch", "1", *how[name], "--savePath", save)
-        done = run(*given, processes=processes)
+        done = run_python("trainTalkNet.py", *given, processes=processes)
         assert done.returncode == 0, done.stderr[-3000:]
         with (save / "log.csv").open() as file:
             rows += list(csv.DictReader(file))

@@ -5,8 +5,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -22,12 +20,12 @@ from model.weights import load_single
 from tests.made_ava import Movie, archive, write_movie
 from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part
+from tests.programs import ROOT, run_python
 from utils.datasets.entities import EntityInfo
 from utils.datasets.store import StoreWriter
 from utils.metrics.average_precision import read_predictions
 from utils.structures import FPS
 
-ROOT = Path(__file__).parents[1]
 QUICK = ("--model", "lr_asd", "--batchSize", "24", "--nDataLoaderThread", "0", "--device", "cpu")
 
 
@@ -51,20 +49,6 @@ def talkset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments(talkset: Path, save: Path, *more: str) -> list[str]:
     where = ["--data", "talkset", "--dataPath", str(talkset), "--savePath", str(save)]
     return [*where, *QUICK, *more]
-
-
-def run(*given: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    launch = [sys.executable]
-    if processes > 1:
-        launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    return subprocess.run(
-        [*launch, "trainTalkNet.py", *given],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def test_train_resume_and_evaluate(
@@ -97,7 +81,7 @@ def test_train_resume_and_evaluate(
 def test_two_processes_by_torchrun(talkset: Path, tmp_path: Path) -> None:
     """LR-ASD draws its dropout in each process by itself, so the numbers may differ a little."""
     given = arguments(talkset, tmp_path, "--maxEpoch", "1", "--talkNCE", "--desync", "0.5")
-    done = run(*given, processes=2)
+    done = run_python("trainTalkNet.py", *given, processes=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.fullmatch(r"best mAP .*best\.model\n", done.stdout)
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
@@ -109,13 +93,13 @@ def test_two_processes_by_torchrun(talkset: Path, tmp_path: Path) -> None:
 def test_other_settings_and_nothing_there(talkset: Path, tmp_path: Path) -> None:
     given = arguments(talkset, tmp_path, "--maxEpoch", "1")
     assert trainTalkNet.main(given) == 0
-    refused = run(*given, "--lr", "0.5")
+    refused = run_python("trainTalkNet.py", *given, "--lr", "0.5")
     assert refused.returncode == 1
     assert refused.stdout == ""
     last = refused.stderr.splitlines()[-1]
     assert last.startswith("error: ")
     assert "was trained with --lr 0.001, found 0.5; resume with the same" in last
-    gone = run("--dataPathAVA", str(tmp_path / "nowhere"), "--device", "cpu")
+    gone = run_python("trainTalkNet.py", "--dataPathAVA", tmp_path / "nowhere", "--device", "cpu")
     assert gone.returncode == 1
     assert "run python trainTalkNet.py --download" in gone.stderr.splitlines()[-1]
 
@@ -285,11 +269,3 @@ def need_weights(*names: str) -> None:
     folder = os.environ.get("TALKNET_PRETRAIN")
     if not folder or not all((Path(folder) / name).is_file() for name in names):
         pytest.skip("needs released weights in the folder TALKNET_PRETRAIN")
-
-
-def test_starting_is_cheap() -> None:
-    code = "import sys, trainTalkNet; print([m for m in ('torch', 'scipy') if m in sys.modules])"
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == "[]"

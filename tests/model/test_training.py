@@ -1,8 +1,6 @@
 """Training learns, resumes exactly, and does not depend on how the work is divided."""
 
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from model.runs import Hooks, Run, describe_settings
 from model.split_scoring import score_split
 from model.training import Trainer
 from tests.made_training import MadeFaces, TinyNetwork, made_loader
+from tests.programs import ROOT, run_python
 from utils.training_settings import RunOptions, TrainingOptions
 
 OPTIONS = TrainingOptions(max_epoch=2)
@@ -189,15 +188,10 @@ with joined("cpu") as ranks:
 
 def run_worker(folder: Path, size: int, at_once: int = 0) -> dict[str, Any]:
     """Train in `size` processes that find each other as those of torchrun do."""
-    root = Path(__file__).parents[2]
     script = folder / "worker.py"
-    script.write_text(WORKER.format(root=str(root), at_once=at_once))
+    script.write_text(WORKER.format(root=str(ROOT), at_once=at_once))
     target = folder / f"{size}.pt"
-    launch = [sys.executable, str(script), str(target)]
-    if size > 1:
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={size}"]
-        launch[1:1] = torchrun
-    done = subprocess.run(launch, capture_output=True, text=True, timeout=300, check=False)
+    done = run_python(script, target, processes=size)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = torch.load(target, weights_only=True)
     return found

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from model.contract import ClipSpec, InputSpec
 from tests.made_training import MadeFaces
 from utils.datasets.clip_faces import resize_faces
 from utils.datasets.clip_loading import ClipBatch, ClipLoader, ClipLoaderOptions
@@ -21,22 +22,10 @@ from utils.structures import FPS
 
 SIZE = 20
 LENGTHS = [40, 3, 25, 31, 1, 12, 18]
+FORM = InputSpec("asc_mfcc", 13, SIZE, colour=True)
+CLIP = ClipSpec(length=5, before=2)
 DRAWN = ClipLoaderOptions(batch_size=3, n_data_loader_thread=0, seed=5, augment=True)
 ALL = ClipLoaderOptions(batch_size=16, n_data_loader_thread=0, every_row=True)
-
-
-@dataclass(frozen=True)
-class Form:
-    feature: str = "asc_mfcc"
-    num_features: int = 13
-    size: int = SIZE
-    colour: bool = True
-
-
-@dataclass(frozen=True)
-class Clip:
-    length: int = 5
-    before: int = 2
 
 
 class Coloured(MadeFaces):
@@ -59,7 +48,7 @@ def data() -> Coloured:
 def load(
     data: Coloured, options: ClipLoaderOptions, epoch: int = 1, skip: int = 0
 ) -> list[ClipBatch]:
-    return list(ClipLoader(data, Form(), Clip(), options).epoch(epoch, skip))
+    return list(ClipLoader(data, FORM, CLIP, options).epoch(epoch, skip))
 
 
 TENSORS = ("audio", "faces", "labels", "mask", "speech")
@@ -77,7 +66,7 @@ def test_every_row_is_there_in_order(data: Coloured) -> None:
     batches = load(data, ALL)
     rows = np.concatenate([batch.rows for batch in batches]).tolist()
     assert rows == [[e, row] for e, length in enumerate(LENGTHS) for row in range(length)]
-    loader = ClipLoader(data, Form(), Clip(), ALL)
+    loader = ClipLoader(data, FORM, CLIP, ALL)
     assert len(batches) == loader.len_epoch(1) == -(-sum(LENGTHS) // 16)
     for batch in batches:
         assert (batch.speech == -1).all()
@@ -150,9 +139,7 @@ def test_the_same_seed_gives_the_same_batches(data: Coloured) -> None:
 
 def test_processes_share_each_batch(data: Coloured) -> None:
     whole = load(data, DRAWN)
-    shares = [
-        list(ClipLoader(data, Form(), Clip(), DRAWN, (rank, 3)).epoch(1)) for rank in range(3)
-    ]
+    shares = [list(ClipLoader(data, FORM, CLIP, DRAWN, (rank, 3)).epoch(1)) for rank in range(3)]
     assert len(shares[2][-1].rows) == 0 and shares[2][-1].faces.shape == (0, 5, SIZE, SIZE, 3)
     for batch, *parts in zip(whole, *shares, strict=True):
         for rank, part in enumerate(parts):
@@ -163,16 +150,16 @@ def test_processes_share_each_batch(data: Coloured) -> None:
 
 @pytest.mark.slow
 def test_workers_give_the_same(data: Coloured) -> None:
-    loader = ClipLoader(data, Form(), Clip(), replace(DRAWN, n_data_loader_thread=1))
+    loader = ClipLoader(data, FORM, CLIP, replace(DRAWN, n_data_loader_thread=1))
     assert same(list(loader.epoch(1)), load(data, DRAWN))
     assert same(list(loader.epoch(2, skip=1)), load(data, DRAWN, epoch=2, skip=1))
 
 
 def test_grey_faces_are_refused_where_colour_is_read() -> None:
-    loader = ClipLoader(MadeFaces(LENGTHS), Form(), Clip(), ALL)
+    loader = ClipLoader(MadeFaces(LENGTHS), FORM, CLIP, ALL)
     with pytest.raises(ValueError, match=r"expected faces in colour.*again in colour"):
         next(loader.epoch(1))
-    grey = next(ClipLoader(MadeFaces(LENGTHS), Form(colour=False), Clip(), ALL).epoch(1))
+    grey = next(ClipLoader(MadeFaces(LENGTHS), replace(FORM, colour=False), CLIP, ALL).epoch(1))
     assert grey.faces.shape == (16, 5, SIZE, SIZE)
 
 
@@ -180,4 +167,4 @@ def test_wrong_options_are_refused(data: Coloured) -> None:
     with pytest.raises(ValueError, match="batch_size must be 1 or more"):
         ClipLoaderOptions(batch_size=0)
     with pytest.raises(ValueError, match="expected a rank below 2, got 2"):
-        ClipLoader(data, Form(), Clip(), ALL, (2, 2))
+        ClipLoader(data, FORM, CLIP, ALL, (2, 2))

@@ -4,7 +4,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.contract import InputSpec
 from utils.datasets.batching import plan_batches
 from utils.datasets.clips import Batch
 from utils.datasets.entities import EntityInfo
@@ -22,16 +23,9 @@ from utils.features.mfcc import align, mfcc
 SIZE = 16
 LENGTHS = [90, 75, 75, 74, 40, 33, 30, 12, 7, 1]
 RATES = [Fraction(25), Fraction(30), Fraction(24000, 1001)]
+FORM = InputSpec(size=SIZE)
 ALL = LoaderOptions(batch_size=160, n_data_loader_thread=0, seed=3)
 CHANGED = replace(ALL, augment=True, shifted_share=0.3, foreign_share=0.3)
-
-
-@dataclass(frozen=True)
-class Form:
-    feature: str = "mfcc"
-    num_features: int = 13
-    size: int = SIZE
-    colour: bool = False
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +49,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def load(store: Store, options: LoaderOptions, epoch: int = 1, skip: int = 0) -> list[Batch]:
-    return list(Loader(store, Form(), options).epoch(epoch, skip))
+    return list(Loader(store, FORM, options).epoch(epoch, skip))
 
 
 def same(one: Sequence[Batch], two: Sequence[Batch]) -> bool:
@@ -104,13 +98,13 @@ def test_the_same_seed_gives_the_same_batches(store: Store) -> None:
     assert same(whole[3:], load(store, CHANGED, skip=3))
     assert not same(whole, load(store, CHANGED, epoch=2))
     assert not same(whole, load(store, replace(CHANGED, seed=4)))
-    loader = Loader(store, Form(), CHANGED)
+    loader = Loader(store, FORM, CHANGED)
     assert [loader.len_epoch(number) for number in (1, 2)] == [len(whole)] * 2
 
 
 def test_processes_share_each_batch(store: Store) -> None:
     whole = load(store, CHANGED)
-    shares = [list(Loader(store, Form(), CHANGED, rank, 3).epoch(1)) for rank in range(3)]
+    shares = [list(Loader(store, FORM, CHANGED, rank, 3).epoch(1)) for rank in range(3)]
     assert {len(share) for share in shares} == {len(whole)}
     for batch, *parts in zip(whole, *shares, strict=True):
         for rank, part in enumerate(parts):
@@ -124,7 +118,7 @@ def test_processes_share_each_batch(store: Store) -> None:
 @pytest.mark.slow
 def test_workers_give_the_same_and_a_killed_one_is_said(store: Store) -> None:
     options = replace(CHANGED, n_data_loader_thread=2)
-    loader = Loader(store, Form(), options)
+    loader = Loader(store, FORM, options)
     assert same(list(loader.epoch(1)), load(store, CHANGED))
     broken_off = loader.epoch(1)
     next(broken_off)
@@ -199,19 +193,19 @@ def test_long_lists_lose_no_time_to_padding() -> None:
 
 
 def test_other_forms_of_faces(store: Store, tmp_path: Path) -> None:
-    small = next(iter(Loader(store, Form(size=8), ALL).epoch(1)))
+    small = next(iter(Loader(store, replace(FORM, size=8), ALL).epoch(1)))
     assert small.faces.shape[2:] == (8, 8)
     with pytest.raises(ValueError, match=r"expected faces in colour.*again in colour"):
-        next(iter(Loader(store, Form(colour=True), ALL).epoch(1)))
+        next(iter(Loader(store, replace(FORM, colour=True), ALL).epoch(1)))
     faces = np.zeros((5, SIZE, SIZE, 3), np.uint8)
     faces[..., 0] = 200  # red
     writer = StoreWriter(tmp_path, SIZE, colour=True)
     info = EntityInfo("e", "v", 5, Fraction(25), 0)
     writer.add(info, faces, np.zeros(3200, np.int16), np.zeros(5, np.int8), np.arange(5) / 25)
-    red = next(iter(Loader(Store(tmp_path), Form(colour=True), ALL).epoch(1))).faces
+    red = next(iter(Loader(Store(tmp_path), replace(FORM, colour=True), ALL).epoch(1))).faces
     assert red.shape == (1, 5, SIZE, SIZE, 3)
     assert red[..., 0].min() > 180 and red[..., 2].max() < 60
-    grey = next(iter(Loader(Store(tmp_path), Form(), ALL).epoch(1))).faces
+    grey = next(iter(Loader(Store(tmp_path), FORM, ALL).epoch(1))).faces
     assert grey.shape == (1, 5, SIZE, SIZE) and abs(float(grey.float().mean()) - 60) < 5
 
 

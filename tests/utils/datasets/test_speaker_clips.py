@@ -1,6 +1,6 @@
 """Batches of several faces hold who is seen when, and are the same for one seed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.contract import InputSpec
 from utils.datasets.batching import BatchPlan, Item, plan_batches, plan_whole
 from utils.datasets.clips import Batch, Changes
 from utils.datasets.entities import EntityInfo
@@ -29,15 +30,8 @@ SPANS = [  # video, first frame, frame after the last
 ]
 ALONE = 4
 LENGTHS = [last - first for _, first, last in SPANS]
+FORM = InputSpec("log_mel", 64, SIZE)
 SPEAKERS = SpeakerOptions()
-
-
-@dataclass(frozen=True)
-class Form:
-    feature: str = "log_mel"
-    num_features: int = 64
-    size: int = SIZE
-    colour: bool = False
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +61,7 @@ def make(
     share: tuple[int, int] = (0, 1),
     epoch: int = 1,
 ) -> Batch:
-    maker = SpeakerBatchMaker(store, Form(), changes or Changes(), *share, speakers)
+    maker = SpeakerBatchMaker(store, FORM, changes or Changes(), *share, speakers)
     batch = maker.make((epoch, plan))
     assert isinstance(batch, Batch)
     return batch
