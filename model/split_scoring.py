@@ -1,13 +1,13 @@
 """Score every entity of a split, whatever kind of network it is."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
 
 from model.contract import ClipNetwork, Network
 from model.entity_scores import EntityScores, EvaluationOptions
@@ -17,6 +17,7 @@ from model.speaker_evaluation import score_beside_others
 from utils.datasets.clip_loading import ClipLoader, ClipLoaderOptions
 from utils.datasets.clips import InputForm, as_read
 from utils.datasets.entities import DataSet, EntityInfo, EntityPart, read_labels
+from utils.datasets.reading import Reading
 from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import FPS
@@ -32,7 +33,8 @@ class ClipOutputs(NamedTuple):
     embeddings: NDArray[np.float32]  # (T, C)
 
 
-class _Entity(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Entity:
     """An entity as the scorer needs it."""
 
     number: int  # in the data set
@@ -42,17 +44,14 @@ class _Entity(NamedTuple):
     timestamps: NDArray[np.float64]
 
 
-class _Reader(Dataset[_Entity]):
-    """Reads entities, longest first, in worker processes."""
+class _EntityMaker:
+    """Reads entities; goes to the reading processes."""
 
-    def __init__(self, dataset: DataSet, inputs: InputForm, numbers: Sequence[int]) -> None:
-        self.dataset, self.inputs, self.numbers = dataset, inputs, numbers
+    def __init__(self, dataset: DataSet, inputs: InputForm) -> None:
+        self.dataset, self.inputs = dataset, inputs
 
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, place: int) -> _Entity:
-        number = self.numbers[place]
+    def make(self, number: int) -> _Entity:
+        """Return the entity of that number."""
         part = self.dataset.read(number)
         compute = feature_function(self.inputs.feature)
         rows = compute(part.waveform, self.dataset.entities[number].fps)
@@ -98,7 +97,9 @@ def _score_sequences(
     """Yield the scores of this process' entities."""
     lengths = [entity.num_frames for entity in dataset.entities]
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    for entity in _read(dataset, network.inputs, order[ranks.rank :: ranks.size], options):
+    own = order[ranks.rank :: ranks.size]
+    maker = _EntityMaker(dataset, network.inputs)
+    for entity in Reading(maker, min(options.num_workers, len(own))).batches(own):
         windows = options.windows or (max(1, math.ceil(len(entity.faces) / FPS)),)
         logits = track_logits(network, entity.faces, entity.features, windows, options.precision)
         info = dataset.entities[entity.number]
@@ -106,27 +107,6 @@ def _score_sequences(
             entity.number,
             EntityScores(info.video, info.name, entity.timestamps, entity.labels, logits),
         )
-
-
-def _read(
-    dataset: DataSet, inputs: InputForm, numbers: Sequence[int], options: EvaluationOptions
-) -> Iterable[_Entity]:
-    """Return entities, read ahead by worker processes if there are to be any."""
-    reader = _Reader(dataset, inputs, numbers)
-    num_workers = min(options.num_workers, len(numbers))
-    if num_workers == 0:
-        return (reader[place] for place in range(len(reader)))
-    return DataLoader(
-        reader,
-        batch_size=None,
-        num_workers=num_workers,
-        collate_fn=cast(Any, _as_it_is),
-        multiprocessing_context="spawn",
-    )
-
-
-def _as_it_is(entity: _Entity) -> _Entity:
-    return entity
 
 
 def _score_clips(

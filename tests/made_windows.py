@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.datasets.ava_asd_windows import LABELS
+from utils.datasets.ava_asd_windows import (
+    LABELS,
+    VideoRows,
+    WindowOptions,
+    thinned_tracks,
+    windows_of,
+)
 
 FPS = 25
 TURN_S = 0.8  # how long a face speaks, then the other
@@ -52,3 +58,9 @@ def make_windows(folder: Path, videos: Sequence[str], duration_s: int = 8) -> Pa
     lines = [",".join(row) for video in videos for row in rows(video, count)]
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+def all_windows(rows: VideoRows, options: WindowOptions) -> NDArray[np.int64]:
+    """Return the rows of each window of a video, (M, length), track after track."""
+    tracks = thinned_tracks(rows, options)
+    return np.concatenate([windows_of(track, rows.labels, options)[1] for track in tracks])

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,10 @@ from utils.datasets.ava_asd_windows import (
     draw_balanced,
     face_sizes,
     thinned_tracks,
-    window_starts,
+    windows_of,
 )
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
+from utils.datasets.reading import Reading
 from utils.datasets.store import Store
 from utils.features.ava_asd_mfcc import VECTORS_PER_ROW, chosen_vectors
 
@@ -148,12 +149,7 @@ class WindowSet:
             entity = self._entities.get(track_name(rows, track))
             if entity is None:
                 continue
-            starts = window_starts(len(track), self.options)
-            windows = track[starts[:, None] + np.arange(self.options.length)]
-            labels = rows.labels[windows]
-            if self.options.one_label:
-                same = (labels == labels[:, :1]).all(1)
-                starts, windows = starts[same], windows[same]
+            starts, windows = windows_of(track, rows.labels, self.options)
             columns.track += [len(self._tracks)] * len(starts)
             columns.start += starts.tolist()
             columns.face += (first + rows.faces[windows[:, -1]]).tolist()
@@ -201,7 +197,8 @@ class _BatchMaker:
     def __init__(self, windows: WindowSet) -> None:
         self.windows = windows
 
-    def __getitem__(self, indices: tuple[int, ...]) -> WindowBatch:
+    def make(self, indices: tuple[int, ...]) -> WindowBatch:
+        """Return these windows."""
         import torch
 
         read = [self.windows.read(index) for index in indices]
@@ -233,24 +230,29 @@ class WindowLoader:
     ) -> None:
         self.windows, self.choice = windows, choice
         self._rank, self._world_size = rank, world_size
-        self._maker = _BatchMaker(windows)
+        self._reading = Reading(_BatchMaker(windows), choice.num_workers)
 
     def len_epoch(self, number: int) -> int:
         """Return the number of batches of an epoch."""
         return -(-len(self._draw(number)) // self.choice.batch_size)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[WindowBatch]:
-        """Yield the batches of an epoch without the first `skip`."""
+        """Yield the batches of an epoch without the first `skip`.
+
+        Raises:
+            RuntimeError: A reading process was killed.
+            ValueError, OSError: The data cannot be read; names the file.
+        """
         size = self.choice.batch_size
         drawn = self._draw(number)
         batches = [drawn[first : first + size] for first in range(skip * size, len(drawn), size)]
-        yield from self._read([batch[self._rank :: self._world_size] for batch in batches])
+        return self._read([batch[self._rank :: self._world_size] for batch in batches])
 
     def in_order(self, indices: Sequence[int] | NDArray[np.int64]) -> Iterator[WindowBatch]:
-        """Yield batches of these windows in this order."""
+        """Yield batches of these windows in this order, with the errors of `epoch`."""
         size = self.choice.batch_size
         chosen = np.asarray(indices, np.int64)
-        yield from self._read([chosen[at : at + size] for at in range(0, len(chosen), size)])
+        return self._read([chosen[at : at + size] for at in range(0, len(chosen), size)])
 
     def _draw(self, number: int) -> NDArray[np.int64]:
         """Return the windows of an epoch in their order."""
@@ -261,18 +263,4 @@ class WindowLoader:
         return rng.choice(len(self.windows), count, replace=False)
 
     def _read(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[WindowBatch]:
-        keys = [tuple(batch.tolist()) for batch in batches]
-        if self.choice.num_workers == 0:
-            yield from (self._maker[key] for key in keys)
-            return
-        import torch
-        from torch.utils.data import DataLoader
-
-        yield from DataLoader(
-            cast("Any", self._maker),  # all that is asked of it is items by their keys
-            sampler=cast("Any", keys),
-            batch_size=None,
-            num_workers=self.choice.num_workers,
-            multiprocessing_context="spawn",
-            pin_memory=torch.cuda.is_available(),
-        )
+        return self._reading.batches([tuple(batch.tolist()) for batch in batches])

@@ -147,17 +147,22 @@ def window_starts(num_rows: int, options: WindowOptions) -> NDArray[np.int64]:
     return np.arange(0, max(0, num_rows - options.length), options.stride)
 
 
-def windows_of(rows: VideoRows, options: WindowOptions) -> NDArray[np.int64]:
-    """Return the rows of each window of a video, (M, length), track after track."""
-    found = [np.empty((0, options.length), np.int64)]
-    for track in thinned_tracks(rows, options):
-        starts = window_starts(len(track), options)
-        found.append(track[starts[:, None] + np.arange(options.length)])
-    windows = np.concatenate(found)
-    if options.one_label:
-        labels = rows.labels[windows]
-        windows = windows[(labels == labels[:, :1]).all(1)]
-    return windows
+def windows_of(
+    track: NDArray[np.int64], labels: NDArray[np.generic], options: WindowOptions
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where in a thinned-out track its windows begin, (M,), and their rows, (M, length).
+
+    Args:
+        track: The rows of a video that are left of it.
+        labels: Of all rows of the video.
+        options: Which windows are cut.
+    """
+    starts = window_starts(len(track), options)
+    windows = track[starts[:, None] + np.arange(options.length)]
+    if not options.one_label:
+        return starts, windows
+    same = (labels[windows] == labels[windows[:, :1]]).all(1)
+    return starts[same], windows[same]
 
 
 def face_sizes(boxes: NDArray[np.float64], picture: tuple[int, int]) -> NDArray[np.int64]:

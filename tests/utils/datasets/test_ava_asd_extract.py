@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.made_ava import Movie, level, table, write_movie
+from tests.made_windows import all_windows
 from utils.audio import Sound
 from utils.datasets.ava_asd_extract import ExtractOptions, Work, extract, sound_path, track_name
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
@@ -16,7 +17,6 @@ from utils.datasets.ava_asd_windows import (
     WindowOptions,
     read_rows,
     thinned_tracks,
-    windows_of,
 )
 from utils.datasets.store import Store
 from utils.features.ava_asd_mfcc import ava_asd_mfcc, num_rows
@@ -81,7 +81,7 @@ def test_sound_is_that_before_each_window(
     videos: Path, extracted: Path, labels: list[VideoRows]
 ) -> None:
     windows = WindowSet(extracted, labels, OPTIONS, WINDOWS)
-    indices = windows_of(labels[0], WINDOWS)
+    indices = all_windows(labels[0], WINDOWS)
     assert len(windows) == len(indices)
     np.testing.assert_array_equal(windows.stops_s, labels[0].timestamps[indices[:, -1]])
     np.testing.assert_array_equal(windows.speaking, labels[0].speaking[indices[:, -1]])
