@@ -57,10 +57,6 @@ class Sound:
             samples[low - start : high - start] = self._held[low - self._first : high - self._first]
         return samples
 
-    def is_silent(self, start: int, stop: int) -> bool:
-        """Tell whether no sample of [start, stop) is further from 0 than 1."""
-        return bool(np.abs(self.read(start, stop)).max(initial=0) <= 1)
-
     def close(self) -> None:
         """Close the file; what has not been decoded yet then counts as silence."""
         self._pieces = None

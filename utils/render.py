@@ -27,7 +27,6 @@ from utils.structures import FPS, ScoredTrack
 
 COPIED_CODECS = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # players know them in MP4
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
-UNSPECIFIED = 2  # FFmpeg's number of an unknown colour space
 MP4_OPTIONS = {
     "movflags": "+faststart",  # players on the web start before they have it all
     "movie_timescale": "90000",  # or else streams are shifted against each other by up to 1 ms

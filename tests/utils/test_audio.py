@@ -101,8 +101,8 @@ def test_gap_is_silence(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     write_video(path, IMAGES, sound=pieces, sample_rate=48000, audio_codec="flac")
     sound = sound_of(path)
-    assert not sound.is_silent(0, SAMPLE_RATE)
-    assert sound.is_silent(round(1.05 * SAMPLE_RATE), round(2.45 * SAMPLE_RATE))
+    assert np.abs(sound.read(0, SAMPLE_RATE)).max() > 1
+    assert np.abs(sound.read(round(1.05 * SAMPLE_RATE), round(2.45 * SAMPLE_RATE))).max() <= 1
     found = sound.read(2 * SAMPLE_RATE, 4 * SAMPLE_RATE)
     assert middle_s(found) + 2 == pytest.approx(3, abs=1e-3)
 
@@ -187,8 +187,7 @@ def test_no_sound_is_silence(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", IMAGES)
     sound = sound_of(tmp_path / "a.mp4")
     assert not sound.has_sound
-    assert sound.is_silent(0, 64000)
-    assert not sound.read(10, 1000).any()
+    assert not sound.read(0, 64000).any()
 
 
 def test_beyond_the_end_is_silence(tmp_path: Path) -> None:

@@ -20,14 +20,6 @@ CONDITIONS = (  # where positions come from, and speech activity
     "TalkNet_GT",
     "TalkNet_VAD",
 )
-TEST = (
-    "conversation1_t3",
-    "femalemonologue2_t3",
-    "interactive1_t2",
-    "interactive4_t3",
-    "malemonologue2_t3",
-)
-LEFT_OUT = "mo-gest-grace-dif"  # a recording that is neither trained on nor tested
 Split = Literal["development", "test"]
 
 
