@@ -19,17 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from model import checkpoints
 from model.contract import Network
-from model.distillation_run import NAME, Distillation, Run, Stage, rate, write_weights
+from model.distillation_run import NAME, Distillation, Run, Stage, rate
 from model.distillation_stages import (
-    JOINT_FRAMES,
+    MATCHED_FRAMES,
     REMEMBERED_CLIPS,
     SEEN_CLIPS,
     SeeingLessons,
     draw_embedded,
     encode_track,
-    fused_loss,
-    joint_loss,
+    judging_loss,
+    matching_loss,
     measure,
     set_statistics,
     take_over,
@@ -53,9 +54,12 @@ from utils.settings import DetectorOptions
 
 logger = logging.getLogger(__name__)
 
-POOL_FRAMES = 200  # of a pairing in the pools
-SEEING, FUSED, JOINT = "seeing", "fused", "joint"  # the stages
+JUDGED_FRAMES = 600  # of a pairing in the pools: as long as the evidence needs
+FITTED_PAIRINGS, FITTED_FRAMES = 160, 200  # from which the first projections come
+SEEING, MATCHING, JUDGING = "seeing", "matching", "judging"  # the stages
+FITTING = "fitting"  # what begins the second
 HELD_OUT_EACH = 6  # pairings of each situation
+MATCHED_BATCHES = 4  # of people held out
 
 
 def find_people(options: Distillation) -> tuple[Store, list[Source]]:
@@ -99,40 +103,49 @@ class Distiller:
             self.network = Synchrony()
         take_over(self.network, teacher)
         self.run = Run(options, self.network)
-        self.pool = self._pool("pairings", self.learned, None)
+        own = self.held_out
+        self.measured = Pairer(store, own, MATCHED_FRAMES) if own else None
         self.pools: dict[str, PairingPool] = {}
 
-    def _pool(self, name: str, sources: Sequence[Source], situation: str | None) -> PairingPool:
-        pairer = Pairer(self.store, sources, POOL_FRAMES)
-        return PairingPool(self.options.save_path / name, pairer, self.options.seed, situation)
+    def _pool(self, name: str, held_out: bool = False, situation: str | None = None) -> PairingPool:
+        if name not in self.pools:
+            sources = self.held_out if held_out else self.learned
+            length = FITTED_FRAMES if name == FITTING else JUDGED_FRAMES
+            folder = self.options.save_path / name
+            pairer = Pairer(self.store, sources, length)
+            self.pools[name] = PairingPool(folder, pairer, self.options.seed, situation)
+        return self.pools[name]
 
     def stages(self) -> list[Stage]:
         """Return what is learned, in order."""
         options, network = self.options, self.network
         lessons = SeeingLessons(self.store, self.learned, self.teacher)
-        pairer = Pairer(self.store, self.learned, JOINT_FRAMES)
-
-        def fused(rng: np.random.Generator) -> Tensor:
-            judged, lags = fused_loss(network, draw_embedded(self.pool.pairings, rng))
-            return judged + 0.3 * lags
+        pairer = Pairer(self.store, self.learned, MATCHED_FRAMES)
 
         def seeing(rng: np.random.Generator) -> Tensor:
             return lessons.loss(network, rng, SEEN_CLIPS)
 
-        def joint(rng: np.random.Generator) -> Tensor:
+        def matching(rng: np.random.Generator) -> Tensor:
             kept = lessons.loss(network, rng, REMEMBERED_CLIPS)  # or it sees the few people alone
-            return joint_loss(network, pairer, rng) + kept
+            return matching_loss(network, pairer, rng) + kept
+
+        def judging(rng: np.random.Generator) -> Tensor:
+            batch = draw_embedded(self._pool(JUDGING).pairings, rng)
+            return judging_loss(network, batch, options.noise * torch.rand(len(batch[0])))
 
         def is_encoder(name: str) -> bool:
             return name.startswith("visual_encoder.")
 
         def is_judge(name: str) -> bool:
-            return name.startswith(("profile.", "from_profile.", "join.", "temporal.", "head_corr"))
+            return name.startswith(("from_profile.", "join.", "temporal.", "head_correction."))
+
+        def matches(name: str) -> bool:
+            return is_encoder(name) or name.startswith("profile.")
 
         return [
             Stage(SEEING, options.seeing_steps, 3e-4, is_encoder, seeing),
-            Stage(FUSED, options.fused_steps, 1e-3, is_judge, fused),
-            Stage(JOINT, options.joint_steps, 7e-5, lambda n: is_encoder(n) or is_judge(n), joint),
+            Stage(MATCHING, options.matching_steps, 1.5e-4, matches, matching),
+            Stage(JUDGING, options.judging_steps, 1e-3, is_judge, judging),
         ]
 
     def train(self) -> None:
@@ -150,10 +163,11 @@ class Distiller:
 
     def _learn(self, stage: Stage, kept: Mapping[str, Tensor]) -> None:
         run = self.run
-        if stage.name == FUSED:
-            self._fill(self.pool, self.options.num_pairings, changed=True)
-            if run.step == 0:
-                set_statistics(self.network, self.pool.pairings)
+        if stage.name == MATCHING and run.step == 0:
+            self._fill(self._pool(FITTING), FITTED_PAIRINGS, changed=True)
+            set_statistics(self.network, self._pool(FITTING).pairings)
+        if stage.name == JUDGING:
+            self._fill(self._pool(JUDGING), self.options.num_pairings, changed=True)
         weights = []
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(stage.trained(name))
@@ -213,16 +227,24 @@ class Distiller:
                 advance(number + 1)
 
     def _measure(self, stage: Stage) -> dict[str, float]:
-        """Return the share of right frames of people held out, by situation."""
+        """Return how well people held out are matched, or what share of each situation is right."""
+        if self.measured is None or stage.name == SEEING:
+            return {}
+        if stage.name == MATCHING:
+            return {"held_out_loss": self._match(self.measured)}
         right = {}
-        if stage.name != SEEING and self.held_out:
-            for situation in SITUATIONS:
-                key = f"held_out_{stage.name}_{situation}"
-                if key not in self.pools:
-                    self.pools[key] = self._pool(key, self.held_out, situation)
-                self._fill(self.pools[key], HELD_OUT_EACH, changed=False)
-                right[situation] = measure(self.network, self.pools[key].pairings)
+        for situation in SITUATIONS:
+            pool = self._pool(f"held_out_{situation}", True, situation)
+            self._fill(pool, HELD_OUT_EACH, changed=False)
+            right[situation] = measure(self.network, pool.pairings)
         return right
+
+    @torch.no_grad()
+    def _match(self, pairer: Pairer) -> float:
+        self.network.eval()
+        rngs = [np.random.default_rng((self.options.seed, n)) for n in range(MATCHED_BATCHES)]
+        losses = [matching_loss(self.network, pairer, rng, changed=False) for rng in rngs]
+        return round(float(torch.stack(losses).mean()), 4)
 
     def _report(self, stage: Stage) -> None:
         """Measure on people held out, write a line of the log and the weights."""
@@ -231,14 +253,13 @@ class Distiller:
             "step": self.run.step,
             "loss": float(np.mean(self.run.losses)),
         }
-        if stage.name != JOINT or self.run.step == stage.steps:  # else the encoder changes
-            row |= self._measure(stage)
+        row |= self._measure(stage)
         logger.info(", ".join(f"{name} {value}" for name, value in row.items()))
-        path = self.options.save_path / "log.csv"
-        append_row(path, ["stage", "step", "loss", *SITUATIONS], row)
+        names = ["stage", "step", "loss", "held_out_loss", *SITUATIONS]
+        append_row(self.options.save_path / "log.csv", names, row)
         self.run.losses.clear()
-        path = self.options.save_path / f"{NAME}.safetensors"
-        write_weights(self.network, self.options.correction, path)
+        weights = self.options.save_path / f"{NAME}.safetensors"
+        checkpoints.write_halves(self.network.state_dict(), weights)
 
 
 def distil(options: Distillation) -> None:

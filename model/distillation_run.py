@@ -30,10 +30,10 @@ class Distillation:
     save_path: Annotated[Path, "folder for faces, pairings, checkpoints and weights"] = Path(NAME)
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
     seeing_steps: Annotated[int, "batches of the first stage: see what the teacher sees"] = 60
-    num_pairings: Annotated[int, "pairings that the second stage learns from"] = 360
-    fused_steps: Annotated[int, "batches of the second stage: compare voice and face"] = 600
-    joint_steps: Annotated[int, "batches of the third stage: both together"] = 80
-    correction: Annotated[float, "share of the correction that is shipped"] = 0.4
+    matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 260
+    num_pairings: Annotated[int, "pairings that the third stage learns from"] = 240
+    judging_steps: Annotated[int, "batches of the third stage: judge by the evidence"] = 300
+    noise: Annotated[float, "most noise in the third stage, relative to voices and faces"] = 1.5
     keep_every: Annotated[int, "steps from one checkpoint and measurement to the next"] = 20
     seed: Annotated[int, "of all that is chosen at random"] = 0
 
@@ -100,7 +100,7 @@ class Run:
 
 def settings(options: Distillation) -> Mapping[str, str | int | float | bool]:
     """Return what a run must go on with."""
-    places = ("videos", "people", "faces_only", "save_path", "keep_every", "teacher", "correction")
+    places = ("videos", "people", "faces_only", "save_path", "keep_every", "teacher")
     return {name: value for name, value in vars(options).items() if name not in places}
 
 
@@ -109,17 +109,3 @@ def rate(step: int, stage: Stage) -> float:
     rise = min(1.0, (step + 1) / WARM_UP)
     fall = 0.5 + 0.5 * math.cos(math.pi * step / max(1, stage.steps))
     return stage.lr * rise * max(0.02, fall)
-
-
-def write_weights(network: Synchrony, correction: float, path: Path) -> None:
-    """Write weights in half precision, as the project ships them.
-
-    Args:
-        network: Stays as it is.
-        correction: Share of its correction that is kept: few people teach it to be too sure.
-        path: The file.
-    """
-    state = dict(network.state_dict())
-    for name in ("head_correction.weight", "head_correction.bias"):
-        state[name] = state[name] * correction
-    checkpoints.write_halves(state, path)

@@ -1,5 +1,6 @@
-"""What the shipped network learns, stage by stage: see mouths, compare, and both together."""
+"""What the shipped network learns, stage by stage: to see mouths, to match, and to judge."""
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import Network
-from model.layers.lag_profile import centre
+from model.layers.lag_profile import FLOOR, centre, moved, moving_mean
 from model.networks.synchrony import NUM_CHANNELS, Synchrony
 from utils.datasets.crop_changes import change_crops
 from utils.datasets.entities import SPEAKING, UNLABELLED
@@ -23,11 +24,15 @@ from utils.features.mfcc import align, mfcc
 
 SEEN_FRAMES = 58
 SEEN_CLIPS = 4
-REMEMBERED_CLIPS = 2  # of the first stage, in each step of the last
-FUSED_CLIPS = 16
-FUSED_FRAMES = (100, 141)  # of a part of a pairing
-JOINT_CLIPS = 4
-JOINT_FRAMES = 110
+REMEMBERED_CLIPS = 2  # of the first stage, in each step of the second
+MATCHED_CLIPS = 6
+MATCHED_FRAMES = 116
+MATCHED_LAG = 30  # frames
+MATCHED_WINDOWS = (51, 101)
+ALONE_SHARE = 0.75  # of voices that are heard with no other beside them
+JUDGED_FRAMES = (30, 60, 100, 150, 250, 400, 600)  # of a part of a pairing
+JUDGED_CLIPS = 16
+JUDGED_AT_ONCE = 2400  # frames of all clips, where these are long
 AT_ONCE = 72  # frames that are encoded together
 RIDGE = 0.1  # of the mean power, added to every direction's
 SPEAKING_WEIGHT = 2.0  # of a frame that is speaking, beside one that is not
@@ -76,62 +81,98 @@ def _distance(found: Tensor, wanted: Tensor) -> Tensor:
     return error + (1 - functional.cosine_similarity(found, wanted, dim=2)).mean()
 
 
-def fused_loss(network: Synchrony, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the loss of what is judged and the loss of the lags that correlate best.
+def matching_loss(
+    network: Synchrony, pairer: Pairer, rng: np.random.Generator, changed: bool = True
+) -> Tensor:
+    """Return how hard it is to find each moment's own voice, through the visual encoder.
+
+    Every speaking face has to find its voice among all voices of the batch, each moved by all
+    lags (InfoNCE; van den Oord et al., 2018).
 
     Args:
-        network: In training.
-        batch: Embeddings of sound and faces (B, T, C), and labels (B, T).
+        network: Its sound encoder stays as it is.
+        pairer: Draws people with their own voices, sometimes beside others.
+        rng: Decides all.
+        changed: Whether the crops are changed, for training.
     """
-    audio, faces, labels = batch
-    profile = network.correlate(audio, faces)
-    logits = network.judge(profile, audio, faces).av
-    known = labels != UNLABELLED
-    judged = functional.cross_entropy(
-        logits[known], labels[known], torch.tensor([1.0, SPEAKING_WEIGHT]), label_smoothing=0.02
-    )
-    spoken = labels == SPEAKING
-    lags = torch.zeros(())
-    if spoken.any():
-        num_lags = 2 * network.profile.max_lag + 1
-        true = torch.full((int(spoken.sum()),), network.profile.max_lag)
-        by_lag = profile.view(len(profile), -1, num_lags, labels.shape[1])
-        windows = by_lag.permute(1, 0, 3, 2)[1:]  # the shortest may be mistaken
-        losses = [functional.cross_entropy(SHARPNESS * one[spoken], true) for one in windows]
-        lags = torch.stack(losses).mean()
-    return judged, lags
-
-
-def draw_embedded(pool: Sequence[Embedded], rng: np.random.Generator) -> list[Tensor]:
-    """Return a batch of parts of pairings, with noise on what was heard and seen."""
-    chosen = stacked([pool[index] for index in rng.integers(len(pool), size=FUSED_CLIPS)])
-    length = int(rng.integers(*FUSED_FRAMES))
-    start = int(rng.integers(chosen.labels.shape[1] - length + 1))
-    part = (slice(None), slice(start, start + length))
-    audio = chosen.audio[part].astype(np.float32)
-    faces = chosen.faces[part].astype(np.float32)
-    voice, levels = audio[..., :NUM_CHANNELS], audio[..., NUM_CHANNELS:]
-    voice += 0.1 * rng.standard_normal(voice.shape, np.float32)
-    levels[..., 0] += 0.3 * rng.standard_normal((len(audio), 1), np.float32)
-    faces *= 1 + 0.1 * rng.standard_normal((len(faces), 1, NUM_CHANNELS), np.float32)
-    faces += 0.1 * rng.standard_normal(faces.shape, np.float32)
-    labels = chosen.labels[part].astype(np.int64)
-    return [torch.from_numpy(array) for array in (audio, faces, labels)]
-
-
-def joint_loss(network: Synchrony, pairer: Pairer, rng: np.random.Generator) -> Tensor:
-    """Return the loss of a few pairings, through the visual encoder."""
-    features, crops, labels = [], [], []
-    for _ in range(JOINT_CLIPS):
-        pairing = pairer.draw(rng)
-        features.append(align(mfcc(pairing.waveform), JOINT_FRAMES))
-        crops.append(change_crops(pairer.crops(pairing), rng))
-        labels.append(pairing.labels.astype(np.int64))
+    features, crops, labels, seams = [], [], [], []
+    for _ in range(MATCHED_CLIPS):
+        pairing = pairer.draw(rng, "own" if rng.random() < ALONE_SHARE else "over")
+        seams.append(pairing.seams)
+        features.append(align(mfcc(pairing.waveform), pairer.length))
+        seen = pairer.crops(pairing)
+        crops.append(change_crops(seen, rng) if changed else seen)
+        labels.append(pairing.labels)
     with torch.no_grad():
         audio = network.encode_audio(torch.from_numpy(np.stack(features)))
     faces = network.encode_faces(torch.from_numpy(np.stack(crops)))
-    judged, lags = fused_loss(network, (audio, faces, torch.from_numpy(np.stack(labels))))
-    return judged + 0.3 * lags
+    blind = torch.from_numpy(np.stack(seams))
+    voice, face = network.profile.project(*network.normalised(audio, faces), blind)
+    return _find_voices(voice, face, torch.from_numpy(np.stack(labels)) == SPEAKING)
+
+
+def _find_voices(voice: Tensor, face: Tensor, spoken: Tensor) -> Tensor:
+    """Return the loss of choosing, for spoken moments (B, T), the own voice at lag 0.
+
+    Args:
+        voice: (B, C, T).
+        face: (B, C, T), of the same people.
+        spoken: (B, T).
+    """
+    num_clips, num_lags = len(face), 2 * MATCHED_LAG + 1
+    products = torch.einsum("jlct,ict->ijlt", moved(voice, MATCHED_LAG), face)
+    voice_power = moved(voice.square().sum(1, keepdim=True), MATCHED_LAG).squeeze(2)
+    face_power = face.square().sum(1)[:, None, None]
+    wanted = num_lags * torch.arange(num_clips).unsqueeze(1) + MATCHED_LAG
+    wanted = wanted.expand_as(spoken)[spoken]
+    losses = []
+    for window in MATCHED_WINDOWS:
+        power = moving_mean(voice_power, window) * moving_mean(face_power, window)
+        found = moving_mean(products, window) / (power + FLOOR**2).sqrt()  # (B, B, lags, T)
+        choices = SHARPNESS * found.flatten(1, 2).transpose(1, 2)[spoken]
+        beside = torch.stack((wanted - 1, wanted + 1), 1)  # as good as right: they do not count
+        losses.append(functional.cross_entropy(choices.scatter(1, beside, -math.inf), wanted))
+    return torch.stack(losses).mean()
+
+
+def judging_loss(network: Synchrony, batch: Sequence[Tensor], noisiness: Tensor) -> Tensor:
+    """Return the loss of what is judged of embeddings, where voice and face are hard to compare.
+
+    Most people there are to learn from are seen and heard so well that their voices fit
+    perfectly. Noise makes them fit as badly as those in films do, or not at all, and the judge
+    learns how much the evidence is worth; the opinion and the levels have no noise.
+
+    Args:
+        network: In training.
+        batch: Embeddings of sound and faces (B, T, C), labels and seams (B, T).
+        noisiness: Deviation of the noise (B,), relative to that of the embeddings.
+    """
+    audio, faces, labels, seams = batch
+    amount = noisiness[:, None, None]
+    voice, face = (
+        rows + amount * torch.randn_like(rows) for rows in network.normalised(audio, faces)
+    )
+    logits = network.judge(network.profile(voice, face, seams), audio, faces).av
+    known = labels != UNLABELLED
+    weight = torch.tensor([1.0, SPEAKING_WEIGHT])
+    return functional.cross_entropy(logits[known], labels[known], weight, label_smoothing=0.02)
+
+
+def draw_embedded(pool: Sequence[Embedded], rng: np.random.Generator) -> list[Tensor]:
+    """Return a batch of parts of pairings, of other loudness and other clearness of the face."""
+    whole = pool[0].labels.shape[0]
+    length = min(int(rng.choice(JUDGED_FRAMES)), whole)
+    count = min(JUDGED_CLIPS, max(4, JUDGED_AT_ONCE // length))
+    parts = []
+    for index in rng.integers(len(pool), size=count):
+        start = int(rng.integers(whole - length + 1))
+        parts.append(Embedded(*(rows[start : start + length] for rows in pool[index])))
+    chosen = stacked(parts)
+    audio, faces = chosen.audio.astype(np.float32), chosen.faces.astype(np.float32)
+    audio[..., NUM_CHANNELS] += 0.3 * rng.standard_normal((count, 1), np.float32)
+    faces *= 1 + 0.1 * rng.standard_normal((count, 1, NUM_CHANNELS), np.float32)
+    labels = chosen.labels.astype(np.int64)
+    return [torch.from_numpy(array) for array in (audio, faces, labels, chosen.seams)]
 
 
 def encode_track(network: Network, crops: NDArray[np.uint8]) -> Tensor:
@@ -148,7 +189,10 @@ def measure(network: Synchrony, pairings: Sequence[Embedded]) -> float:
     network.eval()
     whole = stacked(pairings)
     audio = torch.from_numpy(whole.audio.astype(np.float32))
-    logits = network.fuse(audio, torch.from_numpy(whole.faces.astype(np.float32))).av
+    faces = torch.from_numpy(whole.faces.astype(np.float32))
+    voice, face = network.normalised(audio, faces)
+    compared = network.profile(voice, face, torch.from_numpy(whole.seams))
+    logits = network.judge(compared, audio, faces).av
     known = whole.labels != UNLABELLED
     right = (logits.argmax(2).numpy() == whole.labels)[known]
     return round(float(right.mean()), 4)
@@ -173,8 +217,7 @@ def set_statistics(network: Synchrony, pool: Sequence[Embedded]) -> None:
         norm.running_mean.copy_(rows.mean((0, 1)))
         norm.running_var.copy_(rows.var((0, 1)) + 1e-4)
         norm.eval()
-    voice = centre(network.audio_norm(audio.transpose(1, 2)))
-    mouth = centre(network.visual_norm(faces.transpose(1, 2)))
+    voice, mouth = (centre(rows) for rows in network.normalised(audio, faces))
     own = torch.from_numpy(whole.own)
     if not own.any():
         raise ValueError(

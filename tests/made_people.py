@@ -11,7 +11,7 @@ from utils.datasets.talkset_sources import Source
 
 FPS = 25
 SAMPLES = 640
-TONES = {"ann": 500, "bob": 800, "cat": 1300}  # Hz
+TONES = {"ann": 500, "bob": 800, "cat": 1300, "eve": 2100}  # Hz
 QUIET = "dan"  # moves, and is never heard
 
 

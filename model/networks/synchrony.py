@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from model.contract import Logits, Network, Recipe
 from model.layers.factored import FactoredAudioEncoder, FactoredVisualEncoder, initialise
-from model.layers.lag_profile import LagProfile
+from model.layers.lag_profile import Comparison, LagProfile
 from model.layers.plain_blocks import PlainAudioBlock, PlainGate, PlainVisualBlock
 from utils.structures import STEPS_PER_FRAME
 
@@ -24,8 +24,14 @@ NUM_CHANNELS = 128  # of either encoder
 NUM_LEVELS = 3
 LEVEL_RADIUS = 100  # frames to a side, among which the loudest and the quietest are found
 LEVEL_MEAN, LEVEL_STD = 12.0, 4.0  # natural logarithm of a step's energy, 16 bits
+UNHEARD = 8.0  # the same, of sound (4 of 32768 high) that is softer than any voice in a recording
+UNHEARD_REACH = 5  # frames to a side in which nothing may be louder
+UNHEARD_COST = 4.0  # of a score, for every step of the logarithm below it
 OPINION_FRAMES = 25  # which the first opinion looks at, cut from the beginning on
 OPINION_SCALE = 4.0  # of its scores, to about 1
+WINDOWS = (25, 51, 101)  # frames over which voice and lips are correlated
+LONG_WINDOWS = (51, 101, 201, 401, 801)  # over which evidence is gathered
+CORRELATION_SCALE = 3.0  # to about 1
 WIDTH = 48  # of what judges
 
 
@@ -69,9 +75,9 @@ class Synchrony(Network):
         self.head_visual = nn.Linear(NUM_CHANNELS, 2)
         self.audio_norm = nn.BatchNorm1d(NUM_CHANNELS)
         self.visual_norm = nn.BatchNorm1d(NUM_CHANNELS)
-        self.profile = LagProfile(NUM_CHANNELS, num_parts=16, max_lag=12, windows=(25, 51, 101))
-        self.from_profile = nn.Conv1d(self.profile.num_outputs, 12, 1)
-        self.join = nn.Conv1d(12 + NUM_LEVELS + 2, WIDTH, 1)
+        self.profile = LagProfile(NUM_CHANNELS, 16, WINDOWS, LONG_WINDOWS)
+        self.from_profile = nn.Conv1d(self.profile.num_correlations, 12, 1)
+        self.join = nn.Conv1d(12 + self.profile.num_evidence + NUM_LEVELS + 2, WIDTH, 1)
         self.temporal = nn.Sequential(*(TemporalBlock(WIDTH, gap) for gap in (1, 2, 4, 8)))
         self.head_correction = nn.Linear(WIDTH, 1)
         initialise(self)
@@ -93,22 +99,27 @@ class Synchrony(Network):
 
     def fuse(self, audio: Tensor, faces: Tensor) -> Logits:
         """Join embeddings of voice (B, T, 131) and face (B, T, 128)."""
-        return self.judge(self.correlate(audio, faces), audio, faces)
+        return self.judge(self.profile(*self.normalised(audio, faces)), audio, faces)
 
-    def correlate(self, audio: Tensor, faces: Tensor) -> Tensor:
-        """Return correlations (B, windows x lags, T)."""
+    def normalised(self, audio: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+        """Return voice and face (B, 128, T), every channel of mean 0 and power 1."""
         voice = self.audio_norm(audio[..., :NUM_CHANNELS].transpose(1, 2))
-        face = self.visual_norm(faces.transpose(1, 2))
-        return self.profile(voice, face)  # type: ignore[no-any-return]
+        return voice, self.visual_norm(faces.transpose(1, 2))
 
-    def judge(self, profile: Tensor, audio: Tensor, faces: Tensor) -> Logits:
+    def judge(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Logits:
         """Give the opinion and correct it."""
         voice, levels = audio[..., :NUM_CHANNELS], audio[..., NUM_CHANNELS:]
         visual = self.head_visual(faces)
         opinions = torch.stack((_score(self._opinion(voice, faces)), _score(visual)), 1)
-        parts = (self.from_profile(3 * profile), levels.transpose(1, 2), opinions / OPINION_SCALE)
+        parts = (
+            self.from_profile(CORRELATION_SCALE * compared.profile),
+            compared.evidence,
+            levels.transpose(1, 2),
+            opinions / OPINION_SCALE,
+        )
         rows = functional.gelu(self.temporal(self.join(torch.cat(parts, 1))))
         score = opinions[:, 0] + self.head_correction(rows.transpose(1, 2)).squeeze(2)
+        score = score - UNHEARD_COST * _silence(levels[..., 0])
         return Logits(av=torch.stack((-score, score), 2), visual=visual)
 
     def _opinion(self, voice: Tensor, faces: Tensor) -> Tensor:
@@ -120,6 +131,12 @@ class Synchrony(Network):
         followed = self.recurrent_gate(self.recurrence(self.gate(seconds))[0])
         logits: Tensor = self.head_opinion(followed)
         return logits.reshape(num_clips, -1, 2)[:, :length]
+
+
+def _silence(level: Tensor) -> Tensor:
+    """Return how far the sound is below the softest of voices, 0 where it is not, (B, T)."""
+    loudest = functional.max_pool1d(level, 2 * UNHEARD_REACH + 1, 1, UNHEARD_REACH)
+    return functional.relu(UNHEARD - (LEVEL_MEAN + LEVEL_STD * loudest))
 
 
 def _score(logits: Tensor) -> Tensor:

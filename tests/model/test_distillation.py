@@ -1,5 +1,6 @@
 """Distillation goes through its stages and goes on exactly where it was stopped."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model import distillation
+from model import distillation, distillation_stages
 from model.distillation import Distiller, main
 from model.distillation_run import Distillation, Stage, rate
 from model.networks.lr_asd import LRASD
@@ -16,6 +17,7 @@ from model.networks.synchrony import Synchrony
 from model.scoring import inference_copy
 from tests.made_people import make_people
 from tests.parity.filled import filled
+from utils.datasets.pairings import SITUATIONS
 
 
 def options(folder: Path) -> Distillation:
@@ -23,9 +25,9 @@ def options(folder: Path) -> Distillation:
         videos="none",
         save_path=folder,
         seeing_steps=1,
+        matching_steps=1,
         num_pairings=4,
-        fused_steps=3,
-        joint_steps=0,
+        judging_steps=2,
         keep_every=1,
     )
 
@@ -34,7 +36,14 @@ def options(folder: Path) -> Distillation:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a step look at less, for speed."""
     monkeypatch.setattr(distillation, "SEEN_CLIPS", 1)
-    monkeypatch.setattr(distillation, "POOL_FRAMES", 145)
+    monkeypatch.setattr(distillation, "REMEMBERED_CLIPS", 1)
+    monkeypatch.setattr(distillation, "FITTED_PAIRINGS", 4)
+    monkeypatch.setattr(distillation, "FITTED_FRAMES", 100)
+    monkeypatch.setattr(distillation, "MATCHED_FRAMES", 60)
+    monkeypatch.setattr(distillation, "JUDGED_FRAMES", 110)
+    monkeypatch.setattr(distillation, "MATCHED_BATCHES", 1)
+    monkeypatch.setattr(distillation, "HELD_OUT_EACH", 1)
+    monkeypatch.setattr(distillation_stages, "MATCHED_CLIPS", 2)
 
 
 def distiller(chosen: Distillation, people: Path) -> Distiller:
@@ -72,28 +81,44 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     rows = (tmp_path / "parts" / "log.csv").read_text().splitlines()
     assert [row.split(",")[:2] for row in rows[1:]] == [
         ["seeing", "1"],
-        ["fused", "1"],
-        ["fused", "2"],
-        ["fused", "3"],
+        ["matching", "1"],
+        ["judging", "1"],
+        ["judging", "2"],
     ]
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    chosen = replace(options(tmp_path / "run"), seeing_steps=0, num_pairings=0, fused_steps=0)
+    chosen = replace(options(tmp_path / "run"), seeing_steps=0, matching_steps=0, judging_steps=0)
     distiller(chosen, tmp_path / "people").train()
     with pytest.raises(ValueError, match=r"seed 0, found 7"):
         distiller(replace(chosen, seed=7), tmp_path / "people").train()
 
 
 def test_people_held_out_are_not_learned_from(tmp_path: Path) -> None:
-    chosen = replace(options(tmp_path / "run"), held_out="ann,dan")
+    chosen = replace(options(tmp_path / "run"), held_out="ann,bob,dan")
     made = distiller(chosen, tmp_path / "people")
-    assert {one.person for one in made.learned} == {"bob", "cat"}
-    assert {one.person for one in made.held_out} == {"ann", "dan"}
+    assert {one.person for one in made.learned} == {"cat", "eve"}
+    assert {one.person for one in made.held_out} == {"ann", "bob", "dan"}
+
+
+def test_people_held_out_are_measured(tmp_path: Path) -> None:
+    chosen = replace(options(tmp_path / "run"), seeing_steps=0, held_out="ann,bob", judging_steps=1)
+    distiller(chosen, tmp_path / "people").train()
+    with (tmp_path / "run" / "log.csv").open(encoding="utf-8") as file:
+        matching, judging = csv.DictReader(file)
+    assert float(matching["held_out_loss"]) > 0
+    assert all(0 <= float(judging[situation]) <= 1 for situation in SITUATIONS)
+
+
+def test_one_person_held_out_is_not_enough(tmp_path: Path) -> None:
+    chosen = replace(options(tmp_path / "run"), held_out="ann,dan")
+    with pytest.raises(ValueError, match="at least two people who talk, found 1"):
+        distiller(chosen, tmp_path / "people").train()
+    assert not (tmp_path / "run" / "last.model").exists()
 
 
 def test_the_rate_rises_and_falls() -> None:
-    stage = Stage("fused", 600, 1e-3, lambda _: True, lambda _: torch.zeros(()))
+    stage = Stage("judging", 600, 1e-3, lambda _: True, lambda _: torch.zeros(()))
     rates = np.array([rate(step, stage) for step in range(600)])
     assert rates[0] == pytest.approx(1e-3 / 30)
     assert 20 < rates.argmax() < 40

@@ -9,14 +9,16 @@ import torch
 from model import distillation_stages
 from model.distillation_stages import (
     SeeingLessons,
+    _find_voices,
     draw_embedded,
     encode_track,
-    fused_loss,
-    joint_loss,
+    judging_loss,
+    matching_loss,
     measure,
     set_statistics,
     take_over,
 )
+from model.layers.lag_profile import SHOWN_LAG
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
 from model.scoring import inference_copy
@@ -48,7 +50,7 @@ def made_pool(num_pairings: int) -> list[Embedded]:
         audio = np.concatenate((heard @ mixing + noise[0], levels), 1).astype(np.float16)
         faces = (moved @ mixing + noise[1] + 2).astype(np.float16)
         labels = np.full(LENGTH, int(own), np.int8)
-        pool.append(Embedded(audio, faces, labels, labels == 1))
+        pool.append(Embedded(audio, faces, labels, labels == 1, np.zeros(LENGTH, np.bool_)))
     return pool
 
 
@@ -58,28 +60,50 @@ def test_statistics_find_what_moves_together() -> None:
     batch = [torch.from_numpy(np.stack([one[part] for one in pool])).float() for part in (0, 1)]
     with torch.inference_mode():
         normed = network.visual_norm(batch[1].transpose(1, 2))
-        profile = network.correlate(*batch).view(len(pool), 3, -1, LENGTH)
+        compared = network.profile(*network.normalised(*batch))
     assert normed.mean((0, 2)).abs().max() < 0.02
     assert (normed.std((0, 2)) - 1).abs().max() < 0.02
-    in_step = profile[:, 2, network.profile.max_lag].mean(1)
+    profile = compared.profile.view(len(pool), 3, -1, LENGTH)
+    in_step = profile[:, 2, SHOWN_LAG].mean(1)
     assert in_step[1::2].min() > 0.8
     assert in_step[::2].max() < 0.4
+    surprise = compared.evidence[:, -3].mean(1)
+    assert surprise[1::2].min() > 2 * surprise[::2].max()
 
 
-def test_comparing_is_learned() -> None:
+def test_judging_is_learned() -> None:
     network, pool = begun(), made_pool(24)
     set_statistics(network, pool)
-    learned = [one for name, one in network.named_parameters() if not name.startswith("visual_e")]
-    optimiser = torch.optim.Adam(learned, 3e-3)
+    judge = ("from_profile", "join", "temporal", "head_correction")
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.startswith(judge))
+    optimiser = torch.optim.Adam([one for one in network.parameters() if one.requires_grad], 3e-3)
     before = measure(network, pool)
+    torch.manual_seed(0)
     for step in range(15):
         network.train()
-        judged, lags = fused_loss(network, draw_embedded(pool, np.random.default_rng(step)))
+        batch = draw_embedded(pool, np.random.default_rng(step))
+        loss = judging_loss(network, batch, 0.1 * torch.rand(len(batch[0])))
         optimiser.zero_grad()
-        (judged + 0.3 * lags).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     assert before < 0.8
     assert measure(network, pool) > 0.95
+
+
+def test_noise_hides_what_moves_together_but_not_the_opinion() -> None:
+    network, pool = begun().eval(), made_pool(12)
+    set_statistics(network, pool)
+    with torch.no_grad():
+        network.head_correction.weight.normal_()
+    batch = draw_embedded(pool, np.random.default_rng(0))
+    count = len(batch[0])
+    with torch.inference_mode():
+        clear, noisy = (judging_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0))
+        network.head_correction.weight.zero_()
+        opinions = [judging_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0)]
+    assert clear != noisy
+    assert opinions[0] == opinions[1]
 
 
 def test_seeing_is_learned(tmp_path: Path) -> None:
@@ -101,15 +125,31 @@ def test_seeing_is_learned(tmp_path: Path) -> None:
     assert losses[-1] < losses[0]
 
 
-def test_both_are_learned_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distillation_stages, "JOINT_CLIPS", 1)
-    network, pairer = begun(), Pairer(*make_people(tmp_path), 110)
-    loss = joint_loss(network, pairer, np.random.default_rng(0))
+def test_matching_is_learned_through_the_visual_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation_stages, "MATCHED_CLIPS", 2)
+    network, pairer = begun(), Pairer(*make_people(tmp_path), 60)
+    loss = matching_loss(network, pairer, np.random.default_rng(0))
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     gradients = [one.grad for one in network.visual_encoder.parameters()]
     assert all(gradient is not None and gradient.any() for gradient in gradients)
     assert all(one.grad is None for one in network.audio_encoder.parameters())
+
+
+def test_own_voices_in_step_are_found() -> None:
+    """Faces that have their own voices in step cost less than those that have another's."""
+    rng = np.random.default_rng(0)
+    voice = torch.from_numpy(rng.standard_normal((3, 4, 120)).astype(np.float32))
+    spoken = torch.ones(3, 120, dtype=torch.bool)
+    spoken[:, ::3] = False
+    own = _find_voices(voice, voice, spoken)
+    late = _find_voices(voice, voice.roll(4, 2), spoken)
+    other = _find_voices(voice, voice.roll(1, 0), spoken)
+    assert own < 0.2
+    assert late > 5
+    assert other > 5
 
 
 @pytest.mark.parametrize("num_frames", [5, 100])

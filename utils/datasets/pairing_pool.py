@@ -24,6 +24,7 @@ class Embedded(NamedTuple):
     faces: NDArray[np.float16]  # (..., T, C)
     labels: NDArray[np.int8]  # (..., T)
     own: NDArray[np.bool_]  # (..., T) where the voice is the face's own
+    seams: NDArray[np.bool_]  # (..., T) where voice and face must not be compared
 
 
 def stacked(pairings: Sequence[Embedded]) -> Embedded:
@@ -71,7 +72,6 @@ class PairingPool:
             change_crops(crops, rng) if changed else crops,
         )
         halves = audio.astype(np.float16), faces.astype(np.float16)
+        embedded = Embedded(*halves, pairing.labels, pairing.own, pairing.seams)
         with replacing(path) as temporary:
-            np.savez(
-                temporary, audio=halves[0], faces=halves[1], labels=pairing.labels, own=pairing.own
-            )
+            np.savez(temporary, **embedded._asdict())

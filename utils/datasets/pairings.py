@@ -31,10 +31,11 @@ SITUATIONS = {
 }
 WITHOUT_VOICE = {"other": 0.75, "silent": 0.10, "noise": 0.15}  # for faces that never talk
 TALKING_SHARE = 0.82  # of all faces
-MAX_TURNS = 3  # situations one after the other
+MAX_TURNS = 7  # situations one after the other; one or few are the most frequent
 MIN_TURN = 10  # frames
 EDGE = 2  # frames on either side of a change of label that are not judged
 MIN_SOURCE = 12  # frames
+SEAM = 12  # frames on either side of two parts' joint that show it, in picture and sound alike
 
 
 class Part(NamedTuple):
@@ -53,6 +54,7 @@ class Pairing:
     waveform: NDArray[np.int16]  # (640 T,)
     labels: NDArray[np.int8]  # (T,)
     own: NDArray[np.bool_]  # (T,) where the voice is the face's own, in speech and in pauses
+    seams: NDArray[np.bool_]  # (T,) where voice and face must not be compared
 
 
 class _Face(NamedTuple):
@@ -102,7 +104,8 @@ class Pairer:
         face = _Face(person, talks, *self._voice_of(parts))
         turns = [0, self.length]
         if situation is None:
-            inner = rng.integers(MIN_TURN, self.length - MIN_TURN, rng.integers(MAX_TURNS))
+            num_turns = rng.integers(1, rng.integers(1, MAX_TURNS + 1) + 1)
+            inner = rng.integers(MIN_TURN, self.length - MIN_TURN, num_turns - 1)
             turns = sorted({0, self.length, *inner.tolist()})
         sound = np.zeros(self.length * SAMPLES_PER_FRAME, np.float32)
         own = np.zeros(self.length, np.bool_)
@@ -114,7 +117,8 @@ class Pairer:
             sound[samples] = self._sound(chosen, face, (start, stop), rng)
             if chosen in ("own", "over", "pauses"):
                 own[start:stop] = True
-        return Pairing(parts, record(sound, rng), _labels(own & face.speaks), own)
+        labels = _labels(own & face.speaks)
+        return Pairing(parts, record(sound, rng), labels, own, _seams(parts, self.length))
 
     def crops(self, pairing: Pairing) -> NDArray[np.uint8]:
         """Return the crops (T, 112, 112) of a pairing."""
@@ -187,6 +191,14 @@ class Pairer:
     def _read(self, part: Part) -> EntityPart:
         name = self.sources[part.source].name
         return self.store.read(self._places[name], part.start, part.stop)
+
+
+def _seams(parts: Sequence[Part], length: int) -> NDArray[np.bool_]:
+    """Return which frames (T,) lie beside the joint of two parts."""
+    seams = np.zeros(length, np.bool_)
+    for joint in np.cumsum([part.stop - part.start for part in parts])[:-1]:
+        seams[max(0, joint - SEAM) : joint + SEAM] = True
+    return seams
 
 
 def _speaking_frames(source: Source) -> NDArray[np.bool_]:

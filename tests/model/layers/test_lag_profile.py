@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.layers.lag_profile import LagProfile
+from model.layers.lag_profile import BLIND, MAX_LAG, SHOWN_LAG, LagProfile, moving_mean
 
-LAGS = 7
 WINDOWS = (25, 51)
+LONG_WINDOWS = (101, 201)
 
 
 def profile() -> LagProfile:
     """Two parts that look at one channel each, the same in voice and face."""
-    made = LagProfile(3, num_parts=2, max_lag=LAGS, windows=WINDOWS)
+    made = LagProfile(3, 2, WINDOWS, LONG_WINDOWS)
     weights = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]).unsqueeze(2)
     made.voice.weight.data = weights.clone()
     made.face.weight.data = weights.clone()
@@ -29,34 +29,81 @@ def rows(length: int, seed: int) -> Tensor:
 def test_the_peak_lies_at_the_shift(shift: int) -> None:
     face = rows(200, 1)
     with torch.inference_mode():
-        found = profile()(face.roll(shift, 2), face)
-    for by_lag in found[:, :, 60:140].unflatten(1, (len(WINDOWS), 2 * LAGS + 1))[0]:
-        assert by_lag.argmax(0).unique().tolist() == [LAGS + shift]
+        found = profile()(face.roll(shift, 2), face).profile
+    for by_lag in found[:, :, 60:140].unflatten(1, (len(WINDOWS), 2 * SHOWN_LAG + 1))[0]:
+        assert by_lag.argmax(0).unique().tolist() == [SHOWN_LAG + shift]
         assert by_lag.max() <= 1
-        assert by_lag[LAGS + shift].min() > 0.95
+        assert by_lag[SHOWN_LAG + shift].min() > 0.95
 
 
 def test_strangers_do_not_correlate() -> None:
     with torch.inference_mode():
-        found = profile()(rows(400, 1), rows(400, 2))
-    assert found[:, -(2 * LAGS + 1) :].abs().mean() < 0.15
+        found = profile()(rows(400, 1), rows(400, 2)).profile
+    assert found[:, -(2 * SHOWN_LAG + 1) :].abs().mean() < 0.15
 
 
 def test_what_never_changes_says_nothing() -> None:
     with torch.inference_mode():
         found = profile()(torch.ones(1, 3, 90), torch.ones(1, 3, 90))
-    assert found.abs().max() == 0
+    assert found.profile.abs().max() < 1e-6
+    assert found.evidence[:, [0, 1, 3, 4]].abs().max() < 1e-3
+
+
+def test_evidence_grows_with_time_for_true_pairs_alone() -> None:
+    """A weak tie, which one window cannot tell from chance, stands out over a longer one."""
+    face, other = rows(900, 1), rows(900, 2)
+    with torch.inference_mode():
+        own = profile()(other + 0.4 * face, face).evidence[0, ::3, 150:750].mean(1)
+        strange = profile()(other, face).evidence[0, ::3, 150:750].mean(1)
+    assert own[1] > 1.2 * own[0]
+    assert (own > 2 * strange).all()
+
+
+def test_evidence_says_how_much_of_its_window_exists() -> None:
+    with torch.inference_mode():
+        known = profile()(rows(101, 1), rows(101, 2)).evidence[0, 2::3].exp()
+    assert known[0, 50] == pytest.approx(1)
+    assert known[0, 0] == pytest.approx(51 / 101)
+    assert known[1, 50] == pytest.approx(101 / 201)
+
+
+def test_ends_and_blind_frames_are_not_compared() -> None:
+    """Encoders mark where a sequence ends, in voice and face alike: that is no synchrony."""
+    voice, face = rows(300, 1), rows(300, 2)
+    blind = torch.zeros(1, 300, dtype=torch.bool)
+    blind[:, 140:160] = True
+    loud = torch.zeros(1, 3, 300)
+    loud[..., :BLIND] = loud[..., -BLIND:] = loud[..., 140:160] = 50
+    made = profile()
+    with torch.inference_mode():
+        for parts in zip(made.project(voice, face, blind), (voice, face), strict=True):
+            assert parts[0][..., 150].abs().max() == 0
+            assert parts[0][..., 100].abs().max() > 0
+        flat = made.project(loud, loud, blind)[0]
+        assert flat[..., blind[0]].abs().max() == flat[..., :BLIND].abs().max() == 0
+        short = made(rows(10, 1), rows(10, 1))
+    assert short.profile.abs().max() == 0
+    assert torch.isfinite(short.evidence).all()
+
+
+def test_moving_mean_is_cut_at_the_ends() -> None:
+    found = moving_mean(torch.tensor([[1.0, 2, 3, 4, 5]]), 3)
+    torch.testing.assert_close(found, torch.tensor([[1.5, 2, 3, 4, 4.5]]))
 
 
 def test_it_sees_a_bounded_stretch() -> None:
     """Half of the widest window, half of the centring and the lags, and no more."""
-    reach = WINDOWS[-1] // 2 + 25 + LAGS
-    voice, face = rows(301, 1), rows(301, 2)
+    voice, face = rows(501, 1), rows(501, 2)
     other = voice.clone()
-    other[..., 150] += 5
+    other[..., 250] += 5
     with torch.inference_mode():
-        changed = (profile()(voice, face) - profile()(other, face)).abs().amax(1)[0] > 1e-6
-    places = torch.nonzero(changed).flatten()
-    assert int(places.min()) >= 150 - reach
-    assert int(places.max()) <= 150 + reach
-    assert int(places.max() - places.min()) > WINDOWS[-1]
+        found, again = profile()(voice, face), profile()(other, face)
+    for first, second, widest, lag in (
+        (found.profile, again.profile, WINDOWS[-1], SHOWN_LAG),
+        (found.evidence, again.evidence, LONG_WINDOWS[-1], MAX_LAG),
+    ):
+        reach = widest // 2 + 25 + lag
+        places = torch.nonzero((first - second).abs().amax(1)[0] > 1e-5).flatten()
+        assert int(places.min()) >= 250 - reach
+        assert int(places.max()) <= 250 + reach
+        assert int(places.max() - places.min()) > widest

@@ -1,4 +1,4 @@
-"""Synchrony begins as LR-ASD on the middle of the face, and looks back on a few seconds only."""
+"""Synchrony begins as LR-ASD on the middle of the face, and sees 20 s to either side only."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from model.building import load_released, recognise
 from model.distillation_stages import take_over
 from model.networks.lr_asd import LRASD
-from model.networks.synchrony import SEEN_COLUMNS, SEEN_ROWS, Synchrony
+from model.networks.synchrony import SEEN_COLUMNS, SEEN_ROWS, Synchrony, _silence
 from model.scoring import inference_copy, score_track, track_logits
 from model.states import load_state
 from tests.parity.fill import inputs
 from tests.parity.filled import filled
 
-REACH = 180  # frames to a side, more than any part of the judgement sees
+REACH = 500  # frames to a side, more than any part of the judgement sees
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +110,12 @@ def test_shipped_weights_call_nobody_speaking_without_a_voice() -> None:
     face[::2, 76:92, 40:72] = 30  # a mouth that opens and shuts all the time
     for waveform in (hiss, np.zeros_like(hiss)):
         assert (score_track(network, face, waveform) < 0).all()
+
+
+def test_what_is_softer_than_any_voice_counts_against_it() -> None:
+    level = torch.full((1, 60), -0.9)  # 8.4 on the logarithmic scale of steps
+    level[:, 20:40] = -1.5  # 6: 2 below the softest of voices
+    level[:, 50] = -3.0  # a moment beside louder ones
+    found = _silence(level)[0]
+    assert found[25:35].tolist() == pytest.approx([2.0] * 10)
+    assert found[:25].max() == found[35:].max() == 0

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_people import QUIET, TONES, make_people
-from utils.datasets.pairings import Pairer, Pairing
+from utils.datasets.pairings import SEAM, Pairer, Pairing
 
 LENGTH = 80
 NEVER = {"other", "elsewhere", "shifted", "silent", "faint", "noise"}
@@ -93,6 +93,16 @@ def test_mixed_pairings_fit_faces_sounds_and_labels(pairer: Pairer) -> None:
         situations += len(set(pairing.own.tolist())) > 1
     assert people == {*TONES, QUIET}
     assert situations > 3  # in which the own voice goes or comes
+
+
+def test_joints_of_parts_are_marked(pairer: Pairer) -> None:
+    for seed in range(12):
+        pairing = pairer.draw(np.random.default_rng(seed))
+        joints = np.cumsum([part.stop - part.start for part in pairing.parts])[:-1]
+        marked = np.flatnonzero(pairing.seams)
+        assert len(joints) >= 1  # a pairing is longer than any source
+        assert set(joints.tolist()) <= set(marked.tolist())
+        assert all(np.abs(joints - frame).min() <= SEAM for frame in marked)
 
 
 def test_the_seed_decides(pairer: Pairer) -> None:
