@@ -24,7 +24,7 @@ from utils.settings import DetectorOptions, ModelOptions, network_names
 
 logger = logging.getLogger(__name__)
 
-AUTO_NETWORKS = ("talknet", "lr_asd", "synchrony")  # the first that can be had; the last is shipped
+AUTO_NETWORKS = ("talknet", "synchrony")  # the first that can be had; the last is shipped
 
 
 @dataclass(frozen=True)

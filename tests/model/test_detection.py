@@ -155,22 +155,6 @@ def test_unknown_detector() -> None:
         load_detector("haar")
 
 
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Leave no weights on the machine, nor a way to any; gives an empty shared folder."""
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    monkeypatch.setenv("TALKNET_PRETRAIN", str(shared))
-    folder = tmp_path / "pretrain"
-    monkeypatch.setattr("model.weights.find_weights.__defaults__", (folder,))
-    monkeypatch.setattr("model.weights.get_weights.__defaults__", (None, folder))
-    return shared
-
-
 @pytest.mark.parametrize("name", ["auto", "s3fd", "yunet"])
 def test_no_detector_can_be_had(offline: Path, name: str) -> None:
     assert offline.is_dir()
