@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,16 +15,21 @@ from utils.datasets.face_changes import hide_face
 from utils.datasets.face_composites import Composer, Composite
 from utils.datasets.face_cutouts import Cutout, cut_out, find_videos, sample_frames
 from utils.datasets.face_pictures import MarkedPicture, PictureFolder
+from utils.datasets.face_turning import likeness, turned
 from utils.structures import Detections
 
 logger = logging.getLogger(__name__)
 
-SURE = 0.7  # the teacher's confidence from which on a box is a face
+SURE = 0.6  # the teacher's confidence from which on a box is a face
 DOUBTFUL = 0.4  # below it there is none; between them there may or may not be one
 SAME = 0.4  # IoU from which on two boxes are of one face
 STORED = 480  # pixels of the longer side of a picture
-FRAMES = 32  # of each person that are kept,
-CHOICE = 3  # each the hardest of so many neighbours
+FRAMES = 48  # of each person that are kept,
+CHOICE = 6  # each the hardest of so many neighbours, and the others too
+HARD = 0.85  # if the teacher is less certain than this of a face in them, or the student errs
+TURNED = 30  # heads turned away that are made of each person,
+FRONTAL = 0.4  # of faces that are so much like themselves in the mirror
+NEARBY = 0.25  # IoU with the face of the model from which on the teacher means it
 BACKGROUND = 1024  # pixels of the longer side of a background that is held
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -38,6 +43,7 @@ class Sources:
     held_out: Sequence[str] = ()  # people who are left out
     only_held_out: bool = False  # all others are left out instead
     seed: int = 0
+    student: FaceDetector | None = None  # its mistakes are trained on more
 
 
 def prepare(
@@ -60,14 +66,15 @@ def prepare(
     if len(pictures) >= count:
         return pictures
     material = gather(teacher, sources)
+    people = material.cutouts + turn_heads(teacher, material.cutouts, sources.seed)
     backgrounds = read_backgrounds(sources.backgrounds) + material.faceless
-    logger.info("%d people cut out, %d backgrounds", len(material.cutouts), len(backgrounds))
+    logger.info("%d people cut out or turned, %d backgrounds", len(people), len(backgrounds))
     for index in range(len(pictures), count):
         rng = np.random.default_rng((sources.seed, index))
         if index < len(material.frames):
             pictures.add(material.frames[index])
         else:
-            composer = Composer(material.cutouts, backgrounds, rng)
+            composer = Composer(people, backgrounds, rng)
             pictures.add(mark(teacher, composer.compose()))
         advance(len(pictures))
     return pictures
@@ -91,17 +98,63 @@ def gather(teacher: FaceDetector, sources: Sources) -> Material:
         frames = sample_frames(videos, FRAMES * CHOICE)
         while neighbours := list(islice(frames, CHOICE)):
             seen = [(frame, look(teacher, frame)) for frame in neighbours]
-            frame, found = min(seen, key=lambda one: _ease(one[1]))
-            for box, confidence in zip(found.boxes, found.confidences, strict=True):
-                cut = cut_out(frame, box, name) if confidence >= SURE else None
-                if cut is not None:
-                    material.cutouts.append(cut)
+            seen.sort(key=lambda one: _ease(one[1]))
+            for number, (frame, found) in enumerate(seen):
+                wrong = sources.student is not None and errs(sources.student, frame, found)
+                if number == 0 or wrong or _ease(found) < HARD:
+                    _keep(material, frame, found, name)
             rng = np.random.default_rng((sources.seed, len(material.frames)))
-            material.faceless.append(_faceless(frame, found, rng))
-            sure = found.confidences >= SURE
-            material.frames.append(reduced(frame, found.boxes, sure))
+            material.faceless.append(_faceless(*seen[0], rng))
         logger.info("%s: %d cut out so far", name, len(material.cutouts))
     return material
+
+
+def errs(student: FaceDetector, frame: NDArray[np.uint8], found: Detections) -> bool:
+    """Return whether a student misses a face that the teacher is sure of, or finds a false one."""
+    overlap = overlaps(found.boxes, look(student, frame).boxes)
+    missed = overlap[found.confidences >= SURE].max(axis=1, initial=0) < SAME
+    return bool(missed.any() or (overlap.max(axis=0, initial=0) < SAME).any())
+
+
+def _keep(material: Material, frame: NDArray[np.uint8], found: Detections, identity: str) -> None:
+    """Add a frame as it is, and the people in it cut out."""
+    sure = found.confidences >= SURE
+    for box, confidence in zip(found.boxes[sure], found.confidences[sure], strict=True):
+        cut = cut_out(frame, box, identity)
+        if cut is not None:
+            material.cutouts.append(replace(cut, hard=bool(confidence < HARD)))
+    material.frames.append(reduced(frame, found.boxes, sure))
+
+
+def turn_heads(teacher: FaceDetector, cutouts: Sequence[Cutout], seed: int) -> list[Cutout]:
+    """Return people seen from in front, turned away, where the teacher still sees a face."""
+    people: dict[str, list[Cutout]] = {}
+    for one in cutouts:
+        if likeness(one) >= FRONTAL:
+            people.setdefault(one.identity, []).append(one)
+    rng = np.random.default_rng((seed, 1))
+    heads = []
+    for fronts in people.values():
+        for _ in range(TURNED):
+            head = confirmed(teacher, turned(fronts[rng.integers(len(fronts))], rng))
+            if head is not None:
+                heads.append(head)
+    logger.info("%d heads of %d people turned", len(heads), len(people))
+    return heads
+
+
+def confirmed(teacher: FaceDetector, head: Cutout) -> Cutout | None:
+    """Return a modelled head with the face where the teacher sees it, or None if it does not."""
+    image, matte = head.decode()
+    shown = np.where(matte[..., None] > 127, image, np.uint8(127)).astype(np.uint8)
+    found = look(teacher, shown)
+    overlap = overlaps(np.array([head.face], np.float32), found.boxes)[0]
+    best = int(overlap.argmax()) if len(overlap) else -1
+    if best < 0 or overlap[best] < NEARBY or found.confidences[best] < SURE:
+        return None
+    x1, y1, x2, y2 = (float(value) for value in found.boxes[best])
+    hard = bool(found.confidences[best] < HARD)
+    return replace(head, face=(x1, y1, x2, y2), hard=hard)
 
 
 def _ease(found: Detections) -> float:

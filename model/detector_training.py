@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from model.checkpoints import check_settings, write_halves
+from model.contract import WeightsFile
 from model.detector_losses import assign, detection_loss, stack
 from model.detector_teaching import DOUBTFUL, Sources, overlaps, prepare
-from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells
+from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.run_logs import append_row
 from model.weights import get_weights
@@ -32,6 +33,7 @@ from utils.datasets.face_pictures import PictureFolder, draw_batch
 from utils.files import replacing
 from utils.flags import add_flags, read_flags
 from utils.progress import bar
+from utils.settings import DetectorOptions
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class DetectorTraining:
     save_path: Annotated[Path, "folder for pictures, checkpoints and weights"] = Path("detector")
     num_pictures: Annotated[int, "pictures made to train on"] = 12000
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
+    student: Annotated[str, "weights trained before, whose mistakes are trained on more"] = ""
     steps: Annotated[int, "batches"] = 5000
     batch_size: Annotated[int, "pictures in a batch"] = 24
     side: Annotated[int, "of the crops that it trains on, pixels; a multiple of 32"] = 224
@@ -69,7 +72,11 @@ class DetectorTraining:
         """Return what pictures are made of: of the people trained on, or of the others."""
         folders = [Path(folder) for folder in self.videos.split(",")]
         held_out = tuple(name for name in self.held_out.split(",") if name)
-        return Sources(folders, self.backgrounds, held_out, only_held_out, self.seed)
+        student = None
+        if self.student:
+            weights = WeightsFile(TinyFcos.name, Path(self.student), "")
+            student = load(weights, DetectorOptions(TinyFcos.name), "cpu", "fp32")
+        return Sources(folders, self.backgrounds, held_out, only_held_out, self.seed, student)
 
 
 @dataclass
@@ -122,7 +129,7 @@ class Run:
 
 def settings(options: DetectorTraining) -> dict[str, str | int | float | bool]:
     """Return what a run must go on with."""
-    places = ("videos", "backgrounds", "save_path", "keep_every")
+    places = ("videos", "backgrounds", "save_path", "student", "keep_every")
     return {name: value for name, value in vars(options).items() if name not in places}
 
 

@@ -30,10 +30,10 @@ class Distillation:
     save_path: Annotated[Path, "folder for faces, pairings, checkpoints and weights"] = Path(NAME)
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
     seeing_steps: Annotated[int, "batches of the first stage: see what the teacher sees"] = 60
-    matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 260
+    matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 500
     num_pairings: Annotated[int, "pairings that the third stage learns from"] = 240
     judging_steps: Annotated[int, "batches of the third stage: judge by the evidence"] = 300
-    noise: Annotated[float, "most noise in the third stage, relative to voices and faces"] = 1.5
+    noise: Annotated[float, "most noise in the third stage, relative to voices and faces"] = 1.0
     keep_every: Annotated[int, "steps from one checkpoint and measurement to the next"] = 20
     seed: Annotated[int, "of all that is chosen at random"] = 0
 

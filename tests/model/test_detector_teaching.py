@@ -1,5 +1,6 @@
 """Pictures to train on are made of videos and backgrounds, marked by a teacher, and resumable."""
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -10,20 +11,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model import detector_teaching
 from model.contract import WeightsFile
 from model.detector_teaching import (
     STORED,
+    SURE,
     Sources,
+    confirmed,
+    errs,
     gather,
     look,
     mark,
     overlaps,
     prepare,
     read_backgrounds,
+    turn_heads,
 )
-from model.detectors.tiny_fcos import TinyFcos, load
+from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, load
 from utils.datasets.face_composites import Composite
+from utils.datasets.face_cutouts import pack
 from utils.settings import DetectorOptions
+from utils.structures import Detections
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "pretrain" / "tiny_fcos.safetensors"
@@ -31,7 +39,7 @@ WEIGHTS = ROOT / "pretrain" / "tiny_fcos.safetensors"
 
 @pytest.fixture(scope="module")
 def teacher() -> TinyFcos:
-    options = DetectorOptions("tiny_fcos", confidence=0.4)
+    options = DetectorOptions("tiny_fcos", confidence=0.5)
     return load(WeightsFile("tiny_fcos", WEIGHTS, ""), options, "cpu", "fp32")
 
 
@@ -56,6 +64,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     return Sources([videos], backgrounds)
 
 
+@pytest.fixture(autouse=True)
+def _sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no face be hard: the small detector that teaches here is less certain than YuNet."""
+    monkeypatch.setattr(detector_teaching, "HARD", 0.0)
+    monkeypatch.setattr(detector_teaching, "CHOICE", 3)
+
+
 def test_people_are_gathered_from_videos(teacher: TinyFcos, sources: Sources) -> None:
     material = gather(teacher, sources)
     assert len(material.frames) == len(material.faceless) == 2  # of 6 the hardest of each 3
@@ -73,6 +88,56 @@ def test_people_are_gathered_from_videos(teacher: TinyFcos, sources: Sources) ->
         assert changed.mean() < 2
 
 
+def test_all_frames_are_kept_where_the_teacher_is_not_certain(
+    teacher: TinyFcos, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any(one.hard for one in gather(teacher, sources).cutouts)
+    monkeypatch.setattr(detector_teaching, "HARD", 1.01)
+    material = gather(teacher, sources)
+    assert len(material.frames) == 6 and len(material.faceless) == 2
+    assert len(material.cutouts) == 12 and all(one.hard for one in material.cutouts)
+
+
+def test_frames_in_which_the_student_errs_are_kept(teacher: TinyFcos, sources: Sources) -> None:
+    blind = TinyFcos(TinyFcosNetwork())
+    assert len(gather(teacher, replace(sources, student=teacher)).frames) == 2
+    assert len(gather(teacher, replace(sources, student=blind)).frames) == 6
+
+
+def test_a_student_errs_where_it_misses_a_sure_face_or_finds_a_false_one(teacher: TinyFcos) -> None:
+    picture = demo_picture()
+    found = look(teacher, picture)
+    assert not errs(teacher, picture, found)
+    one_more = np.concatenate([found.boxes, [[500, 300, 560, 350]]]).astype(np.float32)
+    for certain, wrong in ((0.9, True), (SURE - 0.1, False)):
+        certainties = np.append(found.confidences, certain).astype(np.float32)
+        assert errs(teacher, picture, Detections(one_more, certainties)) == wrong
+    assert errs(teacher, picture, Detections(found.boxes[:1], found.confidences[:1]))
+
+
+def test_turned_heads_have_faces_where_the_teacher_sees_them(
+    teacher: TinyFcos, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector_teaching, "TURNED", 3)
+    monkeypatch.setattr(detector_teaching, "FRONTAL", 0.0)
+    monkeypatch.setattr(detector_teaching, "SURE", 0.5)
+    cutouts = gather(teacher, sources).cutouts
+    heads = turn_heads(teacher, cutouts, 0)
+    assert 1 <= len(heads) <= 3
+    assert [one.face for one in heads] == [one.face for one in turn_heads(teacher, cutouts, 0)]
+    for one in heads:
+        assert one.modelled and one.identity == "pair"
+        image, matte = one.decode()
+        shown = np.where(matte[..., None] > 127, image, 127).astype(np.uint8)
+        assert overlaps(np.array([one.face], np.float32), look(teacher, shown).boxes).max() > 0.99
+
+
+def test_a_head_that_shows_no_face_is_not_used(teacher: TinyFcos) -> None:
+    plain = np.full((200, 180, 3), 90, np.uint8)
+    box = np.array([40, 40, 120, 140], np.float32)
+    assert confirmed(teacher, pack("nobody", plain, plain[..., 0], box)) is None
+
+
 def test_people_held_out_are_left_out(teacher: TinyFcos, sources: Sources) -> None:
     kept = Sources(sources.videos, sources.backgrounds, ("pair",))
     only = Sources(sources.videos, sources.backgrounds, ("pair",), only_held_out=True)
@@ -81,8 +146,9 @@ def test_people_held_out_are_left_out(teacher: TinyFcos, sources: Sources) -> No
 
 
 def test_making_goes_on_where_it_stopped(
-    teacher: TinyFcos, sources: Sources, tmp_path: Path
+    teacher: TinyFcos, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(detector_teaching, "TURNED", 2)
     told: list[int] = []
     prepare(teacher, sources, tmp_path / "a", 5, told.append)
     stopped = prepare(teacher, sources, tmp_path / "a", 8, told.append)

@@ -1,5 +1,6 @@
 """Training a detector learns, goes on exactly where it stopped, and writes weights to use."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from model import detector_training
+from model.checkpoints import write_halves
 from model.contract import WeightsFile
 from model.detector_training import DetectorTraining, begin, measure, rate, report, take_step
 from model.detectors.tiny_fcos import load
@@ -92,6 +94,18 @@ def test_measure_of_a_network_that_finds_nothing(pictures: PictureFolder, tmp_pa
 )
 def test_learning_rate(step: int, expected: float, tmp_path: Path) -> None:
     assert rate(step, options_in(tmp_path)) == pytest.approx(expected)
+
+
+def test_the_student_is_read_and_may_change_on_the_way(tmp_path: Path) -> None:
+    run = begin(options_in(tmp_path))
+    assert run.options.sources(only_held_out=False).student is None
+    run.keep()
+    weights = tmp_path / "student.safetensors"
+    write_halves(run.network.state_dict(), weights)
+    again = begin(replace(run.options, student=str(weights)))
+    student = again.options.sources(only_held_out=False).student
+    assert student is not None
+    assert student.detect([np.zeros((32, 32, 3), np.uint8)])[0].boxes.tolist() == []
 
 
 def test_wrong_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -49,6 +49,23 @@ def recolour(
     return np.asarray(np.clip(lit, 0, 255), np.uint8)
 
 
+def dim(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the picture in little light, as on a stage: dark, tinted, lit in one place or two."""
+    height, width = image.shape[:2]
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    lamps = np.full((height, width), rng.uniform(0.3, 1.0), np.float32)
+    for _ in range(rng.integers(0, 3)):
+        x, y = rng.uniform(0, 1, 2) * (width, height)
+        spread = rng.uniform(0.1, 0.8) * max(width, height)
+        lamp = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * spread**2))
+        lamps = np.maximum(lamps, rng.uniform(0.5, 1.5) * lamp)
+    tint = np.exp(rng.normal(0, 0.3, 3))
+    light = np.exp(rng.uniform(np.log(0.15), np.log(0.8))) * tint / tint.max()
+    levels = (image.astype(np.float32) / 255) ** np.float32(rng.uniform(0.9, 1.4))
+    dark = levels * lamps[..., None] * (255 * light).astype(np.float32)
+    return np.asarray(np.clip(dark, 0, 255), np.uint8)
+
+
 def hide_face(
     image: NDArray[np.uint8], face: tuple[float, float, float, float], rng: np.random.Generator
 ) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ WIDTHS = (640, 640, 512, 400)  # of a picture, pixels
 ASPECTS = (16 / 9, 16 / 9, 4 / 3, 1.0, 3 / 4, 9 / 16)
 FACE_SIDES = (14.0, 500.0)  # height of a face at a width of 640, drawn on a log scale
 HIDDEN = 0.35  # share of a face covered from which on it is neither a face nor none
+HARD = 0.2  # share of people drawn from those that are hard to find
 GONE = 0.8  # share covered from which on it is none
 
 
@@ -46,6 +47,7 @@ class Composer:
         for one in cutouts:
             self._people.setdefault(one.identity, []).append(one)
         self._names = sorted(self._people)
+        self._hard = [one for one in cutouts if one.hard]
 
     def compose(self) -> Composite:
         """Return a picture: three in four have faces, most of the others people without any."""
@@ -154,12 +156,13 @@ class Composer:
     def _person(
         self,
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[float, float, float, float]]:
-        """Return a person, half of them mirrored, a third with features of another."""
+        """Return a person, half of them mirrored, some with features of another."""
         rng = self._rng
         one = self._draw()
         image, matte = one.decode()
-        if rng.random() < 0.33:
-            image = blend_face(image, one.face, self._draw(), rng)
+        other = self._draw() if rng.random() < 0.33 else None
+        if other is not None and not (one.modelled or other.modelled):
+            image = blend_face(image, one.face, other, rng)
         if rng.random() < 0.5:
             left, top, right, bottom = one.face
             width = image.shape[1]
@@ -168,6 +171,9 @@ class Composer:
         return image, matte, one.face
 
     def _draw(self) -> Cutout:
+        """Return a person: people count alike, but for some who are hard to find."""
+        if self._hard and self._rng.random() < HARD:
+            return self._hard[self._rng.integers(len(self._hard))]
         pictures = self._people[self._names[self._rng.integers(len(self._names))]]
         return pictures[self._rng.integers(len(pictures))]
 

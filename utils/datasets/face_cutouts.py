@@ -27,6 +27,8 @@ class Cutout:
     image: NDArray[np.uint8]  # JPEG, (H, W, 3) BGR when decoded
     matte: NDArray[np.uint8]  # PNG, (H, W), 255 where the person is
     face: tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the image
+    modelled: bool = False  # whether it is a head in three dimensions, seen from elsewhere
+    hard: bool = False  # whether a detector is none too certain of the face
 
     def decode(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the picture (H, W, 3) RGB and the matte (H, W)."""
@@ -90,13 +92,17 @@ def cut_out(picture: NDArray[np.uint8], box: NDArray[np.float32], identity: str)
             cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
         )
     face = (box - np.array([x1, y1, x1, y1], np.float32)) * np.float32(scale)
-    matte = _find_matte(image, face)
+    return pack(identity, image, _find_matte(image, face), face)
+
+
+def pack(
+    identity: str, image: NDArray[np.uint8], matte: NDArray[np.uint8], face: NDArray[np.float32]
+) -> Cutout:
+    """Return a person's picture (H, W, 3) RGB, matte and the box of the face, encoded."""
     jpeg = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [1, 95])[1]
     png = cv2.imencode(".png", matte)[1]
-    x1f, y1f, x2f, y2f = (float(value) for value in face)
-    return Cutout(
-        identity, np.asarray(jpeg, np.uint8), np.asarray(png, np.uint8), (x1f, y1f, x2f, y2f)
-    )
+    x1, y1, x2, y2 = (float(value) for value in face)
+    return Cutout(identity, np.asarray(jpeg, np.uint8), np.asarray(png, np.uint8), (x1, y1, x2, y2))
 
 
 def _find_matte(image: NDArray[np.uint8], face: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.face_changes import recolour
+from utils.datasets.face_changes import dim, recolour
 
 TABLE = "pictures.csv"
 ZOOMS = (0.45, 1.4)  # how much a picture is scaled at random, drawn on a log scale
 SMALLEST = 7.0  # pixels of a face's height; smaller ones may or may not be found
 BEND = (0.7, 0.25)  # logarithm by which columns, and rows, are stretched or squeezed at most
+DARK = 0.15  # share of crops in little light;
+FAINT = 3.0  # grey levels that a face there must vary by, or it may or may not be found
 FILL = 127  # what is beside a picture that is smaller than the crop
 
 
@@ -121,6 +123,10 @@ def change(picture: MarkedPicture, rng: np.random.Generator) -> MarkedPicture:
             [width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1
         )
     image = recolour(image, rng, 0.8)
+    clear = picture.clear
+    if rng.random() < DARK:
+        image = dim(image, rng)
+        clear = clear & (_contrasts(image, boxes) >= FAINT)
     if rng.random() < 0.1:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         image = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
@@ -134,7 +140,16 @@ def change(picture: MarkedPicture, rng: np.random.Generator) -> MarkedPicture:
         quality = int(rng.integers(12, 80))
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-    return MarkedPicture(image, boxes, picture.clear)
+    return MarkedPicture(image, boxes, clear)
+
+
+def _contrasts(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return by how much the brightness varies within each box, 0 where it shows nothing."""
+    found = np.zeros(len(boxes))
+    for row, (x1, y1, x2, y2) in enumerate(np.maximum(boxes, 0).astype(int)):
+        part = image[y1:y2, x1:x2]
+        found[row] = part.mean(axis=2).std() if part.size else 0.0
+    return found
 
 
 def bend(

@@ -21,6 +21,7 @@ from model.detectors.tiny_fcos import (
     cells,
     decode,
     load,
+    mirrored_cells,
     pad,
 )
 from utils.settings import DetectorOptions
@@ -148,6 +149,24 @@ def test_batch_gives_what_single_pictures_give(detector: TinyFcos) -> None:
         assert (np.diff(found.confidences) <= 0).all()
 
 
+def test_mirrored_pictures_have_mirrored_faces(detector: TinyFcos) -> None:
+    picture, _ = labelled_frames(*DEMO, 5.0)[0]
+    small = np.asarray(cv2.resize(picture, (320, 180)), np.uint8)
+    found = detector.detect([small])[0]
+    mirrored = detector.detect([np.ascontiguousarray(small[:, ::-1])])[0]
+    assert len(found) == len(mirrored) > 0
+    np.testing.assert_allclose(mirrored.confidences, found.confidences, atol=1e-4)
+    expected = np.array([320, 0, 320, 0]) + found.boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1]
+    np.testing.assert_allclose(mirrored.boxes, expected, atol=1e-2)
+
+
+def test_cells_of_the_mirror_image() -> None:
+    where = mirrored_cells(32, 64)
+    places, other = cells(32, 64), cells(32, 64)[where]
+    assert torch.equal(other[:, 0], 64 - places[:, 0])
+    assert torch.equal(other[:, 1:], places[:, 1:])
+
+
 def test_no_pictures(detector: TinyFcos) -> None:
     assert detector.detect([]) == []
 
@@ -166,7 +185,7 @@ def test_pictures_without_faces(detector: TinyFcos, kind: str, size: tuple[int, 
 
 @pytest.mark.parametrize(
     ("video", "picture"),
-    [((1280, 720), (320, 180)), ((480, 854), (180, 320)), ((160, 120), (320, 240))],
+    [((1280, 720), (480, 270)), ((480, 854), (270, 480)), ((160, 120), (480, 360))],
 )
 def test_picture_size(detector: TinyFcos, video: tuple[int, int], picture: tuple[int, int]) -> None:
     assert detector.picture_size(*video) == picture

@@ -1,5 +1,6 @@
 """People are cut out and put into pictures where their boxes say."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.face_changes import blend_face, hide_face, recolour
+from utils.datasets import face_composites
+from utils.datasets.face_changes import blend_face, dim, hide_face, recolour
 from utils.datasets.face_composites import Composer
-from utils.datasets.face_cutouts import Cutout, cut_out, find_videos, sample_frames
+from utils.datasets.face_cutouts import Cutout, cut_out, find_videos, pack, sample_frames
 
 FACE = (183.0, 120.5, 353.0, 333.0)
 
@@ -80,6 +82,24 @@ def test_composites_depend_on_the_generator_alone(
     )
 
 
+def test_people_who_are_hard_to_find_are_drawn_more_often(
+    background: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = np.full((120, 100), 255, np.uint8)
+    box = np.array([20, 20, 80, 100], np.float32)
+    red, green = (
+        pack(name, np.full((120, 100, 3), colour, np.uint8), whole, box)
+        for name, colour in (("easy", (200, 30, 30)), ("hard", (30, 200, 30)))
+    )
+    monkeypatch.setattr(face_composites, "HARD", 1.0)
+    for hard, stronger in ((False, 0), (True, 1)):
+        people = [red, replace(green, hard=True)] if hard else [red]
+        made = Composer(people, [background], np.random.default_rng(1)).compose()
+        (x1, y1, x2, y2), *_ = np.array(made.boxes).astype(int)
+        face = made.picture[max(0, y1) : y2, max(0, x1) : x2].reshape(-1, 3)
+        assert np.median(face, axis=0).argmax() == stronger
+
+
 def test_a_hidden_face_is_gone_and_nothing_else(person: Cutout) -> None:
     image, _ = person.decode()
     x1, y1, x2, y2 = (round(value) for value in person.face)
@@ -102,6 +122,14 @@ def test_recolour_keeps_shape_and_darkens_or_lights() -> None:
     means = [recolour(image, np.random.default_rng(seed), 1.0).mean() for seed in range(20)]
     assert min(means) < 80
     assert max(means) > 120
+
+
+def test_little_light_darkens_and_never_lights() -> None:
+    image = np.full((40, 60, 3), 200, np.uint8)
+    means = [dim(image, np.random.default_rng(seed)).mean() for seed in range(20)]
+    assert max(means) < 180
+    assert min(means) < 30
+    assert dim(np.zeros_like(image), np.random.default_rng(0)).max() == 0
 
 
 def test_people_are_named_by_the_index(tmp_path: Path) -> None:
