@@ -20,6 +20,7 @@ from model import checkpoints
 from model.begin import IMAGENET
 from model.building import build_network, load_released, network_class, network_name, recognise
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
+from model.layers.lag_profile import BLIND
 from model.losses import Clips, Contrast, Counts, Objective
 from model.recipes import seeded
 from model.weights import load_single, registry
@@ -39,7 +40,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 }
 SIZES = {"asc_encoder": 32, "asdnet_encoder": 32}  # of faces, where the published is not needed
 SEQUENCES = [name for name in network_names() if issubclass(network_class(name), Network)]
-NUM_FRAMES = 5  # of a sequence
+NUM_FRAMES = {"synchrony": 2 * BLIND + 6}  # of a sequence, where 5 show nothing
 SEED = 2  # of weights; with some, the two units of TalkNet's narrowest layers are dead
 HEADS = ("av", "audio", "visual", "embedding")
 PARITY = Path(__file__).parents[2] / "parity"
@@ -84,8 +85,8 @@ def made(case: Case, num_clips: int) -> tuple[Tensor, Tensor]:
         audio = clip_sound(network, num_clips)
     else:
         speakers = (network.num_speakers,) if network.num_speakers > 1 else ()
-        lengths = (*speakers, NUM_FRAMES)
-        steps = (num_clips, STEPS_PER_FRAME * NUM_FRAMES, network.inputs.num_features)
+        lengths = (*speakers, num_frames(network))
+        steps = (num_clips, STEPS_PER_FRAME * lengths[-1], network.inputs.num_features)
         audio = torch.from_numpy(inputs("audio", steps, -10, 20))
     faces = inputs("faces", (num_clips, *lengths, size, size, *colours), 0, 255)
     return audio, torch.from_numpy(faces).to(torch.uint8)
@@ -113,7 +114,12 @@ def label_shape(network: Model, num_clips: int) -> tuple[int, ...]:
     if not isinstance(network, Network):
         return (num_clips, 1)
     speakers = (network.num_speakers,) if network.num_speakers > 1 else ()
-    return (num_clips, *speakers, NUM_FRAMES)
+    return (num_clips, *speakers, num_frames(network))
+
+
+def num_frames(network: Model) -> int:
+    """Return how many frames the sequences of a network have here."""
+    return NUM_FRAMES.get(network_name(network), 5)
 
 
 def made_labels(network: Model, num_clips: int) -> Tensor:
