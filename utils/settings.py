@@ -72,7 +72,7 @@ class DetectorOptions:
     )
     confidence: Annotated[
         float | None,
-        "boxes below it are dropped, in [0, 1]; else 0.9 (s3fd), 0.6 (yunet) or 0.5 (tiny_fcos)",
+        "boxes below it are dropped, in [0, 1]; else 0.9 (s3fd), 0.6 (yunet) or 0.52 (tiny_fcos)",
     ] = None
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from utils.structures import Detections
 STRIDES = (8, 16, 32)  # pixels of a cell, level by level
 WIDTHS = (16, 32, 48, 64, 64)  # channels at strides 2, 4, 8, 16, 32
 HEAD = 48  # channels that all levels share
-CONFIDENCE = 0.5
+CONFIDENCE = 0.52
 OVERLAP = 0.4  # IoU above which the weaker of two boxes is dropped
 LONGER_SIDE = 480  # pixels
 BATCH_PIXELS = 500_000  # looked at in one go, so that activations stay in the cache
