@@ -64,20 +64,31 @@ def load(path: Path) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         ValueError: It is not one, or not whole; says which file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a checkpoint of training, found no file {path}")
-    try:
-        whole = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError) as error:
-        raise ValueError(
-            f"expected a checkpoint of training in {path}, found a damaged or another file; "
-            "move it away to begin anew, or choose another --savePath"
-        ) from error
+    whole = read(path)
     if not isinstance(whole, dict) or whole.get("format") != FORMAT or "training" not in whole:
         raise ValueError(
             f"expected a checkpoint of training in {path}, found weights alone; start from them "
             "with --pretrainModel and another --savePath"
         )
+    return whole
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read what a run wrote, whatever it is made of.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged or another file; says which.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a checkpoint of training, found no file {path}")
+    try:
+        whole: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError) as error:
+        raise ValueError(
+            f"expected a checkpoint of training in {path}, found a damaged or another file; "
+            "move it away to begin anew, or choose another --savePath"
+        ) from error
     return whole
 
 

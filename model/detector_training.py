@@ -5,22 +5,19 @@ python -m model.detector_training --videos DIR,DIR --backgrounds DIR --savePath 
 The same command goes on where it was stopped. YuNet is the teacher.
 """
 
-import argparse
 import logging
 import math
-import pickle
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 
-from model.checkpoints import check_settings, write_halves
+from model import checkpoints
 from model.contract import WeightsFile
 from model.detector_losses import assign, detection_loss, stack
 from model.detector_teaching import DOUBTFUL, Sources, overlaps, prepare
@@ -28,10 +25,9 @@ from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.run_logs import append_row
 from model.weights import get_weights
-from utils.commands import exit_status, wrong_usage
+from utils.commands import run_command
 from utils.datasets.face_pictures import PictureFolder, draw_batch
 from utils.files import replacing
-from utils.flags import add_flags, read_flags
 from utils.progress import bar
 from utils.settings import DetectorOptions
 
@@ -113,14 +109,8 @@ class Run:
         Raises:
             ValueError: The checkpoint is damaged, or was begun with other settings.
         """
-        try:
-            state = torch.load(self.path, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-            raise ValueError(
-                f"expected a checkpoint of training in {self.path}, found a damaged or another "
-                "file; move it away to begin anew, or choose another --savePath"
-            ) from error
-        check_settings(self.path, state["settings"], settings(self.options))
+        state = checkpoints.read(self.path)
+        checkpoints.check_settings(self.path, state["settings"], settings(self.options))
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -232,7 +222,9 @@ def report(run: Run, held_out: PictureFolder) -> None:
     logger.info(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
     append_row(run.options.save_path / "log.csv", list(row), row)
     run.losses.clear()
-    write_halves(run.averaged.state_dict(), run.options.save_path / f"{TinyFcos.name}.safetensors")
+    checkpoints.write_halves(
+        run.averaged.state_dict(), run.options.save_path / f"{TinyFcos.name}.safetensors"
+    )
 
 
 def train(options: DetectorTraining) -> None:
@@ -258,12 +250,7 @@ def train(options: DetectorTraining) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, train, return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_flags(parser, DetectorTraining, "training")
-    parsed = parser.parse_args(arguments)
-    with wrong_usage(parser):
-        options = read_flags(parsed, DetectorTraining)
-    return exit_status(partial(train, options))
+    return run_command(train, DetectorTraining, __doc__, arguments)
 
 
 if __name__ == "__main__":

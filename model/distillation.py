@@ -5,13 +5,11 @@ python -m model.distillation --videos DIR --people CSV --facesOnly DIR --savePat
 The same command goes on where it was stopped. LR-ASD is the teacher.
 """
 
-import argparse
 import logging
 import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +40,12 @@ from model.recipes import seeded
 from model.run_logs import append_row
 from model.scoring import inference_copy
 from model.weights import load_single
-from utils.commands import exit_status, wrong_usage
+from utils.commands import run_command
 from utils.datasets.pairing_pool import PairingPool
 from utils.datasets.pairings import SITUATIONS, Pairer
 from utils.datasets.store import Store
 from utils.datasets.talkset_faces import FaceFinding, find_all
 from utils.datasets.talkset_sources import Person, Source, name_people
-from utils.flags import add_flags, read_flags
 from utils.progress import bar
 from utils.settings import DetectorOptions
 
@@ -272,12 +269,7 @@ def distil(options: Distillation) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, train, return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_flags(parser, Distillation, "distillation")
-    parsed = parser.parse_args(arguments)
-    with wrong_usage(parser):
-        options = read_flags(parsed, Distillation)
-    return exit_status(partial(distil, options))
+    return run_command(distil, Distillation, __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,16 @@ The status is 0 where all is done, 1 where something failed or was interrupted, 
 
 import argparse
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
+
+from utils.flags import add_flags, read_flags
 
 logger = logging.getLogger(__name__)
+
+AnyOptions = TypeVar("AnyOptions")
 
 
 @contextmanager
@@ -39,6 +45,21 @@ def exit_status(
     except (OSError, ValueError, RuntimeError) as error:
         logger.error("error: %s", one_line(error, advice))
     return 1
+
+
+def run_command(
+    action: Callable[[AnyOptions], int | None],
+    options_type: type[AnyOptions],
+    description: str | None,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Read the options of a command that has no others, take action, return the exit status."""
+    parser = argparse.ArgumentParser(description=description)
+    add_flags(parser, options_type, "options")
+    parsed = parser.parse_args(arguments)
+    with wrong_usage(parser):
+        options = read_flags(parsed, options_type)
+    return exit_status(partial(action, options))
 
 
 def one_line(error: Exception, advice: str = "") -> str:
