@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 Change = Callable[[Picture], Picture]
 
+PULLS = 5  # places to a side at which a face is pulled or pressed
+
 
 def change_crops(crops: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return crops (T, H, W) of one face under other circumstances."""
@@ -29,16 +31,26 @@ def change_crops(crops: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
 def _mover(
     size: int, num_frames: int, rng: np.random.Generator
 ) -> Callable[[Picture, int], Picture]:
-    """Return what turns, scales and shifts a picture as another detector's box would."""
+    """Return what turns, scales and shifts a picture as another detector's box would.
+
+    Most faces are also pulled and pressed here and there, into those of other people.
+    """
     middle, unit = (size / 2, size / 2), size / 112
     matrix = cv2.getRotationMatrix2D(middle, rng.normal(0, 6), rng.uniform(0.85, 1.18))
     matrix[:, 2] += rng.normal(0, 3.5 * unit, 2)
+    matrix[0] *= np.exp(rng.normal(0, 0.06))
+    columns, rows = np.meshgrid(*2 * [np.arange(size, dtype=np.float32)])
+    backwards = cv2.invertAffineTransform(matrix)
+    places = np.einsum("ij,jyx->yxi", backwards, np.stack((columns, rows, np.ones_like(rows))))
+    pulls = rng.normal(0, rng.uniform(0, 3.5) * unit, (PULLS, PULLS, 2)).astype(np.float32)
+    places = (places + cv2.resize(pulls, (size, size), interpolation=cv2.INTER_CUBIC)).astype(
+        np.float32
+    )
     shaking = rng.normal(0, 0.4 * unit, (num_frames, 2)) * (rng.random() < 0.5)
 
     def move(picture: Picture, frame: int) -> Picture:
-        shaken = matrix.copy()
-        shaken[:, 2] += shaking[frame]
-        moved = cv2.warpAffine(picture, shaken, (size, size), borderMode=cv2.BORDER_REPLICATE)
+        shaken = places - shaking[frame].astype(np.float32)
+        moved = cv2.remap(picture, shaken, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(moved, np.uint8)
 
     return move

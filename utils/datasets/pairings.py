@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import resample
 
 from utils.datasets.entities import UNLABELLED, EntityPart
 from utils.datasets.sound_changes import gain, noise, record
@@ -21,7 +22,7 @@ Samples = NDArray[np.float32]
 SITUATIONS = {
     "own": 0.48,  # speaking wherever a voice is heard
     "other": 0.12,  # the voice of another
-    "elsewhere": 0.07,  # the same voice, of another moment
+    "elsewhere": 0.07,  # the same voice, of another recording
     "shifted": 0.11,  # by 0.3 to 2 s
     "silent": 0.06,
     "faint": 0.03,  # so much quieter than around it that nobody can be heard
@@ -35,15 +36,24 @@ MAX_TURNS = 7  # situations one after the other; one or few are the most frequen
 MIN_TURN = 10  # frames
 EDGE = 2  # frames on either side of a change of label that are not judged
 MIN_SOURCE = 12  # frames
+SPEEDS = (0.8, 1.25)  # of what is played faster or slower, picture and sound alike
+SPED_SHARE = 0.6  # of pairings, faces and voices
 SEAM = 12  # frames on either side of two parts' joint that show it, in picture and sound alike
 
 
 class Part(NamedTuple):
-    """Frames [start, stop) of a source."""
+    """Frames [start, stop) of a source, played in some frames more or fewer."""
 
     source: int
     start: int
     stop: int
+    num_frames: int
+
+    @property
+    def played(self) -> NDArray[np.intp]:
+        """Which of its frames are shown, one after the other."""
+        places = (np.arange(self.num_frames) + 0.5) * (self.stop - self.start) / self.num_frames
+        return places.astype(np.intp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +72,7 @@ class _Face(NamedTuple):
 
     person: str
     talks: bool
+    parts: list[Part]
     voice: Samples  # (640 T,), of power 1 where it speaks
     speaks: NDArray[np.bool_]  # (T,)
 
@@ -77,10 +88,18 @@ class Pairer:
         store: Holds faces and sounds.
         sources: What is known of them, each with an entity of its name in the store.
         length: T, frames of a pairing.
+        sped_share: How many are played faster or slower.
     """
 
-    def __init__(self, store: Store, sources: Sequence[Source], length: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sources: Sequence[Source],
+        length: int,
+        sped_share: float = SPED_SHARE,
+    ) -> None:
         self.store, self.sources, self.length = store, sources, length
+        self.sped_share = sped_share
         self._places = {entity.name: index for index, entity in enumerate(store.entities)}
         self._talking: dict[str, list[int]] = defaultdict(list)
         self._quiet: dict[str, list[int]] = defaultdict(list)
@@ -101,7 +120,7 @@ class Pairer:
         group = self._talking if talks else self._quiet
         person = self._talker(rng) if talks else str(rng.choice(list(self._quiet)))
         parts = self._splice(rng, group[person])
-        face = _Face(person, talks, *self._voice_of(parts))
+        face = _Face(person, talks, parts, *self._voice_of(parts))
         turns = [0, self.length]
         if situation is None:
             num_turns = rng.integers(1, rng.integers(1, MAX_TURNS + 1) + 1)
@@ -122,7 +141,7 @@ class Pairer:
 
     def crops(self, pairing: Pairing) -> NDArray[np.uint8]:
         """Return the crops (T, 112, 112) of a pairing."""
-        return np.concatenate([self._read(part).faces for part in pairing.parts])
+        return np.concatenate([self._read(part).faces[part.played] for part in pairing.parts])
 
     def _mean_length(self, own: Sequence[int]) -> float:
         return float(np.mean([self.sources[index].num_frames for index in own]))
@@ -142,9 +161,11 @@ class Pairer:
         if situation == "shifted":
             shift = round(rng.uniform(0.3, 2.0) * SAMPLE_RATE) * int(rng.choice((-1, 1)))
             return np.roll(face.voice, shift)[samples]
+        sources = self._talking[self._talker(rng, face.person)]
         if situation == "elsewhere":
-            return self._another(rng, face.person)[samples]
-        another = self._another(rng, self._talker(rng, face.person))[samples]
+            seen = {part.source for part in face.parts}
+            sources = [one for one in self._talking[face.person] if one not in seen] or sources
+        another = self._voice_of(self._splice(rng, sources))[0][samples]
         if situation == "over":
             another = own + another * gain(rng.uniform(-12, 0))
         elif situation == "pauses":
@@ -158,21 +179,20 @@ class Pairer:
             pass
         return person
 
-    def _another(self, rng: np.random.Generator, person: str) -> Samples:
-        """Return a voice that belongs to other pictures."""
-        return self._voice_of(self._splice(rng, self._talking[person]))[0]
-
     def _splice(self, rng: np.random.Generator, own: Sequence[int]) -> list[Part]:
-        """Return parts of a person's sources, as long together as a pairing."""
+        """Return parts of a person's sources at one speed, as long together as a pairing."""
         parts: list[Part] = []
+        sped = rng.random() < self.sped_share
+        speed = float(np.exp(rng.uniform(*np.log(SPEEDS)))) if sped else 1.0
         left = self.length
         while left:
             source = own[int(rng.integers(len(own)))]
             num_frames = self.sources[source].num_frames
-            length = min(num_frames, left)
+            played = min(int(num_frames / speed), left)
+            length = min(round(played * speed), num_frames)
             start = int(rng.integers(num_frames - length + 1))
-            parts.append(Part(source, start, start + length))
-            left -= length
+            parts.append(Part(source, start, start + length, played))
+            left -= played
         return parts
 
     def _voice_of(self, parts: Sequence[Part]) -> tuple[Samples, NDArray[np.bool_]]:
@@ -180,8 +200,8 @@ class Pairer:
         sounds, speaks = [], []
         for part in parts:
             source = self.sources[part.source]
-            spoken = _speaking_frames(source)[part.start : part.stop]
-            sound = self._read(part).waveform.astype(np.float32)
+            spoken = _speaking_frames(source)[part.start : part.stop][part.played]
+            sound = _played(self._read(part).waveform, part.num_frames)
             loud = sound.reshape(-1, SAMPLES_PER_FRAME)[spoken]
             power = np.mean(np.square(loud)) if source.talks and spoken.any() else np.inf
             sounds.append(sound / np.float32(np.sqrt(power + 1)))
@@ -193,10 +213,18 @@ class Pairer:
         return self.store.read(self._places[name], part.start, part.stop)
 
 
+def _played(waveform: NDArray[np.int16], num_frames: int) -> Samples:
+    """Return a sound that lasts as many frames, higher where that is fewer."""
+    count = num_frames * SAMPLES_PER_FRAME
+    if count == len(waveform):
+        return waveform.astype(np.float32)
+    return np.asarray(resample(waveform.astype(np.float32), count), np.float32)
+
+
 def _seams(parts: Sequence[Part], length: int) -> NDArray[np.bool_]:
     """Return which frames (T,) lie beside the joint of two parts."""
     seams = np.zeros(length, np.bool_)
-    for joint in np.cumsum([part.stop - part.start for part in parts])[:-1]:
+    for joint in np.cumsum([part.num_frames for part in parts])[:-1]:
         seams[max(0, joint - SEAM) : joint + SEAM] = True
     return seams
 

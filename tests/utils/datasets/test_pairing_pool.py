@@ -49,6 +49,6 @@ def test_seeds_and_situations(tmp_path: Path) -> None:
     assert whole.audio.shape == (2, LENGTH, 5)
     assert whole.faces.dtype == np.float16
     assert (whole.labels == 0).all()
-    other = PairingPool(tmp_path / "other", pairer, 4, "silent")
+    other = PairingPool(tmp_path / "other", pairer, 5, "silent")
     other.fill(1, Embedder(), changed=False)
     assert (other.pairings[0].audio != pool.pairings[0].audio).any()

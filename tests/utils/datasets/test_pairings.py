@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_people import QUIET, TONES, make_people
+from utils.datasets.entities import EntityPart
 from utils.datasets.pairings import SEAM, Pairer, Pairing
 
 LENGTH = 80
@@ -15,7 +16,8 @@ NEVER = {"other", "elsewhere", "shifted", "silent", "faint", "noise"}
 
 @pytest.fixture(scope="module")
 def pairer(tmp_path_factory: pytest.TempPathFactory) -> Pairer:
-    return Pairer(*make_people(tmp_path_factory.mktemp("people")), LENGTH)
+    """Everybody at the own speed, or the tones would be others."""
+    return Pairer(*make_people(tmp_path_factory.mktemp("people")), LENGTH, sped_share=0)
 
 
 def person(pairer: Pairer, pairing: Pairing) -> str:
@@ -58,6 +60,45 @@ def test_another_voice_is_heard(pairer: Pairer) -> None:
         assert max(heard, key=lambda name: heard[name]) != own
 
 
+def test_the_same_voice_is_of_another_recording(pairer: Pairer) -> None:
+    """Else it could be the own voice, at the own moment."""
+    read = pairer.store.read
+    for seed in range(12):
+        places: list[int] = []
+
+        def note(place: int, start: int, stop: int, places: list[int] = places) -> EntityPart:
+            places.append(place)
+            return read(place, start, stop)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pairer.store, "read", note)
+            pairing = pairer.draw(np.random.default_rng(seed), "elsewhere")
+        seen, heard = places[: len(pairing.parts)], places[len(pairing.parts) :]
+        assert heard
+        assert not set(seen) & set(heard)
+
+
+def test_picture_and_sound_are_played_at_one_speed(pairer: Pairer) -> None:
+    speeds = set()
+    sped = Pairer(pairer.store, pairer.sources, LENGTH)
+    for seed in range(30):
+        pairing = sped.draw(np.random.default_rng(seed), "own")
+        assert sped.crops(pairing).shape == (LENGTH, 112, 112)
+        assert pairing.waveform.shape == (LENGTH * 640,)
+        for part in pairing.parts:
+            speed = (part.stop - part.start) / part.num_frames
+            assert 0.75 < speed < 1.33
+            assert part.played.min() >= 0
+            assert part.played.max() < part.stop - part.start
+            assert (np.diff(part.played) >= 0).all()
+            speeds.add(round(speed, 3))
+        opened = sped.crops(pairing)[:, 80, 56] < 60
+        assert set(pairing.labels[opened].tolist()) <= {1, -1}  # who moves the lips is heard
+    assert 1.0 in speeds
+    assert min(speeds) < 0.9
+    assert max(speeds) > 1.1
+
+
 def test_silence_is_quieter_than_a_voice(pairer: Pairer) -> None:
     for quiet in several(pairer, "silent"):
         whole = np.square(quiet.waveform.astype(float)).reshape(-1, 640).mean(1)
@@ -98,7 +139,7 @@ def test_mixed_pairings_fit_faces_sounds_and_labels(pairer: Pairer) -> None:
 def test_joints_of_parts_are_marked(pairer: Pairer) -> None:
     for seed in range(12):
         pairing = pairer.draw(np.random.default_rng(seed))
-        joints = np.cumsum([part.stop - part.start for part in pairing.parts])[:-1]
+        joints = np.cumsum([part.num_frames for part in pairing.parts])[:-1]
         marked = np.flatnonzero(pairing.seams)
         assert len(joints) >= 1  # a pairing is longer than any source
         assert set(joints.tolist()) <= set(marked.tolist())
