@@ -28,8 +28,9 @@ class PlainVisualBlock(VisualBlock):
         """Map (B T, in, H, W) to (B T', out, H', W')."""
         frames = functional.relu(self.s_1(frames), inplace=True)
         frames = functional.relu(self.s_2(frames), inplace=True)
-        frames = functional.relu(self.t_1(frames, num_clips, pads[0]), inplace=True)
-        return functional.relu(self.t_2(frames, num_clips, pads[1]), inplace=True)
+        here = not torch.is_grad_enabled()  # views: changed in place, they are slow to train
+        frames = functional.relu(self.t_1(frames, num_clips, pads[0]), inplace=here)
+        return functional.relu(self.t_2(frames, num_clips, pads[1]), inplace=here)
 
 
 class PlainAudioBlock(nn.Module):
