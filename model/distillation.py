@@ -120,11 +120,13 @@ class Distiller:
         pairer = Pairer(self.store, self.learned, MATCHED_FRAMES)
 
         def seeing(rng: np.random.Generator) -> Tensor:
-            return lessons.loss(network, rng, SEEN_CLIPS)
+            return lessons.loss(network, rng, SEEN_CLIPS, options.bf16)
 
         def matching(rng: np.random.Generator) -> Tensor:
-            kept = lessons.loss(network, rng, REMEMBERED_CLIPS)  # or it sees the few people alone
-            return matching_loss(network, pairer, rng) + kept
+            kept = lessons.loss(
+                network, rng, REMEMBERED_CLIPS, options.bf16
+            )  # or it forgets others
+            return matching_loss(network, pairer, rng, bf16=options.bf16) + kept
 
         def judging(rng: np.random.Generator) -> Tensor:
             batch = draw_embedded(self._pool(JUDGING).pairings, rng)
@@ -134,7 +136,7 @@ class Distiller:
             return name.startswith("visual_encoder.")
 
         def is_judge(name: str) -> bool:
-            return name.startswith(("from_profile.", "join.", "temporal.", "head_correction."))
+            return name.startswith("judges.")
 
         def matches(name: str) -> bool:
             return is_encoder(name) or name.startswith("profile.")

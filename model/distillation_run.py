@@ -34,6 +34,9 @@ class Distillation:
     num_pairings: Annotated[int, "pairings that the third stage learns from"] = 240
     judging_steps: Annotated[int, "batches of the third stage: judge by the evidence"] = 300
     noise: Annotated[float, "most noise in the third stage, relative to voices and faces"] = 1.0
+    bf16: Annotated[bool, "see in half precision: two to three times as fast where the CPU can"] = (
+        False
+    )
     keep_every: Annotated[int, "steps from one checkpoint and measurement to the next"] = 20
     seed: Annotated[int, "of all that is chosen at random"] = 0
 

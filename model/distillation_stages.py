@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import Network
-from model.layers.lag_profile import FLOOR, centre, moved, moving_mean
-from model.networks.synchrony import NUM_CHANNELS, Synchrony
+from model.layers.lag_profile import FLOOR, OUT_OF_STEP, centre, moved, moving_mean
+from model.networks.synchrony import NUM_CHANNELS, Judge, Synchrony
 from utils.datasets.crop_changes import change_crops
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.pairing_pool import Embedded, stacked
@@ -35,7 +35,6 @@ JUDGED_CLIPS = 16
 JUDGED_AT_ONCE = 2400  # frames of all clips, where these are long
 AT_ONCE = 72  # frames that are encoded together
 RIDGE = 0.1  # of the mean power, added to every direction's
-SPEAKING_WEIGHT = 2.0  # of a frame that is speaking, beside one that is not
 SHARPNESS = 10.0  # of the choice between lags
 
 
@@ -55,14 +54,17 @@ class SeeingLessons:
     def _num_frames(self, person: str) -> int:
         return sum(self.store.entities[place].num_frames for place in self.people[person])
 
-    def loss(self, network: Synchrony, rng: np.random.Generator, num_clips: int) -> Tensor:
+    def loss(
+        self, network: Synchrony, rng: np.random.Generator, num_clips: int, bf16: bool = False
+    ) -> Tensor:
         """Return how far the student is from the teacher on some clips."""
         clips = [self._clip(rng) for _ in range(num_clips)]
         changed = [change_crops(clip, rng) for clip in clips]
         start, stop = network.radius, SEEN_FRAMES - network.radius
-        with torch.no_grad():
-            wanted = self.teacher.encode_faces(torch.from_numpy(np.stack(clips)), start, stop)
-        found = network.encode_faces(torch.from_numpy(np.stack(changed)), start, stop)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.no_grad():
+                wanted = self.teacher.encode_faces(torch.from_numpy(np.stack(clips)), start, stop)
+            found = network.encode_faces(torch.from_numpy(np.stack(changed)), start, stop)
         return _distance(found, wanted)
 
     def _clip(self, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -82,7 +84,11 @@ def _distance(found: Tensor, wanted: Tensor) -> Tensor:
 
 
 def matching_loss(
-    network: Synchrony, pairer: Pairer, rng: np.random.Generator, changed: bool = True
+    network: Synchrony,
+    pairer: Pairer,
+    rng: np.random.Generator,
+    changed: bool = True,
+    bf16: bool = False,
 ) -> Tensor:
     """Return how hard it is to find each moment's own voice, through the visual encoder.
 
@@ -94,20 +100,20 @@ def matching_loss(
         pairer: Draws people with their own voices, sometimes beside others.
         rng: Decides all.
         changed: Whether the crops are changed, for training.
+        bf16: Whether faces are encoded in half precision; they are compared in full.
     """
-    features, crops, labels, seams = [], [], [], []
+    features, crops, labels = [], [], []
     for _ in range(MATCHED_CLIPS):
         pairing = pairer.draw(rng, "own" if rng.random() < ALONE_SHARE else "over")
-        seams.append(pairing.seams)
         features.append(align(mfcc(pairing.waveform), pairer.length))
         seen = pairer.crops(pairing)
         crops.append(change_crops(seen, rng) if changed else seen)
         labels.append(pairing.labels)
     with torch.no_grad():
         audio = network.encode_audio(torch.from_numpy(np.stack(features)))
-    faces = network.encode_faces(torch.from_numpy(np.stack(crops)))
-    blind = torch.from_numpy(np.stack(seams))
-    voice, face = network.profile.project(*network.normalised(audio, faces), blind)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        faces = network.encode_faces(torch.from_numpy(np.stack(crops)))
+    voice, face = network.profile.project(*network.normalised(audio, faces))
     return _find_voices(voice, face, torch.from_numpy(np.stack(labels)) == SPEAKING)
 
 
@@ -152,21 +158,28 @@ def judging_loss(network: Synchrony, batch: Sequence[Tensor], noisiness: Tensor)
     voice, face = (
         rows + amount * torch.randn_like(rows) for rows in network.normalised(audio, faces)
     )
-    logits = network.judge(network.profile(voice, face, seams), audio, faces).av
+    scores = network.scores(network.profile(voice, face, seams), audio, faces)
     known = labels != UNLABELLED
-    weight = torch.tensor([1.0, SPEAKING_WEIGHT])
-    return functional.cross_entropy(logits[known], labels[known], weight, label_smoothing=0.02)
+    wanted = labels[known].expand(len(scores), -1).flatten()
+    logits = torch.stack((-scores, scores), 3)[:, known].flatten(0, 1)
+    return functional.cross_entropy(logits, wanted, label_smoothing=0.02)
 
 
 def draw_embedded(pool: Sequence[Embedded], rng: np.random.Generator) -> list[Tensor]:
-    """Return a batch of parts of pairings, of other loudness and other clearness of the face."""
+    """Return a batch of parts of pairings, of other loudness and other clearness of the face.
+
+    Voices are up to some frames early or late, as those of whole films are.
+    """
     whole = pool[0].labels.shape[0]
     length = min(int(rng.choice(JUDGED_FRAMES)), whole)
     count = min(JUDGED_CLIPS, max(4, JUDGED_AT_ONCE // length))
     parts = []
     for index in rng.integers(len(pool), size=count):
         start = int(rng.integers(whole - length + 1))
-        parts.append(Embedded(*(rows[start : start + length] for rows in pool[index])))
+        part = Embedded(*(rows[start : start + length] for rows in pool[index]))
+        late = start + int(rng.integers(-OUT_OF_STEP, OUT_OF_STEP + 1))
+        heard = np.clip(np.arange(late, late + length), 0, whole - 1)
+        parts.append(part._replace(audio=pool[index].audio[heard]))
     chosen = stacked(parts)
     audio, faces = chosen.audio.astype(np.float32), chosen.faces.astype(np.float32)
     audio[..., NUM_CHANNELS] += 0.3 * rng.standard_normal((count, 1), np.float32)
@@ -248,13 +261,18 @@ def _canonical(first: Tensor, second: Tensor, count: int) -> tuple[Tensor, Tenso
 
 
 def take_over(network: Synchrony, teacher: Network) -> None:
-    """Begin with the weights of LR-ASD, whose normalisations must have been folded."""
+    """Begin with the weights of LR-ASD, whose normalisations must have been folded.
+
+    Judges add nothing to its opinion then.
+    """
     state = {_NAMES.sub(_renamed, name): value for name, value in teacher.state_dict().items()}
     own = network.state_dict()
     own.update({name: value for name, value in state.items() if name in own})
     network.load_state_dict(own)
-    nn.init.zeros_(network.head_correction.weight)
-    nn.init.zeros_(network.head_correction.bias)
+    for judge in network.judges:
+        assert isinstance(judge, Judge)
+        nn.init.zeros_(judge.head.weight)
+        nn.init.zeros_(judge.head.bias)
 
 
 _NAMES = re.compile(

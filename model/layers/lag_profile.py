@@ -9,10 +9,11 @@ from torch.nn import functional
 
 CENTRED = 51  # frames, over which the mean is taken away: what hardly changes says nothing
 FLOOR = 1e-3  # of the power, against division by nothing where nothing moves
-MAX_LAG = 40  # frames: voice and face are compared with the voice moved by -40 .. 40
+MAX_LAG = 80  # frames: voice and face are compared with the voice moved by -80 .. 80
 SHOWN_LAG = 12  # the lags whose correlations are given one by one
-IN_STEP = 1  # lags up to which voice and face belong together
-APART = 5  # lags beyond which they have nothing to do with each other
+OUT_OF_STEP = 2  # lags by which the sound of a film may be early or late as a whole
+APART = 10  # lags beyond which voice and face have nothing to do with each other
+DOUBT = 25  # frames: of so few that are compared, half a correlation is believed
 LEAST_SPREAD = 0.02  # of the correlations of unrelated moments
 BLIND = (
     12  # frames at either end that are not compared: encoders see an end in voice and face alike
@@ -23,16 +24,18 @@ class Comparison(NamedTuple):
     """How voice and face go together around every frame."""
 
     profile: Tensor  # (B, windows x lags, T): correlations over short windows, in [-1, 1]
-    evidence: Tensor  # (B, 3 x windows, T): how far lag 0 stands out, and how much is known
+    evidence: Tensor  # (B, 3 x windows, T): how far one lag stands out, and how much is known
 
 
 class LagProfile(nn.Module):
     """Correlates voice and face around every frame, with the voice moved by some frames.
 
-    True pairs have their peak at lag 0; other pairs have it anywhere or nowhere. Both are looked
-    at through a few linear projections, which are all that is learned: what correlates is then
-    the same for people who were never seen. Over long windows the lags far from 0 tell, for
-    this very face and voice, how high unrelated moments reach by chance.
+    True pairs have their peak at lag 0, or where the sound of the film lies, which the longest
+    window tells; other pairs have it anywhere or nowhere. Both are looked at through a few linear
+    projections, which are all that is learned: what correlates is then the same for people who
+    were never seen. Over long windows the lags far from the peak tell, for this very face and
+    voice, how high unrelated moments reach by chance. Correlations over few frames are high by
+    chance, too: they count for less.
 
     Args:
         channels: Of either sequence.
@@ -62,36 +65,47 @@ class LagProfile(nn.Module):
 
     def forward(self, voice: Tensor, face: Tensor, blind: Tensor | None = None) -> Comparison:
         """Compare two (B, C, T), but for their ends and where `blind` (B, T) is set."""
-        voice, face = self.project(voice, face, blind)
-        lags = torch.arange(-MAX_LAG, MAX_LAG + 1, device=face.device).abs()
+        seen = _compared(face, blind)
+        voice, face = (rows * seen for rows in self.project(voice, face))
         products = (moved(voice) * face.unsqueeze(1)).sum(2)  # (B, lags, T)
         voice_power = moved(voice.square().sum(1, keepdim=True)).squeeze(2)
         face_power = face.square().sum(1, keepdim=True)
+        both = moved(seen).squeeze(2) * seen
 
-        sums = [running_sums(rows) for rows in (products, voice_power, face_power)]
-        found = {}
+        sums = [running_sums(rows) for rows in (products, voice_power, face_power, both)]
+        found, known = {}, {}
         for window in {*self.windows, *self.long_windows}:
-            product, voices, faces = (window_mean(one, window) for one in sums)
-            found[window] = (product / (voices * faces + FLOOR**2).sqrt()).to(face.dtype)
-        profile = [found[window][:, lags <= SHOWN_LAG] for window in self.windows]
+            product, voices, faces, share = (window_mean(one, window) for one in sums)
+            count = share * _num_frames(face, window)
+            correlation = product / (voices * faces + FLOOR**2).sqrt()
+            found[window] = (correlation * count / (count + DOUBT)).to(face.dtype)
+            known[window] = ((count[:, MAX_LAG] + 1) / window).log().to(face.dtype)
+        longest = found[max(found)][:, MAX_LAG - OUT_OF_STEP : MAX_LAG + OUT_OF_STEP + 1]
+        lag = longest.argmax(1, keepdim=True) + MAX_LAG - OUT_OF_STEP  # (B, 1, T)
+        shown = lag + torch.arange(-SHOWN_LAG, SHOWN_LAG + 1, device=face.device)[:, None]
+        profile = [found[window].gather(1, shown) for window in self.windows]
+        reach = 2 * OUT_OF_STEP + 1
+        places = torch.arange(OUT_OF_STEP - MAX_LAG, MAX_LAG - OUT_OF_STEP + 1, device=face.device)
         evidence = []
         for window in self.long_windows:
-            chance = found[window][:, lags > APART]
-            above = found[window][:, lags <= IN_STEP].amax(1) - chance.mean(1)
+            peaks = functional.max_pool1d(found[window].transpose(1, 2), reach, 1).transpose(1, 2)
+            chance = peaks[:, places.abs() > APART]
+            above = found[window].gather(1, lag).squeeze(1) - chance.mean(1)
             surprise = above / (chance.std(1) + LEAST_SPREAD)
-            evidence += [surprise / 3, 3 * above, _known(face, window)]  # each about 1
+            evidence += [surprise / 3, 3 * above, known[window]]  # each about 1
         return Comparison(torch.cat(profile, 1), torch.stack(evidence, 1))
 
-    def project(
-        self, voice: Tensor, face: Tensor, blind: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Map two (B, C, T) to (B, parts, T), without what hardly changes, 0 where not compared."""
-        seen = torch.ones_like(face[:, :1])
-        seen[..., :BLIND] = 0
-        seen[..., -BLIND:] = 0
-        if blind is not None:
-            seen = seen * ~blind.unsqueeze(1)
-        return centre(self.voice(voice)) * seen, centre(self.face(face)) * seen
+    def project(self, voice: Tensor, face: Tensor) -> tuple[Tensor, Tensor]:
+        """Map two (B, C, T) to (B, parts, T), without what hardly changes."""
+        return centre(self.voice(voice)), centre(self.face(face))
+
+
+def _compared(face: Tensor, blind: Tensor | None) -> Tensor:
+    """Return 1 where voice and face are compared, else 0, (B, 1, T)."""
+    seen = torch.ones_like(face[:, :1])
+    seen[..., :BLIND] = 0
+    seen[..., -BLIND:] = 0
+    return seen if blind is None else seen * ~blind.unsqueeze(1)
 
 
 def moved(rows: Tensor, max_lag: int = MAX_LAG) -> Tensor:
@@ -129,7 +143,7 @@ def _bounds(rows: Tensor, window: int) -> tuple[Tensor, Tensor]:
     return first, (places + window // 2 + 1).clamp(max=len(places))
 
 
-def _known(rows: Tensor, window: int) -> Tensor:
-    """Return the logarithm of the share of the window around each frame that exists: (B, T)."""
+def _num_frames(rows: Tensor, window: int) -> Tensor:
+    """Return how many frames the window around each frame of rows (..., T) has, (T,)."""
     first, stop = _bounds(rows, window)
-    return ((stop - first) / window).log().to(rows.dtype).expand(len(rows), -1)
+    return stop - first

@@ -32,23 +32,52 @@ OPINION_SCALE = 4.0  # of its scores, to about 1
 WINDOWS = (25, 51, 101)  # frames over which voice and lips are correlated
 LONG_WINDOWS = (51, 101, 201, 401, 801)  # over which evidence is gathered
 CORRELATION_SCALE = 3.0  # to about 1
-WIDTH = 48  # of what judges
+NUM_JUDGES = 4  # begun from other weights each: what they agree on holds for other people, too
+WIDTH = 48  # of a judge
 
 
 class TemporalBlock(nn.Module):
-    """A residual convolution over three frames, some way apart."""
+    """A residual convolution over three frames, some way apart.
+
+    Every frame is normalised by itself: batches of a few people differ too much for statistics
+    of batches, and what these had been last decided how the judge judged.
+    """
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
         self.conv = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)
-        self.norm = nn.BatchNorm1d(channels)
+        self.norm = nn.LayerNorm(channels)
         self.out = nn.Conv1d(channels, channels, 1)
+        nn.init.zeros_(self.out.weight)  # at first it adds nothing
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Map (B, C, T) to the same shape."""
-        hidden = functional.gelu(self.norm(self.conv(functional.gelu(rows))))
-        return rows + self.out(self.dropout(hidden))  # type: ignore[no-any-return]
+        hidden = self.norm(self.conv(functional.gelu(rows)).transpose(1, 2)).transpose(1, 2)
+        return rows + self.out(self.dropout(functional.gelu(hidden)))  # type: ignore[no-any-return]
+
+
+class Judge(nn.Module):
+    """Reads the evidence, the loudness and both opinions, and corrects the first one.
+
+    Args:
+        num_correlations: Rows of the profile.
+        num_rows: All others.
+    """
+
+    def __init__(self, num_correlations: int, num_rows: int) -> None:
+        super().__init__()
+        self.from_profile = nn.Conv1d(num_correlations, 12, 1)
+        self.join = nn.Conv1d(12 + num_rows, WIDTH, 1)
+        self.temporal = nn.Sequential(*(TemporalBlock(WIDTH, gap) for gap in (1, 2, 4, 8)))
+        self.head = nn.Linear(WIDTH, 1)
+
+    def forward(self, profile: Tensor, rows: Tensor) -> Tensor:
+        """Map correlations (B, C, T) and other rows (B, C', T) to what is added, (B, T)."""
+        joined = self.join(torch.cat((self.from_profile(profile), rows), 1))
+        followed = functional.gelu(self.temporal(joined)).transpose(1, 2)
+        correction: Tensor = self.head(followed).squeeze(2)
+        return correction
 
 
 class Synchrony(Network):
@@ -76,11 +105,11 @@ class Synchrony(Network):
         self.audio_norm = nn.BatchNorm1d(NUM_CHANNELS)
         self.visual_norm = nn.BatchNorm1d(NUM_CHANNELS)
         self.profile = LagProfile(NUM_CHANNELS, 16, WINDOWS, LONG_WINDOWS)
-        self.from_profile = nn.Conv1d(self.profile.num_correlations, 12, 1)
-        self.join = nn.Conv1d(12 + self.profile.num_evidence + NUM_LEVELS + 2, WIDTH, 1)
-        self.temporal = nn.Sequential(*(TemporalBlock(WIDTH, gap) for gap in (1, 2, 4, 8)))
-        self.head_correction = nn.Linear(WIDTH, 1)
         initialise(self)
+        num_rows = self.profile.num_evidence + NUM_LEVELS + 2
+        self.judges = nn.ModuleList(
+            Judge(self.profile.num_correlations, num_rows) for _ in range(NUM_JUDGES)
+        )
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Map features (B, 4 T, 13) to (B, T, 128 + 3): what is said, and how loud."""
@@ -107,20 +136,19 @@ class Synchrony(Network):
         return voice, self.visual_norm(faces.transpose(1, 2))
 
     def judge(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Logits:
-        """Give the opinion and correct it."""
+        """Give the opinion and correct it, as the judges do on average."""
+        score = self.scores(compared, audio, faces).mean(0)
+        return Logits(av=torch.stack((-score, score), 2), visual=self.head_visual(faces))
+
+    def scores(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Tensor:
+        """Return what each of the judges makes of the opinion, (judges, B, T)."""
         voice, levels = audio[..., :NUM_CHANNELS], audio[..., NUM_CHANNELS:]
-        visual = self.head_visual(faces)
-        opinions = torch.stack((_score(self._opinion(voice, faces)), _score(visual)), 1)
-        parts = (
-            self.from_profile(CORRELATION_SCALE * compared.profile),
-            compared.evidence,
-            levels.transpose(1, 2),
-            opinions / OPINION_SCALE,
-        )
-        rows = functional.gelu(self.temporal(self.join(torch.cat(parts, 1))))
-        score = opinions[:, 0] + self.head_correction(rows.transpose(1, 2)).squeeze(2)
-        score = score - UNHEARD_COST * _silence(levels[..., 0])
-        return Logits(av=torch.stack((-score, score), 2), visual=visual)
+        opinion, seen = _score(self._opinion(voice, faces)), _score(self.head_visual(faces))
+        profile = CORRELATION_SCALE * compared.profile
+        opinions = torch.stack((opinion, seen), 1) / OPINION_SCALE
+        rows = torch.cat((compared.evidence, levels.transpose(1, 2), opinions), 1)
+        corrections = torch.stack([judge(profile, rows) for judge in self.judges])
+        return opinion + corrections - UNHEARD_COST * _silence(levels[..., 0])
 
     def _opinion(self, voice: Tensor, faces: Tensor) -> Tensor:
         """Return LR-ASD's logits (B, T, 2), each second by itself."""

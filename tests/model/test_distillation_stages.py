@@ -18,7 +18,7 @@ from model.distillation_stages import (
     set_statistics,
     take_over,
 )
-from model.layers.lag_profile import SHOWN_LAG
+from model.layers.lag_profile import OUT_OF_STEP, SHOWN_LAG
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
 from model.scoring import inference_copy
@@ -65,8 +65,8 @@ def test_statistics_find_what_moves_together() -> None:
     assert (normed.std((0, 2)) - 1).abs().max() < 0.02
     profile = compared.profile.view(len(pool), 3, -1, LENGTH)
     in_step = profile[:, 2, SHOWN_LAG].mean(1)
-    assert in_step[1::2].min() > 0.8
-    assert in_step[::2].max() < 0.4
+    assert in_step[1::2].min() > 0.55
+    assert in_step[::2].max() < 0.3
     surprise = compared.evidence[:, -3].mean(1)
     assert surprise[1::2].min() > 2 * surprise[::2].max()
 
@@ -74,9 +74,8 @@ def test_statistics_find_what_moves_together() -> None:
 def test_judging_is_learned() -> None:
     network, pool = begun(), made_pool(24)
     set_statistics(network, pool)
-    judge = ("from_profile", "join", "temporal", "head_correction")
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.startswith(judge))
+        parameter.requires_grad_(name.startswith("judges."))
     optimiser = torch.optim.Adam([one for one in network.parameters() if one.requires_grad], 3e-3)
     before = measure(network, pool)
     torch.manual_seed(0)
@@ -91,16 +90,51 @@ def test_judging_is_learned() -> None:
     assert measure(network, pool) > 0.95
 
 
+def test_voices_may_be_early_or_late() -> None:
+    """By as much as whole films are: the faces stay, the voices are moved."""
+    pool = made_pool(4)
+    for one in pool:
+        one.audio[:, 1] = np.arange(LENGTH) % 100
+        one.labels[:] = np.arange(LENGTH) % 100
+    moved = set()
+    for seed in range(20):
+        audio, _, labels, _ = draw_embedded(pool, np.random.default_rng(seed))
+        heard = audio[:, OUT_OF_STEP:-OUT_OF_STEP, 1]
+        late = (heard - labels[:, OUT_OF_STEP:-OUT_OF_STEP] + 50) % 100 - 50
+        assert (late == late[:, :1]).all()
+        moved |= {int(one) for one in late[:, 0]}
+    assert moved == set(range(-OUT_OF_STEP, OUT_OF_STEP + 1))
+
+
+def test_half_precision_changes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillation_stages, "MATCHED_CLIPS", 2)
+    store, sources = make_people(tmp_path)
+    teacher = inference_copy(filled(LRASD()), "fp32")
+    lessons, pairer = SeeingLessons(store, sources, teacher), Pairer(store, sources, 60)
+    network = begun()
+    take_over(network, teacher)
+    rng = np.random.default_rng
+    with torch.no_grad():
+        seen = [lessons.loss(network, rng(0), 1, bf16).item() for bf16 in (False, True)]
+        matched = [matching_loss(network, pairer, rng(0), bf16=bf16) for bf16 in (False, True)]
+    assert seen[0] != seen[1]
+    assert seen[1] == pytest.approx(seen[0], rel=0.1)
+    assert float(matched[1]) == pytest.approx(float(matched[0]), rel=0.02)
+
+
 def test_noise_hides_what_moves_together_but_not_the_opinion() -> None:
     network, pool = begun().eval(), made_pool(12)
     set_statistics(network, pool)
+    heads = [one for name, one in network.named_parameters() if name.endswith(".head.weight")]
     with torch.no_grad():
-        network.head_correction.weight.normal_()
+        for head in heads:
+            head.normal_()
     batch = draw_embedded(pool, np.random.default_rng(0))
     count = len(batch[0])
     with torch.inference_mode():
         clear, noisy = (judging_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0))
-        network.head_correction.weight.zero_()
+        for head in heads:
+            head.zero_()
         opinions = [judging_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0)]
     assert clear != noisy
     assert opinions[0] == opinions[1]

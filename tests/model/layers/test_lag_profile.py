@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.layers.lag_profile import BLIND, MAX_LAG, SHOWN_LAG, LagProfile, moving_mean
+from model.layers.lag_profile import (
+    BLIND,
+    DOUBT,
+    MAX_LAG,
+    OUT_OF_STEP,
+    SHOWN_LAG,
+    LagProfile,
+    moving_mean,
+)
 
 WINDOWS = (25, 51)
 LONG_WINDOWS = (101, 201)
@@ -25,15 +33,32 @@ def rows(length: int, seed: int) -> Tensor:
     return torch.from_numpy(drawn.astype(np.float32))
 
 
-@pytest.mark.parametrize("shift", [0, 3, -5], ids=["in step", "voice late", "voice early"])
-def test_the_peak_lies_at_the_shift(shift: int) -> None:
-    face = rows(200, 1)
+@pytest.mark.parametrize("shift", [0, 2, -1, 5], ids=["in step", "late", "early", "too late"])
+def test_the_peak_is_shown_where_the_film_has_it(shift: int) -> None:
+    """Sound that lies a little beside the picture as a whole is no less its own."""
+    face = rows(300, 1)
     with torch.inference_mode():
-        found = profile()(face.roll(shift, 2), face).profile
-    for by_lag in found[:, :, 60:140].unflatten(1, (len(WINDOWS), 2 * SHOWN_LAG + 1))[0]:
-        assert by_lag.argmax(0).unique().tolist() == [SHOWN_LAG + shift]
+        found = profile()(face.roll(shift, 2), face)
+    forgiven = shift if abs(shift) <= OUT_OF_STEP else None
+    for by_lag in found.profile[:, :, 60:240].unflatten(1, (len(WINDOWS), 2 * SHOWN_LAG + 1))[0]:
         assert by_lag.max() <= 1
-        assert by_lag[SHOWN_LAG + shift].min() > 0.95
+        if forgiven is not None:
+            assert by_lag.argmax(0).unique().tolist() == [SHOWN_LAG]
+            assert by_lag[SHOWN_LAG].min() > 0.95 * 25 / (25 + DOUBT)
+        else:
+            assert (by_lag.argmax(0) != SHOWN_LAG).all()
+    above = found.evidence[0, 1::3, 60:240]
+    assert (above > 1).all() if forgiven is not None else (above < 0.7).all()
+
+
+def test_few_frames_prove_little() -> None:
+    """Where hardly anything is compared, correlations are high by chance."""
+    voice, face = rows(BLIND * 2 + 2, 1), rows(BLIND * 2 + 2, 2)
+    with torch.inference_mode():
+        found = profile()(voice, face)
+        sure = profile()(rows(200, 1), rows(200, 1))
+    assert found.profile.abs().max() < 0.1
+    assert found.evidence[:, ::3].abs().max() < 0.4 * sure.evidence[:, ::3, 100].abs().max()
 
 
 def test_strangers_do_not_correlate() -> None:
@@ -59,29 +84,31 @@ def test_evidence_grows_with_time_for_true_pairs_alone() -> None:
     assert (own > 2 * strange).all()
 
 
-def test_evidence_says_how_much_of_its_window_exists() -> None:
+def test_evidence_says_how_much_of_its_window_is_compared() -> None:
+    blind = torch.zeros(1, 301, dtype=torch.bool)
+    blind[:, 150:160] = True
     with torch.inference_mode():
-        known = profile()(rows(101, 1), rows(101, 2)).evidence[0, 2::3].exp()
-    assert known[0, 50] == pytest.approx(1)
-    assert known[0, 0] == pytest.approx(51 / 101)
-    assert known[1, 50] == pytest.approx(101 / 201)
+        known = profile()(rows(301, 1), rows(301, 2), blind).evidence[0, 2::3].exp()
+    assert known[0, 80] == pytest.approx(102 / 101)
+    assert known[0, 150] == pytest.approx(92 / 101)
+    assert known[0, 0] == pytest.approx((52 - BLIND) / 101)
+    assert known[1, 150] == pytest.approx(192 / 201)
 
 
 def test_ends_and_blind_frames_are_not_compared() -> None:
     """Encoders mark where a sequence ends, in voice and face alike: that is no synchrony."""
     voice, face = rows(300, 1), rows(300, 2)
+    marked, marked_too = voice.clone(), face.clone()
+    for one in (marked, marked_too):
+        one[..., 2] = one[..., -2] = one[..., 150] = 20
     blind = torch.zeros(1, 300, dtype=torch.bool)
-    blind[:, 140:160] = True
-    loud = torch.zeros(1, 3, 300)
-    loud[..., :BLIND] = loud[..., -BLIND:] = loud[..., 140:160] = 50
+    blind[:, 120:180] = True  # with all that is centred by what is marked
     made = profile()
     with torch.inference_mode():
-        for parts in zip(made.project(voice, face, blind), (voice, face), strict=True):
-            assert parts[0][..., 150].abs().max() == 0
-            assert parts[0][..., 100].abs().max() > 0
-        flat = made.project(loud, loud, blind)[0]
-        assert flat[..., blind[0]].abs().max() == flat[..., :BLIND].abs().max() == 0
+        plain, blinded = made(marked, marked_too), made(marked, marked_too, blind)
         short = made(rows(10, 1), rows(10, 1))
+    assert plain.evidence[0, 1].max() > 1
+    assert blinded.evidence[0, 1].max() < 0.5
     assert short.profile.abs().max() == 0
     assert torch.isfinite(short.evidence).all()
 
@@ -98,11 +125,11 @@ def test_it_sees_a_bounded_stretch() -> None:
     other[..., 250] += 5
     with torch.inference_mode():
         found, again = profile()(voice, face), profile()(other, face)
-    for first, second, widest, lag in (
-        (found.profile, again.profile, WINDOWS[-1], SHOWN_LAG),
-        (found.evidence, again.evidence, LONG_WINDOWS[-1], MAX_LAG),
+    for first, second, widest in (
+        (found.profile, again.profile, WINDOWS[-1]),
+        (found.evidence, again.evidence, LONG_WINDOWS[-1]),
     ):
-        reach = widest // 2 + 25 + lag
+        reach = LONG_WINDOWS[-1] // 2 + 25 + MAX_LAG  # where the peak lies is told by the longest
         places = torch.nonzero((first - second).abs().amax(1)[0] > 1e-5).flatten()
         assert int(places.min()) >= 250 - reach
         assert int(places.max()) <= 250 + reach

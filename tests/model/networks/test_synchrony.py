@@ -10,13 +10,13 @@ from torch import Tensor
 from model.building import load_released, recognise
 from model.distillation_stages import take_over
 from model.networks.lr_asd import LRASD
-from model.networks.synchrony import SEEN_COLUMNS, SEEN_ROWS, Synchrony, _silence
+from model.networks.synchrony import NUM_JUDGES, SEEN_COLUMNS, SEEN_ROWS, Synchrony, _silence
 from model.scoring import inference_copy, score_track, track_logits
 from model.states import load_state
 from tests.parity.fill import inputs
 from tests.parity.filled import filled
 
-REACH = 500  # frames to a side, more than any part of the judgement sees
+REACH = 540  # frames to a side, more than any part of the judgement sees
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,18 @@ def test_short_tracks_are_scored(student: Synchrony, num_frames: int) -> None:
     np.testing.assert_allclose(logits[:, 0], -logits[:, 1], atol=1e-6)
 
 
+def test_judges_are_heard_on_average(student: Synchrony) -> None:
+    audio, faces = features(60), crops(60)
+    with torch.inference_mode():
+        heard, seen = student.encode_audio(audio), student.encode_faces(faces)
+        compared = student.profile(*student.normalised(heard, seen))
+        scores = student.scores(compared, heard, seen)
+        logits = student.fuse(heard, seen).av
+    assert len(scores) == NUM_JUDGES
+    assert (scores[0] - scores[1]).abs().max() > 1e-3
+    torch.testing.assert_close(logits[..., 1], scores.mean(0))
+
+
 def test_digital_silence_is_no_trouble(student: Synchrony) -> None:
     silence = torch.full((1, 120, 13), -36.0)
     with torch.inference_mode():
@@ -98,7 +110,9 @@ def test_shipped_weights_fit() -> None:
     assert path.stat().st_size < 4e6
     network = Synchrony()
     load_released(network, load_state(path))
-    assert network.head_correction.weight.abs().max() > 0
+    heads = [one for name, one in network.named_parameters() if name.endswith(".head.weight")]
+    assert len(heads) == NUM_JUDGES
+    assert all(head.abs().max() > 0 for head in heads)
     assert recognise(load_state(path)) == "synchrony"
 
 
