@@ -123,9 +123,8 @@ class Distiller:
             return lessons.loss(network, rng, SEEN_CLIPS, options.bf16)
 
         def matching(rng: np.random.Generator) -> Tensor:
-            kept = lessons.loss(
-                network, rng, REMEMBERED_CLIPS, options.bf16
-            )  # or it forgets others
+            # What the teacher sees in all people is kept, or it would see these few alone.
+            kept = lessons.loss(network, rng, REMEMBERED_CLIPS, options.bf16)
             return matching_loss(network, pairer, rng, bf16=options.bf16) + kept
 
         def judging(rng: np.random.Generator) -> Tensor:

@@ -15,9 +15,7 @@ OUT_OF_STEP = 2  # lags by which the sound of a film may be early or late as a w
 APART = 10  # lags beyond which voice and face have nothing to do with each other
 DOUBT = 25  # frames: of so few that are compared, half a correlation is believed
 LEAST_SPREAD = 0.02  # of the correlations of unrelated moments
-BLIND = (
-    12  # frames at either end that are not compared: encoders see an end in voice and face alike
-)
+BLIND = 12  # frames at either end that are not compared: an end shows in voice and face alike
 
 
 class Comparison(NamedTuple):

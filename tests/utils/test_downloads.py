@@ -176,7 +176,9 @@ def test_drive_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_interrupt_leaves_no_final_name(server: str, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from utils.downloads import Expected, download\n"
+        "import signal, sys; from pathlib import Path\n"
+        "from utils.downloads import Expected, download\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         "download([sys.argv[1]], Path(sys.argv[2]), Expected())"
     )
     target = tmp_path / "weights.model"

@@ -43,9 +43,8 @@ def _mover(
     backwards = cv2.invertAffineTransform(matrix)
     places = np.einsum("ij,jyx->yxi", backwards, np.stack((columns, rows, np.ones_like(rows))))
     pulls = rng.normal(0, rng.uniform(0, 3.5) * unit, (PULLS, PULLS, 2)).astype(np.float32)
-    places = (places + cv2.resize(pulls, (size, size), interpolation=cv2.INTER_CUBIC)).astype(
-        np.float32
-    )
+    places += cv2.resize(pulls, (size, size), interpolation=cv2.INTER_CUBIC)
+    places = places.astype(np.float32)
     shaking = rng.normal(0, 0.4 * unit, (num_frames, 2)) * (rng.random() < 0.5)
 
     def move(picture: Picture, frame: int) -> Picture:
