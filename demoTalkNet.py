@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from utils.commands import exit_status, one_line, wrong_usage
 from utils.demo_options import Options, VideoOptions
+from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_groups, read_groups
 from utils.progress import bar, byte_bar
@@ -102,7 +103,7 @@ def look_at(paths: Sequence[Path], options: Options) -> int:
     folders = Counter(results_of(path, options.video).absolute() for path in paths)
     twice = [str(folder) for folder, count in folders.items() if count > 1]
     if twice:
-        raise ValueError(
+        raise UserError(
             f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
             "them in two runs with another --outputFolder"
         )

@@ -29,6 +29,7 @@ from model.scorers import SAMPLES_PER_FRAME
 from model.scoring import probabilities, score_track, scores
 from utils.audio import SILENT_RADIUS, Sound, read_sound, silent_frames
 from utils.crops import CropOptions, crop_faces, crop_given, longest_delay
+from utils.errors import UserError
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.results import ModelRecord, Result, VideoFacts
 from utils.shots import ShotOptions, mark_shots
@@ -137,7 +138,7 @@ class ActiveSpeakers:
         """Prepare the analysis of `video`; `detector` may be None where boxes are given."""
         options = options or AnalysisOptions()
         if detector is None and options.boxes is None:
-            raise ValueError("expected a face detector or own boxes, found neither")
+            raise UserError("expected a face detector or own boxes, found neither")
         self.offset = round(options.read.start_s * FPS)  # the span's first frame
         self.options = replace(options, read=replace(options.read, start_s=self.offset / FPS))
         self.video = video

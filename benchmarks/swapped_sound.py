@@ -22,6 +22,7 @@ from model.scoring import score_track
 from model.weights import load_single
 from utils.audio import Sound
 from utils.datasets.talkset_sources import SAMPLES_PER_FRAME
+from utils.errors import UserError
 from utils.media import ReadOptions, VideoInfo, probe
 from utils.settings import DetectorOptions
 from utils.structures import SAMPLE_RATE, CropPiece
@@ -77,7 +78,7 @@ def shares(video: str, counts: Counter[str]) -> dict[str, object]:
 def read_sound(video: VideoInfo) -> NDArray[np.int16]:
     """Return the whole sound of a video; ValueError where it has none."""
     if not video.has_sound:
-        raise ValueError(f"{video.path}: expected a video with sound, found none in it")
+        raise UserError(f"{video.path}: expected a video with sound, found none in it")
     sound = Sound(video, ReadOptions(), video.duration_s + 1)
     return sound.read(0, int(video.duration_s * SAMPLE_RATE))
 

@@ -37,6 +37,7 @@ from utils.datasets.tragic_store import (
     measure_scaler,
 )
 from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.errors import UserError
 from utils.flags import add_groups, read_groups
 from utils.heard import read_heard, write_heard
 from utils.progress import bar
@@ -246,7 +247,7 @@ def make_video(options: Options) -> None:
     layout, view = TragicTalkers(place.data_path), View.parse(options.hear.view)
     views = read_heard(place.save_path / FORWARD)
     if view.name not in views:
-        raise ValueError(f"--view {view.name}: expected one of {', '.join(sorted(views))}")
+        raise UserError(f"--view {view.name}: expected one of {', '.join(sorted(views))}")
     target = place.save_path / f"check_{view.name}.mp4"
     if layout.video_path(view).is_file() and not options.hear.blank:
         render_over(probe(layout.video_path(view)), views[view.name], target)

@@ -9,6 +9,7 @@ from utils.array_sound import ArraySound, SoundChecks, check_levels, open_array
 from utils.array_spectra import FPS
 from utils.datasets.tragic_scaler import FILE as SCALER
 from utils.datasets.tragic_scaler import read_scaler
+from utils.errors import UserError
 from utils.heard import Heard
 from utils.steered_response import SteeringOptions, steer
 
@@ -44,7 +45,7 @@ def _by_network(
     geometry, camera = view
     network = load_localizer(weights).to(device)
     if len(geometry.cameras) > network.num_cameras:
-        raise ValueError(
+        raise UserError(
             f"expected at most {network.num_cameras} cameras in the geometry, as {weights} knows, "
             f"found {len(geometry.cameras)}"
         )

@@ -36,6 +36,7 @@ from utils.datasets.ava_asd_extract import ExtractOptions, Work, extract
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava_asd_windows import VideoRows, WindowOptions, read_rows
 from utils.datasets.ava_prepare import find_videos
+from utils.errors import UserError
 from utils.flags import flag_name
 from utils.metrics.average_precision import average_precision, read_truth
 from utils.progress import bar
@@ -88,7 +89,7 @@ def judge(trainer: Trainer, windows: WindowSet, choice: WindowChoice, share: flo
     chosen = np.sort(rng.choice(len(windows), count, replace=False))
     speaking = windows.speaking[chosen]
     if not speaking.any():
-        raise ValueError(
+        raise UserError(
             f"none of the {count} windows that judge epoch {epoch} is speaking; raise "
             "--judgedShare, or evaluate on more data"
         )

@@ -20,6 +20,7 @@ from model.scoring import Precision
 from model.states import load_state, load_variant
 from model.weights import find_file
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
+from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.ava_asd import confusion, nearest_scores, roc_area, step_precision
 from utils.metrics.average_precision import FaceRows, average_precision
@@ -175,7 +176,7 @@ def load_any(
         assert isinstance(network, AvaASD)
         network.weights = file
         return network.eval().to(device)
-    raise ValueError(f"{file.path}: {problem}") from problem
+    raise UserError(f"{file.path}: {problem}") from problem
 
 
 def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[str, Tensor]]:
@@ -215,7 +216,7 @@ def evaluate_folder(
         if table is not None:
             _write_table(table, rows)
     if not rows:
-        raise ValueError(f"none of the {len(files)} files in {files[0].parent} is ava_asd's")
+        raise UserError(f"none of the {len(files)} files in {files[0].parent} is ava_asd's")
     return {str(row["weights"]): float(row["orig_main_map"]) for row in rows}
 
 

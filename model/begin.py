@@ -9,6 +9,7 @@ from model.ranks import Ranks
 from model.recipes import seeded
 from model.states import load_state
 from model.weights import find_file, load_single
+from utils.errors import UserError
 from utils.training_settings import NetworkOptions
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def load_or_begin(
         network, start = _begin(options, seed, ranks)
     else:
         if options.variant:
-            raise ValueError("--variant is for a network that begins anew; weights bring theirs")
+            raise UserError("--variant is for a network that begins anew; weights bring theirs")
         network = load_single(options.model, weights, str(ranks.device))
         assert network.weights is not None
         logger.info("network: %s (%s)", options.model, network.weights.path)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.contract import Model
+from utils.errors import UserError
 from utils.settings import network_names
 
 Variant = Mapping[str, Any]  # arguments of a network's constructor
@@ -19,7 +20,7 @@ Variant = Mapping[str, Any]  # arguments of a network's constructor
 def network_class(name: str) -> type[Model]:
     """Return the one network that the file of that name in model/networks defines."""
     if name not in network_names():
-        raise ValueError(
+        raise UserError(
             f"expected a network named one of {', '.join(network_names())}; got {name!r}"
         )
     module = importlib.import_module(f"model.networks.{name}")
@@ -60,7 +61,7 @@ def read_variant(name: str, text: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         if not equals or key not in allowed:
             known = ", ".join(f"{one}={like.default}" for one, like in allowed.items())
-            raise ValueError(
+            raise UserError(
                 f"--variant {part}: expected key=value of {name}, which has {known or 'none'}"
             )
         found[key] = _like(allowed[key].default, value, part)
@@ -71,13 +72,13 @@ def _like(default: object, value: str, part: str) -> object:
     """Read a value of the type that its default has."""
     if isinstance(default, bool):
         if value.lower() not in ("true", "false"):
-            raise ValueError(f"--variant {part}: expected true or false, got {value!r}")
+            raise UserError(f"--variant {part}: expected true or false, got {value!r}")
         return value.lower() == "true"
     read = {int: int, float: float}.get(type(default), str)
     try:
         return read(value)
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f"--variant {part}: expected a number such as {default}, got {value!r}"
         ) from error
 
@@ -87,7 +88,7 @@ def check_variant(name: str, variant: Variant) -> dict[str, Any]:
     allowed = inspect.signature(network_class(name)).parameters
     unknown = [key for key in variant if key not in allowed]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"{name} has no variant {unknown[0]!r}, it has {', '.join(allowed) or 'none'}"
         )
     return dict(variant)
@@ -104,7 +105,7 @@ def load_released(network: Model, state_dict: Mapping[str, Tensor]) -> None:
     if problem:
         other = _describe_other(network, state_dict)
         guess = f"; the file looks like {other}'s" if other else ""
-        raise ValueError(f"these are not {network_name(network)} weights: {problem}{guess}")
+        raise UserError(f"these are not {network_name(network)} weights: {problem}{guess}")
     names = _own_names(network, state_dict)
     network.load_state_dict({own: state_dict[key] for key, own in names.items()})
 

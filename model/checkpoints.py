@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from model.contract import Model
+from utils.errors import UserError
 from utils.files import replacing
 
 FORMAT = 2
@@ -66,7 +67,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     whole = read(path)
     if not isinstance(whole, dict) or whole.get("format") != FORMAT or "training" not in whole:
-        raise ValueError(
+        raise UserError(
             f"expected a checkpoint of training in {path}, found weights alone; start from them "
             "with --pretrainModel and another --savePath"
         )
@@ -85,7 +86,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         whole: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError) as error:
-        raise ValueError(
+        raise UserError(
             f"expected a checkpoint of training in {path}, found a damaged or another file; "
             "move it away to begin anew, or choose another --savePath"
         ) from error
@@ -112,7 +113,7 @@ def check_settings(path: Path, saved: Settings, now: Settings) -> None:
     """
     for name in dict.fromkeys((*saved, *now)):
         if saved.get(name) != now.get(name):
-            raise ValueError(
+            raise UserError(
                 f"{path} was trained with {name} {saved.get(name)!r}, found {now.get(name)!r}; "
                 "resume with the same, or begin anew with another --savePath"
             )

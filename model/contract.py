@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from utils.errors import UserError
 from utils.structures import FPS, Detections
 
 
@@ -113,7 +114,7 @@ class Model(nn.Module, ABC):
         Raises:
             ValueError: They do not fit; names what.
         """
-        raise ValueError(
+        raise UserError(
             f"{type(self).__name__} begins at random; weights of its own are for --pretrainModel"
         )
 

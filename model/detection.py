@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from model.contract import FaceDetector, WeightsFile
 from model.weights import find_weights, get_weights, registry
 from utils.downloads import Progress
+from utils.errors import UserError
 from utils.settings import DetectorOptions, detector_names
 from utils.structures import Detections, Frame
 
@@ -33,7 +34,7 @@ def load_detector(
     """Return a face detector with its usual settings; see `choose_detector`."""
     names = ("auto", *detector_names())
     if name not in names:
-        raise ValueError(f"expected a detector named one of {', '.join(names)}; got {name!r}")
+        raise UserError(f"expected a detector named one of {', '.join(names)}; got {name!r}")
     return choose_detector(DetectorOptions(name), device, progress=progress).detector
 
 
@@ -103,7 +104,7 @@ def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) ->
         every: 1 looks at all frames.
     """
     if every < 1:
-        raise ValueError(f"faces are looked for in each 1, 2, ... frames, got {every}")
+        raise UserError(f"faces are looked for in each 1, 2, ... frames, got {every}")
     looker = _Looker(detector)
     batch: list[tuple[Frame, bool]] = []
     num_bytes = num_looks = 0

@@ -27,6 +27,7 @@ from model.run_logs import append_row
 from model.weights import get_weights
 from utils.commands import run_command
 from utils.datasets.face_pictures import PictureFolder, draw_batch
+from utils.errors import UserError
 from utils.files import replacing
 from utils.progress import bar
 from utils.settings import DetectorOptions
@@ -60,9 +61,9 @@ class DetectorTraining:
 
     def __post_init__(self) -> None:
         if not self.videos:
-            raise ValueError("--videos must name a folder of videos with faces, found none")
+            raise UserError("--videos must name a folder of videos with faces, found none")
         if self.side < 64 or self.side % 32:
-            raise ValueError(f"--side must be 64, 96, 128 ..., got {self.side}")
+            raise UserError(f"--side must be 64, 96, 128 ..., got {self.side}")
 
     def sources(self, only_held_out: bool) -> Sources:
         """Return what pictures are made of: of the people trained on, or of the others."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model import checkpoints
 from model.networks.synchrony import Synchrony
+from utils.errors import UserError
 
 NAME = "synchrony"
 WARM_UP = 30  # steps until a stage's learning rate is there
@@ -42,7 +43,7 @@ class Distillation:
 
     def __post_init__(self) -> None:
         if not self.videos:
-            raise ValueError("--videos must name a folder of videos of talking heads, found none")
+            raise UserError("--videos must name a folder of videos of talking heads, found none")
 
     def is_held_out(self, person: str) -> bool:
         """Tell whether a person is for measuring."""

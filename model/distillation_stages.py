@@ -20,6 +20,7 @@ from utils.datasets.pairing_pool import Embedded, stacked
 from utils.datasets.pairings import Pairer
 from utils.datasets.store import Store
 from utils.datasets.talkset_sources import Source
+from utils.errors import UserError
 from utils.features.mfcc import align, mfcc
 
 SEEN_FRAMES = 58
@@ -233,7 +234,7 @@ def set_statistics(network: Synchrony, pool: Sequence[Embedded]) -> None:
     voice, mouth = (centre(rows) for rows in network.normalised(audio, faces))
     own = torch.from_numpy(whole.own)
     if not own.any():
-        raise ValueError(
+        raise UserError(
             f"expected a voice with its own face in some pairing, found none in {len(pool)}; "
             "raise --numPairings"
         )

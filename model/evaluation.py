@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from model.entity_scores import EntityScores
 from utils.datasets.entities import SPEAKING, UNLABELLED, DataSet
+from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.average_precision import (
     COLUMNS,
@@ -33,7 +34,7 @@ def check_labels(dataset: DataSet, source: str) -> None:
         ValueError: Nobody speaks in it: so look splits whose labels are not public.
     """
     if not any(entity.num_speaking for entity in dataset.entities):
-        raise ValueError(
+        raise UserError(
             f"{source}: none of {len(dataset.entities)} entities is labelled as speaking; a split "
             "without labels (AVA's are public for train and val only) cannot be evaluated"
         )
@@ -118,7 +119,7 @@ def look_up(truth: FaceRows, scored: Sequence[EntityScores]) -> NDArray[np.float
         nearest = _nearest(entity.timestamps, truth.timestamps[rows])
         late = np.abs(entity.timestamps[nearest] - truth.timestamps[rows]) > SAME_S
         if late.any():
-            raise ValueError(
+            raise UserError(
                 f"{truth.source}: no prediction for {truth.describe(rows[np.argmax(late)])}; the "
                 "data do not fit the table: prepare them again"
             )

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from utils.errors import UserError
+
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ROLES = {"kernel": "weight", "bias": "bias"}  # Keras' name of a weight: PyTorch's
 
@@ -47,7 +49,7 @@ def load_keras_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a weights file, found no file {path}")
     if not is_keras(path):
-        raise ValueError(f"expected weights that Keras kept in HDF5, {path} is another file")
+        raise UserError(f"expected weights that Keras kept in HDF5, {path} is another file")
     try:
         import h5py
     except ImportError as error:
@@ -56,7 +58,7 @@ def load_keras_state(path: Path) -> dict[str, Tensor]:
         with h5py.File(path, "r") as file:
             return dict(_read_layers(file.get("model_weights", file)))
     except (OSError, KeyError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is cut short or no Keras weights ({error}); get it again"
         ) from error
 
@@ -101,7 +103,7 @@ def by_topology(state: Mapping[str, Tensor], mode: str) -> dict[str, Tensor]:
     found = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
     wanted = _LAYERS[mode]
     if len(found) != len(wanted):
-        raise ValueError(
+        raise UserError(
             f"expected the {len(wanted)} layers with weights that ava_asd has in mode {mode}, "
             f"found {len(found)}: {', '.join(found)}"
         )

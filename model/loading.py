@@ -19,6 +19,7 @@ from model.detection import choose_detector
 from model.states import load_state
 from model.weights import default_checkpoint, load_single, registry
 from utils.downloads import Progress
+from utils.errors import UserError
 from utils.results import ModelRecord
 from utils.settings import DetectorOptions, ModelOptions, network_names
 
@@ -109,7 +110,7 @@ def _network_of(weights: Path) -> str:
         return registry()[str(weights)].network
     found = recognise(load_state(weights))
     if found is None:
-        raise ValueError(
+        raise UserError(
             f"{weights}: expected weights of one of {', '.join(network_names())}, found others; "
             "name the network with --model to see how they differ"
         )
@@ -135,7 +136,7 @@ def load_network(
     kind = network_class(name)
     if not issubclass(kind, ContextNetwork):
         if encoder_weights is not None:
-            raise ValueError(f"{name} builds on no other network; leave --encoderModel out")
+            raise UserError(f"{name} builds on no other network; leave --encoderModel out")
         return load_single(name, weights, device, progress)
     network = load_single(name, weights, device, progress)
     try:
@@ -144,7 +145,7 @@ def load_network(
         raise RuntimeError(f"{error}; or name the encoder's weights with --encoderModel") from error
     assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
     if encoder.num_embedding != network.num_embedding:
-        raise ValueError(
+        raise UserError(
             f"{name} reads {network.num_embedding} numbers a face, {kind.encoder_name} gives "
             f"{encoder.num_embedding}; load weights that were trained together"
         )

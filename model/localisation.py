@@ -19,6 +19,7 @@ from utils.datasets.tragic_labels import read_truth
 from utils.datasets.tragic_loading import ChunkBatch
 from utils.datasets.tragic_scaler import FEATURES, Scaler
 from utils.datasets.tragic_talkers import Split, TragicTalkers, View
+from utils.errors import UserError
 from utils.heard import Heard
 from utils.heard import num_frames as frames_of
 from utils.metrics.localisation import DETECTED
@@ -130,12 +131,12 @@ def hear(
 
 def _check(network: Localizer, sound: ArraySound) -> None:
     if sound.num_microphones != network.num_microphones:
-        raise ValueError(
+        raise UserError(
             f"expected sound of {network.num_microphones} microphones, found "
             f"{sound.num_microphones}; the network hears no other array"
         )
     if sound.num_samples < CHUNK_SAMPLES:
-        raise ValueError(
+        raise UserError(
             f"expected at least {CHUNK_S} s of sound, a chunk, found {sound.duration_s:.2f} s"
         )
 

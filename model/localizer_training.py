@@ -18,6 +18,7 @@ from model.training import Batch, Trainer
 from utils.array_spectra import FPS
 from utils.datasets.tragic_chunks import CHUNK_FRAMES
 from utils.datasets.tragic_loading import ChunkBatch, ChunkLoader
+from utils.errors import UserError
 from utils.files import replacing
 from utils.line_plot import Axis, Curve, draw_curves, fitting_axis
 from utils.metrics.localisation import TOLERANCES, WIDTH, LocalisedFrames, area, precision_recall
@@ -206,7 +207,7 @@ def merge_folds(folders: Sequence[Path], target: Path) -> Mapping[str, list[floa
             raise FileNotFoundError(f"expected the losses of every fold, found no {missing[0]}")
         losses = [torch.load(path, weights_only=True) for path in paths]
         if len({len(values) for values in losses}) != 1:
-            raise ValueError(
+            raise UserError(
                 f"expected as many epochs of each fold, found {[len(v) for v in losses]} of "
                 f"{name}; train all of them to the end first"
             )

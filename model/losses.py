@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network, Recipe
 from utils.datasets.entities import SPEAKING, UNLABELLED
+from utils.errors import UserError
 from utils.structures import STEPS_PER_FRAME
 
 LOSSES = ("cross_entropy", "binary_cross_entropy")
@@ -52,7 +53,7 @@ class Objective(nn.Module):
     def __init__(self, network: Model, recipe: Recipe, contrast: Contrast) -> None:
         super().__init__()
         if recipe.loss not in LOSSES:
-            raise ValueError(
+            raise UserError(
                 f"expected a recipe's loss to be one of {', '.join(LOSSES)}, got {recipe.loss!r}"
             )
         self.network: Model = network
@@ -61,7 +62,7 @@ class Objective(nn.Module):
         self.projection: nn.Module = nn.Identity()  # of faces, where their embeddings are wider
         if contrast.weight:
             if not isinstance(network, Network):
-                raise ValueError(
+                raise UserError(
                     "--talkNCE compares the frames of a sequence; this network reads single ones"
                 )
             audio_width, face_width = embedding_widths(network)
@@ -130,7 +131,7 @@ def head_losses(
     """
     unknown = [name for name in weights if getattr(logits, name, None) is None]
     if unknown:
-        raise ValueError(f"the recipe weighs a head {unknown[0]!r} that the network does not have")
+        raise UserError(f"the recipe weighs a head {unknown[0]!r} that the network does not have")
     total = logits.av.new_zeros((), dtype=torch.float32)
     for name in HEADS:
         head = getattr(logits, name)

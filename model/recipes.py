@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from model.contract import Recipe
+from utils.errors import UserError
 from utils.training_settings import TrainingOptions
 
 OPTIMISERS = ("adam", "adamw", "sgd")
@@ -38,10 +39,10 @@ def freeze(network: nn.Module, patterns: tuple[str, ...]) -> list[str]:
         found = [name for name in parameters if fnmatchcase(name, pattern)]
         if not found:
             parts = ", ".join(f"{name}.*" for name, _ in network.named_children())
-            raise ValueError(f"--freeze {pattern} matches no weights; the parts are {parts}")
+            raise UserError(f"--freeze {pattern} matches no weights; the parts are {parts}")
         frozen += found
     if len(set(frozen)) == len(parameters):
-        raise ValueError("--freeze leaves nothing to train; match fewer weights")
+        raise UserError("--freeze leaves nothing to train; match fewer weights")
     for name, parameter in parameters.items():
         parameter.requires_grad_(name not in frozen)
     return frozen
@@ -62,7 +63,7 @@ def make_optimiser(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimize
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
         )
-    raise ValueError(
+    raise UserError(
         f"expected an optimiser of {', '.join(OPTIMISERS)} in the recipe, got {recipe.optimiser!r}"
     )
 

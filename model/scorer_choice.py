@@ -8,6 +8,7 @@ from model.contract import Cascade, ClipNetwork, Model, Network
 from model.scorers import Hear, Scorer, SequenceScorer, WholeSound
 from model.scoring import Precision
 from model.speaker_scoring import SpeakerScorer
+from utils.errors import UserError
 
 
 def make_scorer(
@@ -29,13 +30,13 @@ def make_scorer(
         whole: Gives the whole sound, for networks that must know its statistics.
     """
     if windows is not None and not isinstance(network, Network):
-        raise ValueError("--windows is of networks that read sequences; this one reads clips")
+        raise UserError("--windows is of networks that read sequences; this one reads clips")
     if isinstance(network, Cascade):
         return ContextScorer(ClipEncoder(network.encoder, hear, whole), network.network, delay)
     if isinstance(network, ClipNetwork):
         return ClipScorer(network, hear, whole)
     if not isinstance(network, Network):
-        raise ValueError(
+        raise UserError(
             "a context network scores nothing by itself; load it with the clip network that it "
             "builds on, as talkNet.load_network does"
         )

@@ -17,6 +17,7 @@ from model.layers.seen_faces import SeenFace, embed_sequences
 from model.scorers import SAMPLES_PER_FRAME, Hear, Scored, still_needed
 from model.scoring import Precision, inference_copy
 from utils.datasets.speakers import choose_speakers, tracks_beside
+from utils.errors import UserError
 from utils.features import feature_function
 from utils.structures import FPS, STEPS_PER_FRAME, CropForm, CropPiece, FaceTrack
 
@@ -86,7 +87,7 @@ class SpeakerScorer:
         self.form = CropForm(inputs.size, inputs.colour, PIECE, inputs.tight)
         lengths = network.windows if windows is None else windows
         if len(lengths) != 1:
-            raise ValueError(
+            raise UserError(
                 f"a network that compares speakers takes windows of one length, got {lengths}"
             )
         self._length = lengths[0] * FPS

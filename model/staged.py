@@ -17,6 +17,7 @@ from model.split_scoring import Selection, run_clips
 from utils.datasets.context_loading import ContextLoader, ContextLoaderOptions
 from utils.datasets.entities import DataSet
 from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
+from utils.errors import UserError
 
 CONTEXTS = 256  # that pass a network at once
 FEATURES = "--features"  # what a run notes of those it is trained on
@@ -84,9 +85,7 @@ def open_features(folder: Path | None, split: str, network: ContextNetwork) -> F
     """
     what = f"--model {network.encoder_name} --forward --features DIR makes them"
     if folder is None:
-        raise ValueError(
-            f"{network_name(network)} reads stored embeddings: give --features; {what}"
-        )
+        raise UserError(f"{network_name(network)} reads stored embeddings: give --features; {what}")
     if not (folder / split).is_dir():
         raise FileNotFoundError(f"expected embeddings in {folder / split}, found none; {what}")
     store = FeatureStore(folder / split)
@@ -97,7 +96,7 @@ def open_features(folder: Path | None, split: str, network: ContextNetwork) -> F
 def check_alike(learnt: FeatureStore, judged: FeatureStore) -> None:
     """Raise ValueError unless two splits were stored by the same weights in the same way."""
     if learnt.form != judged.form:
-        raise ValueError(
+        raise UserError(
             f"{judged.folder}: expected features of {learnt.form.describe()}, as in "
             f"{learnt.folder}, found {judged.form.describe()}; store both by the same weights"
         )
@@ -112,7 +111,7 @@ def check_trained_on(network: ContextNetwork, store: FeatureStore) -> None:
         return
     trained_on = training["settings"].get(FEATURES)
     if trained_on not in (None, store.form.describe()):
-        raise ValueError(
+        raise UserError(
             f"{store.folder}: expected features of {trained_on}, on which {network.weights.path} "
             f"was trained, found {store.form.describe()}; give the folder that it was trained on"
         )

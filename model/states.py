@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from model.keras_weights import is_keras, load_keras_state
+from utils.errors import UserError
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
@@ -32,14 +33,14 @@ def load_state(path: Path) -> dict[str, Tensor]:
     if not head.startswith((b"PK\x03\x04", b"\x80\x02")):
         kind = "a web page" if head.lower().startswith((b"<!doctype", b"<html")) else "another file"
         kind = kind if head else "an empty file"
-        raise ValueError(f"expected a PyTorch weights file, {path} is {kind}; download it again")
+        raise UserError(f"expected a PyTorch weights file, {path} is {kind}; download it again")
     state = _load(path)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
-        raise ValueError(f"expected names and tensors in {path}, found {type(state).__name__}")
+        raise UserError(f"expected names and tensors in {path}, found {type(state).__name__}")
     return dict(state)
 
 
@@ -58,12 +59,12 @@ def _load(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise UserError(
             f"expected tensors alone in {path}, found other objects or a broken file; "
             "nothing of it was run; download it again from a place you trust"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path} is cut short or damaged; download it again") from error
+        raise UserError(f"{path} is cut short or damaged; download it again") from error
 
 
 def _load_safetensors(path: Path) -> dict[str, Tensor]:
@@ -73,7 +74,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no safetensors file or is cut short ({error})") from error
+        raise UserError(f"{path} is no safetensors file or is cut short ({error})") from error
     return {
         name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
         for name, tensor in state.items()

@@ -32,6 +32,7 @@ from utils.datasets.feature_store import FeatureStore
 from utils.datasets.loading import Loader, LoaderOptions
 from utils.datasets.speakers import SpeakerOptions
 from utils.datasets.splits import Split, describe_data, open_split, prepare_split
+from utils.errors import UserError
 from utils.metrics.smoothed_logits import smooth_logits
 from utils.progress import bar
 from utils.training_options import Options
@@ -77,7 +78,7 @@ def open_source(options: Options, name: str, network: Model, ranks: Ranks) -> So
 def open_labelled(options: Options, network: Model, ranks: Ranks) -> Source:
     """Open the split that is evaluated; refuses what cannot be done before any other work."""
     if options.network.windows and not (isinstance(network, Network) and network.num_speakers == 1):
-        raise ValueError(
+        raise UserError(
             f"--windows is of networks that read the sequence of one face, {options.network.model} "
             "is evaluated as published; leave it out"
         )
@@ -149,7 +150,7 @@ def forward(options: Options, ranks: Ranks) -> None:
         default = released_weights(options.network.model, options.data.data)
     network, _ = load_or_begin(options.network, options.training.seed, ranks, default)
     if not isinstance(network, ClipNetwork):
-        raise ValueError(
+        raise UserError(
             f"--forward is for clip networks such as asc_encoder, found {options.network.model}"
         )
     for name in ("train", "val"):

@@ -10,6 +10,7 @@ from model.building import build_network, load_released, network_class
 from model.contract import Model, WeightsFile
 from model.states import load_state, load_variant
 from utils.downloads import Expected, Progress, download, sha256_of
+from utils.errors import UserError
 
 PRETRAIN = Path(__file__).parents[1] / "pretrain"
 SHARED = "TALKNET_PRETRAIN"  # environment variable: a folder of weights that is only read
@@ -51,7 +52,7 @@ def checkpoint(name: str) -> Checkpoint:
     """Return the checkpoint of that name."""
     known = registry()
     if name not in known:
-        raise ValueError(f"expected weights named one of {', '.join(known)}; got {name!r}")
+        raise UserError(f"expected weights named one of {', '.join(known)}; got {name!r}")
     return known[name]
 
 
@@ -60,7 +61,7 @@ def default_checkpoint(network: str) -> Checkpoint:
     for one in registry().values():
         if one.network == network:
             return one
-    raise ValueError(f"pretrain/weights.toml names no weights for {network!r}; give a weights file")
+    raise UserError(f"pretrain/weights.toml names no weights for {network!r}; give a weights file")
 
 
 def find_weights(name: str, folder: Path = PRETRAIN) -> WeightsFile | None:
@@ -80,7 +81,7 @@ def find_weights(name: str, folder: Path = PRETRAIN) -> WeightsFile | None:
             if one.sha256 is None or digest.startswith(one.sha256):
                 return WeightsFile(name, path, digest)
             if file == one.file:  # under a published name it may well be another network's
-                raise ValueError(
+                raise UserError(
                     f"expected {path} to have SHA-256 {one.sha256[:12]}..., found {digest[:12]}...:"
                     " it is damaged or another file; remove it to have it downloaded again"
                 )
@@ -140,6 +141,6 @@ def load_single(
         network = build_network(name, load_variant(file.path, name) or kind.variant_of(state))
         load_released(network, state)
     except ValueError as error:
-        raise ValueError(f"{file.path}: {error}") from error
+        raise UserError(f"{file.path}: {error}") from error
     network.weights = file
     return network.eval().to(device)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.array_geometry import Camera
+from utils.errors import UserError
 from utils.heard import Heard
 from utils.structures import FPS, ScoredTrack
 
@@ -38,7 +39,7 @@ class ArrayOptions:
 
     def __post_init__(self) -> None:
         if (self.array is None) != (self.array_geometry is None):
-            raise ValueError(
+            raise UserError(
                 "--array and --arrayGeometry belong together: the recording, and where its "
                 "microphones stand; pass both or none"
             )
@@ -58,7 +59,7 @@ class FusionOptions:
 
     def __post_init__(self) -> None:
         if not self.spread_deg > 0 or not 0 <= self.array_weight < float("inf"):
-            raise ValueError(
+            raise UserError(
                 "--spreadDeg must be above 0 and --arrayWeight 0 or more, got "
                 f"{self.spread_deg} and {self.array_weight}"
             )
@@ -81,7 +82,7 @@ def array_scores(
         spread_deg: How far off speech may be heard.
     """
     if len(boxes) != len(heard):
-        raise ValueError(f"expected {len(boxes)} frames as there are boxes, heard {len(heard)}")
+        raise UserError(f"expected {len(boxes)} frames as there are boxes, heard {len(heard)}")
     left, right = (camera.angle_deg(boxes[:, edge] / width) for edge in (0, 2))
     place = camera.angle_deg(heard.positions)
     apart = np.maximum(np.maximum(left - place, place - right), 0.0)

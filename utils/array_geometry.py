@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
 from utils.files import replacing
 
 SPEED_OF_SOUND = 343.0  # m/s
@@ -31,7 +32,7 @@ class Camera:
 
     def __post_init__(self) -> None:
         if not 0 < self.fov_deg < 180:
-            raise ValueError(
+            raise UserError(
                 f"camera {self.name}: expected fov_deg, the horizontal field of view, between 0 "
                 f"and 180, found {self.fov_deg}"
             )
@@ -77,16 +78,16 @@ class ArrayGeometry:
 
     def __post_init__(self) -> None:
         if self.microphones.ndim != 2 or self.microphones.shape[1] != 3:
-            raise ValueError(
+            raise UserError(
                 f"expected microphones as (M, 3) metres, found shape {self.microphones.shape}"
             )
         if len(self.microphones) < 2 or not self.cameras:
-            raise ValueError(
+            raise UserError(
                 "expected at least two microphones and one camera, "
                 f"found {len(self.microphones)} and {len(self.cameras)}"
             )
         if not np.isfinite(self.microphones).all() or np.abs(self.microphones).max() > LARGEST:
-            raise ValueError(
+            raise UserError(
                 f"expected microphones within {LARGEST:.0f} m, in metres; "
                 f"found a coordinate of {np.abs(self.microphones).max():g}"
             )
@@ -104,7 +105,7 @@ class ArrayGeometry:
             if camera.name == name:
                 return camera
         known = ", ".join(camera.name for camera in self.cameras)
-        raise ValueError(f"expected a camera of {known}, found {name!r}; name the one that filmed")
+        raise UserError(f"expected a camera of {known}, found {name!r}; name the one that filmed")
 
 
 def read_geometry(path: Path) -> ArrayGeometry:
@@ -122,9 +123,9 @@ def read_geometry(path: Path) -> ArrayGeometry:
         cameras = tuple(_camera(part) for part in content["cameras"])
         return ArrayGeometry(microphones, cameras)
     except KeyError as error:
-        raise ValueError(f"{path}: expected an entry {error}, found none") from None
+        raise UserError(f"{path}: expected an entry {error}, found none") from None
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: expected an array's geometry, found: {error}") from None
+        raise UserError(f"{path}: expected an array's geometry, found: {error}") from None
 
 
 def _camera(part: Mapping[str, Any]) -> Camera:
@@ -132,7 +133,7 @@ def _camera(part: Mapping[str, Any]) -> Camera:
     known = ("name", "position", "yaw_deg", "fov_deg")
     unknown = [name for name in part if name not in known]
     if unknown:
-        raise ValueError(f"camera with an entry {unknown[0]!r}; known are {', '.join(known)}")
+        raise UserError(f"camera with an entry {unknown[0]!r}; known are {', '.join(known)}")
     x, y, z = (float(value) for value in part.get("position", (0, 0, 0)))
     return Camera(
         str(part["name"]),

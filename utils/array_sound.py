@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.array_spectra import RATE
+from utils.errors import UserError
 
 FULL_SCALE = 0.999  # a sample from here on is clipped
 QUIETEST = 1e-7  # a channel whose loudest sample is below it holds nothing: -140 dB
@@ -40,9 +41,7 @@ class WavFile:
             file.seek(self.offset + start * width)
             stored = file.read(count * width)
         if len(stored) < count * width:
-            raise ValueError(
-                f"{self.path}: expected {count} samples from {start} on, it breaks off"
-            )
+            raise UserError(f"{self.path}: expected {count} samples from {start} on, it breaks off")
         return self._decode(stored).reshape(count, self.num_channels)
 
     def _decode(self, stored: bytes) -> NDArray[np.float64]:
@@ -70,11 +69,11 @@ def open_wav(path: Path) -> WavFile:
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-            raise ValueError(f"expected a WAV file, found something else: {path}; convert it")
+            raise UserError(f"expected a WAV file, found something else: {path}; convert it")
         try:
             return _read_chunks(file, path)
         except struct.error:
-            raise ValueError(f"{path}: the WAV file breaks off; get it again") from None
+            raise UserError(f"{path}: the WAV file breaks off; get it again") from None
 
 
 def _read_chunks(file: IO[bytes], path: Path) -> WavFile:
@@ -97,7 +96,7 @@ def _read_chunks(file: IO[bytes], path: Path) -> WavFile:
             break
         file.seek(size + size % 2, 1)
     if not fields:
-        raise ValueError(f"{path}: expected a description of the samples before them, found none")
+        raise UserError(f"{path}: expected a description of the samples before them, found none")
     return _described(path, fields, long_size if size == OPEN_SIZES[1] else size, file.tell())
 
 
@@ -105,7 +104,7 @@ def _described(path: Path, fields: tuple[int, ...], size: int, offset: int) -> W
     """Return the file that the fields of its header describe."""
     code, channels, rate, bits = fields
     if (code, bits) not in KINDS or not channels:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected PCM of 8 to 32 bits or floats, found format {code} of {bits} bits "
             f"in {channels} channels; convert it: ffmpeg -i FILE -c:a pcm_s24le OUT.wav"
         )
@@ -140,15 +139,15 @@ class ArraySound:
     def __init__(self, files: Sequence[WavFile], names: Sequence[str] = ()) -> None:
         self.files = tuple(files)
         if not files:
-            raise ValueError("expected at least one file of an array's sound, got none")
+            raise UserError("expected at least one file of an array's sound, got none")
         for file in files:
             if file.rate != RATE:
-                raise ValueError(
+                raise UserError(
                     f"{file.path}: expected {RATE} samples/s, found {file.rate}; resample it: "
                     f"ffmpeg -i FILE -ar {RATE} OUT.wav"
                 )
             if len(files) > 1 and file.num_channels != 1:
-                raise ValueError(
+                raise UserError(
                     f"{file.path}: expected one microphone a file, found "
                     f"{file.num_channels} channels"
                 )
@@ -161,7 +160,7 @@ class ArraySound:
         self.num_samples = min(lengths)
         if max(lengths) - min(lengths) > RATE // 10:
             short = files[lengths.index(min(lengths))]
-            raise ValueError(
+            raise UserError(
                 f"expected microphones of one length, found {max(lengths) / RATE:.2f} s and only "
                 f"{min(lengths) / RATE:.2f} s in {short.path}; get it again"
             )
@@ -189,7 +188,7 @@ def open_array(path: Path, num_microphones: int) -> ArraySound:
     """
     file = open_wav(path)
     if file.num_channels != num_microphones:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected {num_microphones} channels, one for each microphone, found "
             f"{file.num_channels}; the geometry and the file must belong to one array"
         )
@@ -226,7 +225,7 @@ def check_levels(sound: ArraySound, checks: SoundChecks, source: str) -> None:
     if dead.any():
         faults.append(f"silent {', '.join(sound.names[m] for m in np.flatnonzero(dead))}")
     if faults:
-        raise ValueError(
+        raise UserError(
             f"{source}: expected sound from every microphone, found {'; '.join(faults)}; record "
             "again, or raise --clipped or --silentDb to take it as it is"
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from utils.array_sound import ArraySound
 from utils.array_spectra import FPS, RATE
+from utils.errors import UserError
 from utils.heard import Heard
 from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.metrics.localisation import DETECTED
@@ -94,7 +95,7 @@ def _write(shown: Iterator[Shown], pieces: Iterator[Piece], heard: Heard, path: 
     """Encode pictures and sound side by side."""
     first = next(shown, None)
     if first is None:
-        raise ValueError(f"expected pictures to write to {path}, found none")
+        raise UserError(f"expected pictures to write to {path}, found none")
     with writing_mp4(path) as container:
         stream = _add_video(container, first.pixels)
         piece = next(pieces, None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.errors import UserError
 from utils.structures import FPS, FaceTrack
 
 MAX_GAP_S = 1.0  # rows of one track further apart than this make two tracks
@@ -30,19 +31,19 @@ def read_boxes(path: Path, width: int, height: int) -> list[FaceTrack]:
     readers = {".csv": _read_csv, ".json": _read_json}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise ValueError(f"{path}: expected a .csv or .json file of boxes, found {path.suffix!r}")
+        raise UserError(f"{path}: expected a .csv or .json file of boxes, found {path.suffix!r}")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected UTF-8 text, found other bytes; save the file as UTF-8"
         ) from None
     if not text.strip():
-        raise ValueError(f"{path}: expected boxes, found an empty file; give at least one box")
+        raise UserError(f"{path}: expected boxes, found an empty file; give at least one box")
     try:
         tracks = reader(text, _Picture(path, width, height))
     except csv.Error as error:
-        raise ValueError(f"{path}: expected comma-separated values, found: {error}") from None
+        raise UserError(f"{path}: expected comma-separated values, found: {error}") from None
     return sorted(tracks, key=lambda track: track.start)
 
 

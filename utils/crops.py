@@ -17,6 +17,7 @@ from utils.crop_geometry import (
     portray,
     smooth_boxes,
 )
+from utils.errors import UserError
 from utils.structures import CropForm, CropPiece, FaceTrack, Frame, Shot
 from utils.tracks import Follower, GivenTracks, GrowingTrack, Tracker, TrackOptions
 
@@ -32,7 +33,7 @@ class CropOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.crop_scale <= 10:
-            raise ValueError(f"--cropScale must be between 0 and 10, got {self.crop_scale}")
+            raise UserError(f"--cropScale must be between 0 and 10, got {self.crop_scale}")
 
 
 def crop_faces(

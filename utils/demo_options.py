@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from utils.array_fusion import ArrayOptions, FusionOptions
 from utils.array_sound import SoundChecks
 from utils.crops import CropOptions
+from utils.errors import UserError
 from utils.flags import flag_name
 from utils.settings import DetectorOptions, ModelOptions
 from utils.shots import ShotOptions
@@ -35,9 +36,9 @@ class VideoOptions:
     def __post_init__(self) -> None:
         for name in ("start", "duration"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"--{name} must be 0 or more seconds, got {getattr(self, name)}")
+                raise UserError(f"--{name} must be 0 or more seconds, got {getattr(self, name)}")
         if self.n_data_loader_thread < 1:
-            raise ValueError(
+            raise UserError(
                 f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
             )
 

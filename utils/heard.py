@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.array_spectra import FPS as HEARD_FPS
+from utils.errors import UserError
 from utils.files import replacing
 
 HEADER = ("name", "time", "predicted x", "confidence")
@@ -23,7 +24,7 @@ class Heard:
 
     def __post_init__(self) -> None:
         if self.positions.shape != self.confidences.shape or self.positions.ndim != 1:
-            raise ValueError(
+            raise UserError(
                 f"expected positions and confidences of (T,) frames, got {self.positions.shape} "
                 f"and {self.confidences.shape}"
             )
@@ -75,7 +76,7 @@ def read_heard(path: Path) -> dict[str, Heard]:
         reader = csv.reader(file)
         header = next(reader, [])
         if tuple(cell.strip() for cell in header) != HEADER:
-            raise ValueError(
+            raise UserError(
                 f"{path}: expected columns {', '.join(HEADER)}, found {', '.join(header)}"
             )
         for row in reader:
@@ -84,12 +85,12 @@ def read_heard(path: Path) -> dict[str, Heard]:
                 rows = views.setdefault(name, [])
                 late = abs(time_s - len(rows) / HEARD_FPS) > 0.5 / HEARD_FPS
             except (ValueError, IndexError) as error:
-                raise ValueError(
+                raise UserError(
                     f"{path}, line {reader.line_num}: expected a view, its time, x and confidence, "
                     f"found {','.join(row)}"
                 ) from error
             if late:
-                raise ValueError(
+                raise UserError(
                     f"{path}, line {reader.line_num}: expected frame {len(rows)} of {name} at "
                     f"{len(rows) / HEARD_FPS:.2f} s, found {time_s} s"
                 )

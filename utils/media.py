@@ -15,6 +15,7 @@ from av import AudioFrame, AudioStream, VideoFrame, VideoStream
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 
+from utils.errors import UserError
 from utils.structures import FPS
 
 MediaStream: TypeAlias = VideoStream | AudioStream
@@ -54,7 +55,7 @@ class ReadOptions:
         for name in ("start_s", "duration_s", "threads"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be a number from 0 upward, got {value}")
+                raise UserError(f"{name} must be a number from 0 upward, got {value}")
 
     @property
     def from_s(self) -> Fraction:
@@ -107,7 +108,7 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         )
     except (av.error.FFmpegError, UnicodeError) as error:
         said = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
-        raise ValueError(
+        raise UserError(
             f"expected a video, found a file that cannot be opened: {path} ({said}); "
             "it is no video or it is cut off, get it again or convert it"
         ) from None
@@ -127,9 +128,9 @@ def _check_file(path: Path) -> None:
         raise RuntimeError(f"cannot read {path}: {error.strerror}; check its permissions") from None
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "something not a plain file"
-        raise ValueError(f"expected a video file, found {kind}: {path}; name a file")
+        raise UserError(f"expected a video file, found {kind}: {path}; name a file")
     if not status.st_size:
-        raise ValueError(f"expected a video, found an empty file: {path}; copy it again")
+        raise UserError(f"expected a video, found an empty file: {path}; copy it again")
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -141,10 +142,10 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     ]
     if not streams:
         found = "sound only" if container.streams.audio else "neither images nor sound"
-        raise ValueError(f"expected a video, found {found}: {path}; pass a file with images")
+        raise UserError(f"expected a video, found {found}: {path}; pass a file with images")
     playable = [stream for stream in streams if stream.codec_context is not None]
     if not playable:
-        raise ValueError(f"{path}: no decoder for its video stream; convert it to H.264 first")
+        raise UserError(f"{path}: no decoder for its video stream; convert it to H.264 first")
     return max(
         playable,
         key=lambda stream: (
@@ -167,7 +168,7 @@ def probe(path: str | Path) -> VideoInfo:
         sound = sound_stream(container)
         image, sample = _first_frames(container, video, sound)
         if image is None:
-            raise ValueError(
+            raise UserError(
                 f"expected a video, found no image that can be decoded: {path}; "
                 "get it again or convert it"
             )

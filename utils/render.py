@@ -17,6 +17,7 @@ from av.stream import Discard
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
+from utils.errors import UserError
 from utils.files import replacing
 from utils.media import ReadOptions, ReadReport, VideoInfo, open_media, sound_stream
 from utils.overlay import Mark, Overlay
@@ -99,7 +100,7 @@ def _write(
     frames = read_source_frames(video, read_options, ReadReport())
     first = next(frames, None)
     if first is None:
-        raise ValueError(f"{video.path} shows no image within the wanted span; check --start")
+        raise UserError(f"{video.path} shows no image within the wanted span; check --start")
     stream = _add_video(container, video, first.image, options)
     sound = _sound_packets(container, video, read_options)
     waiting = next(sound, None)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
 from utils.files import replacing
 from utils.smoothing import smooth_scores
 from utils.structures import FPS, ScoredTrack, Segment, Shot
@@ -74,19 +75,19 @@ class Result:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(
+            raise UserError(
                 f"expected JSON in {path}, found: {error}; run the video again"
             ) from None
         version = content.get("version") if isinstance(content, dict) else None
         if version != VERSION:
-            raise ValueError(
+            raise UserError(
                 f"expected a result of version {VERSION} in {path}, found version {version}; "
                 "run the video again"
             )
         try:
             return _parse(content)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path} lacks a part of a result: {error!r}; run again") from error
+            raise UserError(f"{path} lacks a part of a result: {error!r}; run again") from error
 
 
 def find_segments(track: ScoredTrack) -> list[Segment]:
@@ -174,7 +175,7 @@ def _track_part(track: ScoredTrack) -> dict[str, Any]:
     """Return what result.json says of a track."""
     for name in ("boxes", "scores", "probabilities"):
         if not np.isfinite(getattr(track, name)).all():
-            raise ValueError(f"expected finite {name} in track {track.id}, found NaN or infinity")
+            raise UserError(f"expected finite {name} in track {track.id}, found NaN or infinity")
     done, picture = cv2.imencode(".jpg", track.thumbnail, (cv2.IMWRITE_JPEG_QUALITY, 90))
     assert done, "OpenCV encodes any grey picture"
     return {

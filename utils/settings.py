@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from utils.errors import UserError
+
 MODEL = Path(__file__).parents[1] / "model"  # its folders are read, it is not imported
 
 
@@ -44,7 +46,7 @@ class ModelOptions:
     def __post_init__(self) -> None:
         parts = [part for part in self.windows.split(",") if part]
         if not all(part.isdecimal() and int(part) > 0 and 60 % int(part) == 0 for part in parts):
-            raise ValueError(
+            raise UserError(
                 "--windows must be whole seconds that divide a minute, with commas between, "
                 f"such as 1,2,3,4,5,6; got {self.windows!r}"
             )
@@ -77,11 +79,11 @@ class DetectorOptions:
 
     def __post_init__(self) -> None:
         if self.detect_every is not None and self.detect_every < 1:
-            raise ValueError(f"--detectEvery must be at least 1, got {self.detect_every}")
+            raise UserError(f"--detectEvery must be at least 1, got {self.detect_every}")
         if not 0 < self.facedet_scale <= 4:
-            raise ValueError(f"--facedetScale must be in (0, 4], got {self.facedet_scale}")
+            raise UserError(f"--facedetScale must be in (0, 4], got {self.facedet_scale}")
         if self.confidence is not None and not 0 <= self.confidence <= 1:
-            raise ValueError(f"--confidence must be in [0, 1], got {self.confidence}")
+            raise UserError(f"--confidence must be in [0, 1], got {self.confidence}")
 
     def every(self, device: str) -> int:
         """Return in each how many frames to look on that device."""

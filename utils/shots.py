@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
 from utils.structures import FPS, Frame
 
 WIDTH = 256  # pixels of a picture's longer side: PySceneDetect's own choice
@@ -24,9 +25,9 @@ class ShotOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < math.inf:
-            raise ValueError(f"--threshold must be a number above 0, got {self.threshold}")
+            raise UserError(f"--threshold must be a number above 0, got {self.threshold}")
         if self.min_shot < 0:
-            raise ValueError(f"--minShot must be 0 or more frames, got {self.min_shot}")
+            raise UserError(f"--minShot must be 0 or more frames, got {self.min_shot}")
 
 
 def mark_shots(
@@ -56,7 +57,7 @@ def read_cuts(path: Path) -> list[float]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected a text file with one time in seconds a line, found no UTF-8 text; "
             "save it as plain text"
         ) from None
@@ -74,7 +75,7 @@ def _seconds(text: str, place: str) -> float:
     except ValueError:
         time_s = math.nan
     if not 0 <= time_s < math.inf:
-        raise ValueError(
+        raise UserError(
             f"{place}: expected a time in seconds such as 12.48, found {text[:40]!r}; "
             "give one time a line, 0 or later"
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from utils.array_geometry import ArrayGeometry, Camera
 from utils.array_sound import ArraySound
 from utils.array_spectra import FPS, RATE
+from utils.errors import UserError
 from utils.heard import Heard
 
 FFT_SIZE = 1024
@@ -38,12 +39,12 @@ class SteeringOptions:
 
     def __post_init__(self) -> None:
         if not self.step_deg > 0 or not self.distance > 0 or self.span_frames < 0:
-            raise ValueError(
+            raise UserError(
                 "--stepDeg and --distance must be above 0 and --spanFrames 0 or more, got "
                 f"{self.step_deg}, {self.distance}, {self.span_frames}"
             )
         if not 0 < self.coherence < 1:
-            raise ValueError(f"--coherence must be between 0 and 1, got {self.coherence}")
+            raise UserError(f"--coherence must be between 0 and 1, got {self.coherence}")
 
 
 def steer(
@@ -69,7 +70,7 @@ def steer(
     """
     options = options or SteeringOptions()
     if sound.num_microphones != len(geometry.microphones):
-        raise ValueError(
+        raise UserError(
             f"expected {len(geometry.microphones)} channels as the geometry has microphones, found "
             f"{sound.num_microphones}"
         )

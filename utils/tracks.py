@@ -6,6 +6,7 @@ from typing import Annotated, Protocol
 
 import numpy as np
 
+from utils.errors import UserError
 from utils.structures import Detections, FaceTrack
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the source frame
@@ -24,11 +25,11 @@ class TrackOptions:
 
     def __post_init__(self) -> None:
         if self.num_failed_det < 0:
-            raise ValueError(f"--numFailedDet must be 0 or more frames, got {self.num_failed_det}")
+            raise UserError(f"--numFailedDet must be 0 or more frames, got {self.num_failed_det}")
         if self.min_track < 0:
-            raise ValueError(f"--minTrack must be 0 or more frames, got {self.min_track}")
+            raise UserError(f"--minTrack must be 0 or more frames, got {self.min_track}")
         if not 0 <= self.min_face_size < float("inf"):
-            raise ValueError(f"--minFaceSize must be 0 or more pixels, got {self.min_face_size}")
+            raise UserError(f"--minFaceSize must be 0 or more pixels, got {self.min_face_size}")
 
 
 @dataclass(eq=False)
@@ -119,7 +120,7 @@ class Tracker:
 
     def __init__(self, options: TrackOptions, every: int = 1) -> None:
         if every < 1:
-            raise ValueError(f"--detectEvery must be 1 or more frames, got {every}")
+            raise UserError(f"--detectEvery must be 1 or more frames, got {every}")
         self.open: list[GrowingTrack] = []
         self._options = options
         self._every = every

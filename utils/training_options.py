@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from utils.datasets.ava_asd_options import AvaAsdOptions
 from utils.datasets.own import OwnOptions
+from utils.errors import UserError
 from utils.settings import DetectorOptions
 from utils.training_settings import (
     AvaOptions,
@@ -36,24 +37,24 @@ class Options:
         kinds = {"download": "ava", "check_data": "own", "build": "talkset"}
         wanted = [name for name in kinds if getattr(self.instead, name)]
         if len(wanted) + self.instead.evaluation + self.instead.forward > 1:
-            raise ValueError(
+            raise UserError(
                 "--evaluation, --forward, --download, --checkData and --build each go alone"
             )
         for name in wanted:
             if self.data.data != kinds[name]:
                 flag = "checkData" if name == "check_data" else name
-                raise ValueError(f"--{flag} is for --data {kinds[name]}, found {self.data.data}")
+                raise UserError(f"--{flag} is for --data {kinds[name]}, found {self.data.data}")
         if self.talkset.lists and not self.instead.build:
-            raise ValueError("--lists is for --build")
+            raise UserError("--lists is for --build")
         if self.instead.forward and self.network.features is None:
-            raise ValueError("--forward needs --features, the folder that is written")
+            raise UserError("--forward needs --features, the folder that is written")
         if self.network.model == "ava_asd" and not wanted:
             self._check_windows()
 
     def _check_windows(self) -> None:
         """Raise ValueError where ava_asd is to learn or be measured with what it has not."""
         if self.data.data != "ava":
-            raise ValueError(
+            raise UserError(
                 "ava_asd reads windows of labelled videos whose sound it hears whole: it goes with "
                 f"--data ava, found {self.data.data}"
             )
@@ -70,4 +71,4 @@ class Options:
         }
         refused = [flag for flag, there in given.items() if there]
         if refused:
-            raise ValueError(f"{refused[0]} is for other networks, not for ava_asd; leave it out")
+            raise UserError(f"{refused[0]} is for other networks, not for ava_asd; leave it out")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from utils.errors import UserError
 from utils.settings import network_names
 
 DataName = Literal["ava", "talkset", "own"]
@@ -45,11 +46,11 @@ class NetworkOptions:
 
     def __post_init__(self) -> None:
         if not all(part.isdecimal() and int(part) > 0 for part in self.windows.split(",") if part):
-            raise ValueError(
+            raise UserError(
                 f"--windows must be whole seconds above 0 with commas between, got {self.windows!r}"
             )
         if self.smooth < 1 or self.smooth % 2 == 0:
-            raise ValueError(f"--smooth must be odd and at least 1, got {self.smooth}")
+            raise UserError(f"--smooth must be odd and at least 1, got {self.smooth}")
 
     @property
     def window_lengths(self) -> tuple[int, ...] | None:
@@ -94,9 +95,9 @@ class DataOptions:
             ("maxClip", self.max_clip),
         ):
             if count < 0:
-                raise ValueError(f"--{flag} must be 0 or more, got {count}")
+                raise UserError(f"--{flag} must be 0 or more, got {count}")
         if not 0 <= self.desync <= 1:
-            raise ValueError(f"--desync must be in [0, 1], got {self.desync}")
+            raise UserError(f"--desync must be in [0, 1], got {self.desync}")
 
 
 @dataclass(frozen=True)
@@ -128,21 +129,21 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         for flag, number in (("lr", self.lr), ("lrDecay", self.lr_decay)):
             if number is not None and not 0 < number < float("inf"):
-                raise ValueError(f"--{flag} must be above 0, got {number}")
+                raise UserError(f"--{flag} must be above 0, got {number}")
         for flag, count in (
             ("maxEpoch", self.max_epoch),
             ("testInterval", self.test_interval),
             ("batchSize", self.batch_size),
         ):
             if count is not None and count < 1:
-                raise ValueError(f"--{flag} must be at least 1, got {count}")
+                raise UserError(f"--{flag} must be at least 1, got {count}")
         for flag, amount in (
             ("framesAtOnce", self.frames_at_once),
             ("contrast", self.contrast),
             ("seed", self.seed),
         ):
             if not 0 <= amount < float("inf"):
-                raise ValueError(f"--{flag} must be 0 or more, got {amount}")
+                raise UserError(f"--{flag} must be 0 or more, got {amount}")
 
     @property
     def frozen_patterns(self) -> tuple[str, ...]:
@@ -164,7 +165,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.save_interval < 1:
-            raise ValueError(f"--saveInterval must be at least 1, got {self.save_interval}")
+            raise UserError(f"--saveInterval must be at least 1, got {self.save_interval}")
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class InsteadOptions:
 
     def __post_init__(self) -> None:
         if self.decode and not self.check_data:
-            raise ValueError("--decode is for --checkData")
+            raise UserError("--decode is for --checkData")
 
     @property
     def build_folders(self) -> tuple[Path, ...]:
@@ -220,13 +221,13 @@ class AvaOptions:
     def __post_init__(self) -> None:
         for flag, address in (("mirror", self.mirror), ("labelMirror", self.label_mirror)):
             if not address.startswith(("http://", "https://")):
-                raise ValueError(
+                raise UserError(
                     f"--{flag} must be an address such as {AVA_MOVIES}, got {address!r}"
                 )
         if self.num_downloads < 1:
-            raise ValueError(f"--numDownloads must be at least 1, got {self.num_downloads}")
+            raise UserError(f"--numDownloads must be at least 1, got {self.num_downloads}")
         if not 8 <= self.crop_size <= 1024:
-            raise ValueError(f"--cropSize must be within 8 and 1024, got {self.crop_size}")
+            raise UserError(f"--cropSize must be within 8 and 1024, got {self.crop_size}")
 
 
 @dataclass(frozen=True)
@@ -250,18 +251,18 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         if self.clips_each is not None and self.clips_each < 1:
-            raise ValueError(f"--clipsEach must be at least 1, got {self.clips_each}")
+            raise UserError(f"--clipsEach must be at least 1, got {self.clips_each}")
         if not 0 <= self.val_share < 1:
-            raise ValueError(f"--valShare must be in [0, 1), got {self.val_share}")
+            raise UserError(f"--valShare must be in [0, 1), got {self.val_share}")
         for part in filter(None, self.clips.split(",")):
             kind, _, count = part.partition("=")
             if kind.strip() not in TALKSET_KINDS or not count.strip().isdecimal():
-                raise ValueError(
+                raise UserError(
                     f"--clips must be KIND=COUNT with commas between, kinds "
                     f"{', '.join(TALKSET_KINDS)}, got {part!r}"
                 )
         if self.lists and self.clips:
-            raise ValueError("--clips and --lists do not go together: lists say what they hold")
+            raise UserError("--clips and --lists do not go together: lists say what they hold")
 
     @property
     def counts(self) -> dict[str, int]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from model.contract import WeightsFile
 from model.layers.suppression import suppress
 from model.states import load_state
+from utils.errors import UserError
 from utils.settings import DetectorOptions
 from utils.structures import Detections
 
@@ -133,7 +134,7 @@ def build(state: Mapping[str, Tensor]) -> S3fdNetwork:
     """
     published = "vgg.0.weight" in state
     if not published and "conv1_1.weight" not in state:
-        raise ValueError(
+        raise UserError(
             "expected S3FD weights (keys like 'vgg.0.weight' or 'conv1_1.weight'), "
             f"found keys like {next(iter(state), None)!r}; is this another network's file?"
         )
@@ -149,7 +150,7 @@ def build(state: Mapping[str, Tensor]) -> S3fdNetwork:
         network.load_state_dict(ours)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"these are not whole S3FD weights: {reason}") from error
+        raise UserError(f"these are not whole S3FD weights: {reason}") from error
     return network
 
 

@@ -18,6 +18,7 @@ from model.contract import WeightsFile
 from model.layers.folding import Foldable, fold_norms
 from model.layers.suppression import suppress
 from model.states import load_state
+from utils.errors import UserError
 from utils.settings import DetectorOptions
 from utils.structures import Detections
 
@@ -220,7 +221,7 @@ def load(weights: WeightsFile, options: DetectorOptions, device: str, precision:
         network.load_state_dict(load_state(weights.path))
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise UserError(
             f"expected weights of {TinyFcos.name} in {weights.path}, found others: {reason}; "
             "restore the file of the repository"
         ) from error

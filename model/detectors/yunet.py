@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import WeightsFile
+from utils.errors import UserError
 from utils.settings import DetectorOptions
 from utils.structures import Detections
 
@@ -36,7 +37,7 @@ class YuNet:
                 str(weights.path), "", (longer_side, longer_side), confidence, OVERLAP
             )
         except cv2.error as error:
-            raise ValueError(
+            raise UserError(
                 f"expected YuNet's ONNX file, OpenCV cannot read {weights.path}; download it again"
             ) from error
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from utils.errors import UserError
 from utils.structures import STEPS_PER_FRAME
 
 _UNUSED = ("embeddings.", "pproc.")  # what VGGish has after its trunk
@@ -77,7 +78,7 @@ class VGGishEncoder(nn.Module):
             expected = tuple(own[key].shape) if key in own else "no such key"
             got = tuple(found[key].shape) if key in found else "none"
             if expected != got:
-                raise ValueError(
+                raise UserError(
                     f"these are not VGGish weights: {key}: expected {expected}, found {got}; "
                     "give vggish-10086976.pth of harritaylor/torchvggish"
                 )

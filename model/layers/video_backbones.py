@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from model.layers.mobilenet3d import MobileNet3D, MobileNetV23D
 from model.layers.resnet3d import RESNETS, RESNEXTS, ResNet3D, ResNeXt3D
 from model.layers.shufflenet3d import WIDTHS, WIDTHS_V2, ShuffleNet3D, ShuffleNetV23D
+from utils.errors import UserError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -38,7 +39,7 @@ class VideoBackbone(nn.Module):
         self.base = make_backbone(name, width, groups)
         channels = self.base.num_channels
         if channels != NUM_CHANNELS:
-            raise ValueError(
+            raise UserError(
                 f"expected a video backbone of {NUM_CHANNELS} channels, {name}"
                 f"{f' of width {width:g}' if width else ''} gives {channels}; {_fitting(name)}"
             )
@@ -84,7 +85,7 @@ class VideoBackbone(nn.Module):
         fitting = sum(own[name].ndim == 5 for name in taken)
         total = sum(value.ndim == 5 for value in own.values())
         if 2 * fitting < total:
-            raise ValueError(
+            raise UserError(
                 f"expected weights of this video backbone, found {fitting} of its {total} "
                 "convolutions in the file; give the file of the same backbone and width"
             )
@@ -99,23 +100,23 @@ def make_backbone(name: str, width: float = 0.0, groups: int = 3) -> nn.Module:
     Its attribute `num_channels` is C. The arguments are those of `VideoBackbone`.
     """
     if name not in NAMES:
-        raise ValueError(f"expected a video backbone named one of {', '.join(NAMES)}; got {name!r}")
+        raise UserError(f"expected a video backbone named one of {', '.join(NAMES)}; got {name!r}")
     if name not in PUBLISHED_WIDTHS:
         if width:
             light = ", ".join(PUBLISHED_WIDTHS)
-            raise ValueError(f"{name} has one width only; leave out width={width:g} or use {light}")
+            raise UserError(f"{name} has one width only; leave out width={width:g} or use {light}")
         deep = name.startswith("resnext")
         depth = int(name.removeprefix("resnext" if deep else "resnet"))
         return ResNeXt3D(depth) if deep else ResNet3D(depth)
     width = width or PUBLISHED_WIDTHS[name]
     if width < 1 / 16:  # fewer than one channel in the narrowest layer
-        raise ValueError(f"expected a width of {name} of at least {1 / 16}; got {width:g}")
+        raise UserError(f"expected a width of {name} of at least {1 / 16}; got {width:g}")
     if name == "shufflenet":
         return _make_shufflenet(groups, width)
     if name == "shufflenetv2":
         if width not in WIDTHS_V2:
             known = ", ".join(f"{one:g}" for one in WIDTHS_V2)
-            raise ValueError(f"expected shufflenetv2's width to be one of {known}; got {width:g}")
+            raise UserError(f"expected shufflenetv2's width to be one of {known}; got {width:g}")
         return ShuffleNetV23D(width)
     return MobileNet3D(width) if name == "mobilenet" else MobileNetV23D(width)
 
@@ -123,11 +124,11 @@ def make_backbone(name: str, width: float = 0.0, groups: int = 3) -> nn.Module:
 def _make_shufflenet(groups: int, width: float) -> nn.Module:
     if groups not in WIDTHS:
         known = ", ".join(map(str, WIDTHS))
-        raise ValueError(f"expected shufflenet's groups to be one of {known}; got {groups}")
+        raise UserError(f"expected shufflenet's groups to be one of {known}; got {groups}")
     try:
         return ShuffleNet3D(groups, width)
     except ValueError as error:  # a convolution's
-        raise ValueError(
+        raise UserError(
             f"expected a width at which all channels of shufflenet divide into {groups} groups, "
             f"got {width:g} ({error}); 1 and 2 do"
         ) from error

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from model.contract import Localizer, Recipe
 from model.layers.folding import Foldable
+from utils.errors import UserError
 
 Pooling = Literal["avg", "max"]
 
@@ -64,9 +65,9 @@ class TragicCRNN(Localizer):
     def __init__(self, pooling: Pooling = "avg", width: int = 64) -> None:
         super().__init__()
         if pooling not in ("avg", "max"):
-            raise ValueError(f"expected a pooling of avg or max, got {pooling!r}")
+            raise UserError(f"expected a pooling of avg or max, got {pooling!r}")
         if width < 1:
-            raise ValueError(f"expected a width of at least 1, got {width}")
+            raise UserError(f"expected a width of at least 1, got {width}")
         self.pooling: Pooling = pooling
         self.conv_block1 = ConvBlock(self.num_microphones, width, pooling)
         self.conv_block2 = ConvBlock(width, 2 * width, pooling)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from model.contract import ContextNetwork, ContextSpec, Logits, Recipe
 from model.layers.folding import Foldable
+from utils.errors import UserError
 
 HIDDEN = 128  # channels inside
 
@@ -81,9 +82,9 @@ class ASC(ContextNetwork):
 
     def __init__(self, length: int = 11, num_speakers: int = 3, stride: int = 4) -> None:
         if length < 1 or length % 2 == 0:
-            raise ValueError(f"length must be odd, for its middle is scored; got {length}")
+            raise UserError(f"length must be odd, for its middle is scored; got {length}")
         if num_speakers < 1 or stride < 1:
-            raise ValueError(
+            raise UserError(
                 f"num_speakers and stride must be 1 or more, got {num_speakers} and {stride}"
             )
         super().__init__()
@@ -113,7 +114,7 @@ class ASC(ContextNetwork):
         """Map embeddings (B, S, L, 1024), the scored face first, to its logits (B, 1, 2)."""
         shape = (self.context.num_speakers, self.context.length, self.num_embedding)
         if embeddings.shape[1:] != shape:
-            raise ValueError(
+            raise UserError(
                 f"expected contexts of {shape[0]} faces, {shape[1]} moments and {shape[2]} "
                 f"numbers, (B, S, L, C), got {tuple(embeddings.shape)}"
             )

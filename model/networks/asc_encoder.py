@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
 from model.layers.resnet18 import NUM_EMBEDDING, ResNet18
+from utils.errors import UserError
 
 # Kept: of the face crops, in the order blue, green, red, and read as red, green, blue.
 FACE_MEAN = (0.2324, 0.2721, 0.3448)
@@ -51,9 +52,7 @@ class STE(ClipNetwork):
 
     def __init__(self, clip_length: int = 11) -> None:
         if clip_length < 1 or clip_length % 2 == 0:
-            raise ValueError(
-                f"clip_length must be odd, for its middle is scored; got {clip_length}"
-            )
+            raise UserError(f"clip_length must be odd, for its middle is scored; got {clip_length}")
         super().__init__()
         self.clip = ClipSpec(length=clip_length, before=clip_length // 2)
         self.audio = ResNet18(1)
@@ -75,7 +74,7 @@ class STE(ClipNetwork):
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:
         """Map MFCC (B, 1, 13, L) and RGB faces (B, T, H, W, 3) in [0, 255] to (B, 1, 2)."""
         if faces.ndim != 5 or faces.shape[1] != self.clip.length or faces.shape[4] != 3:
-            raise ValueError(
+            raise UserError(
                 f"expected clips of {self.clip.length} RGB faces (B, {self.clip.length}, H, W, 3), "
                 f"got {tuple(faces.shape)}; clips and weights must be of one length"
             )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import ContextNetwork, ContextSpec, Logits, Recipe
+from utils.errors import UserError
 
 NUM_EMBEDDING = 672  # numbers for each face and moment
 NUM_HIDDEN = 128
@@ -77,9 +78,9 @@ class TMISRM(ContextNetwork):
     def __init__(self, num_speakers: int = 4, length: int = 64) -> None:
         super().__init__()
         if num_speakers < 2:
-            raise ValueError(f"expected num_speakers of at least 2, got {num_speakers}")
+            raise UserError(f"expected num_speakers of at least 2, got {num_speakers}")
         if length < 2 or length % 2:
-            raise ValueError(f"expected an even length of at least 2 moments, got {length}")
+            raise UserError(f"expected an even length of at least 2 moments, got {length}")
         self.context = ContextSpec(length, length // 2, num_speakers, fill="zero")
         self.relation = SpeakerRelation(num_speakers)
         self.temporal = TemporalModel()
@@ -97,7 +98,7 @@ class TMISRM(ContextNetwork):
         """Map embeddings (B, S, L, 672), the scored face first, to its logits (B, 1, 2)."""
         expected = (self.context.num_speakers, self.context.length, NUM_EMBEDDING)
         if embeddings.shape[1:] != expected:
-            raise ValueError(
+            raise UserError(
                 f"expected embeddings (B, S, L, C) with S, L, C = {expected}, "
                 f"got {tuple(embeddings.shape)}; forward features of asdnet_encoder, or set "
                 "num_speakers and length to what they were made for"

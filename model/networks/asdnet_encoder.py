@@ -15,6 +15,7 @@ from torch.nn import functional
 from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
 from model.layers.sinc_dsnet import SincDSNet
 from model.layers.video_backbones import NUM_CHANNELS, VideoBackbone, recognise_backbone
+from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class TwoStreamNet(ClipNetwork):
     ) -> None:
         super().__init__()
         if clip_length < 1 or (video_backbone == "shufflenet" and clip_length % 8):
-            raise ValueError(
+            raise UserError(
                 "expected a clip_length above 0, and for shufflenet, which halves time three "
                 f"times, a multiple of 8; got {clip_length}"
             )
@@ -96,7 +97,7 @@ class TwoStreamNet(ClipNetwork):
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:
         """Map samples (B, N) and faces (B, T, H, W, 3) in [0, 255] to logits (B, 1, 2)."""
         if faces.ndim != 5 or faces.shape[-1] != 3 or faces.shape[1] != self.clip.length:
-            raise ValueError(
+            raise UserError(
                 f"expected clips of {self.clip.length} colour faces, "
                 f"(B, {self.clip.length}, H, W, 3), got {tuple(faces.shape)}; "
                 "set clip_length to the length of the clips"

@@ -21,6 +21,7 @@ from model.layers.same_padding import (
     SameStemConv3d,
     same_pool,
 )
+from utils.errors import UserError
 
 MODES = ("s_av", "s_av_fc", "s_a", "s_v")
 MAX_FRAMES = 101  # for which a checkpoint is recognised
@@ -149,11 +150,11 @@ class AvaASD(ClipNetwork):
     ) -> None:
         super().__init__()
         if mode not in MODES:
-            raise ValueError(f"ava_asd: expected a mode of {', '.join(MODES)}, got {mode!r}")
+            raise UserError(f"ava_asd: expected a mode of {', '.join(MODES)}, got {mode!r}")
         if channels not in (1, 3):
-            raise ValueError(f"ava_asd: expected 1 channel or 3, got {channels}")
+            raise UserError(f"ava_asd: expected 1 channel or 3, got {channels}")
         if num_frames < 1 or size < 1:
-            raise ValueError(
+            raise UserError(
                 f"ava_asd: num_frames and size must be 1 or more, got {num_frames} and {size}"
             )
         self.mode = mode
@@ -204,7 +205,7 @@ class AvaASD(ClipNetwork):
         own = self.state_dict()
         found = shared_part({_own_name(key): one for key, one in state_dict.items()}, own)
         if not found:
-            raise ValueError(
+            raise UserError(
                 f"expected weights of ava_asd to begin mode {self.mode} from, none of the "
                 f"{len(state_dict)} found fits"
             )
@@ -261,7 +262,7 @@ class AvaASD(ClipNetwork):
             (self.mode != "s_a", "pictures", pictures, (length, size, size, self.channels)),
         ):
             if used and found.shape[1:] != expected:
-                raise ValueError(
+                raise UserError(
                     f"ava_asd: expected {name} {expected} of each clip, got "
                     f"{tuple(found.shape[1:])}; see num_frames, size and channels of its variant"
                 )

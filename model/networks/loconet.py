@@ -13,6 +13,7 @@ from model.layers.released_names import TALKNET_NAMES
 from model.layers.vggish import VGGishEncoder
 from model.layers.visual_frontend import VisualFrontend
 from model.layers.visual_temporal import TemporalConvNet, VisualProjection
+from utils.errors import UserError
 
 _WRAPPERS = ("", "model.module.")  # the second one stands before every name of the released file
 _NAMES = {**TALKNET_NAMES, "model.convAV.": "context."}
@@ -84,7 +85,7 @@ class LoCoNet(Network):
     ) -> None:
         super().__init__()
         if num_speakers < 1 or num_layers < 1:
-            raise ValueError(
+            raise UserError(
                 "expected num_speakers and num_layers of at least 1, got "
                 f"{num_speakers} and {num_layers}"
             )
@@ -135,7 +136,7 @@ class LoCoNet(Network):
             return Logits(**{name: head[:, 0] for name, head in logits.items() if head is not None})
         num_clips, num_speakers = faces.shape[:2]
         if num_speakers != self.num_speakers:
-            raise ValueError(
+            raise UserError(
                 f"expected the faces of {self.num_speakers} speakers, got {num_speakers}; repeat "
                 "some where there are fewer"
             )

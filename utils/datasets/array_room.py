@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from utils.array_geometry import SPEED_OF_SOUND
 from utils.array_spectra import RATE
+from utils.errors import UserError
 
 OVERSAMPLING = 8  # linear interpolation between samples so close errs by less than -50 dB of 8 kHz
 KNOT_S = 0.01  # distances are worked out so often and interpolated between
@@ -27,7 +28,7 @@ class Room:
 
     def __post_init__(self) -> None:
         if self.order < 0 or not 0 <= self.reflection < 1:
-            raise ValueError(
+            raise UserError(
                 "expected an order of 0 or more and a reflection in [0, 1), got "
                 f"{self.order} and {self.reflection}"
             )

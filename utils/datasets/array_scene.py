@@ -25,6 +25,7 @@ from utils.datasets.tragic_labels import Truth, labels_of_truth, write_labels, w
 from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, RIGS, Split, TragicTalkers, View
 from utils.datasets.voices import RATE as VOICE_RATE
 from utils.datasets.voices import Voice, speak, speech_spans
+from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.localisation import WIDTH
 
@@ -51,7 +52,7 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         if self.seconds < 2:
-            raise ValueError(f"--seconds must be at least 2, a chunk, got {self.seconds}")
+            raise UserError(f"--seconds must be at least 2, a chunk, got {self.seconds}")
 
     @property
     def with_speech(self) -> bool:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from utils.datasets.ava_tables import SPLITS, LoaderRow, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart, read_labels
 from utils.datasets.store import Store
+from utils.errors import UserError
 from utils.structures import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class AvaSplit:
     def __init__(self, path: Path, split: str) -> None:
         """Open a split; FileNotFoundError that says what to do where it is not prepared."""
         if split not in SPLITS:
-            raise ValueError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
+            raise UserError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
         folder = AvaFolder(path)
         self.truth = folder.labels(split)  # for the official evaluation
         has_labels = split != "test"
@@ -152,7 +153,7 @@ class PublishedClips:
         num_frames = len(row.labels)
         stop = num_frames if stop is None else stop
         if not 0 <= start < stop <= num_frames:
-            raise ValueError(
+            raise UserError(
                 f"entity {row.name}: expected a range within [0, {num_frames}), "
                 f"got [{start}, {stop})"
             )
@@ -175,9 +176,7 @@ class PublishedClips:
         folder = self._faces / row.video / row.name
         files = sorted(folder.glob("*.jpg"), key=lambda file: float(file.stem))
         if not files:
-            raise ValueError(
-                f"{folder}: expected {len(row.labels)} files TIMESTAMP.jpg, found none"
-            )
+            raise UserError(f"{folder}: expected {len(row.labels)} files TIMESTAMP.jpg, found none")
         return [files[min(number, len(files) - 1)] for number in range(len(row.labels))]
 
 
@@ -185,7 +184,7 @@ def _read_face(path: Path) -> NDArray[np.uint8]:
     """Return a face, grey and 112 x 112: resized without regard to its aspect, as published."""
     face = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
     if face is None:
-        raise ValueError(f"{path} is no JPEG that can be read; make the face clips again")
+        raise UserError(f"{path} is no JPEG that can be read; make the face clips again")
     return np.asarray(cv2.resize(face, (CROP_SIZE, CROP_SIZE)), np.uint8)
 
 
@@ -196,11 +195,11 @@ def _read_sound(path: Path, row: LoaderRow, start: int, stop: int) -> NDArray[np
         with wave.open(str(path), "rb") as file:
             found = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             if found != (1, 2, SAMPLE_RATE):
-                raise ValueError(f"expected 1 channel of 16 bits at {SAMPLE_RATE}/s, got {found}")
+                raise UserError(f"expected 1 channel of 16 bits at {SAMPLE_RATE}/s, got {found}")
             total = file.getnframes()
             first = min(int(start * per_frame), total)
             last = total if stop == len(row.labels) else min(int(stop * per_frame), total)
             file.setpos(first)
             return np.frombuffer(file.readframes(last - first), "<i2").astype(np.int16)
     except (wave.Error, EOFError, ValueError) as error:
-        raise ValueError(f"{path}: {error}; make the sound clips again") from error
+        raise UserError(f"{path}: {error}; make the sound clips again") from error

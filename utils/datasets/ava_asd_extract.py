@@ -24,6 +24,7 @@ from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.journal import Journal
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
+from utils.errors import UserError
 from utils.features.ava_asd_mfcc import NUM_FEATURES, measure, vectors
 from utils.files import check_folder, replacing
 from utils.media import ReadOptions, VideoInfo, open_media, probe, sound_stream
@@ -61,9 +62,9 @@ class ExtractOptions:
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
-            raise ValueError(f"size must be within 8 and 1024, got {self.size}")
+            raise UserError(f"size must be within 8 and 1024, got {self.size}")
         if self.margin_s < 0.5:
-            raise ValueError(
+            raise UserError(
                 f"margin_s must be 0.5 or more, for windows read sound before them; "
                 f"got {self.margin_s}"
             )

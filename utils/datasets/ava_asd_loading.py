@@ -28,6 +28,7 @@ from utils.datasets.ava_asd_windows import (
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
 from utils.datasets.reading import Reading
 from utils.datasets.store import Store
+from utils.errors import UserError
 from utils.features.ava_asd_mfcc import VECTORS_PER_ROW, chosen_vectors
 
 if TYPE_CHECKING:
@@ -48,9 +49,9 @@ class WindowChoice:
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise ValueError(f"share must be above 0 and at most 1, got {self.share}")
+            raise UserError(f"share must be above 0 and at most 1, got {self.share}")
         if self.batch_size < 1 or self.num_workers < 0:
-            raise ValueError(
+            raise UserError(
                 "expected batch_size from 1 and num_workers from 0 upward, got "
                 f"{self.batch_size} and {self.num_workers}"
             )
@@ -127,7 +128,7 @@ class WindowSet:
         self.stops_s = np.array(columns.stop_s, np.float64)[kept]
         self.speaking = np.array(columns.speaking, np.bool_)[kept]
         if not kept.any():
-            raise ValueError(
+            raise UserError(
                 f"{folder}: expected windows of {options.length} rows, found none; tracks must be "
                 f"longer than {options.length / options.fps:g} s, and faces {min_face} pixels wide"
             )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from utils.errors import UserError
+
 
 @dataclass(frozen=True)
 class AvaAsdOptions:
@@ -38,7 +40,7 @@ class AvaAsdOptions:
 
     def __post_init__(self) -> None:
         if self.window_stride < 1 or self.min_face < 0:
-            raise ValueError(
+            raise UserError(
                 "--windowStride must be at least 1 and --minFace 0 or more, got "
                 f"{self.window_stride} and {self.min_face}"
             )
@@ -47,4 +49,4 @@ class AvaAsdOptions:
             ("judgedShare", self.judged_share),
         ):
             if not 0 < share <= 1:
-                raise ValueError(f"--{flag} must be above 0 and at most 1, got {share}")
+                raise UserError(f"--{flag} must be above 0 and at most 1, got {share}")

@@ -14,6 +14,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
 from utils.metrics.average_precision import COLUMNS
 
 LABELS = ("SPEAKING_AUDIBLE", "NOT_SPEAKING", "SPEAKING_NOT_AUDIBLE")
@@ -33,7 +34,7 @@ class WindowOptions:
     def __post_init__(self) -> None:
         for name in ("fps", "length", "stride"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+                raise UserError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,23 +69,23 @@ def read_rows(paths: Iterable[Path]) -> list[VideoRows]:
                     if row[1:2] != [COLUMNS[1]]:  # no header
                         videos.setdefault(row[0], []).append(_parse(row))
             except (ValueError, csv.Error) as error:
-                raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+                raise UserError(f"{path}, line {reader.line_num}: {error}") from error
     return [_gather(video, rows) for video, rows in videos.items()]
 
 
 def _parse(row: Sequence[str]) -> tuple[str, list[float], int]:
     """Return face, time and box, and label of a row."""
     if len(row) < len(COLUMNS):
-        raise ValueError(f"expected {len(COLUMNS)} columns, found {len(row)}")
+        raise UserError(f"expected {len(COLUMNS)} columns, found {len(row)}")
     _, *texts, label, face = row[: len(COLUMNS)]
     numbers = [float(text) for text in texts]
     time, x1, y1, x2, y2 = numbers
     if not all(map(math.isfinite, numbers)) or time < 0 or not (x1 < x2 and y1 < y2):
-        raise ValueError(
+        raise UserError(
             f"expected a time from 0 upward and a box x1 < x2, y1 < y2, found {', '.join(texts)}"
         )
     if label not in LABELS:
-        raise ValueError(f"expected a label of {', '.join(LABELS)}, found {label!r}")
+        raise UserError(f"expected a label of {', '.join(LABELS)}, found {label!r}")
     return face, numbers, LABELS.index(label)
 
 
@@ -189,7 +190,7 @@ def draw_balanced(
     classes = [np.flatnonzero(speaking), np.flatnonzero(~speaking)]
     count = int(min(map(len, classes)) * share)
     if not count:
-        raise ValueError(
+        raise UserError(
             f"expected windows of both classes, found {len(classes[0])} that speak and "
             f"{len(classes[1])} that do not, of which a share of {share} is drawn"
         )

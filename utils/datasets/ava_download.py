@@ -15,6 +15,7 @@ from pathlib import Path
 from utils import downloads
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_labels import Progress, Sources, download_labels, md5_of, told
+from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.media import probe
 
@@ -176,7 +177,7 @@ def read_list(path: Path, folder: str) -> list[_Movie]:
         if not name or name == "file_name":
             continue
         if "/" in name or "\\" in name or name.startswith("."):
-            raise ValueError(f"{path}, line {number}: expected a file name, found {name!r}")
+            raise UserError(f"{path}, line {number}: expected a file name, found {name!r}")
         movies.append(_Movie(name, folder, md5.lower() or None))
     return movies
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from utils import downloads
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_tables import merge_tables
+from utils.errors import UserError
 from utils.training_settings import AVA_LABELS, AVA_MOVIES
 
 LABELS_MD5 = {
@@ -68,7 +69,7 @@ def _read_archive(path: Path) -> dict[str, str]:
             if file is not None and name.endswith(".csv") and not name.startswith("."):
                 tables[name] = file.read().decode("utf-8-sig")
     if not tables:
-        raise ValueError("no .csv in it")
+        raise UserError("no .csv in it")
     return tables
 
 

@@ -21,6 +21,7 @@ from utils.datasets.ava_video import Cut, cut_video
 from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
+from utils.errors import UserError
 from utils.files import replacing
 from utils.media import probe
 
@@ -42,9 +43,9 @@ class PrepareOptions:
 
     def __post_init__(self) -> None:
         if self.num_processes < 0:
-            raise ValueError(f"--numProcesses must be 0 or more, got {self.num_processes}")
+            raise UserError(f"--numProcesses must be 0 or more, got {self.num_processes}")
         if not 8 <= self.crop_size <= 1024:
-            raise ValueError(f"--cropSize must be within 8 and 1024, got {self.crop_size}")
+            raise UserError(f"--cropSize must be within 8 and 1024, got {self.crop_size}")
 
 
 @dataclass
@@ -172,7 +173,7 @@ def _loader_rows(
         row = rows.get(face.name)
         if row is None or len(row.labels) != len(face.labels):
             found = "none" if row is None else f"{len(row.labels)}"
-            raise ValueError(
+            raise UserError(
                 f"entity {face.name} has {len(face.labels)} frames in {folder.labels(split)} and "
                 f"{found} in {path}; remove {path.name} to have it made again"
             )

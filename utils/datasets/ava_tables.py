@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
+from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.average_precision import COLUMNS
 
@@ -79,7 +80,7 @@ def read_labels(paths: Iterable[Path], has_labels: bool = True) -> list[Labelled
         times = table[rows, 0]
         twice = np.flatnonzero(np.diff(times) <= 0)
         if len(twice):
-            raise ValueError(f"entity {name} has two rows at {times[twice[0]]:.10g} s")
+            raise UserError(f"entity {name} has two rows at {times[twice[0]]:.10g} s")
         faces.append(LabelledFace(name, video, times, table[rows, 1:], spoken[rows]))
     return sorted(faces, key=lambda face: face.name)
 
@@ -96,16 +97,16 @@ def _rows(path: Path, has_labels: bool) -> Iterator[tuple[tuple[str, str], list[
                     columns = {name: index for index, name in enumerate(row)}
                     missing = [name for name in COLUMNS if name not in columns]
                     if missing:
-                        raise ValueError(f"no column {', '.join(missing)}; found {', '.join(row)}")
+                        raise UserError(f"no column {', '.join(missing)}; found {', '.join(row)}")
                     width = len(row)
                     continue
                 if len(row) < width:
-                    raise ValueError(f"expected {width} columns, found {len(row)}")
+                    raise UserError(f"expected {width} columns, found {len(row)}")
                 key = (row[columns["entity_id"]], row[columns["video_id"]])
                 label = _label(row[columns["label"]]) if has_labels else UNLABELLED
                 yield key, _numbers(row, columns), label
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+            raise UserError(f"{path}, line {reader.line_num}: {error}") from error
 
 
 def _numbers(row: Sequence[str], columns: Mapping[str, int]) -> list[float]:
@@ -117,11 +118,11 @@ def _numbers(row: Sequence[str], columns: Mapping[str, int]) -> list[float]:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise ValueError(f"expected a number as {name}, found {row[columns[name]]!r}")
+            raise UserError(f"expected a number as {name}, found {row[columns[name]]!r}")
         numbers.append(number)
     time, x1, y1, x2, y2 = numbers
     if time < 0 or not (x1 < x2 and y1 < y2) or max(x1, y1) >= 1 or min(x2, y2) <= 0:
-        raise ValueError(
+        raise UserError(
             "expected a time from 0 upward and a box x1 < x2, y1 < y2 in fractions of the "
             f"picture, found {numbers}"
         )
@@ -130,7 +131,7 @@ def _numbers(row: Sequence[str], columns: Mapping[str, int]) -> list[float]:
 
 def _label(text: str) -> int:
     if text not in LABELS:
-        raise ValueError(f"expected a label of {', '.join(LABELS)}, found {text!r}")
+        raise UserError(f"expected a label of {', '.join(LABELS)}, found {text!r}")
     return LABELS[text]
 
 
@@ -144,7 +145,7 @@ def merge_tables(tables: Mapping[str, str], target: Path) -> int:
     for name, text in sorted(tables.items()):
         for number, row in enumerate(csv.reader(text.splitlines()), start=1):
             if len(row) != len(COLUMNS):
-                raise ValueError(
+                raise UserError(
                     f"{name}, line {number}: expected the {len(COLUMNS)} columns "
                     f"{', '.join(COLUMNS)}, found {len(row)}"
                 )
@@ -169,17 +170,17 @@ def read_loader(path: Path, has_labels: bool = True) -> list[LoaderRow]:
             fields = line.rstrip("\n").split("\t")
             try:
                 if len(fields) < 4:
-                    raise ValueError(f"expected 5 fields with tabs between, found {len(fields)}")
+                    raise UserError(f"expected 5 fields with tabs between, found {len(fields)}")
                 labels = np.array(json.loads(fields[3]), np.int8)
                 if labels.shape != (int(fields[1]),) or not len(labels):
-                    raise ValueError(f"expected {fields[1]} labels, found {labels.size}")
+                    raise UserError(f"expected {fields[1]} labels, found {labels.size}")
                 if not np.isin(labels, (NOT_SPEAKING, SPEAKING)).all():
-                    raise ValueError("expected labels 0 or 1")
+                    raise UserError("expected labels 0 or 1")
                 fps = Fraction(float(fields[2])).limit_denominator(1001)
                 if fps <= 0:
-                    raise ValueError(f"expected a frame rate above 0, found {fields[2]}")
+                    raise UserError(f"expected a frame rate above 0, found {fields[2]}")
             except (ValueError, TypeError, OverflowError) as error:
-                raise ValueError(f"{path}, line {number}: {error}") from error
+                raise UserError(f"{path}, line {number}: {error}") from error
             if not has_labels:
                 labels = np.full_like(labels, UNLABELLED)
             rows.append(LoaderRow(fields[0], fps, labels))

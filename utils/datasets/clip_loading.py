@@ -15,6 +15,7 @@ from utils.datasets.clips import InputForm, check_colour
 from utils.datasets.entities import UNLABELLED, DataSet, EntityPart
 from utils.datasets.reading import Reading, RowPlan, check_batching, check_share, plan_rows
 from utils.datasets.speech import SpeechTimes
+from utils.errors import UserError
 from utils.features import feature_function
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class ClipLoader:
         """
         check_share(share)
         if not dataset.entities:
-            raise ValueError("expected a data set with entities, got an empty one")
+            raise UserError("expected a data set with entities, got an empty one")
         self.options = options
         self._lengths = [entity.num_frames for entity in dataset.entities]
         speech = None if options.every_row else SpeechTimes.of(dataset)

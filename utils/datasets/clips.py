@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from utils.datasets.augmentation import can_shift, change_faces, mix_noise, shift_sound
 from utils.datasets.batching import BatchPlan, Item
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
+from utils.errors import UserError
 from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
@@ -198,7 +199,7 @@ class BatchMaker:
 def check_colour(faces: NDArray[np.uint8], inputs: InputForm) -> None:
     """Raise ValueError where faces are grey, but the network reads colour."""
     if inputs.colour and faces.ndim == 3:
-        raise ValueError(
+        raise UserError(
             "expected faces in colour, as the network reads them, found grey ones; "
             "prepare the data again in colour"
         )

@@ -21,6 +21,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from utils import downloads
+from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.columbia import SPEAKERS, SpeakerLabels
 
@@ -82,11 +83,11 @@ def check_video(path: Path) -> None:
             missing = "picture" if not container.streams.video else "sound"
             complete = bool(container.streams.video and container.streams.audio)
     except av.FFmpegError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} is not a video that can be read ({error.strerror}); remove it and try again"
         ) from error
     if not complete:
-        raise ValueError(f"{path} has no {missing}, both are needed; remove it and try again")
+        raise UserError(f"{path} has no {missing}, both are needed; remove it and try again")
 
 
 def download_video(folder: Path, address: str, progress: Progress) -> Path:
@@ -216,12 +217,12 @@ def unpack_labels(archive: Path, folder: Path) -> None:
                     assert file is not None
                     contents[name] = file.read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise ValueError(
+        raise UserError(
             f"{archive} is not a whole .tar.gz archive ({error}); remove it and try again"
         ) from error
     missing = [file for file, name in wanted.items() if name not in contents]
     if missing:
-        raise ValueError(f"{archive} lacks {', '.join(missing)}; remove it and try again")
+        raise UserError(f"{archive} lacks {', '.join(missing)}; remove it and try again")
     for name, content in contents.items():
         with replacing(labels_path(folder, name)) as temporary:
             temporary.write_bytes(content)
@@ -249,14 +250,14 @@ def read_speaker(path: Path) -> SpeakerLabels:
             frame, *square, label = (float(field) for field in line.split())
             whole = frame >= 0 and frame.is_integer() and label in (0, 1)
             if not (whole and len(square) == 3 and np.isfinite(square).all() and square[2] > 0):
-                raise ValueError("out of range")
+                raise UserError("out of range")
         except ValueError as error:
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: expected frame, x, y, side and label (0 or 1), "
                 f"found {line.decode('utf-8', 'replace')!r}"
             ) from error
         rows.append((frame, *square, label))
     if not rows:
-        raise ValueError(f"{path} holds no labels")
+        raise UserError(f"{path} holds no labels")
     table = np.array(rows, np.float64)
     return SpeakerLabels(table[:, 0].astype(np.int64), table[:, 1:4], table[:, 4] == 1)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import EntityInfo, EntityPart
+from utils.errors import UserError
 from utils.structures import SAMPLE_RATE
 
 MAGIC = b"ASDFACE1"  # the last character is the version
@@ -113,7 +114,7 @@ class Header:
             header_bytes=header_bytes,
         )
         if header.sound_offset < len(MAGIC):
-            raise ValueError("it is too short for what its header says")
+            raise UserError("it is too short for what its header says")
         return header
 
 
@@ -122,44 +123,44 @@ def read_header(path: Path) -> Header:
     with path.open("rb") as file:
         file_bytes = file.seek(0, 2)
         if file_bytes < len(MAGIC) + FOOTER.size:
-            raise ValueError(_damaged(path, f"it has {file_bytes} bytes only"))
+            raise UserError(_damaged(path, f"it has {file_bytes} bytes only"))
         file.seek(-FOOTER.size, 2)
         header_bytes, checksum, magic = FOOTER.unpack(file.read(FOOTER.size))
         if magic != MAGIC:
             if magic[:-1] == MAGIC[:-1]:
-                raise ValueError(
+                raise UserError(
                     f"{path}: expected version {MAGIC[-1:].decode()} of the format, found "
                     f"{magic[-1:].decode(errors='replace')}; prepare the data again"
                 )
-            raise ValueError(_damaged(path, "its end is missing"))
+            raise UserError(_damaged(path, "its end is missing"))
         file.seek(max(0, file_bytes - FOOTER.size - header_bytes))
         text = file.read(header_bytes)
     if len(text) != header_bytes or zlib.crc32(text) != checksum:
-        raise ValueError(_damaged(path, "its header fails the checksum"))
+        raise UserError(_damaged(path, "its header fails the checksum"))
     try:
         return Header.from_json(json.loads(text), file_bytes, header_bytes)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(_damaged(path, f"its header is wrong, {error!r}")) from error
+        raise UserError(_damaged(path, f"its header is wrong, {error!r}")) from error
 
 
 def read_part(path: Path, header: Header, start: int, stop: int) -> EntityPart:
     """Read frames [start, stop); only their bytes are touched."""
     info = header.info
     if not 0 <= start < stop <= info.num_frames:
-        raise ValueError(
+        raise UserError(
             f"entity {info.name}: expected a range within [0, {info.num_frames}), "
             f"got [{start}, {stop})"
         )
     first, last = sample_range(header, start, stop)
     with path.open("rb") as file:
         if file.seek(0, 2) != header.file_bytes:
-            raise ValueError(_damaged(path, f"expected {header.file_bytes} bytes"))
+            raise UserError(_damaged(path, f"expected {header.file_bytes} bytes"))
         file.seek(header.rows_offset + start * ROW.itemsize)
         rows = np.frombuffer(file.read((stop - start) * ROW.itemsize), ROW)
         begin = int(rows["offset"][0])
         end = int(rows["offset"][-1]) + int(rows["num_bytes"][-1])
         if not len(MAGIC) <= begin < end <= header.sound_offset:
-            raise ValueError(_damaged(path, "its table of pictures is wrong"))
+            raise UserError(_damaged(path, "its table of pictures is wrong"))
         file.seek(begin)
         pictures = file.read(end - begin)
         file.seek(header.sound_offset + 2 * first)
@@ -176,7 +177,7 @@ def read_rows(path: Path, header: Header) -> tuple[NDArray[np.int8], NDArray[np.
     """Return the labels and timestamps (T,) of all frames, without pictures and sound."""
     with path.open("rb") as file:
         if file.seek(0, 2) != header.file_bytes:
-            raise ValueError(_damaged(path, f"expected {header.file_bytes} bytes"))
+            raise UserError(_damaged(path, f"expected {header.file_bytes} bytes"))
         file.seek(header.rows_offset)
         rows = np.frombuffer(file.read(header.info.num_frames * ROW.itemsize), ROW)
     return rows["label"].copy(), rows["timestamp"].astype(np.float64)
@@ -197,12 +198,12 @@ def verify(path: Path) -> Header:
     read_part(path, header, 0, header.info.num_frames)
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise ValueError(_damaged(path, "it does not begin as it should"))
+            raise UserError(_damaged(path, "it does not begin as it should"))
         file.seek(header.sound_offset)
         sound = zlib.crc32(file.read(2 * header.num_samples))
         rows = zlib.crc32(file.read(header.info.num_frames * ROW.itemsize))
     if (sound, rows) != header.checksums:
-        raise ValueError(_damaged(path, "sound or table fail the checksum"))
+        raise UserError(_damaged(path, "sound or table fail the checksum"))
     return header
 
 
@@ -221,10 +222,10 @@ def _decode(
             continue
         encoded = view[start : start + size]
         if zlib.crc32(encoded) != checksum:
-            raise ValueError(_damaged(path, f"picture {number} of those read fails the checksum"))
+            raise UserError(_damaged(path, f"picture {number} of those read fails the checksum"))
         face = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
         if face is None or face.shape != header.form.shape:
-            raise ValueError(_damaged(path, f"picture {number} of those read is no such JPEG"))
+            raise UserError(_damaged(path, f"picture {number} of those read is no such JPEG"))
         faces[number] = face
     return faces
 

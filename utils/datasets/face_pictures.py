@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.face_changes import dim, recolour
+from utils.errors import UserError
 
 TABLE = "pictures.csv"
 ZOOMS = (0.45, 1.4)  # how much a picture is scaled at random, drawn on a log scale
@@ -68,7 +69,7 @@ class PictureFolder:
         name, *numbers = self._rows[index]
         image = cv2.imread(str(self.folder / name), cv2.IMREAD_COLOR_RGB)
         if image is None:
-            raise ValueError(
+            raise UserError(
                 f"expected a picture in {self.folder / name}, found none or a damaged file; "
                 f"remove {self.folder} to have all made again"
             )

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
+from utils.errors import UserError
 from utils.files import check_folder, replacing
 
 MAGIC = b"ASDFEAT1"  # the last character is the version
@@ -68,11 +69,11 @@ class VideoFeatures:
         }
         for name, (found, expected) in shapes.items():
             if found != expected:
-                raise ValueError(f"{self.video}: expected {name} {expected}, got {found}")
+                raise UserError(f"{self.video}: expected {name} {expected}, got {found}")
         if len(set(self.entities)) != len(self.entities) or min(self.counts, default=1) < 1:
-            raise ValueError(f"{self.video}: each entity must stand once and have a row or more")
+            raise UserError(f"{self.video}: each entity must stand once and have a row or more")
         if not np.isin(self.labels, (NOT_SPEAKING, SPEAKING, UNLABELLED)).all():
-            raise ValueError(f"{self.video}: expected labels -1, 0 or 1, got {set(self.labels)}")
+            raise UserError(f"{self.video}: expected labels -1, 0 or 1, got {set(self.labels)}")
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -90,7 +91,7 @@ class FeatureWriter:
         self.folder, self.form = folder, form
         there = next(folder.glob(f"[!.]*{SUFFIX}"), None)
         if there is not None and (found := _read_header(there)[0]) != form:
-            raise ValueError(
+            raise UserError(
                 f"{folder}: expected features of {form.describe()}, found {found.describe()}; "
                 "write into another folder"
             )
@@ -107,14 +108,14 @@ class FeatureWriter:
         """
         dtype = np.float16 if self.form.half else np.float32
         if features.embeddings.shape[1] != self.form.num_embedding:
-            raise ValueError(
+            raise UserError(
                 f"{features.video}: expected embeddings of {self.form.num_embedding} numbers, "
                 f"got {features.embeddings.shape[1]}"
             )
         with np.errstate(over="ignore"):
             embeddings = np.asarray(features.embeddings, dtype)
         if not np.isfinite(embeddings).all():
-            raise ValueError(
+            raise UserError(
                 f"{features.video}: embeddings are not finite or beyond float16; store float32"
             )
         boxes = np.empty((0, 4), np.float32) if features.boxes is None else features.boxes
@@ -155,7 +156,7 @@ class FeatureStore:
         self.form = headers[0][0]
         for path, (form, _) in zip(self._paths, headers, strict=True):
             if form != self.form:
-                raise ValueError(
+                raise UserError(
                     f"{path}: expected features of {self.form.describe()}, as in the other files, "
                     f"found {form.describe()}; forward it again"
                 )
@@ -173,7 +174,7 @@ class FeatureStore:
     def check(self, encoder: str, num_embedding: int) -> None:
         """Raise ValueError unless the features are what a context network reads."""
         if (self.form.encoder, self.form.num_embedding) != (encoder, num_embedding):
-            raise ValueError(
+            raise UserError(
                 f"{self.folder}: expected features of {encoder}, {num_embedding} numbers, found "
                 f"{self.form.describe()}; forward the encoder that the context network reads"
             )
@@ -189,7 +190,7 @@ class FeatureStore:
                 zlib.crc32(np.ascontiguousarray(one).data) for one in (*columns, features.labels)
             ]
             if found != header["checksums"]:
-                raise ValueError(_damaged(path, "its numbers fail the checksum"))
+                raise UserError(_damaged(path, "its numbers fail the checksum"))
 
 
 def _path(folder: Path, video: str) -> Path:
@@ -209,12 +210,12 @@ def _read_header(path: Path) -> tuple[FeatureForm, dict[str, Any]]:
         file.seek(max(0, num_bytes - FOOTER.size))
         footer = file.read(FOOTER.size)
         if len(footer) < FOOTER.size or footer[-len(MAGIC) :] != MAGIC:
-            raise ValueError(_damaged(path, "its end is not that of a features file"))
+            raise UserError(_damaged(path, "its end is not that of a features file"))
         length, checksum, _ = FOOTER.unpack(footer)
         file.seek(max(0, num_bytes - FOOTER.size - length))
         text = file.read(length)
     if zlib.crc32(text) != checksum:
-        raise ValueError(_damaged(path, "its header fails the checksum"))
+        raise UserError(_damaged(path, "its header fails the checksum"))
     header: dict[str, Any] = json.loads(text)
     form = FeatureForm(**header["form"])
     shapes = _shapes(form, header)
@@ -223,7 +224,7 @@ def _read_header(path: Path) -> tuple[FeatureForm, dict[str, Any]]:
         for shape, kind in zip(shapes, _dtypes(form), strict=True)
     ]
     if len(MAGIC) + sum(sizes) + length + FOOTER.size != num_bytes:
-        raise ValueError(_damaged(path, "it has not the size that its header says"))
+        raise UserError(_damaged(path, "it has not the size that its header says"))
     return form, header
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.feature_store import VideoFeatures
+from utils.errors import UserError
 from utils.files import replacing
 
 # The published writer, run with NumPy 2, writes np.float32(0.5), which its own reader cannot read.
@@ -50,13 +51,13 @@ def read_feature_table(path: Path) -> VideoFeatures:
                 row = (float(timestamp), int(float(label)), [float(one) for one in logits])
                 faces.setdefault(entity, []).append((*row, embedding))
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+            raise UserError(f"{path}, line {reader.line_num}: {error}") from error
     if len(videos) != 1:
-        raise ValueError(f"{path}: expected the rows of one video, found {len(videos)}")
+        raise UserError(f"{path}: expected the rows of one video, found {len(videos)}")
     rows = [row for of_face in faces.values() for row in of_face]
     widths = {len(row[3]) for row in rows}
     if len(widths) != 1:
-        raise ValueError(f"{path}: expected embeddings of one width, found {sorted(widths)}")
+        raise UserError(f"{path}: expected embeddings of one width, found {sorted(widths)}")
     return VideoFeatures(
         video=videos.pop(),
         entities=list(faces),

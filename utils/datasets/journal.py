@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.errors import UserError
+
 
 class Journal:
     """A text file of JSON lines: first the settings of the job, then what became of each piece.
@@ -31,9 +33,7 @@ class Journal:
             if changed:
                 was = ", ".join(f"{name} {found.get(name)!r}" for name in sorted(changed))
                 now = ", ".join(f"{name} {wanted.get(name)!r}" for name in sorted(changed))
-                raise ValueError(
-                    f"{path}: expected {was}, as it was begun, got {now}; {what_to_do}"
-                )
+                raise UserError(f"{path}: expected {was}, as it was begun, got {now}; {what_to_do}")
             for number, line in enumerate(lines[1:], start=2):
                 self.done.update(_read_line(path, number, line))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,9 +52,9 @@ def _read_line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
         if not isinstance(found, dict):
-            raise ValueError("no object")
+            raise UserError("no object")
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             f"{path}, line {number}: expected a JSON object, found {line[:60]!r}; "
             "remove the file to begin anew"
         ) from error

@@ -14,6 +14,7 @@ from utils.datasets.entities import DataSet
 from utils.datasets.reading import Reading, check_share
 from utils.datasets.speaker_clips import SpeakerBatchMaker
 from utils.datasets.speakers import SpeakerOptions
+from utils.errors import UserError
 
 ORDER = 0  # a generator's purpose; clips have their own
 
@@ -50,10 +51,10 @@ class LoaderOptions:
             ("seed", self.seed, 0),
         ):
             if value < least:
-                raise ValueError(f"--{flag} must be {least} or more, got {value}")
+                raise UserError(f"--{flag} must be {least} or more, got {value}")
         shares = (self.shifted_share, self.foreign_share)
         if min(shares) < 0 or sum(shares) > 1:
-            raise ValueError(
+            raise UserError(
                 "shifted_share and foreign_share must be 0 or more and at most 1 together, "
                 f"got {shares[0]} and {shares[1]}"
             )
@@ -78,7 +79,7 @@ class Loader:
         """Prepare to load; reading begins with `epoch`."""
         check_share((rank, world_size))
         if not dataset.entities:
-            raise ValueError("expected a data set with entities, got an empty one")
+            raise UserError("expected a data set with entities, got an empty one")
         self.options = options
         self._lengths = [entity.num_frames for entity in dataset.entities]
         changes = Changes(

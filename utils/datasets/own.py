@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
+from utils.errors import UserError
 from utils.structures import FPS, FaceTrack
 
 CORNERS = ("x1", "y1", "x2", "y2")
@@ -38,9 +39,9 @@ class OwnOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.max_gap < math.inf:
-            raise ValueError(f"--maxGap must be a number of seconds above 0, got {self.max_gap}")
+            raise UserError(f"--maxGap must be a number of seconds above 0, got {self.max_gap}")
         if not 0 <= self.min_length < math.inf:
-            raise ValueError(f"--minLength must be 0 or more seconds, got {self.min_length}")
+            raise UserError(f"--minLength must be 0 or more seconds, got {self.min_length}")
 
 
 @dataclass(frozen=True)

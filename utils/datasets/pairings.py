@@ -14,6 +14,7 @@ from utils.datasets.entities import UNLABELLED, EntityPart
 from utils.datasets.sound_changes import gain, noise, record
 from utils.datasets.store import Store
 from utils.datasets.talkset_sources import SAMPLES_PER_FRAME, Source
+from utils.errors import UserError
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
 
 Samples = NDArray[np.float32]
@@ -107,7 +108,7 @@ class Pairer:
             if source.num_frames >= MIN_SOURCE:
                 (self._talking if source.talks else self._quiet)[source.person].append(index)
         if len(self._talking) < 2:
-            raise ValueError(
+            raise UserError(
                 f"expected at least two people who talk, found {len(self._talking)}; "
                 "give more videos, or hold fewer people out"
             )

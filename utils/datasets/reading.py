@@ -9,6 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
+
 Plan = TypeVar("Plan")
 Made = TypeVar("Made")
 Plan_contra = TypeVar("Plan_contra", contravariant=True)
@@ -52,13 +54,13 @@ def check_share(share: tuple[int, int]) -> None:
     """Raise ValueError unless the rank is one of the world."""
     rank, world_size = share
     if not 0 <= rank < world_size:
-        raise ValueError(f"expected a rank below {world_size}, got {rank}")
+        raise UserError(f"expected a rank below {world_size}, got {rank}")
 
 
 def check_batching(batch_size: int, n_data_loader_thread: int, seed: int) -> None:
     """Raise ValueError unless batches can be made so."""
     if batch_size < 1 or n_data_loader_thread < 0 or seed < 0:
-        raise ValueError(
+        raise UserError(
             "batch_size must be 1 or more, n_data_loader_thread and seed 0 or more, got "
             f"{batch_size}, {n_data_loader_thread} and {seed}"
         )

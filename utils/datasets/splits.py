@@ -10,6 +10,7 @@ from utils.datasets.entities import DataSet
 from utils.datasets.own import OwnOptions
 from utils.datasets.own_prepare import PrepareOptions, prepare
 from utils.datasets.store import Store
+from utils.errors import UserError
 from utils.training_settings import DataName, DataOptions
 
 logger = logging.getLogger(__name__)
@@ -59,12 +60,12 @@ def prepare_split(
     if len(report.problems) > SHOWN:
         logger.warning("... %d problems in all; see --checkData", len(report.problems))
     if not report.videos + report.skipped:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected rows of the split {name!r}, in a table {name}.csv or with {name} in "
             "a column split, found none; see docs/own_data.md"
         )
     if not report.entities:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected faces of the split {name!r}, found none in {report.videos} videos, "
             f"and {report.skipped} more that are missing or broken; --checkData says why"
         )

@@ -28,6 +28,7 @@ from utils.datasets.entity_file import (
     verify,
 )
 from utils.datasets.entity_writer import EntityWriter
+from utils.errors import UserError
 from utils.files import check_folder, replacing
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class StoreWriter:
         check_folder(folder)
         there = next(folder.glob(FILES), None)
         if there is not None and (found := read_header(there).form) != self.form:
-            raise ValueError(
+            raise UserError(
                 f"{folder}: expected pictures {self.form.shape}, found a store of "
                 f"{found.shape}; write into another folder, or remove this one"
             )
@@ -133,7 +134,7 @@ class Store:
             )
         forms = {header.form for header in headers.values()}
         if len(forms) > 1:
-            raise ValueError(f"{folder}: pictures of several kinds in one store: {forms}")
+            raise UserError(f"{folder}: pictures of several kinds in one store: {forms}")
         self.form = forms.pop()
         ordered = sorted(headers.items(), key=lambda item: item[1].info.name)
         self._paths = [folder / name for name, _ in ordered]

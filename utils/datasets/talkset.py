@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import SPEAKING
+from utils.errors import UserError
 from utils.files import replacing
 from utils.structures import FPS, STEPS_PER_FRAME
 from utils.training_settings import TALKSET_KINDS
@@ -84,12 +85,12 @@ def read_clips(path: Path) -> Iterator[TalkClip]:
     for place, fields in _lines(path):
         try:
             if len(fields) not in (8, 9) or fields[0] not in KINDS:
-                raise ValueError("wrong kind or number of fields")
+                raise UserError("wrong kind or number of fields")
             length_s, *times = (float(field) for field in fields[3:8])
             number = int(fields[8]) if len(fields) == 9 else -1
             starts_s = [split_name(unquote(name))[1] for name in fields[1:3]]
             if not all(0 <= time < math.inf for time in (length_s, *times, *starts_s)):
-                raise ValueError("a time out of range")
+                raise UserError("a time out of range")
         except ValueError as error:
             raise _wrong(place, LINE, fields, error) from None
         names = (unquote(fields[1]), unquote(fields[2]))
@@ -109,7 +110,7 @@ def read_speech(path: Path) -> Iterator[SpeechLine]:
         try:
             same, audio, video, length = fields
             if same not in ("0", "1"):
-                raise ValueError("neither 1 nor 0")
+                raise UserError("neither 1 nor 0")
             yield SpeechLine(same == "1", audio, video, float(length))
         except ValueError as error:
             raise _wrong(place, "1 or 0, audio, video, seconds", fields, error) from None
@@ -152,7 +153,7 @@ def read_lists(
     for path in paths:
         _, first = next(_lines(path), ("", [""]))
         if not first[0]:
-            raise ValueError(f"{path}: expected a list with lines, found none")
+            raise UserError(f"{path}: expected a list with lines, found none")
         if first[0] in ("0", "1"):
             speech += read_speech(path)
         elif first[0] in ("01", "10"):
@@ -162,7 +163,7 @@ def read_lists(
         else:
             clips += read_clips(path)
     if clips and (speech or mixed or still):
-        raise ValueError("lists of clips and input lists do not go together; build two TalkSets")
+        raise UserError("lists of clips and input lists do not go together; build two TalkSets")
     return clips or published_clips(speech, mixed, still, generator, each)
 
 

@@ -22,6 +22,7 @@ from utils.datasets.talkset_faces import FaceFinding, Progress, find_all
 from utils.datasets.talkset_media import find_media
 from utils.datasets.talkset_plan import Planner, split_people
 from utils.datasets.talkset_sources import Person, Source, name_people
+from utils.errors import UserError
 from utils.structures import FPS
 from utils.training_settings import TALKSET_EACH
 
@@ -44,12 +45,12 @@ class TalkSetOptions:
     def __post_init__(self) -> None:
         for kind, count in self.counts.items():
             if kind not in KINDS or count < 0:
-                raise ValueError(
+                raise UserError(
                     f"expected kinds {', '.join(KINDS)} and counts of 0 or more, "
                     f"got {kind!r} and {count}"
                 )
         if not 0 <= self.val_share < 1:
-            raise ValueError(f"--valShare must be in [0, 1), got {self.val_share}")
+            raise UserError(f"--valShare must be in [0, 1), got {self.val_share}")
 
 
 @dataclass

@@ -24,6 +24,7 @@ from utils.datasets.talkset import (
 )
 from utils.datasets.talkset_media import probe_sound
 from utils.datasets.talkset_sources import Source
+from utils.errors import UserError
 from utils.media import ReadOptions
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
@@ -125,7 +126,7 @@ def write_clips_of(
     """
     path = folder / f"{split}.txt"
     if path.is_file() and [clip.line() for clip in read_clips(path)] != [c.line() for c in clips]:
-        raise ValueError(
+        raise UserError(
             f"{path} lists other clips than these videos and options give; remove it and "
             f"{folder / split}, or build in another folder (sources are kept and used again)"
         )

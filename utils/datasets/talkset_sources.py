@@ -16,6 +16,7 @@ from utils.audio import Sound
 from utils.datasets.entities import UNLABELLED, EntityInfo
 from utils.datasets.store import StoreWriter
 from utils.datasets.voice_activity import Runs, find_runs, find_voice, mouth_motion, sound_levels
+from utils.errors import UserError
 from utils.media import ReadOptions, VideoInfo
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropPiece, Shot
 
@@ -89,12 +90,12 @@ def _read_people(table: Path) -> dict[str, Person]:
         names = set(reader.fieldnames or [])
         if not {"file", "identity"} <= names:
             found = ",".join(sorted(names)) or "an empty file"
-            raise ValueError(f"{table}, line 1: expected columns {PEOPLE_COLUMNS}; found {found}")
+            raise UserError(f"{table}, line 1: expected columns {PEOPLE_COLUMNS}; found {found}")
         people = {}
         for row in reader:
             kind = row.get("kind") or "speech"
             if not row["file"] or not row["identity"] or kind not in ("speech", "negative"):
-                raise ValueError(
+                raise UserError(
                     f"{table}, line {reader.line_num}: expected {PEOPLE_COLUMNS}; found file "
                     f"{row['file']!r}, identity {row['identity']!r}, kind {kind!r}"
                 )

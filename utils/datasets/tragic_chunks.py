@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from utils.array_spectra import FPS, RATE
 from utils.datasets.tragic_labels import ViewLabels
 from utils.datasets.tragic_talkers import View
+from utils.errors import UserError
 
 CHUNK_S = 2
 CHUNK_FRAMES = CHUNK_S * FPS
@@ -61,7 +62,7 @@ def cut(labels: Mapping[View, ViewLabels], step_s: int = TRAIN_STEP_S) -> list[C
     chunks = []
     for view, known in labels.items():
         if len(known) < CHUNK_FRAMES:
-            raise ValueError(
+            raise UserError(
                 f"{view.name}: expected at least {CHUNK_FRAMES} frames, a chunk of {CHUNK_S} s, "
                 f"found {len(known)}; leave the sequence out"
             )
@@ -89,7 +90,7 @@ def folds(sequences: Iterable[str], seed: int = FOLD_SEED) -> list[list[str]]:
     """
     names = sorted(sequences)
     if len(names) < NUM_FOLDS:
-        raise ValueError(f"expected at least {NUM_FOLDS} sequences for folds, found {len(names)}")
+        raise UserError(f"expected at least {NUM_FOLDS} sequences for folds, found {len(names)}")
     random.Random(seed).shuffle(names)
     size = len(names) // NUM_FOLDS
     return [names[start : start + size] for start in range(0, len(names), size)]
@@ -100,7 +101,7 @@ def split_fold(
 ) -> tuple[list[Chunk], list[Chunk]]:
     """Return the chunks to train on and to validate on in a fold, from 0."""
     if not 0 <= fold < NUM_FOLDS:
-        raise ValueError(f"expected a fold from 0 to {NUM_FOLDS - 1}, got {fold}")
+        raise UserError(f"expected a fold from 0 to {NUM_FOLDS - 1}, got {fold}")
     held_out = set(groups[fold])
     kept = [chunk for chunk in chunks if chunk.view.sequence not in held_out]
     return kept, [chunk for chunk in chunks if chunk.view.sequence in held_out]

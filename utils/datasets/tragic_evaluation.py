@@ -8,6 +8,7 @@ from pathlib import Path
 
 from utils.datasets.tragic_labels import Truth, read_truth
 from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.errors import UserError
 from utils.files import replacing
 from utils.heard import Heard
 from utils.line_plot import Axis, Curve, draw_curves
@@ -71,7 +72,7 @@ def compare(name: str, truth: Truth, heard: Heard) -> LocalisedFrames:
     """
     positions, speaking = active_truth(truth.positions, truth.speaking)
     if len(heard) != len(speaking):
-        raise ValueError(
+        raise UserError(
             f"{name}: expected {len(speaking)} frames as the ground truth has, heard {len(heard)}"
         )
     return LocalisedFrames(positions, speaking, heard.positions * float(WIDTH), heard.confidences)
@@ -98,9 +99,9 @@ def evaluate(views: Mapping[View, LocalisedFrames], tolerance: int = TOLERANCES[
         tolerance: How far off a speaker may be heard to count as found, px.
     """
     if not views:
-        raise ValueError("expected views to evaluate, got none")
+        raise UserError("expected views to evaluate, got none")
     if tolerance <= 0:
-        raise ValueError(f"--tolerance must be above 0, got {tolerance}")
+        raise UserError(f"--tolerance must be above 0, got {tolerance}")
     parts: dict[str, list[LocalisedFrames]] = {}
     for view, frames in views.items():
         parts.setdefault(f"{view.sequence}/{view.rig:02d}", []).append(frames)

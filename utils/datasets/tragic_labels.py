@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from utils.array_spectra import FPS
 from utils.datasets.tragic_talkers import View
+from utils.errors import UserError
 from utils.files import replacing
 
 STATES = {"SPEAKING": True, "NOT_SPEAKING": False}
@@ -50,20 +51,20 @@ def read_truth(path: Path) -> Truth:
         try:
             frame, x, state = int(row[0]), float(row[1]), STATES[row[4].strip()]
         except (ValueError, KeyError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {line}: expected frame, x, y, person and SPEAKING or NOT_SPEAKING, "
                 f"found {','.join(row)}"
             ) from error
         frames = people.setdefault(row[3].strip(), [])
         if frame != len(frames):
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {line}: expected frame {len(frames)} of person {row[3].strip()}, "
                 f"found {frame}"
             )
         frames.append((x, state))
     lengths = {len(frames) for frames in people.values()}
     if len(lengths) != 1:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected as many frames of each person, found {sorted(lengths) or 'none'}"
         )
     columns = [np.array(frames) for frames in people.values()]
@@ -104,13 +105,13 @@ def read_labels(path: Path) -> dict[View, ViewLabels]:
         try:
             known = (float(row[1]), float(row[2]), STATES[row[3].strip()], STATES[row[4].strip()])
         except (ValueError, KeyError) as error:
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {line}: expected view, time, x and twice SPEAKING or NOT_SPEAKING, "
                 f"found {','.join(row)}"
             ) from error
         views.setdefault(row[0].strip(), []).append(known)
     if not views:
-        raise ValueError(f"{path}: expected a row for each frame, found none")
+        raise UserError(f"{path}: expected a row for each frame, found none")
     return {_parse(path, name): _labels(path, name, rows) for name, rows in views.items()}
 
 
@@ -118,14 +119,14 @@ def _parse(path: Path, name: str) -> View:
     try:
         return View.parse(name)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
 
 
 def _labels(path: Path, name: str, rows: list[tuple[float, float, bool, bool]]) -> ViewLabels:
     table = np.array(rows, np.float64)
     if (np.diff(table[:, 0]) <= 0).any():
         late = int(np.argmax(np.diff(table[:, 0]) <= 0)) + 1
-        raise ValueError(
+        raise UserError(
             f"{path}: expected the rows of {name} in order of time, found {table[late, 0]} s after "
             f"{table[late - 1, 0]} s"
         )
@@ -171,7 +172,7 @@ def _rows(path: Path, num_columns: int) -> Iterator[tuple[int, list[str]]]:
             if not row:
                 continue
             if len(row) < num_columns:
-                raise ValueError(
+                raise UserError(
                     f"{path}, line {line}: expected {num_columns} columns, found {len(row)}"
                 )
             yield line, row

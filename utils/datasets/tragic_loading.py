@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from utils.datasets.tragic_chunks import CHUNK_FRAMES, Chunk
 from utils.datasets.tragic_scaler import Scaler
 from utils.datasets.tragic_store import FeatureSource
+from utils.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +49,7 @@ class ChunkLoaderOptions:
     def __post_init__(self) -> None:
         for flag, count in (("batchSize", self.batch_size), ("numThreads", self.num_threads)):
             if count < 1:
-                raise ValueError(f"--{flag} must be at least 1, got {count}")
+                raise UserError(f"--{flag} must be at least 1, got {count}")
 
 
 class ChunkLoader:
@@ -76,12 +77,12 @@ class ChunkLoader:
         share: tuple[int, int] = (0, 1),
     ) -> None:
         if scaler.feature != source.feature:
-            raise ValueError(
+            raise UserError(
                 f"expected a scaler of {source.feature}, the feature that is read, got one of "
                 f"{scaler.feature}"
             )
         if not len(chosen):
-            raise ValueError("expected chunks to learn from, got none")
+            raise UserError("expected chunks to learn from, got none")
         self.chunks, self.source, self.scaler = chunks, source, scaler
         self.options, self.share = options, share
         sounds: dict[int, list[int]] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
 from utils.features.array_log_mel import array_log_mel
 from utils.features.gcc_phat import gcc_phat
 from utils.features.salsa_lite import salsa_lite
@@ -27,12 +28,12 @@ class Scaler:
 
     def __post_init__(self) -> None:
         if self.mean.shape != self.std.shape or self.mean.ndim != 3 or self.mean.shape[1] != 1:
-            raise ValueError(
+            raise UserError(
                 f"expected a scaler of (M, 1, 64), found {self.mean.shape} and {self.std.shape}"
             )
         if not (self.std > 0).all() or not np.isfinite(self.mean).all():
             channel, _, band = np.argwhere(~(self.std > 0) | ~np.isfinite(self.mean))[0]
-            raise ValueError(
+            raise UserError(
                 f"expected features that vary, found channel {channel} constant in bin {band}; is "
                 "a microphone silent?"
             )
@@ -40,7 +41,7 @@ class Scaler:
     def __call__(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return features (..., M, L, 64) scaled."""
         if features.shape[-3] != len(self.mean):
-            raise ValueError(
+            raise UserError(
                 f"expected features of {len(self.mean)} channels as the scaler, found "
                 f"{features.shape[-3]}"
             )
@@ -50,7 +51,7 @@ class Scaler:
 def check_feature(feature: str) -> None:
     """Raise ValueError unless there is an array feature of that name."""
     if feature not in FEATURES:
-        raise ValueError(f"expected a feature of {', '.join(FEATURES)}, got {feature!r}")
+        raise UserError(f"expected a feature of {', '.join(FEATURES)}, got {feature!r}")
 
 
 def fit(feature: str, weighted: Iterable[tuple[NDArray[np.floating], int]]) -> Scaler:
@@ -72,7 +73,7 @@ def fit(feature: str, weighted: Iterable[tuple[NDArray[np.floating], int]]) -> S
         mean = mean + apart * (count / (total + count))
         total += count
     if not total:
-        raise ValueError("expected features to measure a scaler of, got none")
+        raise UserError("expected features to measure a scaler of, got none")
     std = np.sqrt(squares / total)
     return Scaler(feature, mean[:, None].astype(np.float32), std[:, None].astype(np.float32))
 
@@ -105,10 +106,10 @@ def read_scaler(path: Path, feature: str = "") -> Scaler:
             mean, std = (np.asarray(file[name], np.float32) for name in ("mean", "std"))
             said = str(file.attrs.get("feature", "")) or recognise(mean)
     except (OSError, KeyError) as error:
-        raise ValueError(f"{path}: expected a scaler with mean and std, found {error}") from None
+        raise UserError(f"{path}: expected a scaler with mean and std, found {error}") from None
     feature = feature or said
     if said != feature or feature not in FEATURES:
-        raise ValueError(
+        raise UserError(
             f"{path}: expected a scaler of {feature}, found one of {said}; use the scaler that was "
             "made with this network's features, or choose --feature"
         )

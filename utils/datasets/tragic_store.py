@@ -16,6 +16,7 @@ from utils.array_sound import ArraySound, SoundChecks, check_levels
 from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_SAMPLES, Chunk
 from utils.datasets.tragic_scaler import FEATURES, Scaler, check_feature, fit
 from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, Split, TragicTalkers
+from utils.errors import UserError
 
 if TYPE_CHECKING:
     import h5py
@@ -74,7 +75,7 @@ class LiveFeatures:
             if key not in self._sounds:
                 self._sounds[key] = sound = layout.sound(split, *key)
                 if sound.num_samples < CHUNK_SAMPLES:
-                    raise ValueError(
+                    raise UserError(
                         f"{layout.audio_folder(split, key[0])}: expected at least 2 s of sound, "
                         f"a chunk, found {sound.duration_s:.2f} s; leave the sequence out"
                     )
@@ -129,7 +130,7 @@ class StoredFeatures:
         )
         if said != feature or not fits:
             self.close()
-            raise ValueError(
+            raise UserError(
                 f"{path}: expected {feature} of {len(chunks)} chunks, found {said} of {len(names)} "
                 "chunks or other sequences; the labels are not those it was made for: make it again"
             )

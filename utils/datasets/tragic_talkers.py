@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.array_sound import ArraySound, open_wav
+from utils.errors import UserError
 
 RIGS = {1: tuple(range(1, 17)), 2: tuple(range(23, 39))}  # microphones of each, in order
 CAMERAS_PER_RIG = 11
@@ -39,7 +40,7 @@ class View:
         """
         found = re.fullmatch(r"(.+)-cam(\d\d)", name)
         if not found or not 1 <= int(found[2]) <= CAMERAS_PER_RIG * len(RIGS):
-            raise ValueError(
+            raise UserError(
                 f"expected a view such as interactive4_t3-cam06, camera 01 to 22, found {name!r}"
             )
         return cls(found[1], int(found[2]))
@@ -99,7 +100,7 @@ class TragicTalkers:
         """
         location, _, activity = condition.rpartition("_")
         if not location or activity not in ("GT", "VAD"):
-            raise ValueError(
+            raise UserError(
                 f"expected a supervision condition such as {', '.join(CONDITIONS)}, "
                 f"where positions come from and then GT or VAD; found {condition!r}"
             )
@@ -158,6 +159,6 @@ def open_microphones(folder: Path, numbers: Iterable[int]) -> ArraySound:
     several = [paths for paths in found.values() if len(paths) > 1]
     if several:
         names = ", ".join(path.name for path in several[0])
-        raise ValueError(f"{folder}: expected one WAV file a microphone, found {names}")
+        raise UserError(f"{folder}: expected one WAV file a microphone, found {names}")
     files = [open_wav(found[number][0]) for number in wanted]
     return ArraySound(files, [f"microphone {number}" for number in wanted])

@@ -6,6 +6,8 @@ Its average precision over the scored windows is that of `utils.metrics.average_
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
+
 Reals = NDArray[np.floating]
 
 
@@ -57,7 +59,7 @@ def step_precision(labels: NDArray[np.bool_], scores: Reals) -> float:
     """
     num_true, num_called = _thresholds(labels, scores)
     if num_true[-1] == 0:
-        raise ValueError(f"average precision needs a positive label, none of {len(labels)} is")
+        raise UserError(f"average precision needs a positive label, none of {len(labels)} is")
     steps = np.diff(num_true, prepend=0) / num_true[-1]
     return float(np.sum(steps * num_true / num_called))
 
@@ -72,7 +74,7 @@ def roc_area(labels: NDArray[np.bool_], scores: Reals) -> float:
     num_true, num_called = _thresholds(labels, scores)
     num_false = num_called - num_true
     if num_true[-1] == 0 or num_false[-1] == 0:
-        raise ValueError(
+        raise UserError(
             "a ROC curve needs positive and negative labels, got "
             f"{num_true[-1]} and {num_false[-1]}"
         )
@@ -95,11 +97,11 @@ def _thresholds(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many positives, and how many in all, reach each score, from the highest down."""
     if labels.shape != scores.shape or labels.ndim != 1 or not len(labels):
-        raise ValueError(
+        raise UserError(
             f"expected labels (N,) and as many scores, got {labels.shape} and {scores.shape}"
         )
     if np.isnan(scores).any():
-        raise ValueError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
+        raise UserError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
     num_true = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]

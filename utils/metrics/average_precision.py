@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
+
 COLUMNS = (  # in this order where a table has no header
     "video_id",
     "frame_timestamp",
@@ -42,7 +44,7 @@ class FaceRows:
     def __post_init__(self) -> None:
         shapes = {self.entity.shape, self.timestamps.shape, self.values.shape}
         if len(shapes) != 1 or self.entity.ndim != 1:
-            raise ValueError(f"{self.source}: columns must be (N,) each, got {sorted(shapes)}")
+            raise UserError(f"{self.source}: columns must be (N,) each, got {sorted(shapes)}")
 
     def __len__(self) -> int:
         return len(self.entity)
@@ -66,14 +68,14 @@ def average_precision(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -
         scores: (N,) higher is more likely speaking; any scale, no NaN.
     """
     if labels.ndim != 1 or labels.dtype != np.bool_ or labels.shape != scores.shape:
-        raise ValueError(
+        raise UserError(
             "expected bool labels (N,) and as many scores, "
             f"got {labels.dtype} {labels.shape} and {scores.shape}"
         )
     if np.isnan(scores).any():
-        raise ValueError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
+        raise UserError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
     if not labels.any():
-        raise ValueError(
+        raise UserError(
             "average precision needs faces that speak: none of the "
             f"{len(labels)} labels is {POSITIVE}"
         )
@@ -99,7 +101,7 @@ def join(truth: FaceRows, predictions: FaceRows) -> tuple[NDArray[np.bool_], NDA
     for rows, value in ((truth, "label"), (predictions, "score")):
         if np.isnan(rows.values).any():
             row = int(np.argmax(np.isnan(rows.values)))
-            raise ValueError(f"{rows.source}: no {value} for {rows.describe(row)}")
+            raise UserError(f"{rows.source}: no {value} for {rows.describe(row)}")
         numbers = np.array([names[key] for key in rows.entities], np.int64)
         times = np.rint(rows.timestamps * STEPS_PER_S).astype(np.int64)
         keys = np.stack([numbers[rows.entity], times])  # (2, N)
@@ -107,11 +109,11 @@ def join(truth: FaceRows, predictions: FaceRows) -> tuple[NDArray[np.bool_], NDA
         keys = keys[:, order]
         twice = np.flatnonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0))
         if len(twice):
-            raise ValueError(f"{rows.source}: twice there: {rows.describe(order[twice[0]])}")
+            raise UserError(f"{rows.source}: twice there: {rows.describe(order[twice[0]])}")
         ordered.append((keys, order))
     (true_keys, true_order), (keys, order) = ordered
     if true_keys.shape != keys.shape or (true_keys != keys).any():
-        raise ValueError(describe_difference(truth, predictions, ordered))
+        raise UserError(describe_difference(truth, predictions, ordered))
     return truth.values[true_order] > 0, predictions.values[order]
 
 
@@ -147,7 +149,7 @@ def read_truth(path: Path) -> FaceRows:
     """
     rows = read_rows(path, "label", read_label)
     if not rows.values.any():
-        raise ValueError(
+        raise UserError(
             f"{path}: none of {len(rows)} rows is labelled {POSITIVE}; a split without labels "
             "(AVA's are public for train and val only) cannot be evaluated"
         )
@@ -163,7 +165,7 @@ def read_label(row: Sequence[str], columns: Mapping[str, int]) -> float:
     """Return 1 for a speaking face, 0 for any other."""
     label = row[columns["label"]]
     if label not in LABELS:
-        raise ValueError(f"expected a label of {', '.join(LABELS)}, found {label!r}")
+        raise UserError(f"expected a label of {', '.join(LABELS)}, found {label!r}")
     return LABELS[label]
 
 
@@ -171,7 +173,7 @@ def read_score(row: Sequence[str], columns: Mapping[str, int]) -> float:
     """Return the score of a predicted face."""
     label = row[columns["label"]]
     if label != POSITIVE:
-        raise ValueError(f"a prediction's label must be {POSITIVE}, found {label!r}")
+        raise UserError(f"a prediction's label must be {POSITIVE}, found {label!r}")
     return read_number(row[columns["score"]], "score")
 
 
@@ -182,7 +184,7 @@ def read_number(text: str, meaning: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"expected a number as {meaning}, found {text!r}")
+        raise UserError(f"expected a number as {meaning}, found {text!r}")
     return number
 
 
@@ -211,13 +213,13 @@ def read_rows(
                     check_header(columns, value)
                     continue
                 if len(row) < width:
-                    raise ValueError(f"expected {width} columns, found {len(row)}")
+                    raise UserError(f"expected {width} columns, found {len(row)}")
                 key = (row[columns["video_id"]], row[columns["entity_id"]])
                 entity.append(entities.setdefault(key, len(entities)))
                 timestamps.append(read_number(row[columns["frame_timestamp"]], "frame_timestamp"))
                 values.append(read_value(row, columns))
         except (ValueError, csv.Error) as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+            raise UserError(f"{path}, line {reader.line_num}: {error}") from error
     return FaceRows(
         str(path),
         list(entities),
@@ -235,4 +237,4 @@ def check_header(columns: Mapping[str, int], value: str) -> None:
         if name not in columns
     ]
     if missing:
-        raise ValueError(f"no column {', '.join(missing)}; found {', '.join(columns)}")
+        raise UserError(f"no column {', '.join(missing)}; found {', '.join(columns)}")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import UserError
 from utils.metrics.f1 import accuracy, f1
 from utils.smoothing import smooth_scores
 from utils.structures import FPS
@@ -99,9 +100,9 @@ def evaluate(
     """
     missing = [name for name in SPEAKERS if name not in labels]
     if missing:
-        raise ValueError(f"expected labels of {', '.join(SPEAKERS)}; no {', '.join(missing)}")
+        raise UserError(f"expected labels of {', '.join(SPEAKERS)}; no {', '.join(missing)}")
     if video_height < 1:
-        raise ValueError(f"expected the video's height in pixels, got {video_height}")
+        raise UserError(f"expected the video's height in pixels, got {video_height}")
     published = [as_published(track, smooth_boxes) for track in tracks]
     return {
         "label_height": LABEL_HEIGHT,
