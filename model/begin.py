@@ -9,7 +9,7 @@ from model.ranks import Ranks
 from model.recipes import seeded
 from model.states import load_state
 from model.weights import find_file, load_single
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.training_settings import NetworkOptions
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def _begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str
     try:
         state = imagenet_weights() if initial == IMAGENET else load_state(find_file(initial).path)
         network.begin_from(state)
-    except (RuntimeError, ValueError, FileNotFoundError) as error:
+    except (UserError, ResourceError, FileNotFoundError) as error:
         raise type(error)(
             f"{options.model} begins from {initial}: {error}; --initial none begins at random"
         ) from error

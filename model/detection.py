@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from model.contract import FaceDetector, WeightsFile
 from model.weights import find_weights, get_weights, registry
 from utils.downloads import Progress
-from utils.errors import UserError
+from utils.errors import UserError, WeightsUnavailableError
 from utils.settings import DetectorOptions, detector_names
 from utils.structures import Detections, Frame
 
 BATCH = 32  # pictures looked at in one go, at most
-ON_CPU = ("yunet", "tiny_fcos")  # the first that can be had; the last is shipped
+ON_CPU = ("yunet", "tiny_fcos")  # the first with weights; the last is shipped
 ON_GPU = ("s3fd", "yunet", "tiny_fcos")
 HELD_BYTES = 128_000_000  # frames held for a batch, at most
 
@@ -53,7 +53,8 @@ def choose_detector(
         progress: Told the bytes of a download.
 
     Raises:
-        RuntimeError: Its weights cannot be had; one line that says what was tried and what to do.
+        WeightsUnavailableError: Its weights are not available; one line that says what was tried
+            and what to do.
     """
     preferred = ON_CPU if device == "cpu" else ON_GPU
     names = preferred if options.detector == "auto" else (options.detector,)
@@ -61,19 +62,19 @@ def choose_detector(
     for name in names:
         try:
             weights = _weights_of(name, progress)
-        except RuntimeError as error:
+        except WeightsUnavailableError as error:
             problems.append(str(error))
             continue
         reason = f"{name} ({weights.path.name})"
         if options.detector != "auto":
             reason += ", as asked for"
-        elif name == preferred[0]:
+        elif name == names[0]:
             reason += f", the one for a {'CPU' if device == 'cpu' else 'GPU'}"
         else:
-            reason += f", because {preferred[0]} cannot be had (--detector {preferred[0]} says why)"
+            reason += f", because {names[0]} is not available (--detector {names[0]} says why)"
         load = import_module(f"model.detectors.{name}").load
         return Choice(load(weights, options, device, precision), reason)
-    raise RuntimeError(f"no face detector can be had: {'; '.join(problems)}")
+    raise WeightsUnavailableError(f"no face detector is available: {'; '.join(problems)}")
 
 
 def _weights_of(name: str, progress: Progress | None) -> WeightsFile:
@@ -87,9 +88,9 @@ def _weights_of(name: str, progress: Progress | None) -> WeightsFile:
     for one in names:
         try:
             return get_weights(one, progress)
-        except RuntimeError as error:
+        except WeightsUnavailableError as error:
             problems.append(str(error))
-    raise RuntimeError("; ".join(problems))
+    raise WeightsUnavailableError("; ".join(problems))
 
 
 def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) -> Iterator[Frame]:
@@ -104,7 +105,7 @@ def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) ->
         every: 1 looks at all frames.
     """
     if every < 1:
-        raise UserError(f"faces are looked for in each 1, 2, ... frames, got {every}")
+        raise ValueError(f"faces are looked for in each 1, 2, ... frames, got {every}")
     looker = _Looker(detector)
     batch: list[tuple[Frame, bool]] = []
     num_bytes = num_looks = 0

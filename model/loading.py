@@ -19,13 +19,11 @@ from model.detection import choose_detector
 from model.states import load_state
 from model.weights import default_checkpoint, load_single, registry
 from utils.downloads import Progress
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError, WeightsUnavailableError
 from utils.results import ModelRecord
-from utils.settings import DetectorOptions, ModelOptions, network_names
+from utils.settings import AUTO_NETWORKS, DetectorOptions, ModelOptions, network_names
 
 logger = logging.getLogger(__name__)
-
-AUTO_NETWORKS = ("talknet", "synchrony")  # the first that can be had; the last is shipped
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Models:
 def load_models(
     model: ModelOptions, detector: DetectorOptions | None, progress: Progress | None = None
 ) -> Models:
-    """Load what the options ask for, `auto` being the best that can be had.
+    """Load what the options ask for, `auto` being the first that is available.
 
     Args:
         model: Which network.
@@ -50,7 +48,7 @@ def load_models(
         progress: Told the bytes of a download.
 
     Raises:
-        RuntimeError: The weights cannot be had; says what was tried and what to do.
+        WeightsUnavailableError: No weights are available; says what was tried and what to do.
     """
     device = choose_device(model.device)
     network, reason = choose_network(model, device, progress)
@@ -69,7 +67,7 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return next((device for device, there in available.items() if there), "cpu")
     if not available.get(name, True):
-        raise RuntimeError(f"--device {name}: there is none on this machine; use --device auto")
+        raise ResourceError(f"--device {name}: there is none on this machine; use --device auto")
     return name
 
 
@@ -78,7 +76,8 @@ def choose_network(
 ) -> tuple[Model | Cascade, str]:
     """Load the network that the options ask for; say in one line which it is and why.
 
-    One named explicitly is never replaced.
+    One named explicitly is never replaced; `auto` goes on to the next only where weights are not
+    available, so a damaged file or a failing device is an error.
     """
     name: str = model.model
     if name == "auto" and model.pretrain_model is not None:
@@ -90,16 +89,20 @@ def choose_network(
     for candidate in AUTO_NETWORKS:
         try:
             network = load_network(candidate, device=device, progress=progress)
-        except RuntimeError as error:
+        except WeightsUnavailableError as error:  # any other error says that something is broken
             logger.debug("%s", error)
             missing.append(default_checkpoint(candidate).file)
             continue
         why = ", the first choice"
         if missing:
-            why = f", because {missing[0]} cannot be had (--model {AUTO_NETWORKS[0]} says why)"
+            verb = "is" if len(missing) == 1 else "are"
+            why = (
+                f", because {' and '.join(missing)} {verb} not available "
+                f"(--model {AUTO_NETWORKS[0]} says why)"
+            )
         return network, _describe(network) + why
-    raise RuntimeError(
-        f"no network can be had: {' and '.join(missing)} are neither here nor to be downloaded; "
+    raise WeightsUnavailableError(
+        f"no network is available: {', '.join(missing)} are neither here nor to be downloaded; "
         "put one of them into pretrain/ or set TALKNET_PRETRAIN to a folder that holds it"
     )
 
@@ -141,8 +144,10 @@ def load_network(
     network = load_single(name, weights, device, progress)
     try:
         encoder = load_single(kind.encoder_name, encoder_weights, device, progress)
-    except RuntimeError as error:
-        raise RuntimeError(f"{error}; or name the encoder's weights with --encoderModel") from error
+    except WeightsUnavailableError as error:
+        raise WeightsUnavailableError(
+            f"{error}; or name the encoder's weights with --encoderModel"
+        ) from error
     assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
     if encoder.num_embedding != network.num_embedding:
         raise UserError(

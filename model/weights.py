@@ -10,7 +10,7 @@ from model.building import build_network, load_released, network_class
 from model.contract import Model, WeightsFile
 from model.states import load_state, load_variant
 from utils.downloads import Expected, Progress, download, sha256_of
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError, WeightsUnavailableError
 
 PRETRAIN = Path(__file__).parents[1] / "pretrain"
 SHARED = "TALKNET_PRETRAIN"  # environment variable: a folder of weights that is only read
@@ -94,7 +94,8 @@ def get_weights(
     """Return a checkpoint's file, downloaded to `folder` if it is not on this machine.
 
     Raises:
-        RuntimeError: It cannot be had; one line that says what was tried and what to do.
+        WeightsUnavailableError: It is neither here nor can it be downloaded and kept; one line that
+            says what was tried and what to do.
     """
     found = find_weights(name, folder)
     if found:
@@ -102,11 +103,17 @@ def get_weights(
     one = checkpoint(name)
     advice = f"put it into {folder} or set {SHARED} to a folder that holds it"
     if not one.addresses:
-        raise RuntimeError(f"{one.file} is not here and cannot be downloaded: {one.note} {advice}")
+        raise WeightsUnavailableError(
+            f"{one.file} is not here and cannot be downloaded: {one.note} {advice}"
+        )
     try:
         download(one.addresses, folder / one.file, Expected(one.sha256, one.num_bytes), progress)
-    except RuntimeError as error:
-        raise RuntimeError(f"{error}; {advice}") from error
+    except ResourceError as error:
+        raise WeightsUnavailableError(f"{error}; {advice}") from error
+    except OSError as error:  # the folder is read-only, the disk is full ...
+        raise WeightsUnavailableError(
+            f"{one.file} cannot be written to {folder}: {error.strerror or error}; {advice}"
+        ) from error
     return WeightsFile(name, folder / one.file, sha256_of(folder / one.file))
 
 
@@ -140,7 +147,7 @@ def load_single(
     try:
         network = build_network(name, load_variant(file.path, name) or kind.variant_of(state))
         load_released(network, state)
-    except ValueError as error:
+    except UserError as error:
         raise UserError(f"{file.path}: {error}") from error
     network.weights = file
     return network.eval().to(device)

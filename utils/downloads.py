@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from utils.errors import ResourceError
+
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 8.0  # to connect, and between two pieces; short, so that offline is soon known
@@ -49,7 +51,7 @@ def download(
     by the next call if a checksum can tell that the pieces belong together.
 
     Raises:
-        RuntimeError: No address gave it; one line that says why each did not.
+        ResourceError: No address gave it; one line that says why each did not.
     """
     part = target.with_name(target.name + ".part")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +67,7 @@ def download(
             continue
         part.replace(target)
         return
-    raise RuntimeError(f"could not download {target.name} from {', '.join(reasons)}")
+    raise ResourceError(f"could not download {target.name} from {', '.join(reasons)}")
 
 
 def fetch_checked(address: str, part: Path, expected: Expected, progress: Progress | None) -> None:

@@ -19,13 +19,17 @@ def detector_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (MODEL / "detectors").glob("[!_]*.py")))
 
 
+AUTO_NETWORKS = ("talknet", "lr_asd", "synchrony")  # the first with weights; the last is shipped
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """Which network scores the faces, and how."""
 
     model: Annotated[
         str,
-        "network; auto is talknet, else lr_asd, else synchrony: the first whose weights can be had",
+        f"network; auto is the first of {', '.join(AUTO_NETWORKS)} whose weights are on this "
+        "machine or can be downloaded; the last is part of the project",
         lambda: ("auto", *network_names()),
     ] = "auto"
     pretrain_model: Annotated[
@@ -63,7 +67,8 @@ class DetectorOptions:
 
     detector: Annotated[
         str,
-        "face detector; auto is s3fd on a GPU, yunet on a CPU, tiny_fcos where they cannot be had",
+        "face detector; auto is s3fd on a GPU, else yunet, else tiny_fcos: the first whose weights "
+        "are on this machine or can be downloaded",
         lambda: ("auto", *detector_names()),
     ] = "auto"
     detect_every: Annotated[

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.layers.folding import Foldable
+from utils.errors import UserError, WeightsUnavailableError
 
 NUM_EMBEDDING = 512  # C
 
@@ -75,25 +76,37 @@ class ResNet18(Foldable):
         Args:
             weights: torchvision's state dict of a ResNet-18; its stem and classifier are left.
             stem: The stem's weights instead, (64, channels_in, 7, 7).
+
+        Raises:
+            UserError: The weights are not those of a ResNet-18.
         """
         own = {name: weights[name] for name in self.state_dict() if name in weights}
-        with torch.no_grad():
+        try:
             self.load_state_dict({**own, "conv1.weight": stem})
+        except RuntimeError as error:  # a missing key or another shape
+            reason = " ".join(str(error).split())
+            raise UserError(f"these are not ResNet-18 weights: {reason}") from error
 
 
 def imagenet_weights() -> dict[str, Tensor]:
     """Return torchvision's ResNet-18 as trained on ImageNet, downloaded if need be.
 
     Raises:
-        RuntimeError: torchvision cannot be imported here, or the file cannot be had.
+        WeightsUnavailableError: torchvision cannot be imported, or the download failed.
     """
     try:
         from torchvision.models import ResNet18_Weights
-
+    except (ImportError, RuntimeError) as error:  # RuntimeError: it was built for another torch
+        raise _unavailable(error) from error
+    try:
         return dict(ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True))
-    except (ImportError, OSError, RuntimeError) as error:
-        raise RuntimeError(
-            f"ImageNet weights of ResNet-18 cannot be had through torchvision ({error}); install "
-            "the torchvision that belongs to this torch, or put resnet18-f37072fd.pth into "
-            f"{torch.hub.get_dir()}/checkpoints, or train from scratch"
-        ) from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: wrong hash or a damaged file
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: Exception) -> WeightsUnavailableError:
+    return WeightsUnavailableError(
+        f"ImageNet weights of ResNet-18 are not available through torchvision ({error}); install "
+        "the torchvision that belongs to this torch, or put resnet18-f37072fd.pth into "
+        f"{torch.hub.get_dir()}/checkpoints, or train from scratch"
+    )

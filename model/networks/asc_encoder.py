@@ -74,7 +74,7 @@ class STE(ClipNetwork):
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:
         """Map MFCC (B, 1, 13, L) and RGB faces (B, T, H, W, 3) in [0, 255] to (B, 1, 2)."""
         if faces.ndim != 5 or faces.shape[1] != self.clip.length or faces.shape[4] != 3:
-            raise UserError(
+            raise ValueError(
                 f"expected clips of {self.clip.length} RGB faces (B, {self.clip.length}, H, W, 3), "
                 f"got {tuple(faces.shape)}; clips and weights must be of one length"
             )
@@ -101,7 +101,9 @@ class STE(ClipNetwork):
         Args:
             state_dict: torchvision's: `imagenet_weights` of model/layers/resnet18.py.
         """
-        stem = state_dict["conv1.weight"]
+        stem = state_dict.get("conv1.weight")
+        if stem is None or stem.shape != (64, 3, 7, 7):
+            raise UserError("these are not ResNet-18 weights: expected conv1.weight (64, 3, 7, 7)")
         self.audio.start_from(state_dict, stem.mean(1, keepdim=True))
         self.visual.start_from(state_dict, stem.repeat(1, self.clip.length, 1, 1))
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from model import detection
 from model.contract import WeightsFile
 from model.detection import choose_detector, detect_faces, load_detector
+from utils.errors import WeightsUnavailableError
 from utils.settings import DetectorOptions
 from utils.structures import Detections, Frame
 
@@ -156,9 +157,9 @@ def test_unknown_detector() -> None:
 
 
 @pytest.mark.parametrize("name", ["auto", "s3fd", "yunet"])
-def test_no_detector_can_be_had(offline: Path, name: str) -> None:
+def test_no_detector_is_available(offline: Path, name: str) -> None:
     assert offline.is_dir()
-    with pytest.raises(RuntimeError, match="no face detector can be had") as failure:
+    with pytest.raises(WeightsUnavailableError, match="no face detector is available") as failure:
         load_detector(name)
     message = str(failure.value)
     assert "\n" not in message
@@ -170,7 +171,7 @@ def test_no_detector_can_be_had(offline: Path, name: str) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_shipped_detector_takes_over(offline: Path, device: str) -> None:
-    """Where nothing can be had, the repository's own file is enough."""
+    """Where nothing can be downloaded, the repository's own file is enough."""
     (offline / "tiny_fcos.safetensors").write_bytes(
         (SHIPPED / "tiny_fcos.safetensors").read_bytes()
     )
@@ -178,7 +179,7 @@ def test_the_shipped_detector_takes_over(offline: Path, device: str) -> None:
     assert choice.detector.name == "tiny_fcos"
     preferred = "yunet" if device == "cpu" else "s3fd"
     assert choice.reason == (
-        f"tiny_fcos (tiny_fcos.safetensors), because {preferred} cannot be had "
+        f"tiny_fcos (tiny_fcos.safetensors), because {preferred} is not available "
         f"(--detector {preferred} says why)"
     )
 
@@ -190,7 +191,7 @@ def test_the_shipped_detector_takes_over(offline: Path, device: str) -> None:
     [
         ("auto", "cpu", "yunet (face_detection_yunet_2023mar.onnx), the one for a CPU"),
         ("yunet", "cpu", "yunet (face_detection_yunet_2023mar.onnx), as asked for"),
-        ("auto", "cuda", "because s3fd cannot be had (--detector s3fd says why)"),
+        ("auto", "cuda", "because s3fd is not available (--detector s3fd says why)"),
     ],
 )
 def test_what_is_chosen(offline: Path, name: Any, device: str, reason: str) -> None:
@@ -200,5 +201,5 @@ def test_what_is_chosen(offline: Path, name: Any, device: str, reason: str) -> N
     choice = choose_detector(DetectorOptions(name), device)
     assert choice.detector.name == "yunet"
     assert reason in choice.reason and "\n" not in choice.reason
-    with pytest.raises(RuntimeError, match="no face detector can be had"):
+    with pytest.raises(WeightsUnavailableError, match="no face detector is available"):
         choose_detector(DetectorOptions("s3fd"), device)

@@ -3,32 +3,76 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from model.loading import choose_network
+from model.building import build_network
+from model.loading import choose_device, choose_network, load_network
 from model.weights import default_checkpoint
-from utils.settings import ModelOptions
+from utils.errors import ResourceError, UserError, WeightsUnavailableError
+from utils.settings import AUTO_NETWORKS, ModelOptions
 
 SHIPPED = Path(__file__).parents[2] / "pretrain" / "synchrony.safetensors"
+
+
+def test_the_order() -> None:
+    assert AUTO_NETWORKS == ("talknet", "lr_asd", "synchrony")
 
 
 def test_the_shipped_network_takes_over(offline: Path) -> None:
     (offline / SHIPPED.name).write_bytes(SHIPPED.read_bytes())
     network, reason = choose_network(ModelOptions(), "cpu")
     assert type(network).__name__ == "Synchrony"
-    missing = default_checkpoint("talknet").file
     assert reason == (
-        f"synchrony ({SHIPPED.name}), because {missing} cannot be had (--model talknet says why)"
+        f"synchrony ({SHIPPED.name}), because talknet_talkset.model and lr_asd_talkset.model are "
+        "not available (--model talknet says why)"
     )
 
 
 def test_a_network_that_is_named_is_never_replaced(offline: Path) -> None:
     (offline / SHIPPED.name).write_bytes(SHIPPED.read_bytes())
-    with pytest.raises(RuntimeError, match=r"talknet"):
+    with pytest.raises(WeightsUnavailableError, match=r"talknet"):
         choose_network(ModelOptions(model="talknet"), "cpu")
 
 
-def test_no_network_can_be_had(offline: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"no network can be had.*TALKNET_PRETRAIN") as failure:
+def test_no_network_is_available(offline: Path) -> None:
+    with pytest.raises(WeightsUnavailableError) as failure:
         choose_network(ModelOptions(), "cpu")
-    assert SHIPPED.name in str(failure.value)
+    message = str(failure.value)
+    assert message.startswith("no network is available: ") and "TALKNET_PRETRAIN" in message
+    assert all(default_checkpoint(name).file in message for name in AUTO_NETWORKS)
     assert list(offline.iterdir()) == []
+
+
+def test_a_failing_device_is_not_missing_weights(offline: Path) -> None:
+    """No build of PyTorch without a plug-in can move weights there: a real RuntimeError."""
+    (offline / SHIPPED.name).write_bytes(SHIPPED.read_bytes())
+    with pytest.raises(RuntimeError, match="vulkan"):
+        choose_network(ModelOptions(), "vulkan")
+
+
+@pytest.mark.parametrize("name", AUTO_NETWORKS)
+def test_a_damaged_file_is_not_missing_weights(offline: Path, name: str) -> None:
+    """The shipped network is there, and yet nothing falls back to it."""
+    (offline / SHIPPED.name).write_bytes(SHIPPED.read_bytes())
+    damaged = offline / default_checkpoint(name).file
+    torch.save({"weight": torch.zeros(1000)}, damaged)
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    with pytest.raises(UserError, match=rf"{damaged.name}.* damaged"):
+        choose_network(ModelOptions(), "cpu")
+
+
+def test_an_encoder_that_is_not_available(offline: Path, tmp_path: Path) -> None:
+    assert offline.is_dir()
+    torch.save(build_network("asc").state_dict(), tmp_path / "asc.model")
+    with pytest.raises(WeightsUnavailableError, match=r"asc_ste\.pth.* --encoderModel$"):
+        load_network("asc", tmp_path / "asc.model")
+    with pytest.raises(RuntimeError, match="vulkan") as failure:
+        load_network("asc", tmp_path / "asc.model", device="vulkan")
+    assert "--encoderModel" not in str(failure.value)
+
+
+def test_a_device_that_is_not_there() -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("needs a machine without Apple's GPU")
+    with pytest.raises(ResourceError, match=r"^--device mps: there is none on this machine"):
+        choose_device("mps")

@@ -27,6 +27,7 @@ from model.weights import (
     load_single,
     registry,
 )
+from utils.errors import WeightsUnavailableError
 from utils.settings import network_names
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
@@ -289,16 +290,27 @@ def test_damaged_file_is_refused_but_a_namesake_passed_over(one_checkpoint: Path
         find_weights("small", one_checkpoint)
 
 
-def test_what_to_do_when_nothing_can_be_had(one_checkpoint: Path) -> None:
+def test_what_to_do_when_nothing_is_available(one_checkpoint: Path) -> None:
     (one_checkpoint.parent / "served" / "small.model").unlink()
-    with pytest.raises(RuntimeError, match="HTTP 404") as failure:
+    with pytest.raises(WeightsUnavailableError, match="HTTP 404") as failure:
         get_weights("small", folder=one_checkpoint)
     message = str(failure.value)
     assert "\n" not in message
     assert message.count("HTTP 404") == 2
     assert f"put it into {one_checkpoint} or set TALKNET_PRETRAIN" in message
-    with pytest.raises(RuntimeError, match=r"cannot be downloaded: Never published\. put it into"):
+    with pytest.raises(
+        WeightsUnavailableError, match=r"cannot be downloaded: Never published\. put it into"
+    ):
         get_weights("hidden", folder=one_checkpoint)
+
+
+def test_a_folder_that_cannot_be_written(one_checkpoint: Path) -> None:
+    """A file stands where the folder should be made; what is served cannot be kept."""
+    one_checkpoint.write_text("")
+    with pytest.raises(
+        WeightsUnavailableError, match=r"^small\.model cannot be written to .*put it into"
+    ):
+        get_weights("small", folder=one_checkpoint)
 
 
 def test_unknown_weights() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from utils.downloads import Expected, download
+from utils.errors import ResourceError
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -103,7 +104,7 @@ def test_good_file(server: str, tmp_path: Path, paths: list[str]) -> None:
     ],
 )
 def test_bad_file(server: str, tmp_path: Path, path: str, reason: str) -> None:
-    with pytest.raises(RuntimeError, match=reason) as failure:
+    with pytest.raises(ResourceError, match=reason) as failure:
         download([f"{server}/{path}"], tmp_path / "weights.model", WHOLE)
     assert "\n" not in str(failure.value)
     assert f"{server}/{path}" in str(failure.value)
@@ -111,7 +112,7 @@ def test_bad_file(server: str, tmp_path: Path, path: str, reason: str) -> None:
 
 
 def test_bad_size(server: str, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"expected 7 bytes, got 1048576"):
+    with pytest.raises(ResourceError, match=r"expected 7 bytes, got 1048576"):
         download([f"{server}/good"], tmp_path / "weights.model", Expected(num_bytes=7))
     assert names(tmp_path) == []
 
@@ -154,7 +155,7 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         reserved.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         address = f"http://127.0.0.1:{reserved.getsockname()[1]}/weights.model"
         start = time.monotonic()
-        with pytest.raises(RuntimeError, match="refused"):
+        with pytest.raises(ResourceError, match="refused"):
             download([address] * 3, tmp_path / "weights.model", WHOLE)
     assert time.monotonic() - start < 2
     assert names(tmp_path) == []
@@ -168,7 +169,7 @@ def test_drive_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             monkeypatch.setenv(name, f"http://127.0.0.1:{reserved.getsockname()[1]}")
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        with pytest.raises(RuntimeError, match=r"gdrive:abc \(") as failure:
+        with pytest.raises(ResourceError, match=r"gdrive:abc \(") as failure:
             download(["gdrive:abc"], tmp_path / "weights.model", WHOLE)
     assert "\n" not in str(failure.value)
     assert names(tmp_path) == []

@@ -13,6 +13,7 @@ from model.networks.asc_encoder import FACE_MEAN, FACE_STD, STE, stack
 from tests.parity.fill import array, inputs
 from tests.parity.filled import assert_scores_near, filled, published_name
 from tests.parity.references import reference, reference_table
+from utils.errors import UserError, WeightsUnavailableError
 
 EXPECTED = reference("asc_ste")
 KEYS: dict[str, list[int]] = reference_table("asc_keys")["asc_encoder"]
@@ -129,5 +130,12 @@ def test_imagenet_weights_fill_both_trunks() -> None:
 def test_without_torchvision_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(RuntimeError, match=r"ImageNet weights .* cannot be had .* from scratch"):
+    with pytest.raises(WeightsUnavailableError, match=r"are not available .* from scratch"):
         imagenet_weights()
+
+
+@pytest.mark.parametrize("keys", [(), ("conv1.weight",)], ids=["no stem", "stem alone"])
+def test_other_weights_to_begin_from(keys: tuple[str, ...]) -> None:
+    state = {name: torch.zeros(64, 3, 7, 7) for name in keys}
+    with pytest.raises(UserError, match="these are not ResNet-18 weights: "):
+        STE().begin_from(state)
