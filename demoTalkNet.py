@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.commands import exit_status, one_line, wrong_usage
+from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.demo_options import Options, VideoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given and len(parsed.videos) > 1:
             parser.error(f"--{flag} belongs to one video; give one file")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    return exit_status(partial(act, parsed.videos, options), "nothing half-written is left", ADVICE)
+    report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
+    action = partial(act, parsed.videos, options, report)
+    return exit_status(action, report, "nothing half-written is left")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -55,15 +57,16 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
     add_groups(parser, Options)
+    add_debug(parser)
     return parser
 
 
-def act(paths: Sequence[Path], options: Options) -> int:
+def act(paths: Sequence[Path], options: Options, report: ErrorReport) -> int:
     """Do what the options ask for; return the exit status."""
     if options.video.eval_col:
         evaluate_columbia(options)
         return 0
-    return look_at(paths or [find_video(options.video)], options)
+    return look_at(paths or [find_video(options.video)], options, report)
 
 
 def find_video(options: VideoOptions) -> Path:
@@ -98,8 +101,17 @@ def output_folder(path: Path, options: VideoOptions) -> Path:
     return folder
 
 
-def look_at(paths: Sequence[Path], options: Options) -> int:
-    """Analyse videos one by one, going on after those that fail; return the exit status."""
+def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int:
+    """Analyse videos one by one, going on after those that fail; return the exit status.
+
+    The models are loaded once, when there is a video to analyse; that they cannot be is an error of
+    the whole command.
+
+    Args:
+        paths: The videos.
+        options: What is asked for.
+        report: How the errors of a video are reported.
+    """
     folders = Counter(results_of(path, options.video).absolute() for path in paths)
     twice = [str(folder) for folder, count in folders.items() if count > 1]
     if twice:
@@ -107,21 +119,22 @@ def look_at(paths: Sequence[Path], options: Options) -> int:
             f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
             "them in two runs with another --outputFolder"
         )
+    from utils.media import probe
+
     models: Models | None = None
     failed = 0
     for path in paths:
-        try:
-            from utils.media import probe
-
+        of_video = replace(report, subject=path.name, folder=results_of(path, options.video))
+        with of_video:
             video = probe(path)
             folder = output_folder(path, options.video)
+        if not of_video.failed:
             models = models or load_models(options)
-            result = analyse(video, folder, models, options)
-            print(folder / "result.json")
-            logger.info("%s: %s", path.name, summary(result))
-        except (OSError, ValueError, RuntimeError) as error:
-            failed += 1
-            logger.error("error: %s", one_line(error, ADVICE))
+            with of_video:
+                result = analyse(video, folder, models, options)
+                print(folder / "result.json")
+                logger.info("%s: %s", path.name, summary(result))
+        failed += of_video.failed
     return int(failed > 0)
 
 

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from utils.commands import exit_status, wrong_usage
+from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.flags import add_groups, read_groups
 from utils.training_options import Options
 
@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     first = os.environ.get("RANK", "0") == "0"
     level = logging.INFO if first else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    return exit_status(partial(act, options))
+    report = ErrorReport(folder=options.run.save_path, debug=parsed.debug)
+    return exit_status(partial(act, options), report)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_groups(parser, Options)
+    add_debug(parser)
     same = parser.add_argument_group("other spellings")
     absent = argparse.SUPPRESS
     same.add_argument(

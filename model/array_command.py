@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from utils.array_sound import SoundChecks
-from utils.commands import exit_status, wrong_usage
+from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.datasets.tragic_chunks import NUM_FOLDS, Chunk, cut, folds, split_fold
 from utils.datasets.tragic_evaluation import compare_all, evaluate, write_evaluation
 from utils.datasets.tragic_labels import read_labels
@@ -274,11 +274,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("action", choices=ACTIONS, help="the step to take")
     add_groups(parser, Options)
+    add_debug(parser)
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with wrong_usage(parser):
         options = read_groups(parsed, Options)
-    return exit_status(partial(ACTIONS[parsed.action], options))
+    report = ErrorReport(folder=options.place.save_path, debug=parsed.debug)
+    return exit_status(partial(ACTIONS[parsed.action], options), report)
 
 
 if __name__ == "__main__":

@@ -323,6 +323,59 @@ def no_faces(*_: object) -> Choice:
     return Choice(Blind(), "blind")
 
 
+class Failing(Blind):
+    """A face detector on a graphics card whose memory is full."""
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:  # noqa: ARG002
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+
+@pytest.mark.parametrize("debug", [False, True], ids=["log file", "debug"])
+def test_a_fault_keeps_its_traceback(
+    debug: bool,
+    weights: Path,
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The other videos are analysed: each has its line."""
+    monkeypatch.setattr("model.loading.choose_detector", lambda *_: Choice(Failing(), "failing"))
+    other = video.with_name("002.mp4")
+    other.write_bytes(video.read_bytes())
+    given = [video, other, "--pretrainModel", weights, *["--debug"][: int(debug)]]
+    assert main([str(one) for one in given]) == 1
+    errors = [one for one in caplog.records if one.levelno == logging.ERROR]
+    line = "unexpected RuntimeError: CUDA out of memory. Tried to allocate 2 GiB"
+    for error, path in zip(errors, (video, other), strict=True):
+        logs = list((video.parent / path.stem).glob("talknet-error-*.log"))
+        if debug:
+            assert error.getMessage() == f"error: {path.name}: {line}"
+            assert error.exc_info and not logs
+        else:
+            (log,) = logs
+            assert error.getMessage() == f"error: {path.name}: {line}; the traceback is in {log}"
+            assert not error.exc_info and "in detect" in log.read_text()
+
+
+def test_weights_that_are_not_available_are_tried_once(
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nobody has published weights of ASDNet, so no network is asked."""
+    monkeypatch.setenv("TALKNET_PRETRAIN", str(tmp_path / "missing"))
+    paths = [video.with_name(f"{number}.mp4") for number in range(3)]
+    for path in paths:
+        path.write_bytes(video.read_bytes())
+    (tmp_path / "wrong.mp4").write_text("no video")
+    assert main([str(tmp_path / "wrong.mp4"), *map(str, paths), "--model", "asdnet"]) == 1
+    errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert len(errors) == 2 and "wrong.mp4" in errors[0]
+    assert errors[1].startswith("error: asdnet_tm_isrm.pth is not here and cannot be downloaded")
+    assert not any((tmp_path / f"{number}").exists() for number in range(1, 3))
+
+
 def test_two_videos_for_one_folder(
     weights: Path, video: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

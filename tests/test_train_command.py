@@ -184,6 +184,9 @@ def test_own_data_are_prepared_and_trained_on(
     given += [*QUICK, "--maxEpoch", "1", "--numProcesses", "1"]
     assert trainTalkNet.main(given) == 1
     assert "expected rows of the split 'val', in a table val.csv" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert trainTalkNet.main([*given, "--debug"]) == 1
+    assert "Traceback" in caplog.text
     (tmp_path / "val.csv").write_text("\n".join([header, *rows]))
     assert trainTalkNet.main(given) == 0
     assert re.fullmatch(r"best mAP .*best\.model\n", capsys.readouterr().out)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from utils.array_sound import ArraySound
 from utils.array_spectra import FPS as LABEL_FPS
 from utils.array_spectra import RATE
+from utils.commands import ErrorReport, add_debug, exit_status
 from utils.datasets.tragic_labels import ViewLabels, frame_times, read_truth, write_labels
 from utils.datasets.tragic_talkers import TragicTalkers, View
 from utils.datasets.voice_activity import find_voice
@@ -133,14 +134,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("results", type=Path, help="folder with VIEW/result.json of each view")
     parser.add_argument("--teacher", default="talknet", help="what the condition is called")
     parser.add_argument("--activity", choices=("GT", "VAD"), default="VAD")
+    add_debug(parser)
     options = parser.parse_args(arguments)
-    try:
+
+    def make_labels() -> None:
         layout = TragicTalkers(options.data)
         results = read_results(options.results)
         print(teach(layout, results, options.teacher, options.activity))
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    return 0
+
+    return exit_status(make_labels, ErrorReport(debug=options.debug))
 
 
 if __name__ == "__main__":
