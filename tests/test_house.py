@@ -17,14 +17,8 @@ MODULES = sorted(
 # The parts of one folder in SHARED may build on each other, as long as there is no circle.
 SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
-    (
-        "utils.structures",
-        "utils.errors",
-        "utils.files",
-        "utils.flags",
-        "utils.progress",
-        "utils.downloads",
-    ),
+    ("utils.errors",),
+    ("utils.structures", "utils.files", "utils.flags", "utils.progress", "utils.downloads"),
     ("utils.commands",),
     ("utils.array_spectra",),
     ("utils.smoothing", "utils.metrics.f1", "utils.settings", "utils.datasets.entities"),

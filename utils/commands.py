@@ -7,6 +7,7 @@ it runs on; it keeps its traceback, in a log file or, with `--debug`, on the scr
 
 import argparse
 import errno
+import io
 import logging
 import os
 import sys
@@ -87,17 +88,27 @@ def exit_status(
 ) -> int:
     """Run `action`; return its status, or report the error that stopped it and return 1.
 
+    Whatever is printed on the way, no name can be a reason to stop; see `print_any_text`.
+
     Args:
         action: Returns its status, or None if it is done.
         report: How errors are reported.
         interrupted: What becomes of the results if Ctrl-C stops it.
     """
+    print_any_text()
     try:
         with report:
             return action() or 0
     except KeyboardInterrupt:
         logger.error("interrupted; %s", interrupted)
     return 1
+
+
+def print_any_text() -> None:
+    """Let stdout escape the characters that its encoding lacks, as stderr always does."""
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper) and stdout.errors == "strict":
+        stdout.reconfigure(errors="backslashreplace")
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +155,8 @@ def one_line(error: Exception, advice: str = "") -> str:
         advice: Added if the system refused a file.
     """
     if isinstance(error, OSError) and error.strerror and is_users(error):
-        place = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 or error.filename  # of two, the one that was to be written
+        place = f"{name}: " if name else ""
         return f"{place}{error.strerror}" + (f"; {advice}" if advice else "")
     said = " ".join(str(error).split())
     return said if is_users(error) else f"{type(error).__name__}: {said}".removesuffix(": ")

@@ -1,6 +1,7 @@
 """What a command says of the errors that stop it, and the status that it returns."""
 
 import argparse
+import io
 import logging
 import multiprocessing
 import re
@@ -45,6 +46,10 @@ def raising(error: BaseException) -> Callable[[], int]:
         (PermissionError(13, "Permission denied", "a/b"), "error: a/b: Permission denied; mend it"),
         (OSError(28, "No space left"), "error: No space left; mend it"),
         (av.error.PermissionError(13, "Denied", "a.mp4"), "error: a.mp4: Denied; mend it"),
+        (
+            OSError(21, "Is a directory", ".a.1.mp4", None, "a.mp4"),
+            "error: a.mp4: Is a directory; mend it",
+        ),
         (KeyboardInterrupt(), "interrupted; half is there"),
     ],
     ids=lambda one: type(one).__name__,
@@ -155,6 +160,26 @@ def test_what_passes(error: type[BaseException]) -> None:
     with pytest.raises(error), report:
         raise error
     assert not report.failed
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "printed"),
+    [
+        ("cp1252", "strict", rb"caf\xe9 \u65e5.mp4 \udcff"),
+        ("ascii", "strict", rb"caf\xe9 \u65e5.mp4 \udcff"),
+        ("utf-8", "strict", "café 日.mp4 ".encode() + rb"\udcff"),
+        ("utf-8", "surrogateescape", "café 日.mp4 ".encode() + b"\xff"),
+    ],
+)
+def test_any_name_can_be_printed(
+    encoding: str, errors: str, printed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if encoding == "cp1252":  # which has the é
+        printed = printed.replace(rb"\xe9", b"\xe9")
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding, errors))
+    assert exit_status(lambda: print("café 日.mp4 \udcff", end="", flush=True), ErrorReport()) == 0
+    assert written.getvalue() == printed
 
 
 def test_no_advice() -> None:
