@@ -25,7 +25,7 @@ from utils.progress import bar, byte_bar
 
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
-    from utils.media import VideoInfo
+    from utils.media import ReadOptions, VideoInfo
     from utils.structures import Frame
 
 logger = logging.getLogger("demoTalkNet")
@@ -112,8 +112,11 @@ def look_at(paths: Sequence[Path], options: Options) -> int:
     for path in paths:
         try:
             from utils.media import probe
+            from utils.source import check_span
 
             video = probe(path)
+            if options.video.start:
+                check_span(video, read_options(options.video))
             folder = output_folder(path, options.video)
             models = models or load_models(options)
             result = analyse(video, folder, models, options)
@@ -180,18 +183,24 @@ def analyse(video: "VideoInfo", folder: Path, models: "Models", options: Options
     return result
 
 
+def read_options(options: VideoOptions) -> "ReadOptions":
+    """Return which part of a video is read, and how."""
+    from utils.media import ReadOptions
+
+    threads = min(options.n_data_loader_thread, os.cpu_count() or 1)
+    return ReadOptions(options.start, options.duration, threads)
+
+
 def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "ActiveSpeakers":
     """Return the analysis of one video, prepared by the options."""
     import talkNet
     from utils.boxes import read_boxes
-    from utils.media import ReadOptions
     from utils.shots import read_cuts
 
     wanted = options.video
-    threads = min(wanted.n_data_loader_thread, os.cpu_count() or 1)
     boxes = read_boxes(wanted.tracks, video.width, video.height) if wanted.tracks else None
     analysis = talkNet.AnalysisOptions(
-        read=ReadOptions(wanted.start, wanted.duration, threads),
+        read=read_options(wanted),
         shots=options.shots,
         tracks=options.tracks,
         crops=options.crops,
