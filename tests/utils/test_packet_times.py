@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tests.made_video import write_video
 from utils.audio import Sound
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
+from utils.render import render_video
 from utils.source import read_source_frames, read_warnings
 from utils.structures import SAMPLE_RATE
 
@@ -85,6 +86,19 @@ def test_a_span_of_joined_parts(tmp_path: Path, suffix: str, start_s: float) -> 
     expected = [time_s - start_s for time_s in whole if time_s > start_s]
     assert white_s(video, options) == pytest.approx(expected, abs=1e-3)
     assert tones_s(video, options, 9 - start_s) == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv", ".mpg"])
+@pytest.mark.parametrize("start_s", [0.0, 2.0])
+def test_the_marked_video_of_joined_parts_is_in_step(
+    tmp_path: Path, suffix: str, start_s: float
+) -> None:
+    options = ReadOptions(start_s)
+    render_video(probe(join(tmp_path, suffix, 10.0, 12.0)), [], tmp_path / "out.mp4", options)
+    video = probe(tmp_path / "out.mp4")
+    shown = white_s(video, ReadOptions())
+    assert shown == pytest.approx([3 - start_s, 7 - start_s], abs=0.1)
+    assert tones_s(video, ReadOptions(), 9) == pytest.approx(shown, abs=0.05)
 
 
 def test_many_parts_however_far_they_jump(tmp_path: Path) -> None:
