@@ -262,7 +262,7 @@ def _packet_times(container: InputContainer, stream: VideoStream, path: Path) ->
     """
     names = container.format.name.split(",")
     indexed = ("mov" in names or "avi" in names) and stream.duration
-    if indexed or container.format.flags & Flags.no_timestamps.value:
+    if indexed or Flags.no_timestamps in Flags(container.format.flags):
         return PacketTimes({}, ())
     with open_media(path) as again:
         return read_packet_times(again)
@@ -282,7 +282,7 @@ def _duration_s(
     promised_s = Fraction(container.duration or 0, 1000000)
     if stream.index in times.ends_s:
         whole_s = max(times.ends_s.values())
-        estimated = times.joins or container.format.flags & Flags.ts_discont.value
+        estimated = times.joins or Flags.ts_discont in Flags(container.format.flags)
         cut_off = not estimated and promised_s > whole_s + CUT_OFF_S
         return float((promised_s if cut_off else times.ends_s[stream.index]) - start_s)
     if not stream.duration:

@@ -46,9 +46,10 @@ class CropGeometry:
 class TreeContents:
     """What the tree shows beside the pictures."""
 
-    result: Result  # its frames count from 0, the first one of the tree
+    result: Result
     faces: Sequence[Detections | None]  # of every frame, in source pixels
     sound: NDArray[np.int16]  # 16 kHz mono from the first frame on; missing sound is silence
+    first_frame: int = 0  # number in the result of the first frame given
 
 
 def write_official_tree(
@@ -69,7 +70,8 @@ def write_official_tree(
         for name in FOLDERS:
             (temporary / name).mkdir()
         placed = [
-            _place(number, track, geometry) for number, track in enumerate(contents.result.tracks)
+            _place(number, track, contents, geometry)
+            for number, track in enumerate(contents.result.tracks)
         ]
         pictures = _Pictures(temporary, contents, placed, geometry)
         for index, (image, _) in enumerate(zip(frames, contents.faces, strict=True)):
@@ -102,12 +104,14 @@ class _Placed:
         return self.start + len(self.boxes)
 
 
-def _place(number: int, track: ScoredTrack, geometry: CropGeometry) -> _Placed:
+def _place(
+    number: int, track: ScoredTrack, contents: TreeContents, geometry: CropGeometry
+) -> _Placed:
     """Return a track as the tree has it.
 
     Kept: published scores are rounded to 0.1, and there is one less than the track has frames.
     """
-    start, boxes = track.start, track.boxes.astype(np.float64)
+    start, boxes = track.start - contents.first_frame, track.boxes.astype(np.float64)
     scores = np.round(track.scores[:-1], 1).astype(np.float64)
     shown = drawn_scores(scores, len(boxes))
     return _Placed(number, start, boxes, *geometry.smooth(track.boxes), scores, shown)
@@ -261,9 +265,9 @@ def _write_pickles(folder: Path, contents: TreeContents, tracks: Sequence[_Place
     """Write the four tables, in the published structures."""
     from scenedetect import FrameTimecode
 
-    fps = float(FPS)
+    first, fps = contents.first_frame, float(FPS)
     shots = [
-        (FrameTimecode(shot.start, fps), FrameTimecode(shot.stop, fps))
+        (FrameTimecode(shot.start - first, fps), FrameTimecode(shot.stop - first, fps))
         for shot in contents.result.shots
     ]
     nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))

@@ -65,7 +65,8 @@ def write_outputs(
     if wanted.official_tree and seen:
         indices = [index for index, _ in seen]
         sound = _sound_of(indices, offset, Sound(video, read))
-        contents = TreeContents(_closed_up(result, indices), [faces for _, faces in seen], sound)
+        closed_up = _closed_up(result, indices)
+        contents = TreeContents(closed_up, [faces for _, faces in seen], sound, indices[0])
         geometry = CropGeometry(smooth_boxes, crop_window, wanted.crops.crop_scale)
         with bar(f"{name}: writing the published tree", len(seen), "frames") as move:
             pictures = _pictures(video, read, _steps(move))
@@ -82,8 +83,8 @@ def _sound_of(indices: Sequence[int], offset: int, sound: Sound) -> NDArray[np.i
 
 
 def _closed_up(result: Result, indices: Sequence[int]) -> Result:
-    """Return a result whose frames count the ones analysed, from 0: the tree knows no gaps."""
-    places = {index: place for place, index in enumerate(indices)}
+    """Return a result whose frames follow each other: the published tree knows no gaps."""
+    places = {index: place for place, index in enumerate(indices, start=indices[0])}
     tracks = [replace(track, start=places[track.start]) for track in result.tracks]
     shots = [Shot(places[shot.start], places[shot.stop - 1] + 1) for shot in result.shots]
     return replace(result, tracks=tracks, shots=shots)

@@ -54,8 +54,12 @@ class _Part:
 
     def join(self) -> Join:
         """Return how the part joins the one before."""
-        times = (Fraction(time, SECOND) for time in (self.time, self.jump, self.offset))
-        return Join(*times, tuple(self.firsts.items()))
+        return Join(
+            time_s=Fraction(self.time, SECOND),
+            jump_s=Fraction(self.jump, SECOND),
+            offset_s=Fraction(self.offset, SECOND),
+            firsts=tuple(self.firsts.items()),
+        )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from utils.structures import SAMPLE_RATE
 RATE = 48000
 LENGTH = 100  # frames of a part
 MARK = 75  # frame that is white while a tone is heard
-MADE = {
+MADE: dict[str, dict[str, Any]] = {
     ".ts": {},
     ".mkv": {"options": {"g": "10", "preset": "ultrafast"}},
     ".webm": {"codec": "libvpx", "options": {"b": "500k", "g": "10"}},
@@ -33,9 +33,8 @@ def part(path: Path, start_s: float, mark: int = MARK) -> bytes:
     sound = np.zeros(LENGTH * RATE // 25, np.int16)
     span = slice(mark * RATE // 25, (mark + 1) * RATE // 25)
     sound[span] = 15000 * np.sin(2 * np.pi * 1000 * np.arange(RATE // 25) / RATE)
-    times = {"video_start_s": start_s, "audio_start_s": start_s}
-    options: dict[str, Any] = MADE[path.suffix]
-    write_video(path, images, 25, sound, RATE, **times, **options)
+    options = {"video_start_s": start_s, "audio_start_s": start_s, **MADE[path.suffix]}
+    write_video(path, images, 25, sound, RATE, **options)
     return path.read_bytes()
 
 
@@ -120,8 +119,8 @@ def test_a_short_overlap_is_left_out_of_both(tmp_path: Path) -> None:
 def test_joins_are_told_where_they_lie_in_the_span(tmp_path: Path) -> None:
     video = probe(join(tmp_path, ".ts", 10.0, 12.0))
 
-    def warnings(*span: float) -> list[str]:
-        options, report = ReadOptions(*span), ReadReport()
+    def warnings(start_s: float = 0.0, duration_s: float = 0.0) -> list[str]:
+        options, report = ReadOptions(start_s, duration_s), ReadReport()
         list(read_source_frames(video, options, report))
         return read_warnings(video, options, report, ReadReport())
 

@@ -32,8 +32,10 @@ def tone(total_s: float, rate: int = 16000) -> NDArray[np.int16]:
     return (9000 * np.sin(np.arange(round(rate * total_s)) / 5)).astype(np.int16)
 
 
-def frames_of(path: Path, report: ReadReport, *span: float) -> list[Frame]:
-    return list(read_frames(probe(path), None, ReadOptions(*span), report))
+def frames_of(
+    path: Path, report: ReadReport, start_s: float = 0.0, duration_s: float = 0.0
+) -> list[Frame]:
+    return list(read_frames(probe(path), None, ReadOptions(start_s, duration_s), report))
 
 
 def runs(indices: Sequence[int]) -> list[tuple[int, int]]:
