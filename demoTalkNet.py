@@ -130,6 +130,7 @@ def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int
             "them in two runs with another --outputFolder"
         )
     from utils.media import probe
+    from utils.source import check_span
 
     models: Models | None = None
     failed = 0
@@ -137,6 +138,8 @@ def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int
         of_video = replace(report, subject=path.name, folder=results_of(path, options.video))
         with of_video:
             video = probe(path)
+            if options.video.start:
+                check_span(video, read_options(options.video))
             folder = output_folder(path, options.video)
         if not of_video.failed:
             models = models or load_models(options)
@@ -212,18 +215,24 @@ def write_all(found: Found, video: "VideoInfo", folder: Path, options: Options) 
         print(folder / "result.json")
 
 
+def read_options(options: VideoOptions) -> "ReadOptions":
+    """Return which part of a video is read, and how."""
+    from utils.media import ReadOptions
+
+    threads = min(options.n_data_loader_thread, os.cpu_count() or 1)
+    return ReadOptions(options.start, options.duration, threads)
+
+
 def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "ActiveSpeakers":
     """Return the analysis of one video, prepared by the options."""
     import talkNet
     from utils.boxes import read_boxes
-    from utils.media import ReadOptions
     from utils.shots import read_cuts
 
     wanted = options.video
-    threads = min(wanted.n_data_loader_thread, os.cpu_count() or 1)
     boxes = read_boxes(wanted.tracks, video.width, video.height) if wanted.tracks else None
     analysis = talkNet.AnalysisOptions(
-        read=ReadOptions(wanted.start, wanted.duration, threads),
+        read=read_options(wanted),
         shots=options.shots,
         tracks=options.tracks,
         crops=options.crops,

@@ -27,12 +27,13 @@ from model.loading import Models, load_models, load_network, make_record, record
 from model.scorer_choice import make_scorer
 from model.scorers import SAMPLES_PER_FRAME
 from model.scoring import probabilities, score_track, scores
-from utils.audio import SILENT_RADIUS, Sound, read_sound, silent_frames
+from utils.audio import KEEP_S, SILENT_RADIUS, Sound, read_sound, silent_frames
 from utils.crops import CropOptions, crop_faces, crop_given, longest_delay
 from utils.errors import UserError
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.results import ModelRecord, Result, VideoFacts
 from utils.shots import ShotOptions, mark_shots
+from utils.source import no_image, read_warnings
 from utils.structures import (
     FPS,
     CropPiece,
@@ -63,7 +64,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SILENCE_LOGITS = (10.0, -10.0)  # in digital silence nobody is audible: surely not speaking
-LOST_S = 0.5  # missing from the end of a video, this much is worth a warning
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ class ActiveSpeakers:
         self.on_frame: Callable[[Frame], None] | None = None  # sees each frame and its faces
         self._report = ReadReport()
         self._heard = False  # anything but digital silence under any face
-        self._sound = Sound(video, self.options.read)
         delay = longest_delay(options.tracks, options.detect_every)
+        self._sound = Sound(video, self.options.read, KEEP_S + delay / FPS)
         whole = partial(read_sound, video, replace(options.read, start_s=0.0, duration_s=0.0))
         self._scorer = make_scorer(
             network, self._hear, delay, options.windows, options.precision, whole
@@ -158,7 +158,7 @@ class ActiveSpeakers:
         self._open: dict[int, _OpenTrack] = {}
 
     def __iter__(self) -> Iterator[ShotResult]:
-        """Run all stages front to back, once."""
+        """Run all stages front to back, once; fails where the span shows no image."""
         try:
             for item in self._pieces():
                 if isinstance(item, CropPiece):
@@ -168,6 +168,8 @@ class ActiveSpeakers:
                 self.shots.append(item)
                 self.tracks += tracks
                 yield ShotResult(item, tracks)
+            if not self.shots:
+                raise no_image(self.video, self.options.read)
         finally:
             self._sound.close()
 
@@ -181,16 +183,8 @@ class ActiveSpeakers:
             if self.options.score_silence:
                 meaning = "the network judged the pictures alone"
             found.append(f"the video {what}: {meaning}")
-        lost_s = self._report.lost_s(self.video, self.options.read)
-        errors = self._report.errors + self._sound.report.errors
-        if lost_s > LOST_S:
-            found.append(
-                f"the video breaks off at {self._report.last_s + self.options.read.start_s:.1f} s "
-                f"of {self.video.duration_s:.1f} s: {lost_s:.1f} s are lost"
-            )
-        if errors:
-            found.append(f"{errors} damaged pieces of the file were passed over")
-        return found
+        reports = (self._report, self._sound.report)
+        return found + read_warnings(self.video, self.options.read, *reports)
 
     def result(self, settings: Mapping[str, Any] | None = None) -> Result:
         """Return everything found so far; whole once the iteration has ended."""

@@ -114,6 +114,58 @@ def test_official_tree(run: Callable[..., int], video: Path) -> None:
     assert len(list((video.parent / "001" / "pyframes").iterdir())) == 30
 
 
+def test_the_official_tree_closes_a_gap_up(
+    run: Callable[..., int], boxes: Path, tmp_path: Path
+) -> None:
+    boxes.write_text(
+        "track,frame,x1,y1,x2,y2\n"
+        + "".join(
+            f"{name},{frame},20,10,60,50\n"
+            for name, first in (("a", 5), ("b", 1505))
+            for frame in range(first, first + 20)
+        )
+    )
+    path = tmp_path / "gap.mkv"
+    pts_s = [index / 25 + (59 if index >= 25 else 0) for index in range(50)]
+    pieces = [(0.0, sound(1)), (60.0, sound(1))]
+    write_video(path, images(50), sound=pieces, pts_s=pts_s, audio_codec="pcm_s16le")
+    assert run(path, "--officialTree", "--cuts", os.devnull) == 0
+    work = tmp_path / "gap" / "pywork"
+    tracks = pickle.loads((work / "tracks.pckl").read_bytes())
+    assert [one["track"]["frame"].tolist() for one in tracks] == [
+        [*range(5, 25)],
+        [*range(30, 50)],
+    ]
+    scenes = pickle.loads((work / "scene.pckl").read_bytes())
+    assert [(a.frame_num, b.frame_num) for a, b in scenes] == [(0, 25), (25, 50)]
+    with av.open(str(tmp_path / "gap" / "pyavi" / "audio.wav")) as container:
+        heard = np.concatenate([one.to_ndarray().ravel() for one in container.decode(audio=0)])
+    np.testing.assert_array_equal(heard, np.concatenate([sound(1), sound(1)]))
+    with av.open(str(tmp_path / "gap" / "video_out.mp4")) as marked:  # it keeps the clock
+        times = [float(one.pts * one.time_base) for one in marked.decode(video=0)]
+    assert times == pytest.approx(pts_s, abs=0.001)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts", ".h264"])
+def test_start_beyond_the_end_writes_nothing(
+    run: Callable[..., int], tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"001{suffix}"
+    write_video(path, images(50), sound=None if suffix == ".h264" else sound(2))
+    assert run(path, "--start", "9", "--noVideo") == 1
+    assert not (tmp_path / "001").exists()
+    assert run(path, "--noVideo") == 0
+    before = {one.name: one.read_bytes() for one in (tmp_path / "001").iterdir()}
+    assert set(before) == OUTPUTS - {"video_out.mp4"}
+    caplog.clear()
+    for start in ("2.2", "9", "3600"):
+        assert run(path, "--start", start, "--duration", "1", "--noVideo") == 1
+    assert {one.name: one.read_bytes() for one in (tmp_path / "001").iterdir()} == before
+    errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert len(errors) == 3
+    assert all(f"001{suffix} shows no image between" in one for one in errors)
+
+
 def test_the_published_weights_are_recognised(
     run: Callable[..., int], video: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

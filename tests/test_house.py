@@ -18,7 +18,14 @@ MODULES = sorted(
 SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
     ("utils.errors",),
-    ("utils.structures", "utils.files", "utils.flags", "utils.progress", "utils.downloads"),
+    (
+        "utils.structures",
+        "utils.files",
+        "utils.flags",
+        "utils.progress",
+        "utils.packet_times",
+        "utils.downloads",
+    ),
     ("utils.commands",),
     ("utils.array_spectra",),
     ("utils.smoothing", "utils.metrics.f1", "utils.settings", "utils.datasets.entities"),
@@ -26,6 +33,7 @@ LAYERS = [
     ("utils.training_settings", "utils.training_progress"),
     ("utils.array_fusion", "utils.steered_response"),
     ("utils.metrics", "utils.features", "utils.media", "utils.overlay", "utils.crop_geometry"),
+    ("utils.decoding",),
     ("utils.source", "utils.resample", "utils.results", "utils.boxes", "utils.tracks"),
     ("utils.video", "utils.audio", "utils.shots", "utils.crops", "utils.render"),
     ("utils.array_video",),

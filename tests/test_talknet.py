@@ -1,7 +1,7 @@
 """The whole application on made video: streamed, in pieces, in spans, in silence."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 import talkNet
-from model.contract import Network
+from model.contract import Network, WeightsFile
 from model.networks.lr_asd import LRASD
 from talkNet import ActiveSpeakers, AnalysisOptions
 from tests.made_video import write_video
 from tests.parity.filled import filled
 from utils.crop_geometry import crop_face, smooth_boxes
+from utils.errors import UserError
 from utils.media import ReadOptions
 from utils.results import Result
-from utils.structures import CropForm, FaceTrack
+from utils.structures import CropForm, Detections, FaceTrack
+from utils.tracks import TrackOptions
 
 SECONDS = 4
 WIDTH, HEIGHT = 96, 64
@@ -163,3 +165,82 @@ def test_demo_clip_is_marked_right() -> None:
     result = talkNet.detect_active_speakers(clip, network, detector, AnalysisOptions(windows=(2,)))
     assert len(result.tracks) == 3 and len(result.shots) == 2
     assert 8 < sum(segment.stop_s - segment.start_s for segment in result.segments) < 25
+
+
+class Chequered:
+    """A face detector: in dark pictures it finds two faces, in bright ones only the first."""
+
+    name = "chequered"
+    weights: WeightsFile | None = None
+
+    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+        return width, height
+
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        boxes = np.array([(50, 10, 90, 50), (5, 10, 45, 50)], np.float32)
+        counts = (2 if picture.mean() < 100 else 1 for picture in pictures)
+        return [Detections(boxes[:count], np.ones(count, np.float32)) for count in counts]
+
+
+def test_a_track_that_waits_long_for_its_face_is_still_heard(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("talkNet.KEEP_S", 2.0)
+    monkeypatch.setattr("model.scorers.CropForm", lambda *_, **__: CropForm(piece=50))
+    path = tmp_path / "a.mkv"
+    levels = [60] * 30 + [120] * 300
+    frames = [np.full((HEIGHT, WIDTH, 3), level, np.uint8) for level in levels]
+    write_video(path, frames, sound=noise(330 * 640), audio_codec="pcm_s16le")
+    options = AnalysisOptions(
+        tracks=TrackOptions(num_failed_det=250), cuts=[], detect_every=1, windows=(1,)
+    )
+    result = talkNet.detect_active_speakers(path, network, Chequered(), options)
+    assert sorted((one.start, one.stop) for one in result.tracks) == [(0, 30), (0, 330)]
+    assert result.warnings == []
+
+
+def test_a_span_without_images_is_an_error_and_no_result(network: Network, video: Path) -> None:
+    options = AnalysisOptions(boxes=[track(0, 100)], read=ReadOptions(start_s=4.0))
+    with pytest.raises(UserError, match=r"made\.mkv shows no image from 4 s on"):
+        talkNet.detect_active_speakers(video, network, None, options)
+
+
+def test_a_gap_ends_a_shot_and_is_told(network: Network, tmp_path: Path) -> None:
+    path = tmp_path / "gap.mkv"
+    pts_s = [index / 25 + (600 if index >= 50 else 0) for index in range(100)]
+    pieces = [(0.0, noise(2 * 16000)), (602.0, noise(2 * 16000))]
+    write_video(path, images(100), sound=pieces, pts_s=pts_s, audio_codec="pcm_s16le")
+    options = AnalysisOptions(boxes=[track(10, 40), track(15050, 50)], cuts=[])
+    seen: list[int] = []
+    speakers = ActiveSpeakers(talkNet.probe(path), network, None, options)
+    speakers.on_frame = lambda frame: seen.append(frame.index)
+    shots = [(one.shot.start, one.shot.stop, len(one.tracks)) for one in speakers]
+    assert shots == [(0, 50, 1), (15050, 15100, 1)]
+    assert len(seen) == 100
+    result = speakers.result()
+    assert [(one.start, one.stop) for one in result.tracks] == [(10, 50), (15050, 15100)]
+    assert all(one.scores.min() > -10 for one in result.tracks)  # heard on both sides
+    assert result.warnings == [
+        "the video shows no image between 2.0 and 602.0 s: nothing was analysed there"
+    ]
+
+
+def test_a_place_where_the_clock_jumps_is_told(network: Network, tmp_path: Path) -> None:
+    parts = []
+    for name in ("a.ts", "b.ts"):
+        write_video(
+            tmp_path / name,
+            images(50),
+            sound=noise(2 * 16000),
+            video_start_s=1.0,
+            audio_start_s=1.0,
+        )
+        parts.append((tmp_path / name).read_bytes())
+    (tmp_path / "joined.ts").write_bytes(b"".join(parts))
+    options = AnalysisOptions(boxes=[track(0, 100)], cuts=[])
+    result = talkNet.detect_active_speakers(tmp_path / "joined.ts", network, None, options)
+    # The sound of each part begins 64 ms, two frames, before its images.
+    assert [(shot.start, shot.stop) for shot in result.shots] == [(2, 104)]
+    (warning,) = result.warnings
+    assert "the time stamps jump back by 2." in warning
+    assert result.tracks[0].scores.min() > -10

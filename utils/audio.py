@@ -30,6 +30,7 @@ class Sound:
         self._held = np.zeros(2 * SAMPLE_RATE, np.int16)
         self._num_held = 0
         self._pieces: Iterator[tuple[int, NDArray[np.int16]]] | None = None
+        self._next: tuple[int, NDArray[np.int16]] | None = None  # decoded but not reached yet
         if video.has_sound:
             self._pieces = read_pieces(video, options, SoundFormat(), self.report)
 
@@ -60,21 +61,28 @@ class Sound:
 
     def close(self) -> None:
         """Close the file; what has not been decoded yet then counts as silence."""
-        self._pieces = None
+        self._pieces = self._next = None
 
     def _decode_to(self, stop: int, wanted: int) -> None:
-        """Decode until the sample before `stop` is held or the sound ends, keeping `wanted` on."""
-        while self._pieces is not None and self.num_decoded < stop:
-            piece = next(self._pieces, None)
-            if piece is None:
-                self.close()
-            else:
-                position, samples = piece
-                self._append(position - self.num_decoded, samples[:, 0], wanted)
+        """Decode until the sample before `stop` is held or the sound ends, keeping `wanted` on.
 
-    def _append(self, num_zeros: int, samples: NDArray[np.int16], wanted: int) -> None:
-        """Hold more samples, after some zeros; drop what is too old and not wanted."""
-        num_added = num_zeros + len(samples)
+        The silence of a gap is held only as far as it is asked for, a minute at a time.
+        """
+        while self._pieces is not None and self.num_decoded < stop:
+            self._next = self._next or next(self._pieces, None)
+            if self._next is None:
+                self.close()
+                return
+            position, samples = self._next
+            for silence in _silence(min(position, stop) - self.num_decoded, SAMPLE_RATE):
+                self._append(silence, wanted)
+            if self.num_decoded == position:
+                self._append(samples[:, 0], wanted)
+                self._next = None
+
+    def _append(self, samples: NDArray[np.int16], wanted: int) -> None:
+        """Hold more samples; drop what is too old and not wanted."""
+        num_added = len(samples)
         if self._num_held + num_added > len(self._held):
             oldest = min(wanted, self.num_decoded + num_added - self._keep)
             num_old = min(max(0, oldest - self._first), self._num_held)
@@ -83,9 +91,7 @@ class Sound:
             held[: len(kept)] = kept
             self._held, self._num_held = held, len(kept)
             self._first += num_old
-        self._held[self._num_held : self._num_held + num_zeros] = 0
-        start = self._num_held + num_zeros
-        self._held[start : start + len(samples)] = samples
+        self._held[self._num_held : self._num_held + num_added] = samples
         self._num_held += num_added
 
 

@@ -50,7 +50,7 @@ def crop_faces(
     Of the frames only the few are held that crops still need.
 
     Args:
-        frames: In order without gaps, with their shots and faces.
+        frames: In order, without gaps inside a shot, with their shots and faces.
         tracks: Which faces make a track.
         crops: How much of the picture a crop shows.
         every: Faces were looked for in each `every`-th frame.
@@ -70,7 +70,7 @@ def crop_given(
     A track that crosses a cut is split there.
 
     Args:
-        frames: In order without gaps, with their shots.
+        frames: In order, without gaps inside a shot, with their shots.
         tracks: All tracks of the video, in any order.
         crops: How much of the picture a crop shows.
         form: What the crops are like.
@@ -100,6 +100,7 @@ class _Cropper:
         for frame in frames:
             if shot is not None and frame.shot != number:
                 yield from self._end(self._follower.finish())
+                self._frames = _Frames()  # the next shot may begin after a gap
                 yield shot
                 shot = None
             number = frame.shot

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -13,17 +13,19 @@ import av
 import av.error
 from av import AudioFrame, AudioStream, VideoFrame, VideoStream
 from av.container import InputContainer
+from av.format import Flags
 from av.stream import Discard, Disposition
 
 from utils.errors import UserError
+from utils.packet_times import Join, PacketTimes, read_packet_times
 from utils.structures import FPS
 
 MediaStream: TypeAlias = VideoStream | AudioStream
 MediaFrame: TypeAlias = VideoFrame | AudioFrame
 
 MAX_FPS = 1000  # a rate above it is a time base that was mistaken for one
-PRIME_PACKETS = 500  # the first sound is looked for within so many packets
-SEEK_MARGINS_S = (0, 10)  # how far before the wanted time a seek aims; then from the beginning
+PRIME_PACKETS = 500  # then the first sound is looked for in its own packets, up to as many
+CUT_OFF_S = Fraction(1, 2)  # a file whose streams end by so much before its header says is cut off
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,12 @@ class VideoInfo:
     rotation: int  # degrees anticlockwise that set the stored picture upright: 0, 90, 180, 270
     pixel_aspect: Fraction  # width of a pixel over its height, upright
     fps: Fraction  # average rate of the source
-    duration_s: float  # to the end of the video stream; 0 where the file does not say
+    duration_s: float  # to the end of the video stream, promised where the file is cut off; or 0
     start_s: Fraction  # of the clock's 0, on the container's own clock
     video_start_s: Fraction  # of the first image, on the video's clock
     sound_start_s: Fraction  # of the first sample; 0 without sound
     has_sound: bool
+    joins: tuple[Join, ...] = ()  # where the container's clock jumps
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class ReadReport:
     errors: int = 0  # packets that could not be read or decoded
     last_s: float = 0.0  # end of the last image, from the start of the span
     messages: list[str] = field(default_factory=list)  # the first few errors, as FFmpeg says them
+    gaps: list[tuple[float, float]] = field(default_factory=list)  # without images, s of the span
 
     def add_error(self, error: av.error.FFmpegError) -> None:
         """Count an error that the reading goes on after."""
@@ -167,6 +171,8 @@ def probe(path: str | Path) -> VideoInfo:
         video = video_stream(container, path)
         sound = sound_stream(container)
         image, sample = _first_frames(container, video, sound)
+        if sound is not None and sample is None:
+            sample = _first_sound(path, sound.index)
         if image is None:
             raise UserError(
                 f"expected a video, found no image that can be decoded: {path}; "
@@ -180,6 +186,7 @@ def probe(path: str | Path) -> VideoInfo:
         rotation = round(image.rotation / 90) * 90 % 360
         turned = rotation % 180 == 90
         aspect = Fraction(video.sample_aspect_ratio or 1)
+        times = _packet_times(container, video, path)
         return VideoInfo(
             path=path,
             width=image.height if turned else image.width,
@@ -187,11 +194,12 @@ def probe(path: str | Path) -> VideoInfo:
             rotation=rotation,
             pixel_aspect=1 / aspect if turned else aspect,
             fps=_rate(video),
-            duration_s=_duration_s(container, video, image_s, start_s),
+            duration_s=_duration_s(container, video, times, image_s, start_s),
             start_s=start_s,
             video_start_s=image_s - start_s,
             sound_start_s=sample_s - start_s,
             has_sound=sample is not None,
+            joins=times.joins,
         )
 
 
@@ -199,69 +207,6 @@ def frame_time(frame: MediaFrame, stream: MediaStream) -> Fraction | None:
     """Return when a decoded frame is shown or heard on the container's clock; None if unknown."""
     stamp = frame.pts if frame.pts is not None else frame.dts
     return None if stamp is None else stamp * (frame.time_base or stream.time_base)
-
-
-def decode_packets(
-    container: InputContainer, stream: MediaStream, report: ReadReport
-) -> Iterator[MediaFrame]:
-    """Yield the decoded frames of one stream, going on after errors, which are counted."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError as error:  # the file breaks off: what is decoded still comes
-            report.add_error(error)
-            packet = None
-        try:
-            yield from stream.decode(packet)
-        except av.error.EOFError:
-            return
-        except av.error.FFmpegError as error:
-            report.add_error(error)
-        if packet is None:
-            return
-
-
-def decode_from(
-    video: VideoInfo, sound: bool, start_s: Fraction, threads: int, report: ReadReport
-) -> Iterator[tuple[Fraction | None, MediaFrame]]:
-    """Yield (time on the video's clock, frame) of the video's images or sound, from `start_s`.
-
-    The first frame begins at or before `start_s` unless the stream begins later. Only what lies
-    between the seek point, a key frame, and `start_s` is decoded in vain.
-    """
-    begins_s = video.sound_start_s if sound else video.video_start_s
-    for margin_s in (*SEEK_MARGINS_S, None):
-        target_s = start_s - margin_s if margin_s is not None else begins_s
-        with open_media(video.path) as container:
-            stream = sound_stream(container) if sound else video_stream(container, video.path)
-            assert stream is not None  # `probe` decoded some of it
-            for other in container.streams:
-                if other.index != stream.index:
-                    other.discard = Discard.all
-            stream.thread_type = "AUTO"
-            stream.codec_context.thread_count = threads
-            if target_s > begins_s and not _seek(container, stream, target_s + video.start_s):
-                continue
-            early = target_s <= begins_s
-            for frame in decode_packets(container, stream, report):
-                time_s = frame_time(frame, stream)
-                time_s = None if time_s is None else time_s - video.start_s
-                if not early and (time_s is None or time_s > start_s):
-                    break  # the seek went too far
-                early = True
-                yield time_s, frame
-            else:
-                if early:
-                    return
-
-
-def _seek(container: InputContainer, stream: MediaStream, time_s: Fraction) -> bool:
-    """Seek to the last key frame before a time; False where the file cannot."""
-    with suppress(av.error.FFmpegError):
-        container.seek(int(time_s / stream.time_base), stream=stream)
-        return True
-    return False
 
 
 def _first_frames(
@@ -285,17 +230,65 @@ def _first_frames(
     return found.get(video.index), found.get(-1 if sound is None else sound.index)
 
 
+def _first_sound(path: Path, index: int) -> AudioFrame | None:
+    """Return the first sound that can be decoded of a stream that begins long after the images."""
+    with open_media(path) as container, suppress(av.error.FFmpegError):
+        stream = container.streams[index]
+        assert isinstance(stream, AudioStream)
+        keep_only(container, stream)
+        for packet in islice(container.demux(stream), PRIME_PACKETS):
+            with suppress(av.error.InvalidDataError, IndexError):
+                return stream.decode(packet)[0]
+    return None
+
+
+def keep_only(container: InputContainer, stream: MediaStream) -> None:
+    """Let the demuxer pass over all streams but one."""
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+
+
 def _rate(stream: VideoStream) -> Fraction:
     """Return the stream's average rate, frames/s; the working rate where the file has no word."""
     rates = (stream.average_rate, stream.guessed_rate)
     return next((Fraction(rate) for rate in rates if rate and rate <= MAX_FPS), Fraction(FPS))
 
 
+def _packet_times(container: InputContainer, stream: VideoStream, path: Path) -> PacketTimes:
+    """Return what the packets say, none where the file has an index that says it or no stamps.
+
+    An index is in decoding order, so time stamps cannot jump back there.
+    """
+    names = container.format.name.split(",")
+    indexed = ("mov" in names or "avi" in names) and stream.duration
+    if indexed or Flags.no_timestamps in Flags(container.format.flags):
+        return PacketTimes({}, ())
+    with open_media(path) as again:
+        return read_packet_times(again)
+
+
 def _duration_s(
-    container: InputContainer, stream: VideoStream, image_s: Fraction, start_s: Fraction
+    container: InputContainer,
+    stream: VideoStream,
+    times: PacketTimes,
+    image_s: Fraction,
+    start_s: Fraction,
 ) -> float:
-    """Return where the video stream ends on the video's clock, 0 where the file has no word."""
-    if stream.duration:
-        return float(Fraction(stream.duration * stream.time_base) + image_s - start_s)
-    microseconds: int = container.duration or 0
-    return max(0.0, microseconds / 1000000)
+    """Return where the video stream ends on the video's clock, 0 where nothing tells.
+
+    Headers are believed where they promise more than any stream holds: then the file is cut off.
+    """
+    promised_s = Fraction(container.duration or 0, 1000000)
+    if stream.index in times.ends_s:
+        whole_s = max(times.ends_s.values())
+        estimated = times.joins or Flags.ts_discont in Flags(container.format.flags)
+        cut_off = not estimated and promised_s > whole_s + CUT_OFF_S
+        return float((promised_s if cut_off else times.ends_s[stream.index]) - start_s)
+    if not stream.duration:
+        return max(0.0, float(promised_s))
+    length_s = stream.duration * stream.time_base
+    if len(stream.index_entries) > 1:
+        first, last = stream.index_entries[0], stream.index_entries[-1]
+        length_s = max(length_s, (last.timestamp - first.timestamp) * stream.time_base)
+    return float(length_s + image_s - start_s)

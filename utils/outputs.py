@@ -16,7 +16,7 @@ from utils.official_tree import CropGeometry, TreeContents, write_official_tree
 from utils.progress import bar
 from utils.render import render_video
 from utils.results import Result
-from utils.structures import FPS, SAMPLE_RATE, Detections
+from utils.structures import FPS, SAMPLE_RATE, Detections, Shot
 from utils.timeline import write_timeline
 from utils.video import read_frames
 
@@ -67,17 +67,31 @@ def write_pictures(
         with bar(f"{name}: marking the video", float(video.fps) * length_s, "frames") as move:
             render_video(video, tracks, folder / "video_out.mp4", read, progress=_steps(move))
     if wanted.official_tree and seen:
-        first = seen[0][0]
-        num_samples = len(seen) * SAMPLE_RATE // FPS
-        sound = Sound(video, read, keep_s=length_s + 1)
-        begin = (first - offset) * SAMPLE_RATE // FPS
-        contents = TreeContents(
-            result, [faces for _, faces in seen], sound.read(begin, begin + num_samples), first
-        )
+        indices = [index for index, _ in seen]
+        sound = _sound_of(indices, offset, Sound(video, read))
+        closed_up = _closed_up(result, indices)
+        contents = TreeContents(closed_up, [faces for _, faces in seen], sound, indices[0])
         geometry = CropGeometry(smooth_boxes, crop_window, wanted.crops.crop_scale)
         with bar(f"{name}: writing the published tree", len(seen), "frames") as move:
             pictures = _pictures(video, read, _steps(move))
             write_official_tree(folder, pictures, contents, geometry)
+
+
+def _sound_of(indices: Sequence[int], offset: int, sound: Sound) -> NDArray[np.int16]:
+    """Return the sound of frames, one after the other, the span's first frame being `offset`."""
+    samples = SAMPLE_RATE // FPS
+    pieces = [
+        sound.read((index - offset) * samples, (index - offset + 1) * samples) for index in indices
+    ]
+    return np.concatenate(pieces)
+
+
+def _closed_up(result: Result, indices: Sequence[int]) -> Result:
+    """Return a result whose frames follow each other: the published tree knows no gaps."""
+    places = {index: place for place, index in enumerate(indices, start=indices[0])}
+    tracks = [replace(track, start=places[track.start]) for track in result.tracks]
+    shots = [Shot(places[shot.start], places[shot.stop - 1] + 1) for shot in result.shots]
+    return replace(result, tracks=tracks, shots=shots)
 
 
 def _steps(move: Callable[[float], None]) -> Callable[[int], None]:

@@ -21,6 +21,7 @@ from utils.errors import UserError
 from utils.files import replacing
 from utils.media import ReadOptions, ReadReport, VideoInfo, open_media, sound_stream
 from utils.overlay import Mark, Overlay
+from utils.packet_times import close_joins
 from utils.resample import SoundFormat, read_pieces
 from utils.smoothing import smooth_boxes, smooth_scores
 from utils.source import SourceFrame, read_source_frames
@@ -241,11 +242,11 @@ def _copied(
         for other in source.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        if options.start_s > 0:
+        if options.start_s > 0 and not video.joins:
             with suppress(av.error.FFmpegError):  # what cannot seek is read from its beginning
                 source.seek(int(zero_s / stream.time_base), stream=stream)
         offset = round(zero_s / stream.time_base)
-        for packet in _packets(source, stream):
+        for packet in close_joins(_packets(source, stream), stream, video.joins):
             if packet.dts is None or packet.pts is None:
                 continue
             time_s = packet.pts * stream.time_base - zero_s

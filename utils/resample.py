@@ -9,7 +9,8 @@ from av import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from utils.media import ReadOptions, ReadReport, VideoInfo, decode_from
+from utils.decoding import decode_from
+from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.structures import SAMPLE_RATE
 
 DRIFT_S = Fraction(40, 1000)  # time stamps may be off by this much before sound is moved

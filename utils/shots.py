@@ -35,6 +35,8 @@ def mark_shots(
 ) -> Iterator[Frame]:
     """Yield each frame with the number of its shot, from 0, before the next one is read.
 
+    Where frame indices are missing, a shot ends.
+
     Args:
         frames: In order.
         options: When a change is a cut.
@@ -44,7 +46,8 @@ def mark_shots(
     shot = 0
     previous: Frame | None = None
     for frame in frames:
-        shot += is_cut(frame, previous)
+        gap = previous is not None and frame.index > previous.index + 1
+        shot += is_cut(frame, previous) or gap
         yield replace(frame, shot=shot) if frame.shot != shot else frame
         previous = frame
 

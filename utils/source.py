@@ -9,9 +9,15 @@ import av.error
 from av import VideoFrame
 from av.filter import Graph
 
-from utils.media import ReadOptions, ReadReport, VideoInfo, decode_from
+from utils.decoding import TimedFrame, decode_from
+from utils.errors import UserError
+from utils.media import ReadOptions, ReadReport, VideoInfo
+from utils.packet_times import Join
 
-JUMP_S = 10  # a time stamp so far behind the video's end is a fault, not a still image
+GAP_S = 5  # an image is not shown for longer: what follows is a gap
+LOST_S = 0.5  # missing from the end of a video, this much is worth a warning
+GAPS_TOLD = 5  # more are only counted
+OVERLAP_S = Fraction(1, 2)  # images up to so far behind their predecessors repeat what was shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,23 +34,99 @@ def read_source_frames(
 ) -> Iterator[SourceFrame]:
     """Yield every image shown within the span, in order; their times never overlap.
 
-    Interlaced images are deinterlaced. Only two images are held beside those of the decoder.
+    Interlaced images are deinterlaced. Only a few images are held beside those of the decoder.
+    Where the next image comes more than `GAP_S` later, an image is shown as long as the one
+    before it, and the rest is a gap: no image is shown there.
     """
     start_s = options.from_s
     decoded = decode_from(video, False, start_s, options.threads, report)
     clocked = _deinterlaced(_clocked(decoded, video))
     held: tuple[Fraction, VideoFrame] | None = None
+    usual_s = 1 / max(video.fps, Fraction(1))  # how long an image is shown before a gap
     for clock_s, image in clocked:
         time_s = clock_s - start_s
         if held is not None:
-            yield from _within_span(held[0], time_s, held[1], options, report)
+            stop_s = time_s
+            if time_s - held[0] > GAP_S:
+                stop_s = held[0] + usual_s
+                _note_gap(stop_s, time_s, options, report)
+            usual_s = min(stop_s - held[0], Fraction(1))
+            yield from _within_span(held[0], stop_s, held[1], options, report)
         held = (time_s, image)
         if options.stop_s is not None and time_s >= options.stop_s:
             return
     if held is not None:
-        yield from _within_span(
-            held[0], held[0] + _shown_s(held[1], video), held[1], options, report
+        shown_s = _shown_s(held[1], video)
+        stop_s = held[0] + (shown_s if shown_s <= GAP_S else usual_s)
+        yield from _within_span(held[0], stop_s, held[1], options, report)
+
+
+def check_span(video: VideoInfo, options: ReadOptions) -> None:
+    """Raise if no image is shown within the span, so that nothing is begun for it."""
+    if next(read_source_frames(video, options, ReadReport()), None) is None:
+        raise no_image(video, options)
+
+
+def no_image(video: VideoInfo, options: ReadOptions) -> UserError:
+    """Return the error of a span that shows no image."""
+    span = f"from {options.start_s:g} s on"
+    if options.duration_s:
+        span = f"between {options.start_s:g} and {options.start_s + options.duration_s:g} s"
+    ends = f"it ends at {video.duration_s:.1f} s; " if video.duration_s else ""
+    return UserError(f"{video.path} shows no image {span}; {ends}check --start and --duration")
+
+
+def read_warnings(
+    video: VideoInfo, options: ReadOptions, images: ReadReport, sound: ReadReport
+) -> list[str]:
+    """Return what the user should know of a span that was read, a line each.
+
+    Args:
+        video: What `probe` found.
+        options: Which part was read.
+        images: How reading the images went.
+        sound: How reading the sound went.
+    """
+    found = [_join_warning(join, video) for join in video.joins if _is_inside(join, video, options)]
+    if images.gaps:
+        start_s = options.start_s
+        limits = [f"{a + start_s:.1f} and {b + start_s:.1f} s" for a, b in images.gaps[:GAPS_TOLD]]
+        more = len(images.gaps) - len(limits)
+        named = ", ".join(limits) + (f", and in {more} more gaps" if more else "")
+        found.append(f"the video shows no image between {named}: nothing was analysed there")
+    lost_s = images.lost_s(video, options)
+    if lost_s > LOST_S:
+        found.append(
+            f"the video breaks off at {images.last_s + options.start_s:.1f} s "
+            f"of {video.duration_s:.1f} s: {lost_s:.1f} s are lost"
         )
+    if images.errors + sound.errors:
+        found.append(f"{images.errors + sound.errors} damaged pieces of the file were passed over")
+    return found
+
+
+def _is_inside(join: Join, video: VideoInfo, options: ReadOptions) -> bool:
+    time_s = join.time_s - video.start_s - options.from_s
+    return time_s > 0 and (options.stop_s is None or time_s < options.stop_s)
+
+
+def _join_warning(join: Join, video: VideoInfo) -> str:
+    way = "back" if join.jump_s < 0 else "ahead"
+    return (
+        f"the time stamps jump {way} by {float(abs(join.jump_s)):.1f} s at "
+        f"{float(join.time_s - video.start_s):.1f} s: images and sound go on without a gap"
+    )
+
+
+def _note_gap(
+    start_s: Fraction, stop_s: Fraction, options: ReadOptions, report: ReadReport
+) -> None:
+    """Note the part of a gap that lies within the span."""
+    start_s = max(start_s, Fraction(0))
+    if options.stop_s is not None:
+        stop_s = min(stop_s, options.stop_s)
+    if stop_s > start_s:
+        report.gaps.append((float(start_s), float(stop_s)))
 
 
 def _within_span(
@@ -68,16 +150,26 @@ def _shown_s(image: VideoFrame, video: VideoInfo) -> Fraction:
 
 
 def _clocked(
-    frames: Iterator[tuple[Fraction | None, VideoFrame]], video: VideoInfo
+    frames: Iterator[TimedFrame], video: VideoInfo
 ) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Give each image a time later than the one before; what is missing follows the rate."""
+    """Give each image a time later than the one before; what is missing follows the rate.
+
+    Images that overlap what was shown are left out, as the sound that overlaps is, so that both
+    stay in step.
+    """
     last_s: Fraction | None = None
-    limit_s = video.duration_s + JUMP_S if video.duration_s else float("inf")
+    previous_s: Fraction | None = None  # time stamp of the image before
     for stamp_s, image in frames:
+        assert isinstance(image, VideoFrame)
         time_s = stamp_s
-        if time_s is None or time_s > limit_s or (last_s is not None and time_s <= last_s):
+        if last_s is not None and time_s is not None and time_s <= last_s:
+            if time_s != previous_s and last_s - time_s <= OVERLAP_S:
+                previous_s = stamp_s
+                continue
+            time_s = None
+        if time_s is None:
             time_s = video.video_start_s if last_s is None else last_s + 1 / video.fps
-        last_s = time_s
+        last_s, previous_s = time_s, stamp_s
         yield time_s, image
 
 

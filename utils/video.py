@@ -32,9 +32,10 @@ def read_frames(
 
     Frame `index` is shown at index / 25 s from the start of the span, the clock's 0 being the
     first image or sample of the file: where the sound starts first, the first index is above 0.
-    From there on no index is missing. An image covers the ticks from the one nearest to its time
-    up to the one nearest to the next image's, as FFmpeg's fps filter does: 25 frames/s come out
-    one for one, faster sources lose images, and slower ones repeat them, sharing the arrays.
+    From there on indices are missing only where `read_source_frames` finds a gap. An image covers
+    the ticks from the one nearest to its time up to the one nearest to the next image's, as
+    FFmpeg's fps filter does: 25 frames/s come out one for one, faster sources lose images, and
+    slower ones repeat them, sharing the arrays.
 
     Args:
         video: What `probe` found.

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.media import ReadOptions, ReadReport, VideoInfo, decode_from, probe
+from utils.decoding import decode_from
+from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.structures import Frame
 from utils.video import read_frames
 
