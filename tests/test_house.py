@@ -17,10 +17,10 @@ MODULES = sorted(
 # The parts of one folder in SHARED may build on each other, as long as there is no circle.
 SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
+    ("utils.files",),
     (
         "utils.structures",
         "utils.errors",
-        "utils.files",
         "utils.flags",
         "utils.progress",
         "utils.downloads",

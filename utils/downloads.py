@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from utils.files import publish
+
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 8.0  # to connect, and between two pieces; short, so that offline is soon known
@@ -63,7 +65,7 @@ def download(
             logger.debug("%s: %s", address, failure)
             reasons.append(f"{address} ({failure})")
             continue
-        part.replace(target)
+        publish(part, target)
         return
     raise RuntimeError(f"could not download {target.name} from {', '.join(reasons)}")
 
