@@ -37,6 +37,7 @@ from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava_asd_windows import VideoRows, WindowOptions, read_rows
 from utils.datasets.ava_prepare import find_videos
 from utils.errors import UserError
+from utils.files import locked
 from utils.flags import flag_name
 from utils.metrics.average_precision import average_precision, read_truth
 from utils.progress import bar
@@ -218,7 +219,7 @@ def _extract(
     num_processes: int,
 ) -> None:
     """Extract what is not there yet; name what cannot be had."""
-    with stages("videos") as tell:
+    with locked(folder, "extracting windows"), stages("videos") as tell:
         progress: Callable[[int, int], None] = partial(tell, f"extracting {folder.name}")
         problems = extract(folder, rows, videos, *how, Work(num_processes, progress))
     for problem in problems[:SHOWN]:

@@ -47,15 +47,20 @@ def save(path: Path, network: Model, training: Mapping[str, Any]) -> None:
     """
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     name = type(network).__module__.rpartition(".")[2]
+    whole = {
+        "format": FORMAT,
+        "network": name,
+        "variant": dict(network.variant),
+        "state_dict": state,
+        "training": training,
+    }
+    write(path, whole)
+
+
+def write(path: Path, contents: Any) -> None:  # noqa: ANN401 - whatever torch.save takes
+    """Write a file with torch.save; it is whole and on disk when this returns."""
     with replacing(path) as temporary:
-        whole = {
-            "format": FORMAT,
-            "network": name,
-            "variant": dict(network.variant),
-            "state_dict": state,
-            "training": training,
-        }
-        torch.save(whole, temporary)
+        torch.save(contents, temporary)
 
 
 def load(path: Path) -> dict[str, Any]:

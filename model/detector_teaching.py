@@ -16,6 +16,7 @@ from utils.datasets.face_composites import Composer, Composite
 from utils.datasets.face_cutouts import Cutout, cut_out, find_videos, sample_frames
 from utils.datasets.face_pictures import MarkedPicture, PictureFolder
 from utils.datasets.face_turning import likeness, turned
+from utils.files import check_folder
 from utils.structures import Detections
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def prepare(
         count: How many are wanted, frames of the videos included.
         advance: Told after each picture how many there are.
     """
+    check_folder(folder)
     pictures = PictureFolder(folder)
     if len(pictures) >= count:
         return pictures

@@ -23,12 +23,12 @@ from model.detector_losses import assign, detection_loss, stack
 from model.detector_teaching import DOUBTFUL, Sources, overlaps, prepare
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
-from model.run_logs import append_row
+from model.run_logs import put_row
 from model.weights import get_weights
 from utils.commands import run_command
 from utils.datasets.face_pictures import PictureFolder, draw_batch
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import check_folder
 from utils.progress import bar
 from utils.settings import DetectorOptions
 
@@ -101,8 +101,7 @@ class Run:
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        with replacing(self.path) as temporary:
-            torch.save(state, temporary)
+        checkpoints.write(self.path, state)
 
     def restore(self) -> None:
         """Go on where it was kept.
@@ -221,7 +220,7 @@ def report(run: Run, held_out: PictureFolder) -> None:
     row = {"step": run.step, "score_loss": score_loss, "box_loss": box_loss}
     row |= measure(run.averaged, held_out)
     logger.info(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
-    append_row(run.options.save_path / "log.csv", list(row), row)
+    put_row(run.options.save_path / "log.csv", list(row), row)
     run.losses.clear()
     checkpoints.write_halves(
         run.averaged.state_dict(), run.options.save_path / f"{TinyFcos.name}.safetensors"
@@ -230,6 +229,7 @@ def report(run: Run, held_out: PictureFolder) -> None:
 
 def train(options: DetectorTraining) -> None:
     """Make the pictures, then train to the last step, keeping what comes of it."""
+    check_folder(options.save_path)
     teacher = YuNet(get_weights("yunet"), DOUBTFUL, TEACHER_SIDE)
     folders = []
     for name, count in (("pictures", options.num_pictures), ("held_out", HELD_OUT_PICTURES)):
@@ -243,8 +243,8 @@ def train(options: DetectorTraining) -> None:
             take_step(run, folders[0])
             advance(run.step)
             if run.step % options.keep_every == 0 or run.step == options.steps:
-                run.keep()
                 report(run, folders[1])
+                run.keep()
     logger.info("trained in %.0f s", time.monotonic() - begun)
 
 

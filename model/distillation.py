@@ -37,7 +37,7 @@ from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
 from model.preparation import find_videos
 from model.recipes import seeded
-from model.run_logs import append_row
+from model.run_logs import put_row
 from model.scoring import inference_copy
 from model.weights import load_single
 from utils.commands import run_command
@@ -46,6 +46,7 @@ from utils.datasets.pairings import SITUATIONS, Pairer
 from utils.datasets.store import Store
 from utils.datasets.talkset_faces import FaceFinding, find_all
 from utils.datasets.talkset_sources import Person, Source, name_people
+from utils.files import check_folder
 from utils.progress import bar
 from utils.settings import DetectorOptions
 
@@ -148,6 +149,7 @@ class Distiller:
 
     def train(self) -> None:
         """Train to the end of the last stage, keeping what comes of it."""
+        check_folder(self.options.save_path)
         kept = self.run.restore() if self.run.path.is_file() else {}
         stages = self.stages()
         while self.run.stage < len(stages):
@@ -178,8 +180,8 @@ class Distiller:
                 self._step(stage, weights)
                 advance(run.step)
                 if run.step % self.options.keep_every == 0 or run.step == stage.steps:
-                    run.keep()
                     self._report(stage)
+                    run.keep()
 
     def _step(self, stage: Stage, weights: Sequence[nn.Parameter]) -> None:
         """Learn from one batch; the choices depend on the seed, the stage and the step alone.
@@ -254,7 +256,7 @@ class Distiller:
         row |= self._measure(stage)
         logger.info(", ".join(f"{name} {value}" for name, value in row.items()))
         names = ["stage", "step", "loss", "held_out_loss", *SITUATIONS]
-        append_row(self.options.save_path / "log.csv", names, row)
+        put_row(self.options.save_path / "log.csv", names, row, ("stage", "step"))
         self.run.losses.clear()
         weights = self.options.save_path / f"{NAME}.safetensors"
         checkpoints.write_halves(self.network.state_dict(), weights)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model import checkpoints
 from model.contract import Localizer
 from model.localisation import LocalisationObjective, localisation_loss, rate
 from model.ranks import Ranks
@@ -19,7 +20,6 @@ from utils.array_spectra import FPS
 from utils.datasets.tragic_chunks import CHUNK_FRAMES
 from utils.datasets.tragic_loading import ChunkBatch, ChunkLoader
 from utils.errors import UserError
-from utils.files import replacing
 from utils.line_plot import Axis, Curve, draw_curves, fitting_axis
 from utils.metrics.localisation import TOLERANCES, WIDTH, LocalisedFrames, area, precision_recall
 from utils.training_settings import RunOptions, TrainingOptions
@@ -187,8 +187,7 @@ def write_losses(run: Run, validation: Sequence[float]) -> None:
     chunk = CHUNK_FRAMES
     losses = {"train": [chunk * row.loss for row in run.rows], "val": list(validation)}
     for name, values in losses.items():
-        with replacing(run.folder / f"{name}_loss.pt") as temporary:
-            torch.save(values, temporary)
+        checkpoints.write(run.folder / f"{name}_loss.pt", values)
     plot_losses(losses, run.folder / "training_plot.png")
 
 
@@ -212,8 +211,7 @@ def merge_folds(folders: Sequence[Path], target: Path) -> Mapping[str, list[floa
                 f"{name}; train all of them to the end first"
             )
         merged[name] = np.mean(losses, axis=0).tolist()
-        with replacing(target / f"global_{name}_loss.pt") as temporary:
-            torch.save(merged[name], temporary)
+        checkpoints.write(target / f"global_{name}_loss.pt", merged[name])
     plot_losses(merged, target / "training_plot.png")
     return merged
 

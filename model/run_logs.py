@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from utils.files import replacing
+from utils.files import read_lines, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -60,20 +60,26 @@ def write_logs(folder: Path, rows: Sequence[EpochRow]) -> None:
         temporary.write_text("".join(lines), encoding="utf-8")
 
 
-def append_row(path: Path, names: Sequence[str], row: Mapping[str, object]) -> None:
-    """Add a row to a CSV table, begun with a line of `names` where there is none.
+def put_row(
+    path: Path, names: Sequence[str], row: Mapping[str, object], keys: Sequence[str] = ("step",)
+) -> None:
+    """Add a row to a CSV table, or replace the one that tells of the same step.
+
+    A run that was killed between its log and its checkpoint takes the same steps again.
 
     Args:
-        path: The file.
+        path: The file; begun if need be.
         names: The columns; where the row lacks one, its field stays empty.
         row: Values by the names of columns.
+        keys: The columns that no two rows have alike.
     """
-    begun = path.is_file()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="")
-        if not begun:
-            writer.writeheader()
-        writer.writerow(row)
+    key = [str(row[name]) for name in keys]
+    before = csv.DictReader(read_lines(path))
+    kept = [one for one in before if [one[name] for name in keys] != key]
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*kept, row])
 
 
 class Board:

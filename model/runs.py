@@ -53,7 +53,8 @@ class Run:
         self.rows: list[EpochRow] = []
         self.folder: Path = options.save_path
         if trainer.ranks.first:
-            check_folder(self.folder / "model")
+            for folder in (self.folder, self.folder / "model"):
+                check_folder(folder)
 
     def resume(self) -> bool:
         """Go on where the folder's last checkpoint stands, if there is one; say whether.

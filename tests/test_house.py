@@ -17,10 +17,9 @@ MODULES = sorted(
 # The parts of one folder in SHARED may build on each other, as long as there is no circle.
 SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
-    ("utils.errors",),
+    ("utils.errors", "utils.files"),
     (
         "utils.structures",
-        "utils.files",
         "utils.flags",
         "utils.progress",
         "utils.packet_times",

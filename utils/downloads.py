@@ -10,6 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from utils.errors import ResourceError
+from utils.files import publish
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def download(
             logger.debug("%s: %s", address, failure)
             reasons.append(f"{address} ({failure})")
             continue
-        part.replace(target)
+        publish(part, target)
         return
     raise ResourceError(f"could not download {target.name} from {', '.join(reasons)}")
 

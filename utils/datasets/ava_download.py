@@ -16,7 +16,7 @@ from utils import downloads
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_labels import Progress, Sources, download_labels, md5_of, told
 from utils.errors import UserError
-from utils.files import check_folder, replacing
+from utils.files import check_folder, publish, replacing
 from utils.media import probe
 
 logger = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ def _fetch(movie: _Movie, root: Path, sources: Sources, hook: _Hook) -> tuple[st
     except ValueError as error:
         part.unlink()
         return "broken", str(error)
-    part.replace(path)
+    publish(part, path)
     return "fetched", ""
 
 

@@ -22,7 +22,7 @@ from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import check_folder, replacing
 from utils.media import probe
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,7 @@ def prepare(
             f"expected the labels of {split} in {folder.labels(split)}, found none; "
             f"run python trainTalkNet.py --download --dataPathAVA {root}"
         )
+    check_folder(root)
     faces = read_labels([folder.labels(split)], has_labels=split != "test")
     videos = find_videos(folder.videos(split))
     rows = _loader_rows(folder, split, faces, videos)

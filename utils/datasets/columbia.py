@@ -22,7 +22,7 @@ from av.stream import Stream
 
 from utils import downloads
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import publish, replacing
 from utils.metrics.columbia import SPEAKERS, SpeakerLabels
 
 VIDEO_ADDRESS = "https://www.youtube.com/watch?v=6GzxbrO0DHM"
@@ -103,7 +103,7 @@ def download_video(folder: Path, address: str, progress: Progress) -> Path:
     if len(files) == 1:
         path = folder / f"col{files[0].suffix}"
         check_video(files[0])
-        files[0].replace(path)
+        publish(files[0], path)
     else:
         path = folder / "col.mp4"
         with replacing(path) as temporary:

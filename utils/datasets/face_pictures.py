@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.face_changes import dim, recolour
 from utils.errors import UserError
+from utils.files import append_line, read_lines, replacing
 
 TABLE = "pictures.csv"
 ZOOMS = (0.45, 1.4)  # how much a picture is scaled at random, drawn on a log scale
@@ -39,25 +40,21 @@ class PictureFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._rows: list[list[str]] = []
-        if (folder / TABLE).is_file():
-            with (folder / TABLE).open(encoding="utf-8", newline="") as file:
-                self._rows = list(csv.reader(file))
+        self._rows = list(csv.reader(read_lines(folder / TABLE)))
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def add(self, picture: MarkedPicture) -> None:
         """Write one more picture, then its line."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         name = f"{len(self._rows):06d}.jpg"
         encoded = cv2.imencode(".jpg", picture.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-        (self.folder / name).write_bytes(encoded.tobytes())
+        with replacing(self.folder / name) as temporary:
+            temporary.write_bytes(encoded.tobytes())
         row = [name]
         for box, clear in zip(picture.boxes, picture.clear, strict=True):
             row += [*(f"{value:.1f}" for value in box), str(int(clear))]
-        with (self.folder / TABLE).open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerow(row)
+        append_line(self.folder / TABLE, ",".join(row))
         self._rows.append(row)
 
     def read(self, index: int) -> MarkedPicture:

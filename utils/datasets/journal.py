@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
+from utils.files import append_line, read_lines, replacing
 
 
 class Journal:
     """A text file of JSON lines: first the settings of the job, then what became of each piece.
 
-    A line that was broken off is done again. Only one process may write.
+    A line that was broken off is left out, so its piece is done again. Only one process may write,
+    see `utils.files.locked`; reading changes nothing.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], what_to_do: str) -> None:
@@ -25,8 +27,7 @@ class Journal:
         self.path = path
         self.done: dict[str, Any] = {}  # what became of each piece, by its name
         wanted = json.loads(json.dumps(settings))
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        lines = text.split("\n")[:-1]  # what follows the last line end was broken off
+        lines = read_lines(path)
         if lines:
             found = _read_line(path, 1, lines[0])
             changed = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
@@ -36,16 +37,14 @@ class Journal:
                 raise UserError(f"{path}: expected {was}, as it was begun, got {now}; {what_to_do}")
             for number, line in enumerate(lines[1:], start=2):
                 self.done.update(_read_line(path, number, line))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = "".join(line + "\n" for line in lines) or json.dumps(wanted) + "\n"
-        if kept != text:
-            path.write_text(kept, encoding="utf-8")
+        else:
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
 
     def add(self, name: str, outcome: Any) -> None:  # noqa: ANN401 - any JSON value
         """Note that a piece is done; on disk when this returns."""
         self.done[name] = outcome
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({name: outcome}, ensure_ascii=False) + "\n")
+        append_line(self.path, json.dumps({name: outcome}, ensure_ascii=False))
 
 
 def _read_line(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from utils.datasets.crop_changes import change_crops
 from utils.datasets.pairings import Pairer
 from utils.features.mfcc import align, mfcc
-from utils.files import replacing
+from utils.files import check_folder, replacing
 
 Embed = Callable[
     [NDArray[np.float32], NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -47,6 +47,7 @@ class PairingPool:
     ) -> None:
         self.folder, self.pairer, self.seed, self.situation = folder, pairer, seed, situation
         self.pairings: list[Embedded] = []
+        check_folder(folder)
 
     def fill(self, count: int, embed: Embed, changed: bool) -> None:
         """Read pairings from the folder and make those that it lacks, up to a number.

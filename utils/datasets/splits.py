@@ -11,6 +11,7 @@ from utils.datasets.own import OwnOptions
 from utils.datasets.own_prepare import PrepareOptions, prepare
 from utils.datasets.store import Store
 from utils.errors import UserError
+from utils.files import locked
 from utils.training_settings import DataName, DataOptions
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ def prepare_split(
 ) -> None:
     """Cut own data into a store beside their tables, as far as that has not been done.
 
-    The other kinds are prepared once, by --download and --build. Only one process may do this.
+    The other kinds are prepared once, by --download and --build. Of several processes on one data
+    set, the first works and the others wait for it.
 
     Args:
         data: Where it is, and how many processes cut it.
@@ -54,7 +56,9 @@ def prepare_split(
     if data.data != "own":
         return
     path, how = data.data_path, PrepareOptions(own, num_processes=data.num_processes)
-    report = prepare(path, name, own_store(path, name), data.videos, how, progress)
+    store = own_store(path, name)
+    with locked(store, f"preparing {name}"):
+        report = prepare(path, name, store, data.videos, how, progress)
     for problem in report.problems[:SHOWN]:
         logger.warning("%s", problem)
     if len(report.problems) > SHOWN:

@@ -29,7 +29,7 @@ from utils.datasets.entity_file import (
 )
 from utils.datasets.entity_writer import EntityWriter
 from utils.errors import UserError
-from utils.files import check_folder, replacing
+from utils.files import check_folder, is_abandoned, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +107,10 @@ class StoreWriter:
         return EntityWriter(entity_path(self.folder, info.name), info, self.form)
 
     def remove_leftovers(self) -> None:
-        """Remove the beginnings that a killed process left; nobody may be writing meanwhile."""
+        """Remove the beginnings that killed processes left; others may be writing meanwhile."""
         for path in self.folder.glob(f"??/.*{SUFFIX}"):
-            path.unlink()
+            if is_abandoned(path):
+                path.unlink(missing_ok=True)
 
     def write_index(self) -> int:
         """Write the index anew and return how many entities it has; call it at the end."""

@@ -25,6 +25,7 @@ from utils.datasets.talkset import (
 from utils.datasets.talkset_media import probe_sound
 from utils.datasets.talkset_sources import Source
 from utils.errors import UserError
+from utils.files import check_folder
 from utils.media import ReadOptions
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
@@ -124,6 +125,7 @@ def write_clips_of(
 
     Clips that are there are kept, if they are of the same list.
     """
+    check_folder(folder)
     path = folder / f"{split}.txt"
     if path.is_file() and [clip.line() for clip in read_clips(path)] != [c.line() for c in clips]:
         raise UserError(

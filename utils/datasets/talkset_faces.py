@@ -11,6 +11,7 @@ from utils.datasets.journal import Journal
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
 from utils.datasets.talkset_sources import FindFaces, Person, Source, find_sources
+from utils.files import locked
 from utils.media import probe
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,8 @@ def find_all(
 ) -> FoundFaces:
     """Return the sources of all videos, found now or before, in the order of their keys.
 
+    Of several processes on one folder, the first works and the others wait for it.
+
     Args:
         videos: By what they are called in the store and the lists.
         people: Who is seen in each.
@@ -70,24 +73,26 @@ def find_all(
         how: How faces are found.
         progress: Told how many videos are done.
     """
-    writer = StoreWriter(folder)
-    writer.remove_leftovers()
-    redo = f"set it back, or build in another folder, or remove {folder.parent}"
-    journal = Journal(folder / "videos.jsonl", {**SETTINGS, **how.settings}, redo)
-    jobs = [_Job(key, path, people[path], how.find, folder) for key, path in sorted(videos.items())]
-    undone = [job for job in jobs if not _is_done(job, journal)]
-    found = FoundFaces()
-    for done, (job, outcome) in enumerate(
-        do_all(_find, undone, how.num_processes), start=len(jobs) - len(undone) + 1
-    ):
-        if isinstance(outcome, str):
-            logger.info("%s: %s", job.key, outcome)
-            found.broken[job.key] = outcome
-        else:
-            journal.add(job.key, {"begun": job.begun, "sources": outcome})
-        if progress:
-            progress("finding faces", done, len(jobs))
-    writer.write_index()
+    with locked(folder, "finding faces"):
+        writer = StoreWriter(folder)
+        writer.remove_leftovers()
+        redo = f"set it back, or build in another folder, or remove {folder.parent}"
+        journal = Journal(folder / "videos.jsonl", {**SETTINGS, **how.settings}, redo)
+        ordered = sorted(videos.items())
+        jobs = [_Job(key, path, people[path], how.find, folder) for key, path in ordered]
+        undone = [job for job in jobs if not _is_done(job, journal)]
+        found = FoundFaces()
+        for done, (job, outcome) in enumerate(
+            do_all(_find, undone, how.num_processes), start=len(jobs) - len(undone) + 1
+        ):
+            if isinstance(outcome, str):
+                logger.info("%s: %s", job.key, outcome)
+                found.broken[job.key] = outcome
+            else:
+                journal.add(job.key, {"begun": job.begun, "sources": outcome})
+            if progress:
+                progress("finding faces", done, len(jobs))
+        writer.write_index()
     found.broken = dict(sorted(found.broken.items()))
     for job in jobs:
         if job.key not in found.broken:

@@ -17,6 +17,7 @@ from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_SAMPLES, Chunk
 from utils.datasets.tragic_scaler import FEATURES, Scaler, check_feature, fit
 from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, Split, TragicTalkers
 from utils.errors import UserError
+from utils.files import publish
 
 if TYPE_CHECKING:
     import h5py
@@ -189,7 +190,7 @@ def build_store(
                 file["done"][0] = number
                 file.flush()
                 progress(number, len(rows))
-    part.replace(path)
+    publish(part, path)
 
 
 def _rows(source: FeatureSource, options: StoreOptions) -> list[int]:

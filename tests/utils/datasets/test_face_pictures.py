@@ -50,6 +50,23 @@ def test_pictures_come_back_as_written(tmp_path: Path) -> None:
         assert found.clear.tolist() == picture.clear.tolist()
 
 
+def test_a_line_that_was_broken_off_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = PictureFolder(tmp_path)
+    first, second = with_rectangle((100, 50, 160, 130)), with_rectangle((20, 40, 90, 130))
+    folder.add(first)
+    folder.add(second)
+    whole = (tmp_path / "pictures.csv").read_bytes()
+    (tmp_path / "pictures.csv").write_bytes(whole[:-10])  # as SIGKILL leaves it
+    again = PictureFolder(tmp_path)
+    assert len(again) == 1
+    assert "pictures.csv: the last line was broken off" in caplog.text
+    again.add(second)
+    assert (tmp_path / "pictures.csv").read_bytes() == whole
+    assert PictureFolder(tmp_path).read(1).boxes.tolist() == second.boxes.tolist()
+
+
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     folder = PictureFolder(tmp_path)
     folder.add(with_rectangle((100, 50, 160, 130)))

@@ -1,5 +1,6 @@
 """The store gives back what was put in, in part and whole, and says what is damaged."""
 
+import os
 import secrets
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from utils.datasets.entities import EntityInfo
 from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.store import INDEX, Store, StoreWriter, entity_path
+from utils.files import replacing
 
 NUM_FRAMES = 40
 LABELS = np.array([1, 0, -1, 1] * 10, np.int8)
@@ -165,8 +167,25 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda size: "0" * size)
     path = entity_path(tmp_path, "video:1")
-    path.parent.mkdir(parents=True)
-    path.with_name(f".{path.stem}.0000{path.suffix}").symlink_to("/dev/full")
+    with replacing(path) as temporary:
+        temporary.touch()
+    path.unlink()
+    temporary.symlink_to("/dev/full")
     with pytest.raises(DiskFullError, match="disk is full: entity video:1"):
         StoreWriter(tmp_path).add(info(), faces(), SOUND, LABELS, TIMES)
     assert not path.exists()
+
+
+def test_leftovers_go_but_not_what_somebody_is_writing(tmp_path: Path) -> None:
+    writer, other = StoreWriter(tmp_path), StoreWriter(tmp_path)
+    left = entity_path(tmp_path, "b").with_name(".b.1234abcd.face")
+    left.parent.mkdir()
+    left.touch()
+    os.utime(left, (0, 0))
+    with writer.open(info("a")) as entity:
+        for face, label, time_s in zip(faces(), LABELS, TIMES, strict=True):
+            entity.append(face, int(label), float(time_s))
+        other.remove_leftovers()
+        entity.finish(SOUND)
+    assert not left.exists()
+    assert [one.name for one in Store(tmp_path).entities] == ["a"]

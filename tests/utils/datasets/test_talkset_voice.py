@@ -52,15 +52,21 @@ def test_mouth_motion_is_that_of_the_lower_face() -> None:
     assert mouth_motion(crops[:1]).tolist() == [0.0]
 
 
-def test_journal_goes_on_where_it_broke_off(tmp_path: Path) -> None:
+def test_journal_goes_on_where_it_broke_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "done.jsonl"
     journal = Journal(path, {"size": 1}, "mend it")
     journal.add("a", [1])
     journal.add("ä b", {"x": None})
-    path.write_text(path.read_text(encoding="utf-8") + '{"c": [', encoding="utf-8")
+    whole = path.read_bytes()
+    path.write_bytes(whole + '{"c": ["ä'.encode()[:-1])  # a character in two bytes, and its first
     again = Journal(path, {"size": 1}, "mend it")
     assert again.done == {"a": [1], "ä b": {"x": None}}
+    assert "the last line was broken off" in caplog.text
+    assert path.read_bytes() != whole  # only a writer mends it
     again.add("c", 3)
+    assert path.read_bytes() == whole + b'{"c": 3}\n'
     assert Journal(path, {"size": 1}, "mend it").done["c"] == 3
     with pytest.raises(ValueError, match=r"expected size 1, as it was begun, got size 2; mend it"):
         Journal(path, {"size": 2}, "mend it")
