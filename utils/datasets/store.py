@@ -80,6 +80,11 @@ class StoreWriter:
         """Tell whether the entity has been written."""
         return entity_path(self.folder, name).exists()
 
+    def stored(self) -> list[EntityInfo]:
+        """Return what has been written, in no particular order."""
+        headers = _read_all(self.folder, _read_index(self.folder))
+        return [header.info for header in headers.values()]
+
     def add(
         self,
         info: EntityInfo,
@@ -104,7 +109,10 @@ class StoreWriter:
 
     def open(self, info: EntityInfo) -> EntityWriter:
         """Return a writer for an entity whose pictures come one by one; a context."""
-        return EntityWriter(entity_path(self.folder, info.name), info, self.form)
+        path = entity_path(self.folder, info.name)
+        if path.exists():  # the index tells files apart by their sizes, which may be the same
+            (self.folder / INDEX).unlink(missing_ok=True)
+        return EntityWriter(path, info, self.form)
 
     def remove_leftovers(self) -> None:
         """Remove the beginnings that a killed process left; nobody may be writing meanwhile."""

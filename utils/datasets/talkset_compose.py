@@ -75,6 +75,10 @@ class Composer:
         )
         return info, replace(part, waveform=waveform, labels=labels)
 
+    def person(self, clip: TalkClip) -> str:
+        """Return whose face a clip shows."""
+        return self._known[split_name(clip.video)[0]].person
+
     def _voice(self, source: Source, first: int, length: int) -> NDArray[np.bool_] | None:
         """Return where the source's own voice is heard, by step; None if that does not count."""
         if not self._own_voice:
@@ -122,7 +126,8 @@ def write_clips_of(
 ) -> Iterator[str]:
     """Write a split's list and its clips; yield after each what was wrong with it, or nothing.
 
-    Clips that are there are kept, if they are of the same list.
+    Clips that are there are kept, if they are of the same list; those that name another person
+    than the sources do now are written anew.
     """
     path = folder / f"{split}.txt"
     if path.is_file() and [clip.line() for clip in read_clips(path)] != [c.line() for c in clips]:
@@ -132,9 +137,10 @@ def write_clips_of(
         )
     write_clips(path, clips)
     writer = StoreWriter(folder / split)
+    people = {info.name: info.person for info in writer.stored()}
     for clip in clips:
         problem = ""
-        if not writer.has(entity_name(clip)):
+        if people.get(entity_name(clip)) != composer.person(clip):
             try:
                 info, part = composer.compose(clip)
             except (FileNotFoundError, ValueError) as error:

@@ -73,6 +73,29 @@ def test_all_that_is_there_comes_and_the_rest_is_reported(tmp_path: Path, mirror
     assert len(AvaSplit(tmp_path, "train").missing) == 3
 
 
+def test_what_is_refused_has_failed_and_what_is_gone_is_gone(
+    tmp_path: Path, mirror: Sources
+) -> None:
+    codes = {GOOD: 403, BROKEN: 410, GONE: 404, VAL: 500}
+    Mirror.errors = {f"/movies/trainval/{movie.file}": code for movie, code in codes.items()}
+    report = download(tmp_path, quiet, sources=mirror)
+    assert report.failed == {GOOD.file: "HTTP 403, the server refuses it", VAL.file: "HTTP 500"}
+    assert report.gone == {
+        BROKEN.file: "HTTP 410",
+        GONE.file: "HTTP 404",
+        UNLISTED.name: "the mirror's list of movies does not have it",
+    }
+    assert (report.fetched, report.already) == ([], [])
+
+
+def test_a_movie_that_is_there_need_not_be_on_the_mirror(tmp_path: Path, mirror: Sources) -> None:
+    download(tmp_path, quiet, ("val",), mirror)
+    for code in (403, 404):
+        Mirror.errors = {f"/movies/trainval/{VAL.file}": code}
+        report = download(tmp_path, quiet, ("val",), mirror)
+        assert (report.already, report.failed, report.gone) == ([VAL.file], {}, {})
+
+
 def test_progress_counts_movies(tmp_path: Path, mirror: Sources) -> None:
     counted: list[int] = []
     told: dict[str, tuple[int, int | None]] = {}

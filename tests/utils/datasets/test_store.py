@@ -1,6 +1,7 @@
 """The store gives back what was put in, in part and whole, and says what is damaged."""
 
 import secrets
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -97,6 +98,19 @@ def test_the_index_is_mended(tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text("nonsense")
     entity_path(tmp_path, "a").unlink()
     assert [entity.name for entity in Store(tmp_path).entities] == ["b"]
+
+
+def test_a_replaced_entity_is_not_mistaken_for_the_one_before(tmp_path: Path) -> None:
+    """Even if it has as many bytes and nobody writes the index anew."""
+    path = write(tmp_path)
+    StoreWriter(tmp_path).write_index()
+    num_bytes = path.stat().st_size
+    other = replace(info(), person="Bob")
+    StoreWriter(tmp_path).add(other, faces(), SOUND, LABELS, TIMES)
+    assert path.stat().st_size == num_bytes
+    assert StoreWriter(tmp_path).stored() == [other]
+    assert Store(tmp_path).entities == [other]
+    assert (tmp_path / INDEX).is_file()
 
 
 @pytest.mark.parametrize("kept", [0, 5, 5000, -300, -20, -1])
