@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from model.run_logs import append_row
+import pytest
+
+from model.run_logs import EpochRow, append_row, is_past_best
 
 
 def test_rows_are_added_under_one_head(tmp_path: Path) -> None:
@@ -10,3 +12,20 @@ def test_rows_are_added_under_one_head(tmp_path: Path) -> None:
     append_row(path, ["step", "loss", "iou"], {"step": 1, "loss": 0.5})
     append_row(path, ["step", "loss", "iou"], {"step": 2, "loss": 0.25, "iou": 0.75})
     assert path.read_text() == "step,loss,iou\n1,0.5,\n2,0.25,0.75\n"
+
+
+@pytest.mark.parametrize(
+    ("losses", "past"),
+    [
+        ([], False),
+        ([3.0, 4.0, 4.0], False),
+        ([3.0, 4.0, 4.0, 3.0], True),
+        ([3.0, 4.0, None, 4.0], False),
+        ([3.0, 4.0, None, 4.0, 3.5], True),
+        ([3.0, 4.0, 4.0, 2.9, 3.0, 3.0], False),
+    ],
+    ids=["none", "two", "three, one as low", "not measured", "three measured", "lower"],
+)
+def test_training_is_past_its_best(losses: list[float | None], past: bool) -> None:
+    rows = [EpochRow(n, 0.1, 1.0, 0.5, None, 1, 1.0, loss) for n, loss in enumerate(losses, 1)]
+    assert is_past_best(rows, 3) == past
