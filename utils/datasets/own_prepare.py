@@ -25,7 +25,7 @@ from utils.datasets.own import (
     read_tables,
     short_problem,
 )
-from utils.datasets.own_check import keep_inside, open_video
+from utils.datasets.own_check import keep_inside, open_video, twice_problem
 from utils.datasets.own_done import PreparedVideos, checksum, key_of
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
@@ -154,10 +154,25 @@ def _jobs(
     options: PrepareOptions,
     problems: list[Problem],
 ) -> Iterator[_Job]:
-    """Yield what is to be done, video by video; `source` is path, split and folder of videos."""
+    """Yield what is to be done, video by video; an entity in two tables is taken from the first.
+
+    Args:
+        source: Path, split and folder of videos.
+        folder: Of the store.
+        options: How.
+        problems: Gets what is wrong with the tables.
+    """
     path, split, videos = source
+    places: dict[tuple[str, str], str] = {}
     for table, entities in read_tables(path, split, problems):
-        for name, group in groupby(entities, key=lambda entity: entity.video):
+        once = []
+        for entity in entities:
+            before = places.setdefault((entity.video, entity.name), entity.file)
+            if before == entity.file:
+                once.append(entity)
+            else:
+                problems.append(twice_problem(entity, before))
+        for name, group in groupby(once, key=lambda entity: entity.video):
             yield _Job(find_video(table, name, videos), list(group), folder, options)
 
 

@@ -80,6 +80,14 @@ class StoreWriter:
         """Tell whether the entity has been written."""
         return entity_path(self.folder, name).exists()
 
+    def holds(self, name: str, labels: NDArray[np.int8], timestamps: NDArray[np.float64]) -> bool:
+        """Tell whether the entity has been written with these labels and timestamps, (T,)."""
+        path = entity_path(self.folder, name)
+        if not path.exists():
+            return False
+        found, times = read_rows(path, read_header(path))
+        return np.array_equal(found, labels) and np.array_equal(times, timestamps)
+
     def stored(self) -> list[EntityInfo]:
         """Return what has been written, in no particular order."""
         headers = _read_all(self.folder, _read_index(self.folder))

@@ -1,5 +1,6 @@
 """Put the clips of a TalkSet together: a face, its sound or another's, and the labels."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -130,6 +131,12 @@ def write_clips_of(
     than the sources do now are written anew.
     """
     path = folder / f"{split}.txt"
+    twice = [name for name, count in Counter(map(entity_name, clips)).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"expected another number for each clip of a kind, found {twice[0]} more than once; "
+            "lists that number their clips in the same way do not go together"
+        )
     if path.is_file() and [clip.line() for clip in read_clips(path)] != [c.line() for c in clips]:
         raise UserError(
             f"{path} lists other clips than these videos and options give; remove it and "

@@ -296,6 +296,20 @@ def test_removals_are_counted_in_the_log(
     assert len(Store(own_store(tmp_path, "train"))) == 1
 
 
+def test_an_entity_of_two_tables_is_taken_from_the_first(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes())
+    for name, label in (("one", 1), ("two", 0)):
+        rows = [f"{row},train" for row in dense("a.mp4", "x", label=label)]
+        write_table(tmp_path / f"{name}.csv", rows, HEADER + ",split")
+    report = prepare(tmp_path, "train", tmp_path / "store")
+    assert [(p.kind, Path(p.file).name) for p in report.problems] == [("duplicate", "two.csv")]
+    assert (report.entities, Store(tmp_path / "store").entities[0].num_speaking) == (1, 41)
+    (tmp_path / "two.csv").unlink()
+    report = prepare(tmp_path, "train", tmp_path / "store")
+    assert (report.problems, report.removed) == ([], 0)
+    assert len(Store(tmp_path / "store")) == 1
+
+
 def test_faces_that_are_lost_are_cut_again(tmp_path: Path, video: Path) -> None:
     table = write_table(tmp_path / "train.csv", dense("a.mp4", "x"))
     prepare(table, None, tmp_path / "store", video.parent)

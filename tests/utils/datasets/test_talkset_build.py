@@ -224,6 +224,14 @@ def test_published_lists(videos: list[Path], tmp_path: Path) -> None:
     assert tone_of(mixed[int(2.5 * RATE) :]) == ""
 
 
+def test_clips_of_one_number_are_refused(videos: list[Path], tmp_path: Path) -> None:
+    clip = TalkClip("TAudio", "ann/1.wav", "ann/1.mp4", 3.0, (0, 3.0), (0, 0), 0)
+    clips = [clip, replace(clip, audio="bob/1.wav", video="bob/1.mp4")]
+    with pytest.raises(UserError, match="found 000000_TAudio more than once"):
+        build_from_lists(clips, [videos[0].parents[1]], tmp_path, FACES)
+    assert not (tmp_path / "train.txt").exists()
+
+
 def test_people_are_named_by_table_or_folder(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("dev/id00012/x/1.mp4", "dev/ann/2.mp4", "dev/3.mp4")]
     found = {path: person.name for path, person in name_people(paths, None).items()}
