@@ -61,7 +61,7 @@ class StoreWriter:
     """Adds entities to a store; several processes may add to one store at once.
 
     An entity is there whole or not at all, so a writer that was stopped can be started again:
-    skip what it `has`.
+    skip what it `holds`.
     """
 
     def __init__(self, folder: Path, crop_size: int = 112, colour: bool = False) -> None:
@@ -75,10 +75,6 @@ class StoreWriter:
                 f"{folder}: expected pictures {self.form.shape}, found a store of "
                 f"{found.shape}; write into another folder, or remove this one"
             )
-
-    def has(self, name: str) -> bool:
-        """Tell whether the entity has been written."""
-        return entity_path(self.folder, name).exists()
 
     def holds(self, name: str, labels: NDArray[np.int8], timestamps: NDArray[np.float64]) -> bool:
         """Tell whether the entity has been written with these labels and timestamps, (T,)."""

@@ -85,7 +85,11 @@ def test_any_name_is_only_a_name(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     assert [entity.name for entity in store.entities] == sorted(ODD_NAMES)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
-    assert all(StoreWriter(tmp_path / "store").has(name) for name in ODD_NAMES)
+    writer = StoreWriter(tmp_path / "store")
+    assert all(writer.holds(name, LABELS, TIMES) for name in ODD_NAMES)
+    assert not writer.holds("else", LABELS, TIMES)
+    assert not writer.holds(ODD_NAMES[0], 1 - LABELS, TIMES)
+    assert not writer.holds(ODD_NAMES[0], LABELS, TIMES + 1)
 
 
 def test_the_index_is_mended(tmp_path: Path) -> None:
@@ -150,7 +154,7 @@ def test_an_unfinished_entity_leaves_nothing(tmp_path: Path) -> None:
     with writer.open(info()) as entity:
         entity.append(faces()[0], 1, 0.0)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert not writer.has("video:1")
+    assert not writer.holds("video:1", LABELS, TIMES)
 
 
 def test_wrong_input_is_refused(tmp_path: Path) -> None:
