@@ -106,7 +106,7 @@ def make_data(options: Options) -> int:
     folders, seed = options.instead.build_folders, options.training.seed
     made = preparation.make_talkset(options.talkset, options.data, folders, finder, seed)
     print(json.dumps(asdict(made), indent=1))
-    return 0
+    return int(not any(made.clips.values()))  # without a single clip there is nothing to train on
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """ava_asd in the training command: its windows are extracted, learnt and measured as published."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from model.ava_asd_evaluation import (
     carry_over,
     evaluate_folder,
     load_any,
+    measure_legacy,
     measure_windows,
     report,
     score_windows,
@@ -28,6 +29,7 @@ from model.evaluation import write_table
 from model.networks.ava_asd import AvaASD
 from model.preparation import stages
 from model.ranks import Ranks
+from model.run_logs import EpochRow, Evaluated, is_past_best
 from model.runs import Run, describe_settings, released_weights, train_at_terminal
 from model.scoring import Precision
 from model.training import Trainer
@@ -39,6 +41,7 @@ from utils.datasets.ava_prepare import find_videos
 from utils.errors import UserError
 from utils.files import locked
 from utils.flags import flag_name
+from utils.metrics.ava_asd import cross_entropy
 from utils.metrics.average_precision import average_precision, read_truth
 from utils.progress import bar
 from utils.training_options import Options
@@ -76,14 +79,21 @@ def train(options: Options, ranks: Ranks) -> str | None:
     choice = choose(options, trainer.recipe.batch_size)
     loader = WindowLoader(source.windows, choice, ranks.rank, ranks.size)
 
-    def evaluate() -> float:
+    def evaluate() -> Evaluated:
         return judge(trainer, judged.windows, choice, options.ava_asd.judged_share)
 
-    return train_at_terminal(run, loader, evaluate, "of windows")
+    def ended(rows: Sequence[EpochRow]) -> bool:
+        given = options.ava_asd
+        past = given.early_stopping and is_past_best(rows, given.patience)
+        if past and ranks.first:
+            logger.info("the loss has not fallen for %d evaluations: training ends", given.patience)
+        return past
+
+    return train_at_terminal(run, loader, evaluate, "of windows", ended)
 
 
-def judge(trainer: Trainer, windows: WindowSet, choice: WindowChoice, share: float) -> float:
-    """Return the average precision over a share of the windows, drawn anew in each epoch."""
+def judge(trainer: Trainer, windows: WindowSet, choice: WindowChoice, share: float) -> Evaluated:
+    """Measure the last head over a share of the windows, drawn anew in each epoch."""
     epoch = trainer.position.epoch
     rng = np.random.default_rng((choice.seed, epoch, JUDGED))
     count = max(1, int(len(windows) * share))
@@ -96,7 +106,8 @@ def judge(trainer: Trainer, windows: WindowSet, choice: WindowChoice, share: flo
         )
     assert isinstance(trainer.network, AvaASD)
     scores = score_together(trainer.network, windows, choice, trainer.ranks, chosen)
-    return average_precision(speaking, scores["main"])
+    likely = scores["main"]
+    return Evaluated(average_precision(speaking, likely), cross_entropy(speaking, likely))
 
 
 def score_together(
@@ -127,6 +138,11 @@ def evaluate_only(options: Options, ranks: Ranks) -> str:
     variant = read_variant("ava_asd", options.network.variant) if options.network.variant else None
     load = partial(load_any, variant=variant, device=ranks.device)
     measure = Measure(options, ranks)
+    if options.ava_asd.legacy:
+        if Path(given).is_dir():
+            raise UserError(f"--legacy evaluates one file of weights, {given} is a folder")
+        found = measure.legacy(load(given))
+        return "\n".join(f"{name} {value:.4f}" for name, value in found.items())
     if not Path(given).is_dir():
         measures = measure(load(given))
         lines = [f"{name} {value:.5f}" for name, value in measures.items()]
@@ -151,18 +167,28 @@ class Measure:
 
     def __call__(self, network: AvaASD) -> Mapping[str, float]:
         """Return the columns of the published table."""
-        options, ranks = self._options, self._ranks
         source, truth = self._open(network)
+        scores = self._score(network, source)
+        if self._ranks.first:
+            likely = carry_over(scores["main"], source.windows, truth)
+            target = self._options.run.save_path / f"{source.name}_res.csv"
+            write_table(source.table, likely, target)
+        self.report = report(scores, source.windows)
+        return measure_windows(scores, source.windows, truth)
+
+    def legacy(self, network: AvaASD) -> Mapping[str, float]:
+        """Return what the published `--legacy` evaluation prints."""
+        source, _ = self._open(network)
+        return measure_legacy(network, self._score(network, source), source.windows)
+
+    def _score(self, network: AvaASD, source: Source) -> dict[str, Probabilities]:
+        """Return how likely each window of a split speaks, by published name of the head."""
+        options, ranks = self._options, self._ranks
         cuda = ranks.device.type == "cuda"
         precision: Precision = "bf16" if cuda and options.training.precision == "bf16" else "fp32"
         choice = choose(options, options.training.batch_size or network.recipe.batch_size)
         everything = np.arange(len(source.windows))
-        scores = score_together(network, source.windows, choice, ranks, everything, precision)
-        if ranks.first:
-            likely = carry_over(scores["main"], source.windows, truth)
-            write_table(source.table, likely, options.run.save_path / f"{source.name}_res.csv")
-        self.report = report(scores, source.windows)
-        return measure_windows(scores, source.windows, truth)
+        return score_together(network, source.windows, choice, ranks, everything, precision)
 
     def _open(self, network: AvaASD) -> tuple[Source, Truth]:
         kind = (network.clip, network.inputs)
@@ -244,6 +270,8 @@ def describe(
 ) -> dict[str, str | int | float | bool]:
     """Return what must stay the same of the data when training is resumed."""
     flags = asdict(options.ava_asd) | {"window_path": ""}  # it may be moved
+    for name in ("legacy", "early_stopping", "patience"):  # no step depends on when it ends
+        del flags[name]
     return {
         "mode": network.mode,
         "number of windows": num_windows,

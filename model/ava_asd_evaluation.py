@@ -22,7 +22,15 @@ from model.weights import find_file
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
 from utils.errors import UserError
 from utils.files import replacing
-from utils.metrics.ava_asd import confusion, nearest_scores, roc_area, step_precision
+from utils.metrics.ava_asd import (
+    confusion,
+    cross_entropy,
+    keras_precision_area,
+    keras_roc_area,
+    nearest_scores,
+    roc_area,
+    step_precision,
+)
 from utils.metrics.average_precision import FaceRows, average_precision
 from utils.metrics.f1 import accuracy
 
@@ -129,6 +137,29 @@ def measure_windows(
         found[f"{name}_auc"] = roc_area(windows.speaking, likely)
         rows = carry_over(likely, windows, truth)
         found[f"orig_{name}_map"] = average_precision(truth.speaking, rows)
+    return found
+
+
+def measure_legacy(
+    network: AvaASD, scores: Mapping[str, Probabilities], windows: WindowSet
+) -> dict[str, float]:
+    """Return what the published `--legacy` evaluation, which is Keras' own, prints.
+
+    The total loss is that of training: the heads' losses by their weights, and the penalty. Areas
+    are Keras' approximations, over both columns of the softmax.
+    """
+    penalty = network.penalty()
+    weights = network.recipe.loss_weights
+    losses = {name: cross_entropy(windows.speaking, likely) for name, likely in scores.items()}
+    weighted = [weights.get(HEADS[name], 1.0) * loss for name, loss in losses.items()]
+    found = {"total_loss": sum(weighted) + (0.0 if penalty is None else float(penalty.detach()))}
+    found |= {f"{name}_loss": loss for name, loss in losses.items()}
+    for name, likely in scores.items():
+        found[f"{name}_accuracy"] = accuracy(windows.speaking, likely > 0.5)
+    for name, likely in scores.items():
+        found[f"{name}_roc_auc"] = keras_roc_area(windows.speaking, likely)
+    for name, likely in scores.items():
+        found[f"{name}_pr_auc"] = keras_precision_area(windows.speaking, likely)
     return found
 
 

@@ -36,7 +36,8 @@ def download_ava(options: AvaOptions, data: DataOptions) -> tuple[list[str], boo
     """Fetch AVA-ActiveSpeaker and cut it into stores.
 
     Returns:
-        What became of it, in words, and whether all is there that the mirror has.
+        What became of it, in words, and whether all is there that the mirror has; an empty split
+        never counts as that.
     """
     root = data.data_path
     md5 = {} if options.any_labels else LABELS_MD5
@@ -47,13 +48,15 @@ def download_ava(options: AvaOptions, data: DataOptions) -> tuple[list[str], boo
             root, movies.grow, LABELLED, sources, options.num_downloads, movies.count
         )
     lines = [f"movies: {found.summary()}; see {root / ava_download.REPORT}.txt"]
+    whole = not found.failed
     how = ava_prepare.PrepareOptions(data.num_processes, options.crop_size, options.colour)
     for split in LABELLED:
         with stages("faces") as tell:
             cut = partial(tell, f"cutting {split}")
             report = ava_prepare.prepare(root, split, how, cut)
         lines.append(f"{report.summary()}; see {root / ava_prepare.REPORT}_{split}.txt")
-    return lines, not found.failed
+        whole = whole and report.already + report.written > 0
+    return lines, whole
 
 
 class _Movies:

@@ -5,11 +5,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from utils.files import read_lines, replacing
 
 logger = logging.getLogger(__name__)
+
+
+class Evaluated(NamedTuple):
+    """What an evaluation between epochs found."""
+
+    ap: float
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -23,10 +30,12 @@ class EpochRow:
     ap: float | None  # average precision of the evaluation split, in [0, 1]; None if not evaluated
     frames: int
     seconds: float
+    val_loss: float | None = None  # mean of the evaluation split, where it is measured
 
     def describe(self) -> str:
         """Return the row in words."""
         found = "" if self.ap is None else f", AP {self.ap:.2%}"
+        found += "" if self.val_loss is None else f", validation loss {self.val_loss:.4f}"
         return (
             f"epoch {self.epoch}: loss {self.loss:.4f}, accuracy {self.accuracy:.2%}{found}, "
             f"{self.frames / max(self.seconds, 1e-9):.0f} frames/s"
@@ -37,6 +46,13 @@ def best_row(rows: Sequence[EpochRow]) -> EpochRow | None:
     """Return the first of the rows with the highest average precision, if any has one."""
     evaluated = [row for row in rows if row.ap is not None]
     return max(evaluated, key=lambda row: row.ap or 0.0, default=None)
+
+
+def is_past_best(rows: Sequence[EpochRow], patience: int) -> bool:
+    """Tell whether so many evaluations in a row have not lowered the validation loss."""
+    losses = [row.val_loss for row in rows if row.val_loss is not None]
+    lowest = min(range(len(losses)), key=losses.__getitem__, default=0)
+    return len(losses) - 1 - lowest >= patience
 
 
 def write_logs(folder: Path, rows: Sequence[EpochRow]) -> None:

@@ -1,7 +1,7 @@
 """A run of training from its first epoch to its last, over any number of interruptions."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from model import checkpoints
 from model.checkpoints import Settings
 from model.ranks import Ranks
-from model.run_logs import Board, EpochRow, best_row, write_logs
+from model.run_logs import Board, EpochRow, Evaluated, best_row, write_logs
 from model.training import BatchLoader, Position, Trainer
 from model.weights import default_checkpoint, registry
 from utils.files import check_folder
@@ -20,7 +20,7 @@ from utils.training_settings import RunOptions, TrainingOptions
 logger = logging.getLogger(__name__)
 
 
-def _go_on() -> bool:
+def _go_on(*_: object) -> bool:
     return False
 
 
@@ -35,6 +35,9 @@ class Hooks:
     stop: Callable[[], bool] = _go_on  # whether to stop after this batch
     on_step: Callable[[Position, int], None] = _ignore  # where it is; batches of the epoch
     on_epoch: Callable[[EpochRow], None] = _ignore
+
+
+Evaluate = Callable[[], float | Evaluated]  # average precision, and the loss where it is measured
 
 
 class Run:
@@ -76,20 +79,25 @@ class Run:
         return True
 
     def train(
-        self, loader: BatchLoader, evaluate: Callable[[], float] | None, hooks: Hooks
+        self,
+        loader: BatchLoader,
+        evaluate: Evaluate | None,
+        hooks: Hooks,
+        ended: Callable[[Sequence[EpochRow]], bool] = _go_on,
     ) -> bool:
         """Train to the last epoch; return False if stopped before.
 
         Args:
             loader: Gives the batches to learn from.
-            evaluate: Returns the average precision; every process calls it.
+            evaluate: Every process calls it.
             hooks: Asked and told on the way.
+            ended: Tells by the epochs so far whether training ends before the last one.
         """
         trainer = self.trainer
         last_epoch = trainer.recipe.max_epoch
         ranks = trainer.ranks
         board = Board(self.folder, trainer.position.epoch) if ranks.first else None
-        while trainer.position.epoch <= last_epoch:
+        while trainer.position.epoch <= last_epoch and not ended(self.rows):
             epoch = trainer.position.epoch
             num_steps = loader.len_epoch(epoch)
 
@@ -111,8 +119,9 @@ class Run:
             board.close()
         return True
 
-    def _finish_epoch(self, ap: float | None) -> EpochRow:
+    def _finish_epoch(self, found: float | Evaluated | None) -> EpochRow:
         """Note what came of the epoch, keep its weights if they are to be kept, and go on."""
+        ap, loss = found if isinstance(found, Evaluated) else (found, None)
         trainer = self.trainer
         epoch, sums = trainer.position.epoch, trainer.position.sums
         row = EpochRow(
@@ -123,6 +132,7 @@ class Run:
             ap=ap,
             frames=sums.frames,
             seconds=sums.seconds,
+            val_loss=loss,
         )
         self.rows.append(row)
         if trainer.ranks.first and ap is not None:
@@ -166,18 +176,23 @@ def _log(row: EpochRow) -> None:
 
 
 def train_at_terminal(
-    run: Run, loader: BatchLoader, evaluate: Callable[[], float], judged: str = ""
+    run: Run,
+    loader: BatchLoader,
+    evaluate: Evaluate,
+    judged: str = "",
+    ended: Callable[[Sequence[EpochRow]], bool] = _go_on,
 ) -> str | None:
     """Train to the last epoch; return what came out, None if it was stopped before.
 
     Args:
         run: Resumed, if it was begun before.
         loader: Gives the batches to learn from.
-        evaluate: Returns the average precision; every process calls it.
-        judged: What that is of, if not of frames.
+        evaluate: Every process calls it.
+        judged: What the average precision is of, if not of frames.
+        ended: Tells by the epochs so far whether training ends before the last one.
     """
     with at_terminal(run.trainer.ranks) as hooks:
-        whole = run.train(loader, evaluate, hooks)
+        whole = run.train(loader, evaluate, hooks, ended)
     if not whole:
         logger.error("stopped; start again with the same --savePath to go on")
         return None

@@ -31,7 +31,9 @@ def store_features(
     num_workers: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Store what a network makes of every face of every moment; videos that are there stay.
+    """Store what a network makes of every face of every moment.
+
+    Videos that are there stay, unless their faces or labels have changed.
 
     Args:
         network: Whose embeddings are stored.
@@ -53,7 +55,9 @@ def store_features(
     done = 0
     for video in sorted(videos)[ranks.rank :: ranks.size]:
         chosen = Selection(dataset, videos[video])
-        if not writer.has(video):
+        names = [entity.name for entity in chosen.entities]
+        rows = [chosen.read_labels(index) for index in range(len(names))]
+        if not writer.holds(video, names, rows):
             writer.add(_features_of(network, chosen, num_workers))
         done += sum(entity.num_frames for entity in chosen.entities)
         if progress is not None:

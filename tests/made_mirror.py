@@ -7,10 +7,14 @@ from contextlib import contextmanager
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
-    """Serves files by path, with ranges; `cut` breaks a path's next answer off in the middle."""
+    """Serves files by path, with ranges.
+
+    `cut` breaks a path's next answer off in the middle, `errors` answers with an HTTP status.
+    """
 
     files: dict[str, bytes]
     cut: set[str]
+    errors: dict[str, int]
     asked: list[tuple[str, str, str | None]]
 
     def do_HEAD(self) -> None:
@@ -19,8 +23,8 @@ class Mirror(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked.append((self.command, self.path, self.headers["Range"]))
         body = self.files.get(self.path)
-        if body is None:
-            self.send_error(404)
+        if body is None or self.path in self.errors:
+            self.send_error(self.errors.get(self.path, 404))
             return
         wanted = self.headers["Range"]
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
@@ -42,7 +46,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serving() -> Iterator[str]:
     """Serve `Mirror.files`, none at first; gives the address. Set no_proxy=127.0.0.1 for it."""
-    Mirror.files, Mirror.cut, Mirror.asked = {}, set(), []
+    Mirror.files, Mirror.cut, Mirror.errors, Mirror.asked = {}, set(), {}, []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Mirror) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

@@ -227,6 +227,37 @@ def test_download_from_a_mirror_of_ones_own(
     assert len(read_predictions(tmp_path / "exp" / "val_res.csv")) == 115
 
 
+def test_a_download_that_is_refused_fails(
+    mirror: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Mirror.errors["/movies/trainval/video_no_00.mp4"] = 403
+    assert trainTalkNet.main(["--download", "--anyLabels", *mirror]) == 1
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert "1 fetched, 1 gone, 0 broken, 1 failed (start again to try" in first
+    report = json.loads((tmp_path / "AVA" / "download_report.json").read_text())
+    assert report["failed"] == {"video_no_00.mp4": "HTTP 403, the server refuses it"}
+
+
+def test_a_download_that_brings_nothing_fails(
+    mirror: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("video_no_00.mp4", "video_no_02.mp4"):
+        del Mirror.files[f"/movies/trainval/{name}"]
+    assert trainTalkNet.main(["--download", "--anyLabels", *mirror]) == 1
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert "0 fetched, 3 gone, 0 broken, 0 failed;" in first
+
+
+def test_a_talkset_without_a_clip_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "broken.mkv").write_bytes(b"no video")
+    given = ["--build", str(tmp_path / "videos"), "--data", "talkset", "--numProcesses", "1"]
+    given += ["--dataPath", str(tmp_path / "made"), "--device", "cpu"]
+    assert trainTalkNet.main(given) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (list(report["broken"]), report["clips"]) == (["broken.mkv"], {})
+
+
 @pytest.mark.weights
 def test_evaluation_takes_the_released_weights_of_the_data(
     mirror: list[str],

@@ -48,8 +48,13 @@ class Options:
             raise UserError("--lists is for --build")
         if self.instead.forward and self.network.features is None:
             raise UserError("--forward needs --features, the folder that is written")
-        if self.network.model == "ava_asd" and not wanted:
+        windows = self.network.model == "ava_asd" and not wanted
+        if windows:
             self._check_windows()
+        if self.ava_asd.legacy and not (windows and self.instead.evaluation):
+            raise UserError("--legacy is for --evaluation of ava_asd; leave it out")
+        if self.ava_asd.early_stopping and not (windows and not self.instead.evaluation):
+            raise UserError("--earlyStopping is for training ava_asd; leave it out")
 
     def _check_windows(self) -> None:
         """Raise ValueError where ava_asd is to learn or be measured with what it has not."""

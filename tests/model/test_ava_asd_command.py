@@ -92,6 +92,16 @@ def test_train_resume_and_evaluate(
     assert lines[-1] == f"mAP {ap:.2%}"
     assert predictions.values[-1] == 0  # of the movie that is gone
 
+    legacy = ["--evaluation", "--legacy", "--pretrainModel"]
+    assert trainTalkNet.main(arguments(ava, judged, *legacy, best)) == 0
+    measured = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    names = ["total_loss", "main_loss", "main_accuracy", "main_roc_auc", "main_pr_auc"]
+    assert list(measured) == names
+    assert measured["total_loss"] == measured["main_loss"]  # one tower alone has no penalty
+    assert all(re.fullmatch(r"\d\.\d{4}", value) for value in measured.values())
+    assert trainTalkNet.main(arguments(ava, judged, *legacy, str(whole / "model"))) == 1
+    assert "--legacy evaluates one file of weights" in caplog.text
+
     shutil.copy(best, whole / "model" / "model_0010.model")
     weights = ["--evaluation", "--pretrainModel", str(whole / "model")]
     assert trainTalkNet.main(arguments(ava, judged, *weights)) == 0
@@ -102,6 +112,23 @@ def test_train_resume_and_evaluate(
     assert [row["weights"] for row in found] == [f"{name}.model" for name in names]
     assert tuple(found[0]) == COLUMNS
     assert float(found[0]["orig_main_map"]) == pytest.approx(ap)
+
+
+def test_early_stopping(
+    ava: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where nothing is learnt, training ends two epochs after the lowest loss."""
+    caplog.set_level("INFO")
+    variant = ["--variant", f"mode=s_a,num_frames={LENGTH},size={SIZE}", "--lr", "1e-12"]
+    given = arguments(ava, tmp_path, *variant, "--maxEpoch", "30", "--earlyStopping")
+    assert trainTalkNet.main([*given, "--patience", "2"]) == 0
+    assert re.fullmatch(r"best mAP .* of windows in epoch .*\n", capsys.readouterr().out)
+    with (tmp_path / "log.csv").open(newline="") as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
+    assert len(losses) < 30 and losses.index(min(losses)) == len(losses) - 3
+    assert "the loss has not fallen for 2 evaluations: training ends" in caplog.text
+    assert trainTalkNet.main([*given, "--patience", "1"]) == 0  # may change, and ends at once
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + len(losses)
 
 
 def test_windows_are_made_once_and_refused_otherwise(
@@ -133,6 +160,11 @@ def test_windows_are_made_once_and_refused_otherwise(
         (["--desync", "0.5"], "--desync is for other networks"),
         (["--forward", "--features", "x"], "--forward is for other networks"),
         (["--windowShare", "0"], "--windowShare must be above 0"),
+        (["--legacy"], "--legacy is for --evaluation of ava_asd"),
+        (["--legacy", "--evaluation", "--model", "talknet"], "--legacy is for --evaluation of ava"),
+        (["--earlyStopping", "--evaluation"], "--earlyStopping is for training ava_asd"),
+        (["--earlyStopping", "--model", "lr_asd"], "--earlyStopping is for training ava_asd"),
+        (["--patience", "0"], "--patience must be at least 1"),
         (["--windowStride", "0"], "--windowStride must be at least 1"),
     ],
 )
@@ -155,7 +187,9 @@ def test_every_mode_learns(ava: Path, tmp_path: Path, mode: str) -> None:
     run.train(WindowLoader(windows_of(ava, "train"), CHOICE), None, Hooks())
     assert run.rows[-1].loss < run.rows[0].loss
     validation = windows_of(ava, "val")
-    assert judge(trainer, validation, CHOICE, 1.0) > float(validation.speaking.mean()) + 0.15
+    found = judge(trainer, validation, CHOICE, 1.0)
+    assert found.ap > float(validation.speaking.mean()) + 0.15
+    assert 0 < found.loss < 2
     with pytest.raises(ValueError, match="raise --judgedShare"):
         validation.speaking[:] = False
         judge(trainer, validation, CHOICE, 0.1)

@@ -15,6 +15,7 @@ from model.ava_asd_evaluation import (
     carry_over,
     evaluate_folder,
     load_any,
+    measure_legacy,
     measure_windows,
     natural_order,
     report,
@@ -27,6 +28,7 @@ from tests.made_windows import make_windows
 from utils.datasets.ava_asd_extract import ExtractOptions, extract
 from utils.datasets.ava_asd_loading import WindowChoice, WindowSet
 from utils.datasets.ava_asd_windows import WindowOptions, read_rows
+from utils.metrics.ava_asd import keras_precision_area, keras_roc_area
 from utils.metrics.average_precision import FaceRows, read_truth
 
 SIZE, LENGTH = 18, 2
@@ -65,6 +67,39 @@ def test_measures(made: tuple[WindowSet, FaceRows], caplog: pytest.LogCaptureFix
     assert 0.3 < found["orig_main_map"] < 0.9
     text = report({"main": perfect}, windows)
     assert "[1.0, 0.0]" in text and "[0.0, 1.0]" in text
+
+
+@pytest.mark.parametrize("mode", ["s_av", "s_av_fc", "s_a"])
+def test_the_legacy_measures(made: tuple[WindowSet, FaceRows], mode: str) -> None:
+    """Losses are those that the network is trained with; areas are told by the metrics' tests."""
+    windows, network = made[0], fresh(mode)
+    scores = score_windows(network, windows, CHOICE)
+    found = measure_legacy(network, scores, windows)
+    heads = ["audio", "video", "main"] if mode != "s_a" else ["main"]
+    kinds = ("loss", "accuracy", "roc_auc", "pr_auc")
+    assert set(found) == {"total_loss", *(f"{head}_{kind}" for head in heads for kind in kinds)}
+    labels = torch.from_numpy(windows.speaking.astype(np.int64))
+    audio, faces = (
+        torch.stack([torch.from_numpy(windows.read(index)[part]) for index in range(len(windows))])
+        for part in (0, 1)
+    )
+    with torch.inference_mode():
+        logits = network.eval()(audio, faces)
+    total = 0.0
+    weight = {"s_av": 0.4, "s_av_fc": 1.0, "s_a": 0.0}[mode]
+    for head, said in zip(heads[::-1], (logits.av, logits.visual, logits.audio), strict=False):
+        assert said is not None
+        loss = float(torch.nn.functional.cross_entropy(said[:, 0], labels))
+        assert found[f"{head}_loss"] == pytest.approx(loss, abs=1e-5)
+        right = float((said[:, 0].argmax(1) == labels).double().mean())
+        assert found[f"{head}_accuracy"] == pytest.approx(right)
+        assert found[f"{head}_roc_auc"] == keras_roc_area(windows.speaking, scores[head])
+        assert found[f"{head}_pr_auc"] == keras_precision_area(windows.speaking, scores[head])
+        total += loss * (1.0 if head == "main" else weight)
+    kernels = [value for name, value in network.named_parameters() if value.ndim > 2]
+    if mode != "s_a":
+        total += 1e-4 * sum(float(kernel.detach().square().sum()) for kernel in kernels)
+    assert found["total_loss"] == pytest.approx(total, rel=1e-5)
 
 
 def test_rows_take_the_nearest_window(made: tuple[WindowSet, FaceRows]) -> None:

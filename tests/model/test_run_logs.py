@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from model.run_logs import put_row
+import pytest
+
+from model.run_logs import EpochRow, is_past_best, put_row
 
 
 def test_rows_are_added_under_one_head(tmp_path: Path) -> None:
@@ -25,3 +27,20 @@ def test_a_row_that_was_broken_off_is_dropped(tmp_path: Path) -> None:
     path.write_text("step,loss\r\n1,0.5\r\n2,0.")
     put_row(path, ["step", "loss"], {"step": 2, "loss": 0.25})
     assert path.read_text() == "step,loss\n1,0.5\n2,0.25\n"
+
+
+@pytest.mark.parametrize(
+    ("losses", "past"),
+    [
+        ([], False),
+        ([3.0, 4.0, 4.0], False),
+        ([3.0, 4.0, 4.0, 3.0], True),
+        ([3.0, 4.0, None, 4.0], False),
+        ([3.0, 4.0, None, 4.0, 3.5], True),
+        ([3.0, 4.0, 4.0, 2.9, 3.0, 3.0], False),
+    ],
+    ids=["none", "two", "three, one as low", "not measured", "three measured", "lower"],
+)
+def test_training_is_past_its_best(losses: list[float | None], past: bool) -> None:
+    rows = [EpochRow(n, 0.1, 1.0, 0.5, None, 1, 1.0, loss) for n, loss in enumerate(losses, 1)]
+    assert is_past_best(rows, 3) == past

@@ -1,6 +1,7 @@
 """Training learns, resumes exactly, and does not depend on how the work is divided."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from model.contract import Recipe
 from model.entity_scores import EvaluationOptions
 from model.evaluation import measure
 from model.ranks import Ranks
+from model.run_logs import EpochRow, Evaluated, is_past_best
 from model.runs import Hooks, Run, describe_settings
 from model.split_scoring import score_split
 from model.training import Trainer
@@ -69,6 +71,30 @@ def test_it_learns_what_chance_cannot(options: TrainingOptions) -> None:
     assert before < 0.65
     assert after > 0.9
     assert losses[-1] < losses[0]
+
+
+def test_a_run_ends_once_its_loss_stops_falling(tmp_path: Path) -> None:
+    """Begun again, it does not go on; with more patience it does."""
+    trainer = made_trainer(TrainingOptions(max_epoch=9))
+    losses = iter([2.0, 1.0, 1.5, 1.5, 1.5, 0.5, 0.6, 0.7, 0.8])
+    run = made_run(trainer, tmp_path)
+    loader = made_loader(MadeFaces([20] * 4), trainer.network)
+
+    def evaluate() -> Evaluated:
+        return Evaluated(0.5, next(losses))
+
+    def ended(patience: int) -> Callable[[Sequence[EpochRow]], bool]:
+        return lambda rows: is_past_best(rows, patience)
+
+    assert run.train(loader, evaluate, Hooks(), ended(2))
+    assert [row.val_loss for row in run.rows] == [2.0, 1.0, 1.5, 1.5]
+    again = made_run(made_trainer(TrainingOptions(max_epoch=9)), tmp_path)
+    assert again.resume()
+    assert again.rows == run.rows
+    assert again.train(loader, evaluate, Hooks(), ended(2)) and len(again.rows) == 4
+    assert again.train(loader, evaluate, Hooks(), ended(4)) and len(again.rows) == 9
+    table = (tmp_path / "log.csv").read_text().splitlines()
+    assert [line.rpartition(",")[2] for line in table[:4]] == ["val_loss", "2.0", "1.0", "1.5"]
 
 
 def test_resuming_equals_never_having_stopped(tmp_path: Path) -> None:

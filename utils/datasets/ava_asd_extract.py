@@ -6,6 +6,7 @@ FOLDER/journal.jsonl   how it was made, and a line for each video that is done
 """
 
 import logging
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -90,6 +91,7 @@ class Extracted:
     rate: int  # of the sound, samples/s
     start_s: float  # of the sound, on the video's clock
     lost: Mapping[str, str]  # tracks that gave no pictures: why
+    rows: int  # checksum of its labelled rows
 
 
 def extract(
@@ -102,7 +104,7 @@ def extract(
 ) -> list[str]:
     """Extract the videos that are not done yet; return what could not be had, in words.
 
-    Started again with the same options, it does what is left.
+    Started again with the same options, it does what is left, and videos whose rows have changed.
 
     Args:
         folder: Where to.
@@ -120,7 +122,7 @@ def extract(
     journal = open_journal(folder, options, windows)
     writer = StoreWriter(folder / "faces", options.size, options.colour)
     writer.remove_leftovers()
-    todo = [one for one in rows if one.video not in journal.done]
+    todo = [one for one in rows if not _is_done(one, journal)]
     failed = {one.video: f"no video {one.video}.* is there" for one in todo}
     jobs = [
         _Job(folder, one, videos[one.video], options, windows)
@@ -142,6 +144,19 @@ def extract(
         lost = journal.done[one.video]["lost"] if one.video in journal.done else {}
         problems += [f"track {name}: {why}" for name, why in lost.items()]
     return problems
+
+
+def _is_done(rows: VideoRows, journal: Journal) -> bool:
+    """Tell whether a video was extracted by these rows; older journals do not say by which."""
+    outcome = journal.done.get(rows.video)
+    return outcome is not None and outcome.get("rows", _checksum(rows)) == _checksum(rows)
+
+
+def _checksum(rows: VideoRows) -> int:
+    """Return a number that changes with the faces, times and labels of a video."""
+    names = "\n".join(rows.names[face] for face in rows.faces.tolist())
+    columns = (rows.timestamps.tobytes(), rows.labels.tobytes())
+    return zlib.crc32(columns[1], zlib.crc32(columns[0], zlib.crc32(names.encode())))
 
 
 def _do(job: _Job) -> Extracted | str:
@@ -195,7 +210,7 @@ def _extract_video(job: _Job) -> Extracted:
         faces.append((face, LoaderRow(name, Fraction(windows.fps), labels)))
     writer = StoreWriter(job.folder / "faces", options.size, options.colour)
     cut = cut_video(job.path, faces, writer)
-    return Extracted(video.width, video.height, rate, start_s, cut.lost)
+    return Extracted(video.width, video.height, rate, start_s, cut.lost, _checksum(rows))
 
 
 def _write_sound(path: Path, video: VideoInfo, span: ReadOptions, rate: int) -> None:

@@ -115,10 +115,13 @@ class WindowSet:
         self._sounds: dict[str, NDArray[np.float32]] = {}
         self.names: list[tuple[str, str]] = []
         columns = _Columns()
+        self._num_lost = 0
         absent = [one.video for one in rows if one.video not in self._done]
         for one in rows:
             if one.video in self._done:
                 self._add(one, columns)
+        if self._num_lost:
+            logger.warning("%s: %d tracks have no pictures there", folder, self._num_lost)
         if absent:
             logger.warning("%s: %d videos are not extracted: %s ..", folder, len(absent), absent[0])
         kept = np.array(columns.smallest, np.int64) >= min_face
@@ -149,6 +152,7 @@ class WindowSet:
         for track in thinned_tracks(rows, self.options):
             entity = self._entities.get(track_name(rows, track))
             if entity is None:
+                self._num_lost += 1
                 continue
             starts, windows = windows_of(track, rows.labels, self.options)
             columns.track += [len(self._tracks)] * len(starts)

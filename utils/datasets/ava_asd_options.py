@@ -38,12 +38,26 @@ class AvaAsdOptions:
         bool, "take sound at each file's own rate, as published, not at the demo's"
     ] = False
 
+    legacy: Annotated[
+        bool,
+        "with --evaluation: loss, accuracy, ROC area and PR area of each head as Keras measures "
+        "them, instead of the report",
+    ] = False
+    early_stopping: Annotated[
+        bool, "end training once the loss of the last head on the judged windows stops falling"
+    ] = False
+    patience: Annotated[
+        int, "with --earlyStopping: evaluations in a row that may pass without a lower loss"
+    ] = 5
+
     def __post_init__(self) -> None:
         if self.window_stride < 1 or self.min_face < 0:
             raise UserError(
                 "--windowStride must be at least 1 and --minFace 0 or more, got "
                 f"{self.window_stride} and {self.min_face}"
             )
+        if self.patience < 1:
+            raise UserError(f"--patience must be at least 1, got {self.patience}")
         for flag, share in (
             ("windowShare", self.window_share),
             ("judgedShare", self.judged_share),

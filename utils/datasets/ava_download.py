@@ -26,6 +26,7 @@ LISTS = {  # file names of the movies, in the mirror's folder of that name
     "test": "annotations/ava_file_names_test_v2.1.txt",
 }
 REPORT = "download_report"
+GONE, REFUSED = (404, 410), 403  # HTTP; what is refused may be there: a proxy, a wrong address
 
 
 @dataclass
@@ -36,7 +37,7 @@ class DownloadReport:
     fetched: list[str] = field(default_factory=list)
     gone: dict[str, str] = field(default_factory=dict)  # the mirror has them no more: why
     broken: dict[str, str] = field(default_factory=dict)  # came whole, but are no videos: why
-    failed: dict[str, str] = field(default_factory=dict)  # may come when tried again: why
+    failed: dict[str, str] = field(default_factory=dict)  # may come, or be let through, later: why
 
     def summary(self) -> str:
         """Return how many movies there are of each kind."""
@@ -190,7 +191,7 @@ def _fetch(movie: _Movie, root: Path, sources: Sources, hook: _Hook) -> tuple[st
     try:
         num_bytes = _num_bytes(address)
     except urllib.error.HTTPError as error:
-        return ("gone" if error.code in (403, 404, 410) else "failed"), f"HTTP {error.code}"
+        return _without(error.code, path)
     except (OSError, HTTPException) as error:
         return "failed", str(getattr(error, "reason", error))
     if path.is_file() and num_bytes in (None, path.stat().st_size):
@@ -209,6 +210,14 @@ def _fetch(movie: _Movie, root: Path, sources: Sources, hook: _Hook) -> tuple[st
         return "broken", str(error)
     publish(part, path)
     return "fetched", ""
+
+
+def _without(code: int, path: Path) -> tuple[str, str]:
+    """Return what becomes of a movie that the mirror does not give, by HTTP's status."""
+    if code in (*GONE, REFUSED) and path.is_file():
+        return "already", ""
+    why = f"HTTP {code}" + (", the server refuses it" if code == REFUSED else "")
+    return ("gone" if code in GONE else "failed"), why
 
 
 def _fetch_part(address: str, part: Path, num_bytes: int | None, told: downloads.Progress) -> str:

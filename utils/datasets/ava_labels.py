@@ -42,21 +42,31 @@ def download_labels(folder: AvaFolder, split: str, sources: Sources, progress: P
         )
     address = sources.archive(split)
     archive = folder.root / "csv" / address.rpartition("/")[2]
-    if not archive.is_file():
+    own = archive.is_file()  # put there by the user or an earlier call: never removed
+    if not own:
         downloads.download([address], archive, downloads.Expected(), told(progress, archive))
     expected = sources.labels_md5.get(split)
     found = md5_of(archive)
     if expected and found != expected:
-        archive.unlink()
         raise RuntimeError(
-            f"{address}: expected MD5 {expected}, got {found}; start again, or take other labels "
-            "with --anyLabels"
+            f"{_refuse(archive, own, address)}: expected MD5 {expected}, got {found}; start again, "
+            "or take other labels with --anyLabels"
         )
     try:
-        return merge_tables(_read_archive(archive), folder.labels(split))
+        tables = _read_archive(archive)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        archive.unlink()
-        raise RuntimeError(f"{address} is not the archive of tables expected: {error}") from error
+        raise RuntimeError(
+            f"{_refuse(archive, own, address)} is not the archive of tables expected: {error}"
+        ) from error
+    return merge_tables(tables, folder.labels(split))
+
+
+def _refuse(archive: Path, own: bool, address: str) -> str:
+    """Remove an archive that was fetched just now; return what to call it in an error."""
+    if own:
+        return f"{archive}, which was there before (remove it to fetch it anew),"
+    archive.unlink()
+    return address
 
 
 def _read_archive(path: Path) -> dict[str, str]:
@@ -67,7 +77,7 @@ def _read_archive(path: Path) -> dict[str, str]:
             name = member.name.rpartition("/")[2]
             file = archive.extractfile(member) if member.isfile() else None
             if file is not None and name.endswith(".csv") and not name.startswith("."):
-                tables[name] = file.read().decode("utf-8-sig")
+                tables[member.name] = file.read().decode("utf-8-sig")
     if not tables:
         raise UserError("no .csv in it")
     return tables

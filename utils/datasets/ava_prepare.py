@@ -101,8 +101,8 @@ def prepare(
 ) -> PrepareReport:
     """Cut all entities of a split that the store lacks; write index, loader table and report.
 
-    A video that is missing or broken is reported and the rest goes on. Started again, it does
-    what is left.
+    Entities whose labels have changed since they were cut are cut anew. A video that is missing
+    or broken is reported and the rest goes on. Started again, it does what is left.
 
     Raises:
         DiskFullError: What was written before is kept; so it is with the next.
@@ -191,7 +191,7 @@ def _sort_out(
     """Return what is left to do by video; note what is done and what cannot be."""
     by_video: dict[str, list[tuple[LabelledFace, LoaderRow]]] = {}
     for face in faces:
-        if writer.has(face.name):
+        if writer.holds(face.name, face.labels, face.timestamps):
             report.already += 1
         elif face.video in videos:
             by_video.setdefault(face.video, []).append((face, rows[face.name]))

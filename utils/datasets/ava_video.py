@@ -40,7 +40,7 @@ class Cut:
 
 
 def cut_video(path: Path, faces: Sequence[tuple[LabelledFace, LoaderRow]], to: StoreWriter) -> Cut:
-    """Write the entities of one video that the store does not have yet.
+    """Write the entities of one video that the store does not have yet, or with other labels.
 
     The video is decoded once, front to back, without its long unlabelled parts; held are one
     picture and the sound as far back as the longest entity reaches.
@@ -49,7 +49,9 @@ def cut_video(path: Path, faces: Sequence[tuple[LabelledFace, LoaderRow]], to: S
         ValueError, FileNotFoundError, RuntimeError: The video cannot be read at all.
     """
     cut = Cut()
-    todo = [(face, row) for face, row in faces if not to.has(face.name)]
+    todo = [
+        (face, row) for face, row in faces if not to.holds(face.name, face.labels, face.timestamps)
+    ]
     if not todo:
         return cut
     video = probe(path)

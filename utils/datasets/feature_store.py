@@ -28,6 +28,8 @@ MAGIC = b"ASDFEAT1"  # the last character is the version
 FOOTER = struct.Struct("<II8s")  # bytes and CRC-32 of the header, magic
 SUFFIX = ".features"
 
+Rows = tuple[NDArray[np.int8], NDArray[np.float64]]  # labels and timestamps (T,) of a face
+
 
 @dataclass(frozen=True)
 class FeatureForm:
@@ -82,7 +84,7 @@ class VideoFeatures:
 class FeatureWriter:
     """Adds videos to a store; several processes may add to one at once.
 
-    A writer that was stopped can be started again: skip what it `has`.
+    A writer that was stopped can be started again: skip what it `holds`.
     """
 
     def __init__(self, folder: Path, form: FeatureForm) -> None:
@@ -96,9 +98,27 @@ class FeatureWriter:
                 "write into another folder"
             )
 
-    def has(self, video: str) -> bool:
-        """Tell whether a video has been written."""
-        return _path(self.folder, video).exists()
+    def holds(self, video: str, entities: Sequence[str], rows: Sequence[Rows]) -> bool:
+        """Tell whether a video has been written with these faces.
+
+        Args:
+            video: Its name.
+            entities: (E,) names.
+            rows: What each says.
+        """
+        path = _path(self.folder, video)
+        if not path.exists():
+            return False
+        found = _read(path)
+        counts = [len(labels) for labels, _ in rows]
+        if list(found.entities) != list(entities) or list(found.counts) != counts:
+            return False
+        stops = np.cumsum(counts, dtype=np.int64).tolist()
+        return all(
+            np.array_equal(found.labels[stop - len(labels) : stop], labels)
+            and np.array_equal(found.timestamps[stop - len(labels) : stop], timestamps)
+            for stop, (labels, timestamps) in zip(stops, rows, strict=True)
+        )
 
     def add(self, features: VideoFeatures) -> None:
         """Write a video; one of that name is replaced.

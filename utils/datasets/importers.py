@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.datasets import columbia
+from utils.datasets.ava_prepare import find_videos
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
 from utils.datasets.own import Problem
+from utils.errors import UserError
 from utils.files import replacing
 from utils.media import VideoInfo, probe
 from utils.metrics.average_precision import COLUMNS, LABELS
@@ -67,7 +69,7 @@ class _AvaReader:
 
     def __init__(self, videos: Path, problems: list[Problem]) -> None:
         self._folder = videos
-        self._paths = {path.stem: path for path in sorted(videos.iterdir()) if path.is_file()}
+        self._paths = find_videos(videos)
         self._videos: dict[str, VideoInfo | None] = {}
         self._problems = problems
 
@@ -221,7 +223,7 @@ def _followed(spans: Sequence[Sequence[float]]) -> Iterator[tuple[float, Box]]:
 
 
 def _write(target: Path, rows: Iterable[Row], report: ImportReport) -> ImportReport:
-    """Write the table and count what is in it."""
+    """Write the table and count what is in it; an empty one is refused, the file stays."""
     entities: set[tuple[str, str]] = set()
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -231,5 +233,8 @@ def _write(target: Path, rows: Iterable[Row], report: ImportReport) -> ImportRep
             writer.writerow((row.video, row.entity, *numbers, row.label, row.person))
             report.rows += 1
             entities.add(row[:2])
+        if not report.rows:
+            why = f"; first of all {report.problems[0]}" if report.problems else ""
+            raise UserError(f"{target}: nothing to write: not one row could be imported{why}")
     report.entities = len(entities)
     return report

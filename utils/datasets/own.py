@@ -4,7 +4,6 @@ docs/own_data.md describes the format. What is wrong with a row is noted and the
 rest goes on. All rows of the chosen split are held, some 100 bytes each.
 """
 
-import csv
 import math
 from array import array
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
+from utils.datasets.spreadsheets import TableError, read_cells
 from utils.errors import UserError
 from utils.structures import FPS, FaceTrack
 
@@ -28,6 +28,8 @@ LABELS = {
 }
 MAX_CORNER = 1_000_000  # pixels; beyond it lies a mistake
 MAX_TIME_S = 10_000_000
+TABLE = "table"  # kind of problem: a table that cannot be read, or not to its end
+UNREAD = (TABLE, "columns", "value", "time", "box", "label")  # kinds that lose rows
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Problem:
 
     file: str
     line: int  # from 1; 0 is the file as a whole
-    kind: str  # one of a few words, for counting
+    kind: str  # one of a few words, for counting; TABLE where all rows after `line` are lost
     found: str
     expected: str
 
@@ -138,24 +140,24 @@ def read_tables(
 
 
 def read_table(table: Path, split: str | None, problems: list[Problem]) -> list[OwnEntity]:
-    """Return the entities of one table, sorted by video; see `read_tables`."""
+    """Return the entities of one table, sorted by video; see `read_tables`.
+
+    A table that cannot be read, or not to its end, is noted as a problem of the kind `table`.
+    """
     rows: dict[tuple[str, str], _Rows] = {}
     reader = _Reader(table, problems)
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows_of = reader.rows(csv.reader(file), split)
-            for key, person, found_split, line, values, label in rows_of:
-                if split is not None and found_split != split:
-                    continue
-                entity = rows.setdefault(key, _Rows(person, found_split))
-                reader.expect_same(entity, key, (person, found_split), line)
-                entity.lines.append(line)
-                entity.values.extend(values)
-                entity.labels.append(label)
-    except UnicodeDecodeError:
-        reader.note(0, "columns", "bytes that are no UTF-8", "UTF-8 text; save the table as UTF-8")
-    except csv.Error as error:
-        reader.note(0, "columns", str(error), "comma-separated values")
+        rows_of = reader.rows(read_cells(table, REQUIRED + OPTIONAL), split)
+        for key, person, found_split, line, values, label in rows_of:
+            if split is not None and found_split != split:
+                continue
+            entity = rows.setdefault(key, _Rows(person, found_split))
+            reader.expect_same(entity, key, (person, found_split), line)
+            entity.lines.append(line)
+            entity.values.extend(values)
+            entity.labels.append(label)
+    except TableError as error:
+        reader.note(error.line, TABLE, error.found, error.expected)
     return [reader.entity(*key, rows.pop(key)) for key in sorted(rows)]
 
 
@@ -166,35 +168,37 @@ class _Reader:
         self.table = table
         self._problems = problems
         self._changed: set[tuple[str, str]] = set()
+        self._decimal = ""  # what numbers of this table have for a decimal point, once known
 
     def note(self, line: int, kind: str, found: str, expected: str) -> None:
         """Note what is wrong."""
         self._problems.append(Problem(str(self.table), line, kind, found[:120], expected))
 
     def rows(
-        self, lines: "Iterator[list[str]]", split: str | None
+        self, lines: Iterator[tuple[int, list[str]]], split: str | None
     ) -> Iterator[tuple[tuple[str, str], str, str, int, list[float], int]]:
         """Yield (video, entity), person, split, line, time and corners, label of each good row.
 
         A table that is of another split by its name yields nothing and is not checked.
         """
-        names = [name.strip() for name in next(lines, [])]
+        first, header = next(lines, (1, []))
+        names = [name.strip() for name in header]
+        while names and not names[-1]:  # spreadsheets save empty columns to the right
+            names.pop()
         if "split" not in names and split not in (None, self.table.stem):
             return
         missing = [name for name in REQUIRED if name not in names]
-        wrong = [name for name in names if name not in REQUIRED + OPTIONAL]
         if missing or len(set(names)) < len(names):
             found = ",".join(names) or "an empty file"
-            self.note(1, "columns", found, f"the columns {','.join(REQUIRED)}")
-            return
-        for name in wrong:
-            self.note(1, "columns", f"column {name!r}", f"only {','.join(REQUIRED + OPTIONAL)}")
+            expected = f"the columns {','.join(REQUIRED)}, with commas, semicolons or tabs between"
+            raise TableError(first, found, expected)
+        for name in names:
+            if name not in REQUIRED + OPTIONAL:
+                expected = f"only {','.join(REQUIRED + OPTIONAL)}"
+                self.note(first, "unknown", f"column {name!r}", expected)
         at = {name: names.index(name) for name in names}
-        for row in lines:
-            line: int = lines.line_num  # type: ignore[attr-defined]
-            if not any(row):
-                continue
-            if len(row) != len(names):
+        for line, row in lines:
+            if len(row) < len(names) or any(row[len(names) :]):
                 self.note(line, "columns", f"{len(row)} values", f"{len(names)} values")
                 continue
             texts = [row[at[name]].strip() for name in REQUIRED]
@@ -238,10 +242,16 @@ class _Reader:
         """Return time and corners of a row, None where they are none."""
         values = []
         for name, text in zip(REQUIRED[2:7], texts[2:7], strict=True):
+            mark = "," if "," in text else "." if "." in text else ""
             try:
-                values.append(float(text))
+                values.append(float(text.replace(",", ".")))
             except ValueError:
                 self.note(line, "value", f"{name} {text!r}", "a number")
+                return None
+            self._decimal = self._decimal or mark
+            if mark and mark != self._decimal:  # it may separate thousands
+                expected = f"{self._decimal!r} for a decimal point, as before"
+                self.note(line, "value", f"{name} {text!r}", expected)
                 return None
         time_s, x1, y1, x2, y2 = values
         if not 0 <= time_s <= MAX_TIME_S:

@@ -225,10 +225,7 @@ def _note_leaks(
     for entity in entities:
         line, key = int(entity.lines[0]), (entity.video, entity.name)
         if key in places:
-            found = f"{entity.name!r} of {entity.video}, in {places[key]} before"
-            report.problems.append(
-                Problem(entity.file, line, "duplicate", found, "an entity in one table only")
-            )
+            report.problems.append(twice_problem(entity, places[key]))
         places.setdefault(key, entity.file)
         known = [split for split, names in people.items() if entity.person in names]
         first = entity.person not in people.setdefault(entity.split, set())
@@ -238,3 +235,11 @@ def _note_leaks(
                 Problem(entity.file, line, "leak", found, "a person in one split")
             )
         people[entity.split].add(entity.person)
+
+
+def twice_problem(entity: OwnEntity, before: str) -> Problem:
+    """Return what is noted of an entity that another table has too."""
+    found = f"{entity.name!r} of {entity.video}, in {before} before"
+    return Problem(
+        entity.file, int(entity.lines[0]), "duplicate", found, "an entity in one table only"
+    )

@@ -1,6 +1,5 @@
 """Prepare own data: cut the faces out of the videos into a store, just as the demo cuts them."""
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -13,8 +12,9 @@ import numpy as np
 from utils.audio import Sound
 from utils.crops import CropOptions, crop_given
 from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
-from utils.datasets.journal import Journal
 from utils.datasets.own import (
+    TABLE,
+    UNREAD,
     OwnEntity,
     OwnOptions,
     OwnTrack,
@@ -25,9 +25,11 @@ from utils.datasets.own import (
     read_tables,
     short_problem,
 )
-from utils.datasets.own_check import keep_inside, open_video
+from utils.datasets.own_check import keep_inside, open_video, twice_problem
+from utils.datasets.own_done import PreparedVideos, checksum, key_of
 from utils.datasets.processes import do_all
-from utils.datasets.store import StoreWriter, entity_path
+from utils.datasets.store import StoreWriter
+from utils.errors import UserError
 from utils.flags import flag_name
 from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.shots import ShotOptions, mark_shots
@@ -37,7 +39,6 @@ from utils.video import read_frames
 PICTURE = 256  # pixels of the longer side of what cuts are looked for in
 LOST_S = 0.5  # missing from the end of a video, this much is noted
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
-NOTHING: dict[str, Any] = {"read": False, "rows": 0, "names": [], "frames": 0, "problems": []}
 
 Progress = Callable[[float, float], None]  # videos done, videos to be done
 
@@ -61,6 +62,7 @@ class PrepareReport:
     skipped: int = 0  # missing or broken ones
     entities: int = 0
     frames: int = 0
+    removed: int = 0  # stored entities that the tables do not have any more
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,8 @@ def prepare(
     """Write a split of own data into a store; wrong rows and videos are noted and left out.
 
     Begun again, it goes on with the videos that were not done or whose rows have changed; what
-    the tables do not have any more is removed.
+    the tables do not have any more is removed. Nothing is removed for what cannot be read: not
+    where a table has no rows of the split, nor what a table with unreadable rows may still have.
     Stretches longer than 60 s become several entities, and so do those that cross a cut.
 
     Args:
@@ -94,74 +97,55 @@ def prepare(
         videos: The folder of the videos; None looks beside each table.
         options: How.
         progress: Told how many videos are done of those that have to be.
+
+    Raises:
+        UserError: A table cannot be read; the store is as it was.
     """
     options = options or PrepareOptions()
     report = PrepareReport()
+    jobs = list(_jobs((path, split, videos), folder, options, report.problems))
+    _refuse_unread(report.problems, folder)
+    if not jobs:
+        return report
     writer = StoreWriter(folder)
     writer.remove_leftovers()
     settings: dict[str, Any] = {"split": split}
     for part in (options.own, options.crops, options.shots):
         settings |= {f"--{flag_name(name)}": value for name, value in asdict(part).items()}
-    redo = f"set it back, or remove the folder {folder} to prepare anew"
-    journal = Journal(folder / "prepared.jsonl", settings, redo)
-    gone = set(journal.done)
-    undone = [
-        job
-        for job in _jobs((path, split, videos), folder, options, report.problems)
-        if not _is_done(job, journal, report, gone)
-    ]
+    prepared = PreparedVideos(folder, settings)
+    undone = [job for job in jobs if not prepared.is_done(job.entities)]
+    left = {key_of(job.entities) for job in undone}
+    unread = {Path(one.file).name: one.file for one in report.problems if one.kind in UNREAD}
+    for key in (key_of(job.entities) for job in jobs):
+        if key not in left:
+            _add(report, prepared.outcome(key))
+    _note_kept(prepared.remove_outdated([job.entities for job in jobs], unread), unread, report)
     done = do_all(prepare_video, undone, options.num_processes)
     for number, (job, outcome) in enumerate(done, start=1):
         if outcome["read"]:
-            journal.add(_key(job), outcome)
+            prepared.add(key_of(job.entities), outcome)
         _add(report, outcome)
         if progress:
             progress(number, len(undone))
-    for key in gone:
-        _remove(journal.done[key], folder)
-        journal.add(key, NOTHING)
+    report.removed = prepared.count_removed()
     report.problems.sort(key=lambda problem: (problem.file, problem.line))
     writer.write_index()
     return report
 
 
-def _key(job: _Job) -> str:
-    """Return what a job is called in the journal."""
-    return f"{Path(job.entities[0].file).name}: {job.entities[0].video}"
+def _refuse_unread(problems: Sequence[Problem], folder: Path) -> None:
+    """Raise UserError if a table could not be read."""
+    unread = [str(problem) for problem in problems if problem.kind == TABLE]
+    if unread:
+        raise UserError(f"{'; '.join(unread)}. Nothing was changed in {folder}")
 
 
-def _checksum(job: _Job) -> int:
-    """Return a number that changes with the rows of a job."""
-    checksum = 0
-    for entity in job.entities:
-        checksum = zlib.crc32(f"{entity.name}\n{entity.person}\n".encode(), checksum)
-        for values in (entity.times, entity.boxes, entity.labels):
-            checksum = zlib.crc32(values.tobytes(), checksum)
-    return checksum
-
-
-def _is_done(job: _Job, journal: Journal, report: PrepareReport, gone: set[str]) -> bool:
-    """Tell whether a job was done before; where its rows have changed, undo it.
-
-    Args:
-        job: The job.
-        journal: Of what was done before.
-        report: Gets what became of it.
-        gone: Videos of the journal that no table has, as far as is known; loses this one.
-    """
-    gone.discard(_key(job))
-    outcome = journal.done.get(_key(job), NOTHING)
-    if outcome["read"] and outcome["rows"] == _checksum(job):
-        _add(report, outcome)
-        return True
-    _remove(outcome, job.folder)
-    return False
-
-
-def _remove(outcome: Mapping[str, Any], folder: Path) -> None:
-    """Remove from the store what a video gave."""
-    for name in outcome["names"]:
-        entity_path(folder, name).unlink(missing_ok=True)
+def _note_kept(names: Sequence[str], unread: Mapping[str, str], report: PrepareReport) -> None:
+    """Note it where entities are kept because of rows that cannot be read."""
+    if names:
+        found = f"{len(names)} stored faces without rows that can be read, for example {names[0]!r}"
+        expected = "rows for them, or no unreadable rows; they are kept until then"
+        report.problems.append(Problem(min(unread.values()), 0, "kept", found, expected))
 
 
 def _jobs(
@@ -170,10 +154,25 @@ def _jobs(
     options: PrepareOptions,
     problems: list[Problem],
 ) -> Iterator[_Job]:
-    """Yield what is to be done, video by video; `source` is path, split and folder of videos."""
+    """Yield what is to be done, video by video; an entity in two tables is taken from the first.
+
+    Args:
+        source: Path, split and folder of videos.
+        folder: Of the store.
+        options: How.
+        problems: Gets what is wrong with the tables.
+    """
     path, split, videos = source
+    places: dict[tuple[str, str], str] = {}
     for table, entities in read_tables(path, split, problems):
-        for name, group in groupby(entities, key=lambda entity: entity.video):
+        once = []
+        for entity in entities:
+            before = places.setdefault((entity.video, entity.name), entity.file)
+            if before == entity.file:
+                once.append(entity)
+            else:
+                problems.append(twice_problem(entity, before))
+        for name, group in groupby(once, key=lambda entity: entity.video):
             yield _Job(find_video(table, name, videos), list(group), folder, options)
 
 
@@ -205,7 +204,7 @@ def prepare_video(job: _Job) -> dict[str, Any]:
         sound.close()
     return {
         "read": video is not None,
-        "rows": _checksum(job),
+        "rows": checksum(job.entities),
         "names": names,
         "frames": num_frames,
         "problems": [problem.as_dict() for problem in problems],

@@ -63,6 +63,9 @@ def prepare_split(
         logger.warning("%s", problem)
     if len(report.problems) > SHOWN:
         logger.warning("... %d problems in all; see --checkData", len(report.problems))
+    if report.removed:
+        why = "the tables do not have them any more"
+        logger.warning("%s: %d stored faces were removed: %s", path, report.removed, why)
     if not report.videos + report.skipped:
         raise UserError(
             f"{path}: expected rows of the split {name!r}, in a table {name}.csv or with {name} in "

@@ -61,7 +61,7 @@ class StoreWriter:
     """Adds entities to a store; several processes may add to one store at once.
 
     An entity is there whole or not at all, so a writer that was stopped can be started again:
-    skip what it `has`.
+    skip what it `holds`.
     """
 
     def __init__(self, folder: Path, crop_size: int = 112, colour: bool = False) -> None:
@@ -76,9 +76,18 @@ class StoreWriter:
                 f"{found.shape}; write into another folder, or remove this one"
             )
 
-    def has(self, name: str) -> bool:
-        """Tell whether the entity has been written."""
-        return entity_path(self.folder, name).exists()
+    def holds(self, name: str, labels: NDArray[np.int8], timestamps: NDArray[np.float64]) -> bool:
+        """Tell whether the entity has been written with these labels and timestamps, (T,)."""
+        path = entity_path(self.folder, name)
+        if not path.exists():
+            return False
+        found, times = read_rows(path, read_header(path))
+        return np.array_equal(found, labels) and np.array_equal(times, timestamps)
+
+    def stored(self) -> list[EntityInfo]:
+        """Return what has been written, in no particular order."""
+        headers = _read_all(self.folder, _read_index(self.folder))
+        return [header.info for header in headers.values()]
 
     def add(
         self,
@@ -104,7 +113,10 @@ class StoreWriter:
 
     def open(self, info: EntityInfo) -> EntityWriter:
         """Return a writer for an entity whose pictures come one by one; a context."""
-        return EntityWriter(entity_path(self.folder, info.name), info, self.form)
+        path = entity_path(self.folder, info.name)
+        if path.exists():  # the index tells files apart by their sizes, which may be the same
+            (self.folder / INDEX).unlink(missing_ok=True)
+        return EntityWriter(path, info, self.form)
 
     def remove_leftovers(self) -> None:
         """Remove the beginnings that killed processes left; others may be writing meanwhile."""

@@ -1,7 +1,6 @@
 """Build a TalkSet: from any videos of talking heads, or from the published lists."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from utils.datasets.talkset_compose import Composer, write_clips_of
 from utils.datasets.talkset_faces import FaceFinding, Progress, find_all
 from utils.datasets.talkset_media import find_media
 from utils.datasets.talkset_plan import Planner, split_people
-from utils.datasets.talkset_sources import Person, Source, name_people
+from utils.datasets.talkset_sources import Person, Source, name_people, names_below
 from utils.errors import UserError
 from utils.structures import FPS
 from utils.training_settings import TALKSET_EACH
@@ -93,7 +92,7 @@ def build_talkset(
     options = options or TalkSetOptions()
     report = TalkSetReport(videos=len(videos))
     people = name_people(videos, options.people)
-    keys = {_key(path, videos): path for path in videos}
+    keys = {name.as_posix(): path for path, name in names_below(videos).items()}
     sources = _find_sources(keys, people, folder, faces, _Told(report, progress))
     held = split_people(sources, options.val_share, np.random.default_rng([options.seed, 99]))
     plan: dict[str, list[TalkClip]] = {}
@@ -108,8 +107,9 @@ def build_talkset(
         plan[split] = [replace(clip, number=first + i) for i, clip in enumerate(clips)]
         first += len(clips)
     known = {source.name: source for source in sources}
-    composer = Composer(folder / "sources", known, {}, own_voice=True)
-    _write_all(plan, folder, composer, _Told(report, progress))
+    if known:
+        composer = Composer(folder / "sources", known, {}, own_voice=True)
+        _write_all(plan, folder, composer, _Told(report, progress))
     return report
 
 
@@ -155,8 +155,9 @@ def build_from_lists(
         else:
             plan[split].append(kept)
     paths = {name: path for name, path in sounds.items() if path is not None}
-    composer = Composer(folder / "sources", known, paths, own_voice=False)
-    _write_all(plan, folder, composer, _Told(report, progress))
+    if known:
+        composer = Composer(folder / "sources", known, paths, own_voice=False)
+        _write_all(plan, folder, composer, _Told(report, progress))
     return report
 
 
@@ -171,12 +172,6 @@ class _Told:
         """Tell how far things are."""
         if self._progress:
             self._progress(what, done, total)
-
-
-def _key(path: Path, videos: Sequence[Path]) -> str:
-    """Return what a video is called: its path below the folder that all videos share."""
-    root = Path(os.path.commonpath([one.parent for one in videos]))
-    return path.relative_to(root).as_posix()
 
 
 def _find_sources(

@@ -1,5 +1,6 @@
 """Put the clips of a TalkSet together: a face, its sound or another's, and the labels."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -76,6 +77,10 @@ class Composer:
         )
         return info, replace(part, waveform=waveform, labels=labels)
 
+    def person(self, clip: TalkClip) -> str:
+        """Return whose face a clip shows."""
+        return self._known[split_name(clip.video)[0]].person
+
     def _voice(self, source: Source, first: int, length: int) -> NDArray[np.bool_] | None:
         """Return where the source's own voice is heard, by step; None if that does not count."""
         if not self._own_voice:
@@ -123,10 +128,17 @@ def write_clips_of(
 ) -> Iterator[str]:
     """Write a split's list and its clips; yield after each what was wrong with it, or nothing.
 
-    Clips that are there are kept, if they are of the same list.
+    Clips that are there are kept, if they are of the same list; those that name another person
+    than the sources do now are written anew.
     """
     check_folder(folder)
     path = folder / f"{split}.txt"
+    twice = [name for name, count in Counter(map(entity_name, clips)).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"expected another number for each clip of a kind, found {twice[0]} more than once; "
+            "lists that number their clips in the same way do not go together"
+        )
     if path.is_file() and [clip.line() for clip in read_clips(path)] != [c.line() for c in clips]:
         raise UserError(
             f"{path} lists other clips than these videos and options give; remove it and "
@@ -134,9 +146,10 @@ def write_clips_of(
         )
     write_clips(path, clips)
     writer = StoreWriter(folder / split)
+    people = {info.name: info.person for info in writer.stored()}
     for clip in clips:
         problem = ""
-        if not writer.has(entity_name(clip)):
+        if people.get(entity_name(clip)) != composer.person(clip):
             try:
                 info, part = composer.compose(clip)
             except (FileNotFoundError, ValueError) as error:

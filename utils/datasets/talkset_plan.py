@@ -33,6 +33,7 @@ BRIDGED = 8  # frames; moments of motion this short do not end a silence
 
 Thing = TypeVar("Thing")
 Range = tuple[int, int]
+People = list[tuple[str, list[Source]]]  # and their sources
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,13 @@ def split_people(
     wanted = share * sum(talk.values())
     needed = min(2, max(0, len(talk) // 2)) if share > 0 else 0
     held: set[str] = set()
+    talkers, spoken = 0, 0.0
     for name in sorted(order, key=lambda one: talk[one] > 2 * wanted):
-        talkers = sum(talk[one] > 0 for one in held)
-        enough = sum(talk[one] for one in held) >= wanted and talkers >= needed
+        enough = spoken >= wanted and talkers >= needed
         if share > 0 and not enough and len(held) + 1 < len(names):
             held.add(name)
+            spoken += talk[name]
+            talkers += talk[name] > 0
     return {person for person, group in groups.items() if group in held}
 
 
@@ -86,7 +89,7 @@ def _groups(people: set[str]) -> dict[str, str]:
 
     def find(name: str) -> str:
         while group.setdefault(name, name) != name:
-            name = group[name]
+            group[name] = name = group[group[name]]  # halves the way for the next who asks
         return name
 
     for person in sorted(people):
@@ -193,7 +196,7 @@ class Planner:
                 return change(kind, voice.name, window.name, length_s, self._generator)
         return None
 
-    def _speech(self, people: dict[str, list[Source]]) -> Window | None:
+    def _speech(self, people: People) -> Window | None:
         """Draw a stretch that begins and ends with speech."""
         source = self._draw(people)
         return self._speech_window(source) if source else None
@@ -216,11 +219,11 @@ class Planner:
         start = int(self._generator.integers(start, max(start, stop - longest) + 1))
         return Window(source, start, min(stop, start + longest))
 
-    def _draw(self, people: dict[str, list[Source]]) -> Source | None:
+    def _draw(self, people: People) -> Source | None:
         """Draw a person, then a source, the longer the likelier."""
         if not people:
             return None
-        sources = people[self._pick(list(people))]
+        _, sources = self._pick(people)
         weights = np.array([source.num_frames for source in sources], np.float64)
         return sources[int(self._generator.choice(len(sources), p=weights / weights.sum()))]
 
@@ -228,12 +231,12 @@ class Planner:
         return things[int(self._generator.integers(len(things)))]
 
 
-def _by_person(sources: Sequence[Source]) -> dict[str, list[Source]]:
+def _by_person(sources: Sequence[Source]) -> People:
     """Return the sources of each person who has any, in order of the names."""
     people: dict[str, list[Source]] = {}
     for source in sorted(sources, key=lambda one: (one.person, one.name)):
         people.setdefault(source.person, []).append(source)
-    return people
+    return list(people.items())
 
 
 def _masks(source: Source) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -1,12 +1,13 @@
 """Where TalkSet's clips are cut from: the faces of any video, and when they talk or keep still."""
 
-import csv
+import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 
 from utils.audio import Sound
 from utils.datasets.entities import UNLABELLED, EntityInfo
+from utils.datasets.spreadsheets import TableError, read_cells
 from utils.datasets.store import StoreWriter
 from utils.datasets.voice_activity import Runs, find_runs, find_voice, mouth_motion, sound_levels
 from utils.errors import UserError
 from utils.media import ReadOptions, VideoInfo
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropPiece, Shot
+
+logger = logging.getLogger(__name__)
 
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 STILL = 2.0  # grey levels a frame: mouths that move less keep still
@@ -26,6 +30,7 @@ PHOTOGRAPH = 0.5  # and those that move less than this while a voice is heard ar
 MIN_STILL = 8  # frames; shorter moments are not looked at
 ALONE = 0.25  # a face that shares more of its time with others may not be the one that talks
 SPEAKER_FOLDER = re.compile(r"id\d{5}")  # of VoxCeleb
+PEOPLE_NAMES = ("file", "identity", "kind")
 PEOPLE_COLUMNS = "file, identity (several divided by ;) and, if wanted, kind (speech or negative)"
 
 FindFaces = Callable[[VideoInfo], Iterable[CropPiece | Shot]]
@@ -65,42 +70,75 @@ class Source:
         return self.num_frames * STEPS_PER_FRAME
 
 
+def names_below(videos: Sequence[Path]) -> dict[Path, PurePath]:
+    """Return the path of each video below the folder that all of them share."""
+    if not videos:
+        return {}
+    root = os.path.commonpath([path.absolute().parent for path in videos])
+    return {path: path.absolute().relative_to(root) for path in videos}
+
+
 def name_people(videos: Sequence[Path], table: Path | None) -> dict[Path, Person]:
     """Return who is seen in each video.
 
     With a table of files and identities, those count, and several identities mean that nobody
     is known to be the one who talks. Without, or for a file it lacks: a folder named as VoxCeleb
     names its speakers; else the first folder below the one that all videos share; else the file.
+
+    Raises:
+        UserError: The table cannot be read, or a name in it could be that of several videos.
     """
     known = _read_people(table) if table else {}
-    root = Path(os.path.commonpath([path.parent for path in videos])) if videos else Path()
-    people = {}
-    for path in videos:
-        parts = path.relative_to(root).parts
-        speaker = next((part for part in parts if SPEAKER_FOLDER.fullmatch(part)), None)
-        name = speaker or (parts[0] if len(parts) > 1 else path.stem)
-        people[path] = known.get("/".join(parts)) or known.get(path.name) or Person(name)
+    below = names_below(videos)
+    whole = {name.as_posix() for name in below.values()}
+    num_named = Counter(path.name for path in below)
+    people, used = {}, set()
+    for path, name in below.items():
+        key = name.as_posix()
+        if key not in known and path.name in known and path.name not in whole:
+            key = path.name
+            if num_named[key] > 1:
+                raise UserError(
+                    f"{table}: {key!r} is the name of {num_named[key]} videos; give their paths "
+                    f"below the folder that all videos share, such as {name.as_posix()!r}"
+                )
+        used.add(key)
+        speaker = next((part for part in name.parts if SPEAKER_FOLDER.fullmatch(part)), None)
+        default = speaker or (name.parts[0] if len(name.parts) > 1 else path.stem)
+        people[path] = known.get(key) or Person(default)
+    unused = sorted(set(known) - used)
+    if unused:
+        what = "files are not among the videos, for example"
+        logger.warning("%s: %d %s %s", table, len(unused), what, unused[0])
     return people
 
 
 def _read_people(table: Path) -> dict[str, Person]:
-    """Read a CSV table of files and who is in them."""
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        names = set(reader.fieldnames or [])
-        if not {"file", "identity"} <= names:
-            found = ",".join(sorted(names)) or "an empty file"
-            raise UserError(f"{table}, line 1: expected columns {PEOPLE_COLUMNS}; found {found}")
-        people = {}
-        for row in reader:
+    """Read a table of files and who is in them."""
+    people: dict[str, Person] = {}
+    try:
+        lines = read_cells(table, PEOPLE_NAMES)
+        first, header = next(lines, (1, []))
+        names = [name.strip() for name in header]
+        if not set(PEOPLE_NAMES[:2]) <= set(names):
+            found = ",".join(names) or "an empty file"
+            raise UserError(
+                f"{table}, line {first}: expected columns {PEOPLE_COLUMNS}; found {found}"
+            )
+        for line, cells in lines:
+            row = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+            file, identity = row["file"], row.get("identity", "")
             kind = row.get("kind") or "speech"
-            if not row["file"] or not row["identity"] or kind not in ("speech", "negative"):
+            if not file or not identity or kind not in ("speech", "negative"):
                 raise UserError(
-                    f"{table}, line {reader.line_num}: expected {PEOPLE_COLUMNS}; found file "
-                    f"{row['file']!r}, identity {row['identity']!r}, kind {kind!r}"
+                    f"{table}, line {line}: expected {PEOPLE_COLUMNS}; found file "
+                    f"{file!r}, identity {identity!r}, kind {kind!r}"
                 )
-            talks = kind == "speech" and ";" not in row["identity"]
-            people[row["file"]] = Person(row["identity"], talks)
+            person = Person(identity, kind == "speech" and ";" not in identity)
+            if people.setdefault(file, person) != person:
+                raise UserError(f"{table}, line {line}: {file!r} stands with another person before")
+    except TableError as error:
+        raise UserError(f"{table}, {error}") from error
     return people
 
 
@@ -108,6 +146,8 @@ def find_sources(
     video: VideoInfo, key: str, person: Person, find_faces: FindFaces, writer: StoreWriter
 ) -> list[dict[str, Any]]:
     """Write the faces of a video to the store; return its sources as JSON values.
+
+    What the store has of an earlier run is replaced: it may name another person.
 
     Args:
         video: What `probe` found.
@@ -180,8 +220,6 @@ def _is_alone(source: Source, others: Sequence[Source]) -> bool:
 
 def _write(writer: StoreWriter, source: Source, key: str, piece: CropPiece, sound: Sound) -> None:
     """Write a source with the sound of its own video; the lists say later what it is."""
-    if writer.has(source.name):
-        return
     stop = piece.start + len(piece.crops)
     info = EntityInfo(source.name, key, source.num_frames, Fraction(FPS), 0, source.person)
     waveform = sound.read(piece.start * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)

@@ -16,7 +16,7 @@ from utils.array_sound import ArraySound, SoundChecks, check_levels
 from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_SAMPLES, Chunk
 from utils.datasets.tragic_scaler import FEATURES, Scaler, check_feature, fit
 from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, Split, TragicTalkers
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.files import publish
 
 if TYPE_CHECKING:
@@ -226,6 +226,8 @@ def _continues(part: Path, plan: str) -> bool:
     try:
         with h5py.File(part, "r") as file:
             return bool(file.attrs["plan"] == plan and "done" in file)
+    except BlockingIOError as error:
+        raise ResourceError(f"{part} is being written by another process; wait for it") from error
     except (OSError, KeyError):
         return False
 

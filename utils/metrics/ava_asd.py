@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from utils.errors import UserError
 
 Reals = NDArray[np.floating]
+NUM_THRESHOLDS = 200  # of Keras' areas
 
 
 def nearest_scores(
@@ -83,6 +84,68 @@ def roc_area(labels: NDArray[np.bool_], scores: Reals) -> float:
     return float(area / num_true[-1] / num_false[-1])
 
 
+def cross_entropy(labels: NDArray[np.bool_], likely: Reals) -> float:
+    """Return the mean of -log of the probability that each label was given.
+
+    No probability is cut off, as where Keras finds a softmax and goes on with its logits.
+
+    Args:
+        labels: (N,) which of them are positive.
+        likely: (N,) probability of the positive class.
+    """
+    _check(labels, likely)
+    given = np.where(labels, likely, 1 - np.asarray(likely, np.float64))
+    return float(-np.log(given.clip(min=np.finfo(np.float64).eps)).mean())
+
+
+def keras_roc_area(labels: NDArray[np.bool_], likely: Reals) -> float:
+    """Return the area under the ROC curve as Keras approximates it: 200 thresholds, trapezia.
+
+    Args:
+        labels: (N,) which of them are positive.
+        likely: (N,) probability of the positive class. Each counts twice, as Keras counts both
+            columns of a softmax: for the positive class, and as 1 - p for the negative one.
+    """
+    num_true, num_false = _keras_counts(labels, likely)
+    rates, false_rates = num_true / len(labels), num_false / len(labels)
+    return float(np.sum((false_rates[:-1] - false_rates[1:]) * (rates[:-1] + rates[1:]) / 2))
+
+
+def keras_precision_area(labels: NDArray[np.bool_], likely: Reals) -> float:
+    """Return the area under the precision-recall curve as Keras approximates it.
+
+    Between two of 200 thresholds, true positives are interpolated linearly over all that is called
+    positive, after Davis and Goadrich (2006), section 3.
+
+    Args:
+        labels: As for `keras_roc_area`.
+        likely: As for `keras_roc_area`.
+    """
+    num_true, num_false = _keras_counts(labels, likely)
+    called = num_true + num_false
+    more_true, more = num_true[:-1] - num_true[1:], called[:-1] - called[1:]
+    slope = np.divide(more_true, more, out=np.zeros(len(more)), where=more > 0)
+    start = num_true[1:] - slope * called[1:]
+    both = (called[:-1] > 0) & (called[1:] > 0)
+    ratio = np.divide(called[:-1], called[1:], out=np.ones(len(more)), where=both)
+    return float(np.sum(slope * (more_true + start * np.log(ratio))) / len(labels))
+
+
+def _keras_counts(
+    labels: NDArray[np.bool_], likely: Reals
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return how many true and false positives are above each threshold, ascending."""
+    _check(labels, likely)
+    inner = np.arange(1, NUM_THRESHOLDS - 1) / (NUM_THRESHOLDS - 1)
+    thresholds = np.concatenate([[-1e-7], inner, [1 + 1e-7]])
+    truth = np.concatenate([labels, ~labels])
+    given = np.concatenate([likely, 1 - np.asarray(likely, np.float64)])
+    counts = []
+    for part in (np.sort(given[truth]), np.sort(given[~truth])):
+        counts.append((len(part) - np.searchsorted(part, thresholds, "right")).astype(np.float64))
+    return counts[0], counts[1]
+
+
 def confusion(labels: NDArray[np.bool_], predictions: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return how many are [[rightly, wrongly], [wrongly, rightly]] called: (2, 2).
 
@@ -96,13 +159,18 @@ def _thresholds(
     labels: NDArray[np.bool_], scores: Reals
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many positives, and how many in all, reach each score, from the highest down."""
+    _check(labels, scores)
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    num_true = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
+    return num_true, np.asarray(last_of_ties + 1, np.int64)
+
+
+def _check(labels: NDArray[np.bool_], scores: Reals) -> None:
+    """Raise UserError unless there is a score for each label."""
     if labels.shape != scores.shape or labels.ndim != 1 or not len(labels):
         raise UserError(
             f"expected labels (N,) and as many scores, got {labels.shape} and {scores.shape}"
         )
     if np.isnan(scores).any():
         raise UserError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
-    order = np.argsort(-scores, kind="stable")
-    last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-    num_true = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
-    return num_true, np.asarray(last_of_ties + 1, np.int64)

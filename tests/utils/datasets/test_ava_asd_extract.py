@@ -112,6 +112,31 @@ def test_it_is_done_once(
     assert native == []
 
 
+def test_changed_labels_are_extracted_anew(
+    videos: Path, labels: list[VideoRows], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows, files = labels[0], {MOVIE.name: videos / MOVIE.file}
+    chosen = rows.timestamps < 2.0
+    short = dataclasses.replace(
+        rows,
+        faces=rows.faces[chosen],
+        timestamps=rows.timestamps[chosen],
+        boxes=rows.boxes[chosen],
+        labels=rows.labels[chosen],
+    )
+    extract(tmp_path, [short], files, OPTIONS, WINDOWS)
+    before = {info.name: info.num_frames for info in Store(tmp_path / "faces").entities}
+    extract(tmp_path, labels, files, OPTIONS, WINDOWS)
+    after = {info.name: info.num_frames for info in Store(tmp_path / "faces").entities}
+    tracks = thinned_tracks(rows, WINDOWS)
+    assert after == {track_name(rows, track): len(track) for track in tracks}
+    assert before.keys() == after.keys() and before != after
+    assert "tracks have no pictures" not in caplog.text
+    next((tmp_path / "faces").glob("*/*.face")).unlink()
+    WindowSet(tmp_path, labels, OPTIONS, WINDOWS)
+    assert "1 tracks have no pictures there" in caplog.text
+
+
 def test_missing_and_broken_videos_are_told(
     extracted: Path, labels: list[VideoRows], tmp_path: Path
 ) -> None:

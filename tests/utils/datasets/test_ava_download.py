@@ -17,6 +17,7 @@ from utils.datasets.ava_prepare import PrepareOptions, prepare
 GOOD, BROKEN, GONE, UNLISTED, VAL, OTHER = (
     Movie(f"video_no_{number:02}", faces=((0.4, 2.4),)) for number in range(6)
 )
+TABLES = ("train", "val")
 LIST = "/movies/annotations/ava_file_names_trainval_v2.1.txt"
 
 
@@ -73,6 +74,29 @@ def test_all_that_is_there_comes_and_the_rest_is_reported(tmp_path: Path, mirror
     assert len(AvaSplit(tmp_path, "train").missing) == 3
 
 
+def test_what_is_refused_has_failed_and_what_is_gone_is_gone(
+    tmp_path: Path, mirror: Sources
+) -> None:
+    codes = {GOOD: 403, BROKEN: 410, GONE: 404, VAL: 500}
+    Mirror.errors = {f"/movies/trainval/{movie.file}": code for movie, code in codes.items()}
+    report = download(tmp_path, quiet, sources=mirror)
+    assert report.failed == {GOOD.file: "HTTP 403, the server refuses it", VAL.file: "HTTP 500"}
+    assert report.gone == {
+        BROKEN.file: "HTTP 410",
+        GONE.file: "HTTP 404",
+        UNLISTED.name: "the mirror's list of movies does not have it",
+    }
+    assert (report.fetched, report.already) == ([], [])
+
+
+def test_a_movie_that_is_there_need_not_be_on_the_mirror(tmp_path: Path, mirror: Sources) -> None:
+    download(tmp_path, quiet, ("val",), mirror)
+    for code in (403, 404):
+        Mirror.errors = {f"/movies/trainval/{VAL.file}": code}
+        report = download(tmp_path, quiet, ("val",), mirror)
+        assert (report.already, report.failed, report.gone) == ([VAL.file], {}, {})
+
+
 def test_progress_counts_movies(tmp_path: Path, mirror: Sources) -> None:
     counted: list[int] = []
     told: dict[str, tuple[int, int | None]] = {}
@@ -124,6 +148,25 @@ def test_a_list_with_checksums_is_kept_to(tmp_path: Path, mirror: Sources) -> No
     table_path.write_text("../../evil.mp4\n")
     with pytest.raises(ValueError, match="line 1: expected a file name"):
         read_list(table_path, "trainval")
+
+
+def test_archives_of_ones_own_are_kept(tmp_path: Path, mirror: Sources) -> None:
+    """Neither a wrong archive nor a table that cannot be written removes what the user has."""
+    folder = AvaFolder(tmp_path)
+    (tmp_path / "csv").mkdir()
+    own = {split: tmp_path / "csv" / f"ava_activespeaker_{split}_v1.0.tar.bz2" for split in TABLES}
+    own["train"].write_bytes(archive([VAL], "train"))
+    own["val"].write_bytes(b"no archive")
+    with pytest.raises(RuntimeError, match=r"train.*was there before .*: expected MD5"):
+        download_labels(folder, "train", mirror, quiet)
+    with pytest.raises(RuntimeError, match=r"val.*was there before .* is not the archive"):
+        download_labels(folder, "val", mirror, quiet)
+    assert sorted((tmp_path / "csv").iterdir()) == sorted(own.values())
+    own["val"].unlink()
+    folder.labels("val").mkdir()  # so that no table can be written there
+    with pytest.raises(IsADirectoryError):
+        download_labels(folder, "val", mirror, quiet)
+    assert own["val"].is_file()
 
 
 def test_wrong_archives_are_refused(tmp_path: Path, mirror: Sources) -> None:

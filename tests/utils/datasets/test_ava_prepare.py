@@ -94,6 +94,24 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert prepare(tmp_path, "train", ONE).already == 3
 
 
+def test_changed_labels_are_cut_anew(tmp_path: Path) -> None:
+    folder = make(tmp_path, MOVIES[:2])
+    prepare(tmp_path, "train", ONE)
+    text = folder.labels("train").read_text()
+    first = MOVIES[0].entity(0)
+    lines = text.splitlines(keepends=True)
+    turned = [
+        line.replace("SPEAKING_AUDIBLE", "NOT_SPEAKING") if first in line else line
+        for line in lines
+    ]
+    folder.labels("train").write_text("".join(turned))
+    report = prepare(tmp_path, "train", ONE)
+    assert (report.already, report.written) == (2, 1)
+    speaking = {info.name: info.num_speaking for info in AvaSplit(tmp_path, "train").entities}
+    assert speaking[first] == 0 and all(speaking[name] for name in speaking if name != first)
+    assert prepare(tmp_path, "train", ONE).already == 3
+
+
 def test_processes_write_the_same(tmp_path: Path) -> None:
     folder = make(tmp_path, MOVIES[:3])
     report = prepare(tmp_path, "train", PrepareOptions(num_processes=2))

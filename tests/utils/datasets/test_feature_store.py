@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
 from utils.datasets.feature_tables import (
@@ -50,14 +51,38 @@ def assert_same(found: VideoFeatures, wanted: VideoFeatures, half: bool) -> None
         np.testing.assert_array_equal(found.boxes, wanted.boxes)
 
 
+def rows_of(features: VideoFeatures) -> list[tuple[NDArray[np.int8], NDArray[np.float64]]]:
+    edges = np.cumsum(features.counts)[:-1]
+    return (
+        list(
+            zip(np.split(features.labels, edges), np.split(features.timestamps, edges), strict=True)
+        )
+        if features.counts
+        else []
+    )
+
+
+def test_changed_faces_are_not_held(tmp_path: Path) -> None:
+    features, writer = made("one"), FeatureWriter(tmp_path, FORM)
+    writer.add(features)
+    names, (first, second) = list(features.entities), rows_of(features)
+    turned = (np.where(first[0] == 1, 0, 1).astype(np.int8), first[1])
+    assert writer.holds("one", names, [first, second])
+    assert not writer.holds("one", names, [turned, second])
+    assert not writer.holds("one", names, [(first[0], first[1] + 1), second])
+    assert not writer.holds("one", [names[0], "else"], [first, second])
+    assert not writer.holds("one", names[:1], [first])
+
+
 @pytest.mark.parametrize("half", [True, False], ids=["float16", "float32"])
 def test_round_trip(tmp_path: Path, half: bool) -> None:
     videos = [made("b/ü:1"), made(".a"), made("none", ())]
     writer = FeatureWriter(tmp_path, replace(FORM, half=half))
     for features in videos:
-        assert not writer.has(features.video)
+        given = (features.video, features.entities, rows_of(features))
+        assert not writer.holds(*given)
         writer.add(features)
-        assert writer.has(features.video)
+        assert writer.holds(*given)
     assert not list(tmp_path.glob(".*"))
     store = FeatureStore(tmp_path)
     store.verify()

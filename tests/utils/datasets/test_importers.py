@@ -11,6 +11,7 @@ import pytest
 from tests.made_video import write_video
 from utils.datasets.importers import import_ava, import_clips, import_columbia
 from utils.datasets.own import read_table
+from utils.errors import UserError
 from utils.metrics.columbia import SPEAKERS
 
 AVA_HEADER = (
@@ -54,6 +55,16 @@ def test_ava(tmp_path: Path, header: bool) -> None:
     assert (report.rows, report.entities) == (3, 1)
     found = [(problem.line - header, problem.kind) for problem in report.problems]
     assert found == [(4, "label"), (5, "value"), (6, "video missing"), (8, "columns")]
+
+
+def test_nothing_to_import_leaves_the_table(tmp_path: Path) -> None:
+    labels, target = tmp_path / "labels.csv", tmp_path / "train.csv"
+    target.write_text("what was there")
+    (tmp_path / "gone.srt").write_text("1")  # of the same name, and no video
+    labels.write_text("gone,900.04,0.1,0.2,0.5,0.9,NOT_SPEAKING,gone_0:1,0,0\n")
+    with pytest.raises(UserError, match=r"not one row .*line 1: video missing: found no file gone"):
+        import_ava(labels, tmp_path, target)
+    assert target.read_text() == "what was there"
 
 
 def test_columbia(tmp_path: Path) -> None:

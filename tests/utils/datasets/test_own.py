@@ -14,9 +14,12 @@ from utils.crops import CropOptions, crop_given
 from utils.datasets.own import OwnOptions, Problem, make_tracks, read_table
 from utils.datasets.own_check import check
 from utils.datasets.own_prepare import PrepareOptions, prepare
+from utils.datasets.splits import own_store, prepare_split
 from utils.datasets.store import Store
+from utils.errors import UserError
 from utils.media import ReadOptions, probe
 from utils.structures import CropPiece, FaceTrack
+from utils.training_settings import DataOptions
 from utils.video import read_frames
 
 HEADER = "video,entity,time_s,x1,y1,x2,y2,label"
@@ -84,16 +87,65 @@ def test_wrong_rows_are_named_and_left_out(tmp_path: Path, row: str, kind: str, 
     [
         (b"", "an empty file"),
         (b"video,entity,time,x1,y1,x2,y2,label\n", "video,entity,time,x1,y1,x2,y2,label"),
-        (HEADER.encode() + b"\na.mp4,\xff,0,1,2,3,4,1\n", "bytes that are no UTF-8"),
+        (b"\xff\xfe\x00", "bytes that are not utf-16"),
+        (HEADER.encode() + b"\na.mp4,\x8d,0,1,2,3,4,1\n", "bytes that are not utf-8-sig or cp1252"),
+        (f"{HEADER}\n{'x' * 200_000},x,0,1,2,3,4,1\n".encode(), "field larger than field limit"),
     ],
-    ids=["empty", "names", "latin"],
+    ids=["empty", "names", "half UTF-16", "no text", "endless"],
 )
 def test_wrong_tables(tmp_path: Path, content: bytes, found: str) -> None:
     table = tmp_path / "train.csv"
     table.write_bytes(content)
     problems: list[Problem] = []
     assert read_table(table, None, problems) == []
-    assert problems[0].found == found
+    assert [problem.kind for problem in problems] == ["table"]
+    assert problems[0].found.startswith(found)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator", "decimal", "lead"),
+    [
+        ("utf-8", ",", ".", ""),
+        ("utf-8-sig", ";", ",", ""),
+        ("utf-8-sig", ";", ".", "sep=;\r\n"),
+        ("utf-16", "\t", ".", ""),
+        ("utf-16-le", ";", ",", ""),
+        ("utf-16-be", "\t", ",", ""),
+        ("cp1252", ";", ",", ""),
+        ("cp1252", "\t", ".", ""),
+    ],
+)
+def test_tables_of_spreadsheets(
+    tmp_path: Path, encoding: str, separator: str, decimal: str, lead: str
+) -> None:
+    rows = [
+        HEADER + ",person,,",
+        "a.mp4,Zoë,0.25,1.5,2,3.5,4,1,Jürgen,,",
+        "a.mp4,Zoë,1,1,2,3,4,0,Jürgen",
+    ]
+    text = lead + "\r\n".join(rows).replace(",", separator).replace("0.25", f"0{decimal}25")
+    text = text.replace("1.5", f"1{decimal}5").replace("3.5", f"3{decimal}5") + "\r\n"
+    (tmp_path / "train.csv").write_bytes(text.encode(encoding))
+    problems: list[Problem] = []
+    (entity,) = read_table(tmp_path / "train.csv", None, problems)
+    assert problems == []
+    assert (entity.video, entity.name, entity.person) == ("a.mp4", "Zoë", "Jürgen")
+    assert entity.times.tolist() == [0.25, 1.0]
+    assert entity.boxes.tolist() == [[1.5, 2, 3.5, 4], [1, 2, 3, 4]]
+    assert entity.labels.tolist() == [1, 0]
+    assert entity.lines.tolist() == [2 + bool(lead), 3 + bool(lead)]
+
+
+def test_a_decimal_point_is_the_same_throughout(tmp_path: Path) -> None:
+    rows = ["a.mp4;x;0,5;1;2;3;4;1", "a.mp4;x;1.000;1;2;3;4;1", "a.mp4;x;one,two;1;2;3;4;1"]
+    table = write_table(tmp_path / "train.csv", rows, HEADER.replace(",", ";"))
+    problems: list[Problem] = []
+    (entity,) = read_table(table, None, problems)
+    assert entity.times.tolist() == [0.5]
+    assert [(one.line, one.found, one.expected) for one in problems] == [
+        (3, "time_s '1.000'", "',' for a decimal point, as before"),
+        (4, "time_s 'one,two'", "a number"),
+    ]
 
 
 def test_splits_come_from_a_column_or_the_file_name(tmp_path: Path) -> None:
@@ -171,6 +223,109 @@ def test_what_the_tables_have_no_more_is_removed(tmp_path: Path, video: Path) ->
     assert [info.name for info in Store(tmp_path / "s").entities] == ["b.mp4:y:0"]
     write_table(table, [*dense("a.mp4", "x"), *dense("b.mp4", "y")])
     assert prepare(table, None, tmp_path / "s").entities == 2
+
+
+UNREADABLE = {
+    "missing column": f"{HEADER.replace('label', 'speaks')}\na.mp4,x,0,1,2,3,4,1\n".encode(),
+    "no text": b"\x8d" * 40,
+    "half UTF-16": HEADER.encode("utf-16")[:-1],
+    "empty": b"",
+    "endless row": f"{HEADER}\na.mp4,{'x' * 200_000},0,1,2,3,4,1\n".encode(),
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_table_that_cannot_be_read_removes_nothing(
+    tmp_path: Path, video: Path, content: bytes
+) -> None:
+    table = write_table(tmp_path / "train.csv", dense("a.mp4", "x"))
+    assert prepare(table, "train", tmp_path / "store", video.parent).entities == 1
+    before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")}
+    table.write_bytes(content)
+    with pytest.raises(UserError, match=r"train\.csv.*: table: .*Nothing was changed in .*store"):
+        prepare(table, "train", tmp_path / "store", video.parent)
+    assert {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")} == before
+
+
+def test_a_table_without_rows_removes_nothing(tmp_path: Path, video: Path) -> None:
+    table = write_table(tmp_path / "train.csv", dense("a.mp4", "x"))
+    prepare(table, "train", tmp_path / "store", video.parent)
+    write_table(table, [])
+    report = prepare(table, "train", tmp_path / "store", video.parent)
+    assert (report.videos, report.entities, report.removed) == (0, 0, 0)
+    assert [info.name for info in Store(tmp_path / "store").entities] == ["a.mp4:x:0"]
+
+
+def test_rows_that_cannot_be_read_remove_nothing(tmp_path: Path, video: Path) -> None:
+    """A video, or an entity of one, whose rows cannot be read stays until all rows can be."""
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(video.read_bytes())
+    good = [*dense("a.mp4", "x"), *dense("a.mp4", "y"), *dense("b.mp4", "z")]
+    table = write_table(tmp_path / "train.csv", good)
+    prepare(table, None, tmp_path / "store")
+    x = dense("a.mp4", "x")
+    wrong = [*x, "a.mp4,y,0,1,2,3,4,speaks", "b.mp4,z,0,1,2,3,4,speaks"]
+    write_table(table, wrong)
+    for _ in range(2):
+        report = prepare(table, None, tmp_path / "store")
+        assert (report.videos, report.entities, report.removed) == (1, 1, 0)
+        assert [problem.kind for problem in report.problems] == ["kept", "label", "label"]
+        assert report.problems[0].found.startswith("2 stored faces ")
+        there = {info.name for info in Store(tmp_path / "store").entities}
+        assert there == {"a.mp4:x:0", "a.mp4:y:0", "b.mp4:z:0"}
+    write_table(table, x)
+    report = prepare(table, None, tmp_path / "store")
+    assert (report.problems, report.entities, report.removed) == ([], 1, 2)
+    assert [info.name for info in Store(tmp_path / "store").entities] == ["a.mp4:x:0"]
+    assert prepare(table, None, tmp_path / "store").removed == 0
+
+
+def test_removals_are_counted_in_the_log(
+    tmp_path: Path, video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = DataOptions("own", tmp_path, video.parent, num_processes=1)
+    table = write_table(tmp_path / "train.csv", [*dense("a.mp4", "x"), *dense("a.mp4", "y")])
+    prepare_split(data, OwnOptions(), "train")
+    assert "removed" not in caplog.text
+    write_table(table, dense("a.mp4", "x"))
+    prepare_split(data, OwnOptions(), "train")
+    assert "1 stored faces were removed: the tables do not have them any more" in caplog.text
+    table.write_bytes(b"")
+    with pytest.raises(UserError, match=r"train\.csv, line 1: table: found an empty file"):
+        prepare_split(data, OwnOptions(), "train")
+    assert len(Store(own_store(tmp_path, "train"))) == 1
+
+
+def test_an_entity_of_two_tables_is_taken_from_the_first(tmp_path: Path, video: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(video.read_bytes())
+    for name, label in (("one", 1), ("two", 0)):
+        rows = [f"{row},train" for row in dense("a.mp4", "x", label=label)]
+        write_table(tmp_path / f"{name}.csv", rows, HEADER + ",split")
+    report = prepare(tmp_path, "train", tmp_path / "store")
+    assert [(p.kind, Path(p.file).name) for p in report.problems] == [("duplicate", "two.csv")]
+    assert (report.entities, Store(tmp_path / "store").entities[0].num_speaking) == (1, 41)
+    (tmp_path / "two.csv").unlink()
+    report = prepare(tmp_path, "train", tmp_path / "store")
+    assert (report.problems, report.removed) == ([], 0)
+    assert len(Store(tmp_path / "store")) == 1
+
+
+def test_faces_that_are_lost_are_cut_again(tmp_path: Path, video: Path) -> None:
+    table = write_table(tmp_path / "train.csv", dense("a.mp4", "x"))
+    prepare(table, None, tmp_path / "store", video.parent)
+    (file,) = (tmp_path / "store").glob("??/*.face")
+    content = file.read_bytes()
+    file.unlink()
+    report = prepare(table, None, tmp_path / "store", video.parent)
+    assert (report.entities, report.removed, file.read_bytes()) == (1, 0, content)
+
+
+def test_a_changed_person_is_stored(tmp_path: Path, video: Path) -> None:
+    for person in ("ann", "bob"):
+        rows = [f"{row},{person}" for row in dense("a.mp4", "x")]
+        table = write_table(tmp_path / "train.csv", rows, HEADER + ",person")
+        prepare(table, None, tmp_path / "store", video.parent)
+        assert [info.person for info in Store(tmp_path / "store").entities] == [person]
 
 
 def test_a_table_of_another_split_is_left_alone(tmp_path: Path, video: Path) -> None:

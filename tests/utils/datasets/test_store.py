@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -86,7 +87,11 @@ def test_any_name_is_only_a_name(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     assert [entity.name for entity in store.entities] == sorted(ODD_NAMES)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
-    assert all(StoreWriter(tmp_path / "store").has(name) for name in ODD_NAMES)
+    writer = StoreWriter(tmp_path / "store")
+    assert all(writer.holds(name, LABELS, TIMES) for name in ODD_NAMES)
+    assert not writer.holds("else", LABELS, TIMES)
+    assert not writer.holds(ODD_NAMES[0], 1 - LABELS, TIMES)
+    assert not writer.holds(ODD_NAMES[0], LABELS, TIMES + 1)
 
 
 def test_the_index_is_mended(tmp_path: Path) -> None:
@@ -99,6 +104,19 @@ def test_the_index_is_mended(tmp_path: Path) -> None:
     (tmp_path / INDEX).write_text("nonsense")
     entity_path(tmp_path, "a").unlink()
     assert [entity.name for entity in Store(tmp_path).entities] == ["b"]
+
+
+def test_a_replaced_entity_is_not_mistaken_for_the_one_before(tmp_path: Path) -> None:
+    """Even if it has as many bytes and nobody writes the index anew."""
+    path = write(tmp_path)
+    StoreWriter(tmp_path).write_index()
+    num_bytes = path.stat().st_size
+    other = replace(info(), person="Bob")
+    StoreWriter(tmp_path).add(other, faces(), SOUND, LABELS, TIMES)
+    assert path.stat().st_size == num_bytes
+    assert StoreWriter(tmp_path).stored() == [other]
+    assert Store(tmp_path).entities == [other]
+    assert (tmp_path / INDEX).is_file()
 
 
 @pytest.mark.parametrize("kept", [0, 5, 5000, -300, -20, -1])
@@ -138,7 +156,7 @@ def test_an_unfinished_entity_leaves_nothing(tmp_path: Path) -> None:
     with writer.open(info()) as entity:
         entity.append(faces()[0], 1, 0.0)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert not writer.has("video:1")
+    assert not writer.holds("video:1", LABELS, TIMES)
 
 
 def test_wrong_input_is_refused(tmp_path: Path) -> None:

@@ -29,8 +29,9 @@ from utils.datasets.talkset_build import (
     build_talkset,
 )
 from utils.datasets.talkset_faces import FaceFinding
-from utils.datasets.talkset_plan import split_people
-from utils.datasets.talkset_sources import Source, name_people
+from utils.datasets.talkset_plan import Planner, split_people
+from utils.datasets.talkset_sources import Person, Source, name_people, names_below
+from utils.errors import UserError
 from utils.media import ReadOptions, VideoInfo
 from utils.structures import CropPiece, FaceTrack, Shot
 from utils.video import read_frames
@@ -223,6 +224,14 @@ def test_published_lists(videos: list[Path], tmp_path: Path) -> None:
     assert tone_of(mixed[int(2.5 * RATE) :]) == ""
 
 
+def test_clips_of_one_number_are_refused(videos: list[Path], tmp_path: Path) -> None:
+    clip = TalkClip("TAudio", "ann/1.wav", "ann/1.mp4", 3.0, (0, 3.0), (0, 0), 0)
+    clips = [clip, replace(clip, audio="bob/1.wav", video="bob/1.mp4")]
+    with pytest.raises(UserError, match="found 000000_TAudio more than once"):
+        build_from_lists(clips, [videos[0].parents[1]], tmp_path, FACES)
+    assert not (tmp_path / "train.txt").exists()
+
+
 def test_people_are_named_by_table_or_folder(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("dev/id00012/x/1.mp4", "dev/ann/2.mp4", "dev/3.mp4")]
     found = {path: person.name for path, person in name_people(paths, None).items()}
@@ -238,6 +247,117 @@ def test_people_are_named_by_table_or_folder(tmp_path: Path) -> None:
     table.write_text("name,who\n3.mp4,cat\n")
     with pytest.raises(ValueError, match="line 1: expected columns file, identity"):
         name_people(paths, table)
+
+
+def test_a_people_table_is_read_as_spreadsheets_save_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [tmp_path / name for name in ("a/1.mp4", "b/1.mp4", "b/2.mp4")]
+    table = tmp_path / "people.csv"
+    rows = "file;identity;kind\r\n2.mp4;Zoë;\r\na/1.mp4;Ann\r\ngone.mp4;Bob;speech\r\n"
+    table.write_bytes(rows.encode("utf-16"))
+    assert [person.name for person in name_people(paths, table).values()] == ["Ann", "b", "Zoë"]
+    assert "1 files are not among the videos, for example gone.mp4" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("1.mp4,ann", "'1.mp4' is the name of 2 videos"),
+        ("2.mp4,ann\n2.mp4,bob", "line 3: '2.mp4' stands with another person before"),
+        ("2.mp4,ann,loud", "line 2: expected file, identity"),
+        ("2.mp4", "line 2: expected file, identity"),
+    ],
+    ids=["two files", "two persons", "kind", "short"],
+)
+def test_wrong_people_tables(tmp_path: Path, rows: str, problem: str) -> None:
+    paths = [tmp_path / name for name in ("a/1.mp4", "b/1.mp4", "b/2.mp4")]
+    (tmp_path / "people.csv").write_text(f"file,identity,kind\n{rows}\n")
+    with pytest.raises(UserError, match=problem):
+        name_people(paths, tmp_path / "people.csv")
+
+
+class Counted(list[Path]):
+    """Counts how often somebody goes through the whole list."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[Path]:
+        self.passes += 1
+        return super().__iter__()
+
+
+def test_naming_many_videos_takes_time_in_proportion() -> None:
+    videos = Counted(Path(f"/v/{number % 100:02}/{number}.mkv") for number in range(20_000))
+    named = names_below(videos)
+    assert videos.passes <= 2
+    assert len(named) == 20_000
+    assert named[videos[123]].as_posix() == "23/123.mkv"
+    people = name_people(videos, None)
+    assert videos.passes <= 4
+    assert people[videos[123]] == Person("23")
+
+
+def test_names_of_relative_and_absolute_paths() -> None:
+    paths = [Path("v/a/1.mkv"), Path("v/b/1.mkv").absolute()]
+    assert [name.as_posix() for name in names_below(paths).values()] == ["a/1.mkv", "b/1.mkv"]
+    assert names_below([]) == {}
+
+
+def test_the_clips_of_many_people() -> None:
+    """Held out are about as many as are wanted, and no clip has people of the other part."""
+    sources = [
+        Source(f"s{one}", f"v{one}", f"p{one}", 0, 100, True, [(0, 400)], [])
+        for one in range(20_000)
+    ]
+    held = split_people(sources, 0.1, np.random.default_rng(0))
+    assert len(held) == 2000
+    own = [source for source in sources if source.person in held]
+    clips = Planner(own, np.random.default_rng(0)).clips("FAudio", 50)
+    assert len(clips) == 50
+    names = {split_name(name)[0] for clip in clips for name in (clip.audio, clip.video)}
+    assert names <= {source.name for source in own}
+
+
+def stored_people(folder: Path) -> dict[str, set[str]]:
+    return {
+        part: {info.person for info in Store(folder / part).entities}
+        for part in ("sources", "train", "val")
+    }
+
+
+def test_a_changed_table_of_people_changes_the_split(
+    built: tuple[Path, TalkSetReport], videos: list[Path], tmp_path: Path
+) -> None:
+    """Stored faces and clips get the names of the new table, and nobody is in both splits."""
+    folder, report = built
+    before = stored_people(folder)
+    assert before["train"] | before["val"] <= {*TONES, "eve"}
+    assert not before["train"] & before["val"]
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    table = tmp_path / "people.csv"
+    renamed = {name: f"{name} new" for name in (*TONES, "eve")}  # in the same order: same clips
+    rows = [f"{path.parent.name}/{path.name},{renamed[path.parent.name]}" for path in videos]
+    table.write_text("\n".join(["file,identity", *rows]) + "\n")
+    build_talkset(videos, copy, FACES, replace(OPTIONS, people=table))
+    assert (copy / "train.txt").read_bytes() == (folder / "train.txt").read_bytes()
+    assert stored_people(copy) == {
+        part: {renamed[name] for name in people} for part, people in before.items()
+    }
+    val = report.people["val"]
+    train = [name for name in report.people["train"] if name in TONES]
+    rows = [f"{train[0]}/{take}.mkv,{val[0]}" for take in (1, 2)]  # one of train is one of val
+    table.write_text("\n".join(["file,identity", *rows]) + "\n")
+    for name in ("train", "val"):
+        (copy / f"{name}.txt").unlink()
+        shutil.rmtree(copy / name)
+    again = build_talkset(videos, copy, FACES, replace(OPTIONS, people=table))
+    people = stored_people(copy)
+    assert people["sources"] == {*TONES, "eve"} - {train[0]}
+    assert not people["train"] & people["val"]
+    assert people["train"] <= set(again.people["train"])
+    assert people["val"] <= set(again.people["val"])
 
 
 def test_people_seen_together_are_held_out_together() -> None:

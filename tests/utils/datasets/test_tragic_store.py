@@ -1,5 +1,6 @@
 """Stored features are those of the sound, in every layout; a break loses nothing."""
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from utils.datasets.tragic_store import (
     measure_scaler,
 )
 from utils.datasets.tragic_talkers import TragicTalkers
+from utils.errors import ResourceError
 from utils.features.gcc_phat import gcc_phat
 
 
@@ -124,6 +126,20 @@ def test_a_break_loses_nothing(
     for number in range(4):
         np.testing.assert_array_equal(stored.read(number), live.read(number))
     stored.close()
+
+
+def test_what_another_process_writes_is_left_alone(
+    tmp_path: Path, chunks: list[Chunk], live: LiveFeatures
+) -> None:
+    part = tmp_path / "store.h5.part"
+    with h5py.File(part, "w") as file:
+        file.attrs["plan"] = "another"
+    content = part.read_bytes()
+    with part.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as HDF5 does while it writes
+        with pytest.raises(ResourceError, match="is being written by another process"):
+            build_store(tmp_path / "store.h5", chunks[:1], Part(live, 1), StoreOptions())
+    assert part.read_bytes() == content
 
 
 def test_another_plan_begins_anew(tmp_path: Path, chunks: list[Chunk], live: LiveFeatures) -> None:

@@ -1,5 +1,7 @@
 """Scores reach all rows by the nearest window; areas equal scikit-learn's."""
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,16 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.references import reference_table
-from utils.metrics.ava_asd import confusion, nearest_scores, roc_area, step_precision
+from utils.errors import UserError
+from utils.metrics.ava_asd import (
+    confusion,
+    cross_entropy,
+    keras_precision_area,
+    keras_roc_area,
+    nearest_scores,
+    roc_area,
+    step_precision,
+)
 from utils.metrics.average_precision import average_precision
 
 DATA: dict[str, Any] = reference_table("ava_asd_data")
@@ -70,6 +81,77 @@ def test_areas(labels: list[int], scores: list[float], precision: float, area: f
     truth, given = np.array(labels, np.bool_), np.array(scores)
     assert step_precision(truth, given) == pytest.approx(precision)
     assert roc_area(truth, given) == pytest.approx(area)
+
+
+def drawn(seed: int, count: int) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    labels = rng.random(count) < 0.4
+    return labels, np.clip(rng.normal(0.35 + 0.3 * labels, 0.2), 0, 1).round(3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "likely", "roc", "precision"),
+    [
+        (*drawn(0, 60), 0.815416693687439, 0.8248770833015442),
+        (*drawn(2, 7), 0.9795918464660645, 0.9809240698814392),
+        (*drawn(3, 500), 0.8562299609184265, 0.8490194082260132),
+        (np.array([True, False]), np.array([0.1, 0.9]), 0.0, 0.3068528175354004),
+        (np.array([1, 0, 1, 0]) > 0, np.array([0.8, 0.8, 0.3, 0.1]), 0.6875, 0.7281209826469421),
+        (np.array([True, True]), np.array([0.5, 0.5]), 0.5, 0.5),
+    ],
+    ids=["60", "7", "500", "wrong", "tied", "one class"],
+)
+def test_areas_are_those_of_keras(
+    labels: NDArray[np.bool_], likely: NDArray[np.float64], roc: float, precision: float
+) -> None:
+    """The numbers are those of keras.metrics.AUC, Keras 3.15, for both columns of a softmax."""
+    assert keras_roc_area(labels, likely) == pytest.approx(roc, abs=1e-6)
+    assert keras_precision_area(labels, likely) == pytest.approx(precision, abs=1e-6)
+
+
+def areas_by_counting(
+    labels: NDArray[np.bool_], likely: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Derive both areas from the definitions, threshold by threshold."""
+    columns = [(bool(label), float(one)) for label, one in zip(labels, likely, strict=True)]
+    columns += [(not label, 1 - one) for label, one in columns]
+    thresholds = [-1e-7, *(i / 199 for i in range(1, 199)), 1 + 1e-7]
+    counts = [
+        (
+            sum(label and one > threshold for label, one in columns),
+            sum(not label and one > threshold for label, one in columns),
+        )
+        for threshold in thresholds
+    ]
+    num = len(labels)
+    roc = precision = 0.0
+    for (tp, fp), (next_tp, next_fp) in itertools.pairwise(counts):
+        roc += (fp - next_fp) / num * (tp + next_tp) / num / 2
+        called, next_called = tp + fp, next_tp + next_fp
+        slope = (tp - next_tp) / (called - next_called) if called > next_called else 0.0
+        start = next_tp - slope * next_called
+        ratio = called / next_called if called and next_called else 1.0
+        precision += slope * (tp - next_tp + start * math.log(ratio)) / num
+    return roc, precision
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 400])
+def test_areas_by_counting(count: int) -> None:
+    for seed in range(5):
+        labels, likely = drawn(seed, count)
+        roc, precision = areas_by_counting(labels, likely)
+        assert keras_roc_area(labels, likely) == pytest.approx(roc, abs=1e-12)
+        assert keras_precision_area(labels, likely) == pytest.approx(precision, abs=1e-12)
+
+
+def test_cross_entropy() -> None:
+    labels, likely = np.array([True, False, False]), np.array([0.25, 0.5, 0.0])
+    assert cross_entropy(labels, likely) == pytest.approx((math.log(4) + math.log(2)) / 3)
+    assert cross_entropy(labels[:1], np.zeros(1)) == pytest.approx(-math.log(2**-52))
+    with pytest.raises(UserError, match="as many scores"):
+        keras_roc_area(labels, likely[:2])
+    with pytest.raises(UserError, match="score 0 is NaN"):
+        cross_entropy(labels[:1], np.full(1, np.nan))
 
 
 def test_confusion() -> None:
