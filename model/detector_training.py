@@ -23,6 +23,7 @@ from model.detector_losses import assign, detection_loss, stack
 from model.detector_teaching import DOUBTFUL, Sources, overlaps, prepare
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
+from model.precision import warn_of_slow_bf16
 from model.run_logs import put_row
 from model.weights import get_weights
 from utils.commands import run_command
@@ -230,6 +231,8 @@ def report(run: Run, held_out: PictureFolder) -> None:
 def train(options: DetectorTraining) -> None:
     """Make the pictures, then train to the last step, keeping what comes of it."""
     check_folder(options.save_path)
+    if options.bf16:
+        warn_of_slow_bf16("cpu")
     teacher = YuNet(get_weights("yunet"), DOUBTFUL, TEACHER_SIDE)
     folders = []
     for name, count in (("pictures", options.num_pictures), ("held_out", HELD_OUT_PICTURES)):

@@ -35,6 +35,7 @@ from model.distillation_stages import (
 )
 from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
+from model.precision import warn_of_slow_bf16
 from model.preparation import find_videos
 from model.recipes import seeded
 from model.run_logs import put_row
@@ -264,6 +265,8 @@ class Distiller:
 
 def distil(options: Distillation) -> None:
     """Train the network from the start to the end."""
+    if options.bf16:
+        warn_of_slow_bf16("cpu")
     teacher = load_single("lr_asd", options.teacher)
     assert isinstance(teacher, Network)
     Distiller(options, inference_copy(teacher, "fp32"), *find_people(options)).train()

@@ -16,6 +16,7 @@ from model.contract import (
     WeightsFile,
 )
 from model.detection import choose_detector
+from model.precision import warn_of_slow_bf16
 from model.states import load_state
 from model.weights import default_checkpoint, load_single, registry
 from utils.downloads import Progress
@@ -51,6 +52,8 @@ def load_models(
         WeightsUnavailableError: No weights are available; says what was tried and what to do.
     """
     device = choose_device(model.device)
+    if model.precision == "bf16":
+        warn_of_slow_bf16(device)
     network, reason = choose_network(model, device, progress)
     network_record = record_of(network, reason)
     if detector is None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from model.contract import Recipe
+from model.precision import warn_of_slow_bf16
 from utils.errors import UserError
 from utils.training_settings import TrainingOptions
 
@@ -23,8 +24,11 @@ def resolve(recipe: Recipe, options: TrainingOptions) -> Recipe:
 
 
 def use_bf16(options: TrainingOptions, device: torch.device) -> bool:
-    """Return whether to train in mixed precision."""
-    return options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
+    """Return whether to train in mixed precision; warn if that is slow on this device."""
+    chosen = options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
+    if chosen:
+        warn_of_slow_bf16(device.type)
+    return chosen
 
 
 def freeze(network: nn.Module, patterns: tuple[str, ...]) -> list[str]:

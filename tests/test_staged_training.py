@@ -278,6 +278,10 @@ def test_loconet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_two_processes_learn_what_one_does(
     name: str, talks: Path, features: Path, tmp_path: Path
 ) -> None:
+    """By steps too small to move a weight; what they learn is compared in double precision.
+
+    Adam's steps are as long for a gradient of rounding errors as for any other.
+    """
     how: dict[str, tuple[str | Path, ...]] = {
         "asc_encoder": ("--variant", "clip_length=1", "--initial", "none", "--batchSize", "7"),
         "asc": ("--variant", "length=5", "--features", features, "--batchSize", "31"),
@@ -285,12 +289,13 @@ def test_two_processes_learn_what_one_does(
     rows = []
     for processes in (1, 2):
         save = tmp_path / str(processes)
-        given = arguments(talks, "--model", name, "--maxEpoch", "1", *how[name], "--savePath", save)
+        learn = ("--maxEpoch", "1", "--lr", "1e-12", *how[name])
+        given = arguments(talks, "--model", name, *learn, "--savePath", save)
         done = run_python("trainTalkNet.py", *given, processes=processes)
         assert done.returncode == 0, done.stderr[-3000:]
         with (save / "log.csv").open() as file:
             rows += list(csv.DictReader(file))
     one, two = rows
     assert one["frames"] == two["frames"]
-    assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=1e-3)
-    assert float(two["ap"]) == pytest.approx(float(one["ap"]), abs=1e-2)
+    assert float(two["loss"]) == pytest.approx(float(one["loss"]), rel=1e-4)
+    assert float(two["ap"]) == pytest.approx(float(one["ap"]), abs=1e-3)

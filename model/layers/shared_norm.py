@@ -50,7 +50,7 @@ class SharedBatchNorm(_BatchNorm):
     def _statistics(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return mean and biased variance (C,) over all processes, and how many values each has."""
         dims = [0, *range(2, input.dim())]
-        variance, mean = torch.var_mean(input.float(), dims, correction=0)
+        variance, mean = torch.var_mean(_at_least_float32(input), dims, correction=0)
         count = input.numel() // input.shape[1] if self.share.counts else 0
         own = torch.cat((mean, variance, mean.new_tensor([float(count)])))
         gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
@@ -71,7 +71,8 @@ class SharedBatchNorm(_BatchNorm):
         assert self.momentum is not None
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+        # A single value has no variance: the running one must not become 0 / 0.
+        self.running_var.lerp_(variance * (count / (count - 1).clamp(min=1)), self.momentum)
 
 
 class _Normalise(torch.autograd.Function):
@@ -94,10 +95,10 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         input, weight, mean, inverse, count = ctx.saved_tensors
-        gradient = gradients[0].float()
+        gradient = _at_least_float32(gradients[0])
         shape = [1, -1] + [1] * (input.dim() - 2)
         dims = [0, *range(2, input.dim())]
-        unit = (input.float() - mean.view(shape)) * inverse.view(shape)
+        unit = (_at_least_float32(input) - mean.view(shape)) * inverse.view(shape)
         own = torch.stack((gradient.sum(dims), (gradient * unit).sum(dims)))
         total = own.clone()
         distributed.all_reduce(total)
@@ -123,3 +124,8 @@ def share_norms(network: nn.Module) -> Share:
             if isinstance(child, _BatchNorm):
                 setattr(module, name, SharedBatchNorm(child, share))
     return share
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    """Return a tensor in float32, or in float64 where it already is."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

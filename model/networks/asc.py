@@ -126,5 +126,8 @@ class ASC(ContextNetwork):
         In time, the faces of one moment follow each other.
         """
         refined = self.refine(context.contiguous(memory_format=torch.channels_last))
-        states, _ = self.recurrence(refined.flatten(2).transpose(1, 2))  # (B, L S, 128)
+        moments = refined.flatten(2).transpose(1, 2)  # (B, L S, 1024)
+        with torch.autocast(moments.device.type, enabled=False):
+            # In fp32 at least: processors without AVX-512 have no LSTM in bf16.
+            states, _ = self.recurrence(moments.to(self.recurrence.weight_ih_l0.dtype))
         return Logits(av=self.head_av(states.flatten(1))[:, None])

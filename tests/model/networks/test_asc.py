@@ -104,6 +104,18 @@ def test_alone_as_together_again_and_in_bf16() -> None:
     torch.testing.assert_close(coarse, together, atol=0.05, rtol=0)
 
 
+def test_the_recurrence_stays_in_fp32() -> None:
+    """Few processors have an LSTM in bf16; the others refuse to run one."""
+    network = filled(ASC(3, 1))
+    found: list[torch.dtype] = []
+    network.recurrence.register_forward_hook(
+        lambda _, inputs, outputs: found.extend((inputs[0].dtype, outputs[0].dtype))
+    )
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        network(contexts(1, 1, 3).bfloat16())
+    assert found == [torch.float32, torch.float32]
+
+
 def test_every_parameter_learns() -> None:
     network = ASC(5, 3)
     logits = network(contexts(4, 3, 5)).av[:, 0]

@@ -28,7 +28,7 @@ def test_own_data_are_prepared_by_one_process_at_a_time(
             told.wait(60)
 
     class Told(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
+        def emit(self, _: logging.LogRecord) -> None:
             told.set()
 
     other = threading.Thread(target=hold)
