@@ -17,9 +17,8 @@ MODULES = sorted(
 # The parts of one folder in SHARED may build on each other, as long as there is no circle.
 SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
+    ("utils.structures", "utils.errors"),
     (
-        "utils.structures",
-        "utils.errors",
         "utils.files",
         "utils.flags",
         "utils.progress",

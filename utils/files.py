@@ -1,9 +1,13 @@
-"""Write files so that nothing half-written ever bears a final name."""
+"""Write files so that nothing half-written ever bears a final name; read tables."""
 
+import csv
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from utils.errors import UserError
 
 
 @contextmanager
@@ -19,6 +23,24 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading_table(path: Path) -> Iterator[TextIO]:
+    """Open a table that somebody made, for the csv module; it is UTF-8, with or without a mark.
+
+    Raises:
+        UserError: It is in another encoding, or csv cannot read it.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield file
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{path}: expected UTF-8 text, found other bytes; save the file as UTF-8"
+        ) from None
+    except csv.Error as error:
+        raise UserError(f"{path}: expected comma-separated values, found: {error}") from None
 
 
 def check_folder(folder: Path) -> None:

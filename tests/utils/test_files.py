@@ -1,10 +1,12 @@
 """Nothing half-written bears a final name."""
 
+import csv
 from pathlib import Path
 
 import pytest
 
-from utils.files import check_folder, replacing
+from utils.errors import UserError
+from utils.files import check_folder, reading_table, replacing
 
 
 def test_the_file_appears_whole(tmp_path: Path) -> None:
@@ -40,3 +42,26 @@ def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
         check_folder(tmp_path / "a")
     check_folder(tmp_path / "b" / "c")
     assert list((tmp_path / "b" / "c").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,seconds\nJürgen,1\n".encode("utf-16"), "expected UTF-8 text, found other bytes"),
+        (b"a" * 200_000, "expected comma-separated values, found: field larger than field limit"),
+    ],
+    ids=["UTF-16", "no table"],
+)
+def test_a_table_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as failure, reading_table(path) as file:
+        list(csv.reader(file))
+    assert str(failure.value).startswith(f"{path}: {message}")
+
+
+def test_a_table_from_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("name\nJürgen\n", encoding="utf-8-sig")
+    with reading_table(path) as file:
+        assert list(csv.reader(file)) == [["name"], ["Jürgen"]]

@@ -17,6 +17,7 @@ from utils.datasets.entities import UNLABELLED, EntityInfo
 from utils.datasets.store import StoreWriter
 from utils.datasets.voice_activity import Runs, find_runs, find_voice, mouth_motion, sound_levels
 from utils.errors import UserError
+from utils.files import reading_table
 from utils.media import ReadOptions, VideoInfo
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropPiece, Shot
 
@@ -85,7 +86,7 @@ def name_people(videos: Sequence[Path], table: Path | None) -> dict[Path, Person
 
 def _read_people(table: Path) -> dict[str, Person]:
     """Read a CSV table of files and who is in them."""
-    with table.open(encoding="utf-8-sig", newline="") as file:
+    with reading_table(table) as file:
         reader = csv.DictReader(file)
         names = set(reader.fieldnames or [])
         if not {"file", "identity"} <= names:

@@ -97,11 +97,11 @@ def _thresholds(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many positives, and how many in all, reach each score, from the highest down."""
     if labels.shape != scores.shape or labels.ndim != 1 or not len(labels):
-        raise UserError(
+        raise ValueError(
             f"expected labels (N,) and as many scores, got {labels.shape} and {scores.shape}"
         )
     if np.isnan(scores).any():
-        raise UserError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
+        raise ValueError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
     num_true = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
