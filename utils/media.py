@@ -15,7 +15,7 @@ from av import AudioFrame, AudioStream, VideoFrame, VideoStream
 from av.container import InputContainer
 from av.stream import Discard, Disposition
 
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.structures import FPS
 
 MediaStream: TypeAlias = VideoStream | AudioStream
@@ -125,7 +125,8 @@ def _check_file(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"no such video file: {path}; check name and folder") from None
     except OSError as error:
-        raise RuntimeError(f"cannot read {path}: {error.strerror}; check its permissions") from None
+        why = f"{error.strerror}; check its permissions"
+        raise ResourceError(f"cannot read {path}: {why}") from None
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "something not a plain file"
         raise UserError(f"expected a video file, found {kind}: {path}; name a file")
