@@ -124,9 +124,8 @@ def _check_file(path: Path) -> None:
             path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"no such video file: {path}; check name and folder") from None
-    except OSError as error:
-        why = f"{error.strerror}; check its permissions"
-        raise ResourceError(f"cannot read {path}: {why}") from None
+    except OSError as why:
+        raise ResourceError(f"cannot read {path}: {why.strerror}; check its permissions") from None
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "something not a plain file"
         raise UserError(f"expected a video file, found {kind}: {path}; name a file")
