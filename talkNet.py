@@ -279,7 +279,7 @@ def detect_active_speakers(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no video, or not one that can be read.
+        UserError: It is no video, or not one that can be read.
     """
     speakers = ActiveSpeakers(probe(path), network, detector, options)
     if progress is not None:

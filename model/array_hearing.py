@@ -24,7 +24,7 @@ def listen(options: ArrayOptions, checks: SoundChecks, device: str = "cpu") -> t
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: Files are wrong, or do not belong to each other.
+        UserError: Files are wrong, or do not belong to each other.
     """
     assert options.array is not None
     assert options.array_geometry is not None

@@ -204,7 +204,7 @@ def open_windows(options: Options, name: str, network: AvaASD, ranks: Ranks) -> 
 
     Raises:
         FileNotFoundError: The labels are not there; says what to do.
-        ValueError: The windows were extracted in another way, or there are none.
+        UserError: The windows were extracted in another way, or there are none.
     """
     given, ava = options.ava_asd, AvaFolder(options.data.data_path)
     table = ava.labels(name)

@@ -191,17 +191,17 @@ def load_any(
         device: Where it runs.
 
     Raises:
-        ValueError: They do not fit; says why.
+        UserError: They do not fit; says why.
     """
     file = find_file(weights)
     state = load_state(file.path)
     noted = variant or load_variant(file.path, "ava_asd")
-    problem: ValueError | None = None
+    problem: UserError | None = None
     for named in _namings(state, is_keras(file.path)):
         try:
             network = build_network("ava_asd", noted or AvaASD.variant_of(named))
             load_released(network, named)
-        except ValueError as error:
+        except UserError as error:
             problem = problem or error
             continue
         assert isinstance(network, AvaASD)
@@ -214,7 +214,7 @@ def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[st
     """Yield weights under the names that they have, then under those that their order gives."""
     yield state
     for mode in MODES if by_order else ():
-        with suppress(ValueError):  # a mode with another number of layers
+        with suppress(UserError):  # a mode with another number of layers
             yield by_topology(state, mode)
 
 
@@ -240,7 +240,7 @@ def evaluate_folder(
         logger.info("%d of %d: %s", number, len(files), path.name)
         try:
             network = load(path)
-        except ValueError as error:
+        except UserError as error:
             logger.warning("%s is passed over: %s", path.name, error)
             continue
         rows.append({"weights": path.name, **measure(network)})

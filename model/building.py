@@ -98,7 +98,7 @@ def load_released(network: Model, state_dict: Mapping[str, Tensor]) -> None:
     """Put a checkpoint with published names, or with the network's own, into `network`.
 
     Raises:
-        ValueError: An unknown key, a missing key or a wrong shape; names the first of them, and
+        UserError: An unknown key, a missing key or a wrong shape; names the first of them, and
             the network or variant that the checkpoint looks like.
     """
     problem = _mismatch(network, state_dict)
@@ -129,7 +129,7 @@ def _fits(kind: type[Model], state_dict: Mapping[str, Tensor]) -> bool:
     try:
         with torch.device("meta"):
             network = kind(**kind.variant_of(state_dict))
-    except ValueError:  # no variant of the network has such shapes
+    except UserError:  # no variant of the network has such shapes
         return False
     return _mismatch(network, state_dict) is None
 

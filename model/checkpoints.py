@@ -68,7 +68,7 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not one, or not whole; says which file.
+        UserError: It is not one, or not whole; says which file.
     """
     whole = read(path)
     if not isinstance(whole, dict) or whole.get("format") != FORMAT or "training" not in whole:
@@ -84,7 +84,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is damaged or another file; says which.
+        UserError: It is damaged or another file; says which.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint of training, found no file {path}")
@@ -114,7 +114,7 @@ def check_settings(path: Path, saved: Settings, now: Settings) -> None:
     """Refuse to go on with other settings than a run began with; name the first that differs.
 
     Raises:
-        ValueError: They differ.
+        UserError: They differ.
     """
     for name in dict.fromkeys((*saved, *now)):
         if saved.get(name) != now.get(name):

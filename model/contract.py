@@ -112,7 +112,7 @@ class Model(nn.Module, ABC):
         """Put the weights that `initial` names, or others of that kind, where they belong.
 
         Raises:
-            ValueError: They do not fit; names what.
+            UserError: They do not fit; names what.
         """
         raise UserError(
             f"{type(self).__name__} begins at random; weights of its own are for --pretrainModel"

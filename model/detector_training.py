@@ -108,7 +108,7 @@ class Run:
         """Go on where it was kept.
 
         Raises:
-            ValueError: The checkpoint is damaged, or was begun with other settings.
+            UserError: The checkpoint is damaged, or was begun with other settings.
         """
         state = checkpoints.read(self.path)
         checkpoints.check_settings(self.path, state["settings"], settings(self.options))
@@ -155,7 +155,7 @@ def take_step(run: Run, pictures: PictureFolder) -> None:
     """Learn from one batch; the choices depend on the seed and the step alone.
 
     Raises:
-        RuntimeError: The loss is no number.
+        UserError: The loss is no number.
     """
     options = run.options
     rng = np.random.default_rng((options.seed, run.step))
@@ -174,7 +174,7 @@ def take_step(run: Run, pictures: PictureFolder) -> None:
     torch.nn.utils.clip_grad_norm_(run.network.parameters(), 10.0)
     losses = [score_loss.item(), box_loss.item()]
     if not all(math.isfinite(loss) for loss in losses):
-        raise RuntimeError(f"the losses of step {run.step} are {losses}: lower --lr")
+        raise UserError(f"the losses of step {run.step} are {losses}: lower --lr")
     run.optimiser.step()
     run.step += 1
     run.losses.append(losses)

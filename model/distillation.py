@@ -47,6 +47,7 @@ from utils.datasets.pairings import SITUATIONS, Pairer
 from utils.datasets.store import Store
 from utils.datasets.talkset_faces import FaceFinding, find_all
 from utils.datasets.talkset_sources import Person, Source, name_people
+from utils.errors import UserError
 from utils.files import check_folder
 from utils.progress import bar
 from utils.settings import DetectorOptions
@@ -188,7 +189,7 @@ class Distiller:
         """Learn from one batch; the choices depend on the seed, the stage and the step alone.
 
         Raises:
-            RuntimeError: The loss is no number.
+            UserError: The loss is no number.
         """
         run = self.run
         assert run.optimiser is not None
@@ -204,9 +205,7 @@ class Distiller:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
         if not math.isfinite(loss.item()):
-            raise RuntimeError(
-                f"the loss of step {run.step} of stage {stage.name} is {loss.item()}"
-            )
+            raise UserError(f"the loss of step {run.step} of stage {stage.name} is {loss.item()}")
         run.optimiser.step()
         run.step += 1
         run.losses.append(loss.item())

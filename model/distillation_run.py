@@ -91,7 +91,7 @@ class Run:
         """Go on where it was kept; return what the optimiser of the stage needs.
 
         Raises:
-            ValueError: The checkpoint is damaged, or was begun with other settings.
+            UserError: The checkpoint is damaged, or was begun with other settings.
         """
         whole = checkpoints.load(self.path)
         training = whole["training"]

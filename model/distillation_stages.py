@@ -220,7 +220,7 @@ def set_statistics(network: Synchrony, pool: Sequence[Embedded]) -> None:
     in which a face is heard itself.
 
     Raises:
-        ValueError: There is no such moment.
+        UserError: There is no such moment.
     """
     whole = stacked(pool)
     audio = torch.from_numpy(whole.audio[..., :NUM_CHANNELS].astype(np.float32))

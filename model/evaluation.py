@@ -31,7 +31,7 @@ def check_labels(dataset: DataSet, source: str) -> None:
     """Refuse a split that cannot be evaluated, before any work.
 
     Raises:
-        ValueError: Nobody speaks in it: so look splits whose labels are not public.
+        UserError: Nobody speaks in it: so look splits whose labels are not public.
     """
     if not any(entity.num_speaking for entity in dataset.entities):
         raise UserError(
@@ -105,7 +105,7 @@ def look_up(truth: FaceRows, scored: Sequence[EntityScores]) -> NDArray[np.float
     """Return the probability of each row, found by entity and time; NaN where the entity lacks.
 
     Raises:
-        ValueError: An entity is there but a moment of it is not; names the row.
+        UserError: An entity is there but a moment of it is not; names the row.
     """
     entities = {(entity.video, entity.name): entity for entity in scored}
     found = np.full(len(truth), np.nan)

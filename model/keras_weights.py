@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ROLES = {"kernel": "weight", "bias": "bias"}  # Keras' name of a weight: PyTorch's
@@ -43,8 +43,8 @@ def load_keras_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        RuntimeError: h5py is not installed.
-        ValueError: It is no such file, or not whole.
+        ResourceError: h5py is not installed.
+        UserError: It is no such file, or not whole.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a weights file, found no file {path}")
@@ -53,7 +53,7 @@ def load_keras_state(path: Path) -> dict[str, Tensor]:
     try:
         import h5py
     except ImportError as error:
-        raise RuntimeError(f"{path} is a Keras file: install h5py to read it") from error
+        raise ResourceError(f"{path} is a Keras file: install h5py to read it") from error
     try:
         with h5py.File(path, "r") as file:
             return dict(_read_layers(file.get("model_weights", file)))
@@ -98,7 +98,7 @@ def by_topology(state: Mapping[str, Tensor], mode: str) -> dict[str, Tensor]:
         mode: Of the ava_asd network that the file is meant for.
 
     Raises:
-        ValueError: The file has another number of layers.
+        UserError: The file has another number of layers.
     """
     found = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
     wanted = _LAYERS[mode]

@@ -115,7 +115,7 @@ def hear(
         num_frames: How many frames of the views at 30/s are wanted.
 
     Raises:
-        ValueError: The sound is shorter than a chunk or of another number of microphones.
+        UserError: The sound is shorter than a chunk or of another number of microphones.
     """
     _check(network, sound)
     device = next(network.parameters()).device

@@ -196,7 +196,7 @@ def merge_folds(folders: Sequence[Path], target: Path) -> Mapping[str, list[floa
 
     Raises:
         FileNotFoundError: A fold is not trained yet; names it.
-        ValueError: Folds have been trained for different numbers of epochs.
+        UserError: Folds have been trained for different numbers of epochs.
     """
     merged = {}
     for name in ("train", "val"):

@@ -53,7 +53,7 @@ class Objective(nn.Module):
     def __init__(self, network: Model, recipe: Recipe, contrast: Contrast) -> None:
         super().__init__()
         if recipe.loss not in LOSSES:
-            raise UserError(
+            raise ValueError(
                 f"expected a recipe's loss to be one of {', '.join(LOSSES)}, got {recipe.loss!r}"
             )
         self.network: Model = network
@@ -131,7 +131,7 @@ def head_losses(
     """
     unknown = [name for name in weights if getattr(logits, name, None) is None]
     if unknown:
-        raise UserError(f"the recipe weighs a head {unknown[0]!r} that the network does not have")
+        raise ValueError(f"the recipe weighs a head {unknown[0]!r} that the network does not have")
     total = logits.av.new_zeros((), dtype=torch.float32)
     for name in HEADS:
         head = getattr(logits, name)

@@ -9,6 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
+from utils.errors import ResourceError
+
 Thing = TypeVar("Thing")
 
 
@@ -53,7 +55,7 @@ def joined(device: str) -> Iterator[Ranks]:
     chosen = torch.device(device)
     if size > 1 and chosen.type == "cuda":
         if local >= torch.cuda.device_count():
-            raise RuntimeError(
+            raise ResourceError(
                 f"expected a GPU for each process, found {torch.cuda.device_count()} for process "
                 f"{local}; pass torchrun a smaller --nproc_per_node"
             )

@@ -35,7 +35,7 @@ def freeze(network: nn.Module, patterns: tuple[str, ...]) -> list[str]:
     """Leave the weights whose names match out of training; return their names.
 
     Raises:
-        ValueError: A pattern matches nothing, or nothing is left to train.
+        UserError: A pattern matches nothing, or nothing is left to train.
     """
     parameters = dict(network.named_parameters())
     frozen = []
@@ -67,7 +67,7 @@ def make_optimiser(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimize
             weight_decay=recipe.weight_decay,
             nesterov=recipe.nesterov,
         )
-    raise UserError(
+    raise ValueError(
         f"expected an optimiser of {', '.join(OPTIMISERS)} in the recipe, got {recipe.optimiser!r}"
     )
 

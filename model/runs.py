@@ -63,7 +63,7 @@ class Run:
         """Go on where the folder's last checkpoint stands, if there is one; say whether.
 
         Raises:
-            ValueError: It is damaged, or was trained with other settings.
+            UserError: It is damaged, or was trained with other settings.
         """
         path = checkpoints.last_path(self.folder)
         if not path.is_file():

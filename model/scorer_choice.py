@@ -36,7 +36,7 @@ def make_scorer(
     if isinstance(network, ClipNetwork):
         return ClipScorer(network, hear, whole)
     if not isinstance(network, Network):
-        raise UserError(
+        raise ValueError(
             "a context network scores nothing by itself; load it with the clip network that it "
             "builds on, as talkNet.load_network does"
         )

@@ -24,7 +24,6 @@ from model.contract import Model, Network
 from model.layers.face_encoder import FaceEncoder
 from model.layers.folding import fold_norms
 from model.layers.video_backbones import VideoBackbone
-from utils.errors import UserError
 from utils.features import feature_function, feature_module
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
@@ -114,7 +113,7 @@ def track_logits(
         precision: Of the visual encoder; the rest runs in fp32.
     """
     if len(faces) == 0 or len(features) == 0:
-        raise UserError(
+        raise ValueError(
             f"expected at least one face and one row of features, found {len(faces)} faces and "
             f"{len(features)} rows; leave empty tracks out, and give the features of silence "
             "where there is no sound"
@@ -138,7 +137,7 @@ def track_logits(
 def _window_lengths(windows: Sequence[int]) -> list[int]:
     """Return the window lengths in frames, each once."""
     if not windows or any(window <= 0 or window != int(window) for window in windows):
-        raise UserError(
+        raise ValueError(
             f"windows must be one or more whole numbers of seconds above 0, found {windows!r}; "
             "see --windows"
         )
@@ -245,7 +244,7 @@ def _fuse(network: Network, audio: Tensor, faces: Tensor, start: int, length: in
 def inference_copy(network: AnyModel, precision: Precision = "fp32") -> AnyModel:
     """Return a copy of the network made to be fast, made anew when the network has changed."""
     if precision not in ("fp32", "bf16"):
-        raise UserError(f"precision must be fp32 or bf16, found {precision!r}; see --precision")
+        raise ValueError(f"precision must be fp32 or bf16, found {precision!r}; see --precision")
     copies = _prepared.setdefault(network, {})
     known = copies.get(precision)
     if known is None or not _same(known.tensors, _tensors(network)):

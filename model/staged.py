@@ -44,7 +44,7 @@ def store_features(
         progress: Told how many frames this process has done.
 
     Raises:
-        ValueError: The store is another network's, or of other weights.
+        UserError: The store is another network's, or of other weights.
     """
     weights = network.weights.sha256 if network.weights else ""
     form = FeatureForm(network_name(network), network.num_embedding, network.clip.length, weights)
@@ -85,7 +85,7 @@ def open_features(folder: Path | None, split: str, network: ContextNetwork) -> F
 
     Raises:
         FileNotFoundError: They are not there; says what to do.
-        ValueError: They are another network's.
+        UserError: They are another network's.
     """
     what = f"--model {network.encoder_name} --forward --features DIR makes them"
     if folder is None:
@@ -98,7 +98,7 @@ def open_features(folder: Path | None, split: str, network: ContextNetwork) -> F
 
 
 def check_alike(learnt: FeatureStore, judged: FeatureStore) -> None:
-    """Raise ValueError unless two splits were stored by the same weights in the same way."""
+    """Raise UserError unless two splits were stored by the same weights in the same way."""
     if learnt.form != judged.form:
         raise UserError(
             f"{judged.folder}: expected features of {learnt.form.describe()}, as in "
@@ -107,11 +107,11 @@ def check_alike(learnt: FeatureStore, judged: FeatureStore) -> None:
 
 
 def check_trained_on(network: ContextNetwork, store: FeatureStore) -> None:
-    """Raise ValueError where a network was trained here, on features of other weights."""
+    """Raise UserError where a network was trained here, on features of other weights."""
     assert network.weights is not None
     try:
         training = checkpoints.load(network.weights.path)["training"]
-    except ValueError:  # published weights, which do not tell
+    except UserError:  # published weights, which do not tell
         return
     trained_on = training["settings"].get(FEATURES)
     if trained_on not in (None, store.form.describe()):

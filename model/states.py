@@ -20,7 +20,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or not a whole one.
+        UserError: It is no checkpoint, or not a whole one.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a weights file, found no file {path}")

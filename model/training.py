@@ -22,6 +22,7 @@ from model.losses import Clips, Contrast, Counts, Objective
 from model.ranks import Ranks
 from model.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
 from utils.datasets.entities import SPEAKING, UNLABELLED
+from utils.errors import UserError
 from utils.training_settings import TrainingOptions
 
 Part = TypeVar("Part")
@@ -131,7 +132,7 @@ class Trainer:
             done: Called after each step.
 
         Raises:
-            RuntimeError: The loss is no number.
+            UserError: The loss is no number.
         """
         epoch = self.position.epoch
         self._set_mode()
@@ -192,10 +193,8 @@ class Trainer:
                 totals += learn(part, number == len(parts))
         loss, right = self.ranks.add(totals).tolist()
         if not math.isfinite(loss):
-            raise RuntimeError(
-                f"the loss of batch {position.step + 1} of epoch {position.epoch} is {loss}; "
-                f"nothing of it was kept: {self.advice}"
-            )
+            place = f"batch {position.step + 1} of epoch {position.epoch}"
+            raise UserError(f"the loss of {place} is {loss}; it is not kept: {self.advice}")
         self.optimiser.step()
         position.step += 1
         position.sums.right += round(right)

@@ -292,7 +292,8 @@ def test_wrong_boxes(
 ) -> None:
     boxes.write_text(f"track,frame,x1,y1,x2,y2\n{row}\n")
     assert run(video) == 1
-    assert "line 2" in caplog.text and message in caplog.text
+    (error,) = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+    assert "line 2" in error and message in error and "unexpected" not in error
 
 
 class Trap:

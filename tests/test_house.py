@@ -17,9 +17,9 @@ MODULES = sorted(
 # The parts of one folder in SHARED may build on each other, as long as there is no circle.
 SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
 LAYERS = [
-    ("utils.errors", "utils.files"),
+    ("utils.structures", "utils.errors"),
+    ("utils.files",),
     (
-        "utils.structures",
         "utils.flags",
         "utils.progress",
         "utils.packet_times",
@@ -49,6 +49,9 @@ LAYERS = [
     ("demoTalkNet", "trainTalkNet"),
     ("benchmarks",),
 ]
+
+
+PROCESSES = ("utils.datasets.processes", "utils.datasets.reading")  # of a process that was killed
 
 
 def module_name(path: Path) -> str:
@@ -132,6 +135,27 @@ def test_nothing_forbidden(path: Path) -> None:
     for forbidden in (".cuda()", "import *", "os.system(", "shell=True", "weights_only=False"):
         assert forbidden not in joined
     assert not any(name.startswith("global ") for name in names)
+
+
+def named(node: ast.expr | None) -> set[str]:
+    """Return the exceptions that an `except` or a `raise` names."""
+    if node is None:
+        return {"everything"}
+    parts = node.elts if isinstance(node, ast.Tuple) else [node]
+    return {ast.unparse(part.func if isinstance(part, ast.Call) else part) for part in parts}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_errors_have_a_type_of_their_own(path: Path) -> None:
+    """What is raised says whose fault it is, and no `except` takes one fault for another."""
+    module = module_name(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ExceptHandler):
+            passed_on = isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
+            assert passed_on or not named(node.type) & {"everything", "Exception", "BaseException"}
+        elif isinstance(node, ast.Raise) and node.exc and module not in PROCESSES:
+            untyped = {"RuntimeError", "OSError", "Exception"}
+            assert module.startswith("benchmarks") or not named(node.exc) & untyped
 
 
 def test_utils_never_imports_model() -> None:

@@ -113,7 +113,7 @@ def read_geometry(path: Path) -> ArrayGeometry:
 
     Raises:
         FileNotFoundError: There is none.
-        ValueError: It is no such file; says what is wrong.
+        UserError: It is no such file; says what is wrong.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a geometry file, found no file {path}")

@@ -62,7 +62,7 @@ def open_wav(path: Path) -> WavFile:
 
     Raises:
         FileNotFoundError: There is none.
-        ValueError: It is no WAV file of a kind that can be read; says what it is.
+        UserError: It is no WAV file of a kind that can be read; says what it is.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a WAV file, found no file {path}")
@@ -133,13 +133,13 @@ class ArraySound:
         names: What the channels are called; else by number from 1.
 
     Raises:
-        ValueError: The files do not make one array; names the file.
+        UserError: The files do not make one array; names the file.
     """
 
     def __init__(self, files: Sequence[WavFile], names: Sequence[str] = ()) -> None:
         self.files = tuple(files)
         if not files:
-            raise UserError("expected at least one file of an array's sound, got none")
+            raise ValueError("expected at least one file of an array's sound, got none")
         for file in files:
             if file.rate != RATE:
                 raise UserError(
@@ -184,7 +184,7 @@ def open_array(path: Path, num_microphones: int) -> ArraySound:
     """Open one WAV file with all channels of an array.
 
     Raises:
-        ValueError: It has another number of channels or another rate.
+        UserError: It has another number of channels or another rate.
     """
     file = open_wav(path)
     if file.num_channels != num_microphones:
@@ -204,7 +204,7 @@ def check_levels(sound: ArraySound, checks: SoundChecks, source: str) -> None:
         source: What the message should name.
 
     Raises:
-        ValueError: Some are; names them.
+        UserError: Some are; names them.
     """
     clipped = np.zeros(sound.num_microphones)
     energy, loudest = np.zeros_like(clipped), np.zeros_like(clipped)

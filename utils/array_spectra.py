@@ -6,8 +6,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
-
 RATE = 48000  # samples/s of an array's sound
 FPS = 30  # frames/s of the views it is labelled for
 BINS_PER_FRAME = 16  # rows of a feature for each frame
@@ -28,7 +26,7 @@ def num_rows(num_samples: int) -> int:
         ValueError: The chunk is no whole number of frames, or there is none.
     """
     if num_samples <= 0 or num_samples % (HOP * BINS_PER_FRAME):
-        raise UserError(
+        raise ValueError(
             f"expected a chunk of whole frames of {HOP * BINS_PER_FRAME} samples at {RATE} Hz, "
             f"found {num_samples} samples; pad its end with zeros"
         )

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
 from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.resample import SoundFormat, read_pieces
 from utils.structures import FPS, SAMPLE_RATE
@@ -46,9 +45,9 @@ class Sound:
         the furthest sample that was read is forgotten.
         """
         if stop < start:
-            raise UserError(f"expected start <= stop, got samples [{start}, {stop})")
+            raise ValueError(f"expected start <= stop, got samples [{start}, {stop})")
         if max(start, 0) < self._first:
-            raise UserError(
+            raise ValueError(
                 f"sample {start} is forgotten, the sound is held from sample {self._first} on; "
                 "read in order or make Sound with a larger keep_s"
             )

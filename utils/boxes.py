@@ -55,9 +55,9 @@ class _Picture:
     width: int
     height: int
 
-    def error(self, place: str, expected: str, found: object) -> ValueError:
+    def error(self, place: str, expected: str, found: object) -> UserError:
         """Return the error that says what is wrong at a place of the file."""
-        return ValueError(f"{self.path}, {place}: expected {expected}, found {found}")
+        return UserError(f"{self.path}, {place}: expected {expected}, found {found}")
 
     def check(self, box: tuple[float, ...], place: str) -> None:
         """Raise where a box is none or lies outside the picture."""

@@ -43,7 +43,7 @@ class ErrorReport:
     """
 
     advice: str = ""  # what to do if the system refused a file
-    subject: str = ""  # what was worked on, such as a video; each line names it
+    subject: str = ""  # what was worked on, such as a video; the line begins with it
     folder: Path | None = None  # of tracebacks; the temporary folder if it cannot be written
     debug: bool = False  # print every traceback instead
     failed: bool = field(default=False, init=False)  # whether an error was reported
@@ -62,7 +62,7 @@ class ErrorReport:
         self.failed = True
         users = is_users(error)
         line = ("" if users else "unexpected ") + one_line(error, self.advice)
-        if self.subject and self.subject not in line:
+        if self.subject:
             line = f"{self.subject}: {line}"
         path = None if users or self.debug else write_traceback(error, self.folder)
         if path is not None:

@@ -3,6 +3,7 @@
 What is said to be done is on disk, so neither SIGKILL nor a power failure loses it.
 """
 
+import csv
 import errno
 import logging
 import os
@@ -15,6 +16,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +85,24 @@ def read_lines(path: Path) -> list[str]:
     if rest:
         logger.warning("%s: the last line was broken off; what it told of is done again", path)
     return [line.decode() for line in lines]
+
+
+@contextmanager
+def reading_table(path: Path) -> Iterator[TextIO]:
+    """Open a table that somebody made, for the csv module; it is UTF-8, with or without a mark.
+
+    Raises:
+        UserError: It is in another encoding, or csv cannot read it.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield file
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{path}: expected UTF-8 text, found other bytes; save the file as UTF-8"
+        ) from None
+    except csv.Error as error:
+        raise UserError(f"{path}: expected comma-separated values, found: {error}") from None
 
 
 def check_folder(folder: Path) -> None:

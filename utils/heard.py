@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from utils.array_spectra import FPS as HEARD_FPS
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import reading_table, replacing
 
 HEADER = ("name", "time", "predicted x", "confidence")
 
@@ -24,7 +24,7 @@ class Heard:
 
     def __post_init__(self) -> None:
         if self.positions.shape != self.confidences.shape or self.positions.ndim != 1:
-            raise UserError(
+            raise ValueError(
                 f"expected positions and confidences of (T,) frames, got {self.positions.shape} "
                 f"and {self.confidences.shape}"
             )
@@ -67,12 +67,12 @@ def read_heard(path: Path) -> dict[str, Heard]:
 
     Raises:
         FileNotFoundError: There is no such table.
-        ValueError: A row is wrong or out of order; names the line.
+        UserError: A row is wrong or out of order; names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a table of what was heard, found no file {path}")
     views: dict[str, list[tuple[float, float]]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with reading_table(path) as file:
         reader = csv.reader(file)
         header = next(reader, [])
         if tuple(cell.strip() for cell in header) != HEADER:

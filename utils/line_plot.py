@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.errors import UserError
 from utils.files import replacing
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
-            raise UserError(f"expected an axis to rise, got {self.low} to {self.high}")
+            raise ValueError(f"expected an axis to rise, got {self.low} to {self.high}")
 
 
 def fitting_axis(title: str, values: Sequence[float]) -> Axis:

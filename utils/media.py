@@ -16,7 +16,7 @@ from av.container import InputContainer
 from av.format import Flags
 from av.stream import Discard, Disposition
 
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.packet_times import Join, PacketTimes, read_packet_times
 from utils.structures import FPS
 
@@ -128,8 +128,8 @@ def _check_file(path: Path) -> None:
             path.open("rb").close()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"no such video file: {path}; check name and folder") from None
-    except OSError as error:
-        raise RuntimeError(f"cannot read {path}: {error.strerror}; check its permissions") from None
+    except OSError as why:
+        raise ResourceError(f"cannot read {path}: {why.strerror}; check its permissions") from None
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "something not a plain file"
         raise UserError(f"expected a video file, found {kind}: {path}; name a file")

@@ -17,7 +17,7 @@ from av.stream import Discard
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.files import replacing
 from utils.media import ReadOptions, ReadReport, VideoInfo, open_media, sound_stream
 from utils.overlay import Mark, Overlay
@@ -75,7 +75,7 @@ def writing_mp4(path: Path) -> Iterator[OutputContainer]:
     """Give an MP4 to encode into; it gets its name when it is whole.
 
     Raises:
-        RuntimeError: It cannot be written; says what to do.
+        ResourceError: It cannot be written; says what to do.
     """
     try:
         with (
@@ -84,7 +84,7 @@ def writing_mp4(path: Path) -> Iterator[OutputContainer]:
         ):
             yield container
     except av.error.FFmpegError as error:
-        raise RuntimeError(
+        raise ResourceError(
             f"cannot write {path}: {error.strerror}; free some space or choose another folder"
         ) from error
 

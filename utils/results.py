@@ -177,7 +177,7 @@ def _track_part(track: ScoredTrack) -> dict[str, Any]:
     """Return what result.json says of a track."""
     for name in ("boxes", "scores", "probabilities"):
         if not np.isfinite(getattr(track, name)).all():
-            raise UserError(f"expected finite {name} in track {track.id}, found NaN or infinity")
+            raise ValueError(f"expected finite {name} in track {track.id}, found NaN or infinity")
     done, picture = cv2.imencode(".jpg", track.thumbnail, (cv2.IMWRITE_JPEG_QUALITY, 90))
     assert done, "OpenCV encodes any grey picture"
     return {

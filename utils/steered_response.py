@@ -66,7 +66,7 @@ def steer(
         options: How.
 
     Raises:
-        ValueError: The sound has another number of channels than the array microphones.
+        UserError: The sound has another number of channels than the array microphones.
     """
     options = options or SteeringOptions()
     if sound.num_microphones != len(geometry.microphones):

@@ -120,7 +120,7 @@ class Tracker:
 
     def __init__(self, options: TrackOptions, every: int = 1) -> None:
         if every < 1:
-            raise UserError(f"--detectEvery must be 1 or more frames, got {every}")
+            raise ValueError(f"--detectEvery must be 1 or more frames, got {every}")
         self.open: list[GrowingTrack] = []
         self._options = options
         self._every = every

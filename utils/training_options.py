@@ -33,7 +33,7 @@ class Options:
     detector: DetectorOptions
 
     def __post_init__(self) -> None:
-        """Raise ValueError where flags do not go together."""
+        """Raise UserError where flags do not go together."""
         kinds = {"download": "ava", "check_data": "own", "build": "talkset"}
         wanted = [name for name in kinds if getattr(self.instead, name)]
         if len(wanted) + self.instead.evaluation + self.instead.forward > 1:
@@ -57,7 +57,7 @@ class Options:
             raise UserError("--earlyStopping is for training ava_asd; leave it out")
 
     def _check_windows(self) -> None:
-        """Raise ValueError where ava_asd is to learn or be measured with what it has not."""
+        """Raise UserError where ava_asd is to learn or be measured with what it has not."""
         if self.data.data != "ava":
             raise UserError(
                 "ava_asd reads windows of labelled videos whose sound it hears whole: it goes with "

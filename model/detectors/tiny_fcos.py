@@ -214,7 +214,7 @@ def load(weights: WeightsFile, options: DetectorOptions, device: str, precision:
     """Return the detector, which runs on the CPU in fp32 whatever the rest does.
 
     Raises:
-        ValueError: The weights are not those of this network; says which file and what is wrong.
+        UserError: The weights are not those of this network; says which file and what is wrong.
     """
     network = TinyFcosNetwork()
     try:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.contract import Network
-from utils.errors import UserError
 
 _FRAMES_AT_ONCE = 32  # read by the encoder in one call, bounds the memory
 
@@ -61,7 +60,7 @@ def embed_sequences(network: Network, faces: Sequence[SeenFace], length: int) ->
     """
     for face in faces:
         if face.start < 0 or face.stop > length or len(face.embeddings) != len(face.pictures):
-            raise UserError(
+            raise ValueError(
                 f"expected as many pictures as embeddings, within [0, {length}), got "
                 f"{len(face.pictures)} and {len(face.embeddings)} from {face.start} on"
             )

@@ -69,7 +69,7 @@ class VGGishEncoder(nn.Module):
             state_dict: Of a published VGGish in PyTorch: features.0.weight and so on.
 
         Raises:
-            ValueError: It is another network's; names the first key that is missing or not as
+            UserError: It is another network's; names the first key that is missing or not as
                 it should be. Nothing is changed then.
         """
         own = {f"features.{name}": value for name, value in self.features.state_dict().items()}

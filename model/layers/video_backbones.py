@@ -31,7 +31,7 @@ class VideoBackbone(nn.Module):
         groups: Of ShuffleNet's convolutions over channels.
 
     Raises:
-        ValueError: There is no such backbone, or it does not end in 512 channels.
+        UserError: There is no such backbone, or it does not end in 512 channels.
     """
 
     def __init__(self, name: str, width: float = 0.0, groups: int = 3) -> None:
@@ -69,7 +69,7 @@ class VideoBackbone(nn.Module):
             What was passed over, a line each, for the log.
 
         Raises:
-            ValueError: Nothing of the stages fits: it is another backbone's file.
+            UserError: Nothing of the stages fits: it is another backbone's file.
         """
         own = self.base.state_dict()
         taken, skipped = {}, []

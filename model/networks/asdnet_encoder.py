@@ -97,7 +97,7 @@ class TwoStreamNet(ClipNetwork):
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:
         """Map samples (B, N) and faces (B, T, H, W, 3) in [0, 255] to logits (B, 1, 2)."""
         if faces.ndim != 5 or faces.shape[-1] != 3 or faces.shape[1] != self.clip.length:
-            raise UserError(
+            raise ValueError(
                 f"expected clips of {self.clip.length} colour faces, "
                 f"(B, {self.clip.length}, H, W, 3), got {tuple(faces.shape)}; "
                 "set clip_length to the length of the clips"

@@ -255,7 +255,7 @@ class AvaASD(ClipNetwork):
         return Logits(av, sound, sight, joined.unsqueeze(1))
 
     def _check(self, audio: Tensor, pictures: Tensor) -> None:
-        """Raise ValueError where a clip is not of the form that this variant reads."""
+        """Raise UserError where a clip is not of the form that this variant reads."""
         length, size = self.clip.length, self.inputs.size
         for used, name, found, expected in (
             (self.mode != "s_v", "MFCC", audio, (NUM_COEFFICIENTS, VECTORS_PER_FRAME * length)),

@@ -136,7 +136,7 @@ class LoCoNet(Network):
             return Logits(**{name: head[:, 0] for name, head in logits.items() if head is not None})
         num_clips, num_speakers = faces.shape[:2]
         if num_speakers != self.num_speakers:
-            raise UserError(
+            raise ValueError(
                 f"expected the faces of {self.num_speakers} speakers, got {num_speakers}; repeat "
                 "some where there are fewer"
             )

@@ -21,6 +21,7 @@ from model.split_scoring import score_split
 from model.training import Trainer
 from tests.made_training import MadeFaces, TinyNetwork, made_loader
 from tests.programs import ROOT, run_python
+from utils.errors import UserError
 from utils.training_settings import RunOptions, TrainingOptions
 
 OPTIONS = TrainingOptions(max_epoch=2)
@@ -246,7 +247,7 @@ def test_a_loss_that_is_no_number_stops_and_spoils_nothing(tmp_path: Path) -> No
                 trainer.network.get_parameter("head_av.bias").fill_(math.nan)
         return False
 
-    with pytest.raises(RuntimeError, match=r"loss of batch 3 of epoch 1 is nan; .*lower --lr"):
+    with pytest.raises(UserError, match=r"loss of batch 3 of epoch 1 is nan; .*lower --lr"):
         run.train(loader, None, Hooks(stop=spoil))
     again = made_trainer()
     assert made_run(again, tmp_path).resume()

@@ -146,12 +146,11 @@ def test_debug_shows_every_traceback(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_subject_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    for message in ("it broke", "it broke in a.mp4"):
-        with ErrorReport(subject="a.mp4") as report:
-            raise UserError(message)
-        assert report.failed
-    assert caplog.messages == ["error: a.mp4: it broke", "error: it broke in a.mp4"]
+def test_the_subject_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    with ErrorReport(subject="a.mp4") as report:
+        raise UserError("it broke")
+    assert report.failed
+    assert caplog.messages == ["error: a.mp4: it broke"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit], ids=lambda one: one.__name__)

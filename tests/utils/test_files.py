@@ -1,5 +1,6 @@
 """Nothing half-written bears a final name."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -11,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT
-from utils.files import append_line, check_folder, is_abandoned, locked, read_lines, replacing
+from utils.errors import UserError
+from utils.files import (
+    append_line,
+    check_folder,
+    is_abandoned,
+    locked,
+    read_lines,
+    reading_table,
+    replacing,
+)
 
 
 def test_the_file_appears_whole(tmp_path: Path) -> None:
@@ -171,7 +181,7 @@ with locked(Path(sys.argv[1]), "working"):
 def test_the_second_process_waits_for_the_first(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = [sys.executable, "-c", HOLDER, tmp_path]
+    given = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(
         given, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -183,3 +193,26 @@ def test_the_second_process_waits_for_the_first(
     assert "another process is working in" in caplog.text
     with locked(tmp_path, "working"):
         assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name,seconds\nJürgen,1\n".encode("utf-16"), "expected UTF-8 text, found other bytes"),
+        (b"a" * 200_000, "expected comma-separated values, found: field larger than field limit"),
+    ],
+    ids=["UTF-16", "no table"],
+)
+def test_a_table_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as failure, reading_table(path) as file:
+        list(csv.reader(file))
+    assert str(failure.value).startswith(f"{path}: {message}")
+
+
+def test_a_table_from_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("name\nJürgen\n", encoding="utf-8-sig")
+    with reading_table(path) as file:
+        assert list(csv.reader(file)) == [["name"], ["Jürgen"]]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.made_video import write_video
+from utils.errors import ResourceError
 from utils.media import ReadOptions, probe
 from utils.video import read_frames
 
@@ -88,7 +89,7 @@ def test_unreadable(tmp_path: Path) -> None:
     path.chmod(0)
     if os.access(path, os.R_OK):
         pytest.skip("this user may read everything")
-    with pytest.raises(RuntimeError, match="check its permissions"):
+    with pytest.raises(ResourceError, match="check its permissions"):
         probe(path)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tests.made_video import write_video
 from utils.audio import Sound
+from utils.errors import ResourceError
 from utils.media import ReadOptions, ReadReport, probe
 from utils.overlay import GREEN, RED
 from utils.render import RenderOptions, render_video
@@ -243,7 +244,7 @@ def test_full_disk(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(RuntimeError, match=r"cannot write .*b\.mp4: .*; free some space"):
+        with pytest.raises(ResourceError, match=r"cannot write .*b\.mp4: .*; free some space"):
             render_video(video, [], folder / "b.mp4", ReadOptions())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

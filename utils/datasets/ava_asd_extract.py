@@ -25,7 +25,7 @@ from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.journal import Journal
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.features.ava_asd_mfcc import NUM_FEATURES, measure, vectors
 from utils.files import check_folder, replacing
 from utils.media import ReadOptions, VideoInfo, open_media, probe, sound_stream
@@ -165,12 +165,12 @@ def _do(job: _Job) -> Extracted | str:
         return _extract_video(job)
     except DiskFullError:
         raise
-    except (FileNotFoundError, ValueError, RuntimeError) as error:
+    except (UserError, ResourceError, FileNotFoundError) as error:
         return str(error)
 
 
 def open_journal(folder: Path, options: ExtractOptions, windows: WindowOptions) -> Journal:
-    """Open the journal of a folder; ValueError where it was made with other options."""
+    """Open the journal of a folder; UserError where it was made with other options."""
     cutting = {"fps": windows.fps, "length": windows.length, "lose_rows": windows.lose_rows}
     return Journal(
         folder / JOURNAL,

@@ -246,7 +246,7 @@ class WindowLoader:
 
         Raises:
             RuntimeError: A reading process was killed.
-            ValueError, OSError: The data cannot be read; names the file.
+            UserError, OSError: The data cannot be read; names the file.
         """
         size = self.choice.batch_size
         drawn = self._draw(number)

@@ -58,7 +58,7 @@ def read_rows(paths: Iterable[Path]) -> list[VideoRows]:
     """Read official tables, with or without a header, of one or more videos each.
 
     Raises:
-        ValueError: A row is not as it should be; names file and line.
+        UserError: A row is not as it should be; names file and line.
     """
     videos: dict[str, list[tuple[str, list[float], int]]] = {}
     for path in paths:

@@ -15,7 +15,7 @@ from pathlib import Path
 from utils import downloads
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_labels import Progress, Sources, download_labels, md5_of, told
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.files import check_folder, publish, replacing
 from utils.media import probe
 
@@ -88,7 +88,7 @@ def download(
         count: Told how many movies there are, before the first.
 
     Raises:
-        RuntimeError: Labels or list cannot be had, or the disk is full.
+        ResourceError: Labels or list cannot be had, or the disk is full.
     """
     sources = sources or Sources()
     folder = AvaFolder(root)
@@ -110,7 +110,7 @@ def download(
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise RuntimeError(
+        raise ResourceError(
             f"the disk of {root} is full; what was fetched is kept: make room and start again"
         ) from error
     finally:
@@ -205,7 +205,7 @@ def _fetch(movie: _Movie, root: Path, sources: Sources, hook: _Hook) -> tuple[st
         return "failed", problem
     try:
         probe(part)
-    except ValueError as error:
+    except UserError as error:
         part.unlink()
         return "broken", str(error)
     publish(part, path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from utils import downloads
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_tables import merge_tables
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.training_settings import AVA_LABELS, AVA_MOVIES
 
 LABELS_MD5 = {
@@ -36,7 +36,7 @@ class Sources:
 def download_labels(folder: AvaFolder, split: str, sources: Sources, progress: Progress) -> int:
     """Fetch a split's official labels and write its table; return the number of its rows."""
     if split not in LABELS_MD5:
-        raise RuntimeError(
+        raise UserError(
             f"the labels of {split} are not public; put the table with its faces at "
             f"{folder.labels(split)}"
         )
@@ -48,14 +48,14 @@ def download_labels(folder: AvaFolder, split: str, sources: Sources, progress: P
     expected = sources.labels_md5.get(split)
     found = md5_of(archive)
     if expected and found != expected:
-        raise RuntimeError(
+        raise ResourceError(
             f"{_refuse(archive, own, address)}: expected MD5 {expected}, got {found}; start again, "
             "or take other labels with --anyLabels"
         )
     try:
         tables = _read_archive(archive)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise RuntimeError(
+        raise ResourceError(
             f"{_refuse(archive, own, address)} is not the archive of tables expected: {error}"
         ) from error
     return merge_tables(tables, folder.labels(split))

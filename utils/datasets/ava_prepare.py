@@ -21,7 +21,7 @@ from utils.datasets.ava_video import Cut, cut_video
 from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.files import check_folder, replacing
 from utils.media import probe
 
@@ -163,10 +163,12 @@ def _loader_rows(
     if not path.is_file():
 
         def rate(name: str) -> Fraction | None:
+            if name not in videos:
+                return None  # the time stamps must do
             try:
                 return probe(videos[name]).fps
-            except (KeyError, ValueError, OSError, RuntimeError):
-                return None  # the video is missing or broken: its time stamps must do
+            except (UserError, ResourceError, FileNotFoundError):
+                return None  # the video is broken
 
         write_loader(path, make_loader_rows(faces, rate))
     rows = {row.name: row for row in read_loader(path, has_labels=split != "test")}
@@ -209,7 +211,7 @@ def _do(job: _Job) -> Cut | str:
         return cut_video(job.video, job.faces, to)
     except DiskFullError:
         raise
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (UserError, ResourceError, FileNotFoundError) as error:
         return str(error)
 
 

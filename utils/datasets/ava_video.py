@@ -46,7 +46,7 @@ def cut_video(path: Path, faces: Sequence[tuple[LabelledFace, LoaderRow]], to: S
     picture and the sound as far back as the longest entity reaches.
 
     Raises:
-        ValueError, FileNotFoundError, RuntimeError: The video cannot be read at all.
+        UserError, ResourceError, FileNotFoundError: The video cannot be read at all.
     """
     cut = Cut()
     todo = [

@@ -115,7 +115,7 @@ class ClipLoader:
 
         Raises:
             RuntimeError: A reading process was killed.
-            ValueError, OSError: The data cannot be read; names the file.
+            UserError, OSError: The data cannot be read; names the file.
         """
         rows = self._rows(number)
         plans = plan_rows(number, rows, self.options.batch_size, self._share)

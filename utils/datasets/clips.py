@@ -197,7 +197,7 @@ class BatchMaker:
 
 
 def check_colour(faces: NDArray[np.uint8], inputs: InputForm) -> None:
-    """Raise ValueError where faces are grey, but the network reads colour."""
+    """Raise UserError where faces are grey, but the network reads colour."""
     if inputs.colour and faces.ndim == 3:
         raise UserError(
             "expected faces in colour, as the network reads them, found grey ones; "

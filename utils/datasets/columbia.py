@@ -21,7 +21,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from utils import downloads
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.files import publish, replacing
 from utils.metrics.columbia import SPEAKERS, SpeakerLabels
 
@@ -45,8 +45,8 @@ def download(
 ) -> None:
     """Fetch what is not in the folder yet; what is there is checked and used as it stands.
 
-    A download that was broken off is taken up where it stopped. Raises RuntimeError where a
-    program or the network is missing, ValueError where a file is not what it should be.
+    A download that was broken off is taken up where it stopped. Raises ResourceError where a
+    program or the network is missing, UserError where a file is not what it should be.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not all(labels_path(folder, name).is_file() for name in SPEAKERS):
@@ -77,7 +77,7 @@ def find_video(folder: Path) -> Path:
 
 
 def check_video(path: Path) -> None:
-    """Raise ValueError unless the file opens and has a picture and sound."""
+    """Raise UserError unless the file opens and has a picture and sound."""
     try:
         with av.open(str(path)) as container:
             missing = "picture" if not container.streams.video else "sound"
@@ -93,7 +93,7 @@ def check_video(path: Path) -> None:
 def download_video(folder: Path, address: str, progress: Progress) -> Path:
     """Fetch the video with yt-dlp and return its path; parts wait in `col.parts` until whole."""
     if importlib.util.find_spec("yt_dlp") is None:
-        raise RuntimeError(
+        raise ResourceError(
             "fetching the Columbia video needs yt-dlp: pip install 'yt-dlp[default]'; "
             f"or put the video of {address} into {folder} as col.mp4"
         )
@@ -147,7 +147,7 @@ def run_yt_dlp(parts: Path, address: str, progress: Progress) -> list[Path]:
         complaints.seek(0)
         said = complaints.read()
     if process.returncode != 0 or not files:
-        raise RuntimeError(
+        raise ResourceError(
             f"yt-dlp could not fetch {address}: {last_error(said)}; try a newer one "
             f"(pip install -U 'yt-dlp[default]') or put the video into {parts.parent} as col.mp4"
         )
@@ -199,8 +199,8 @@ def download_labels(folder: Path, address: str, progress: Progress) -> None:
                 downloads.Expected(),
                 lambda done, total: progress("labels", done, total),
             )
-        except RuntimeError as error:
-            raise RuntimeError(f"{error}; or put {archive.name} into {folder}") from error
+        except ResourceError as error:
+            raise ResourceError(f"{error}; or put {archive.name} into {folder}") from error
     unpack_labels(archive, folder)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.clip_rows import rows_around
-from utils.errors import UserError
 
 NOBODY = -1  # instead of a row: the context has a place that no face takes
 
@@ -61,7 +60,7 @@ class FaceMoments:
             moments: (N,) a number of the moment of each row; faces seen together share it.
         """
         if sum(counts) != len(moments) or min(counts, default=1) < 1:
-            raise UserError(
+            raise ValueError(
                 f"expected one row or more for each face and {len(moments)} in all, "
                 f"got {list(counts)}"
             )
@@ -140,7 +139,7 @@ def ranked_choice(form: ContextForm, faces: FaceMoments, areas: NDArray[np.float
         areas: (N,) area of each row's box, in any unit.
     """
     if areas.shape != faces.moments.shape:
-        raise UserError(f"expected {len(faces.moments)} areas, one a row, got {areas.shape}")
+        raise ValueError(f"expected {len(faces.moments)} areas, one a row, got {areas.shape}")
 
     def choose(row: int, present: Sequence[int]) -> list[int]:
         others = sorted((-float(areas[one]), one) for one in present if one != row)

@@ -119,7 +119,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Return the header of a file; ValueError where the file is damaged or of another kind."""
+    """Return the header of a file; UserError where the file is damaged or of another kind."""
     with path.open("rb") as file:
         file_bytes = file.seek(0, 2)
         if file_bytes < len(MAGIC) + FOOTER.size:
@@ -147,7 +147,7 @@ def read_part(path: Path, header: Header, start: int, stop: int) -> EntityPart:
     """Read frames [start, stop); only their bytes are touched."""
     info = header.info
     if not 0 <= start < stop <= info.num_frames:
-        raise UserError(
+        raise ValueError(
             f"entity {info.name}: expected a range within [0, {info.num_frames}), "
             f"got [{start}, {stop})"
         )
@@ -193,7 +193,7 @@ def sample_range(header: Header, start: int, stop: int) -> tuple[int, int]:
 
 
 def verify(path: Path) -> Header:
-    """Check every byte of a file; ValueError that says what is wrong with it."""
+    """Check every byte of a file; UserError that says what is wrong with it."""
     header = read_header(path)
     read_part(path, header, 0, header.info.num_frames)
     with path.open("rb") as file:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
 from utils.datasets.entity_file import FOOTER, MAGIC, ROW, Form, Header
-from utils.errors import UserError
+from utils.errors import ResourceError
 from utils.files import replacing
 
 JPEG_QUALITY = 95
 
 
-class DiskFullError(RuntimeError):
+class DiskFullError(ResourceError):
     """No space is left to write to; says what was being written."""
 
 
@@ -31,7 +31,7 @@ class EntityWriter:
 
     def __init__(self, path: Path, info: EntityInfo, form: Form) -> None:
         if info.num_frames < 1 or info.fps <= 0:
-            raise UserError(
+            raise ValueError(
                 f"entity {info.name}: expected at least one frame and a rate above 0, "
                 f"got {info.num_frames} frames at {info.fps}/s"
             )
@@ -82,14 +82,14 @@ class EntityWriter:
         """Add the next frame; the same array given again in a row is stored once."""
         name = self._info.name
         if self._num_rows == self._info.num_frames:
-            raise UserError(f"entity {name}: more than the {self._num_rows} frames announced")
+            raise ValueError(f"entity {name}: more than the {self._num_rows} frames announced")
         if face.shape != self._form.shape or face.dtype != np.uint8:
-            raise UserError(
+            raise ValueError(
                 f"entity {name}: expected uint8 pictures {self._form.shape}, "
                 f"got {face.dtype} {face.shape}"
             )
         if not UNLABELLED <= label <= SPEAKING:
-            raise UserError(f"entity {name}: expected a label -1, 0 or 1, got {label}")
+            raise ValueError(f"entity {name}: expected a label -1, 0 or 1, got {label}")
         row = self._rows[self._num_rows]
         if face is self._last:
             before = self._rows[self._num_rows - 1]
@@ -111,12 +111,12 @@ class EntityWriter:
         info = self._info
         speaking = int((self._rows["label"] == SPEAKING).sum())
         if (self._num_rows, speaking) != (info.num_frames, info.num_speaking):
-            raise UserError(
+            raise ValueError(
                 f"entity {info.name}: expected {info.num_frames} frames, {info.num_speaking} of "
                 f"them speaking, got {self._num_rows} and {speaking}"
             )
         if waveform.dtype != np.int16 or waveform.ndim != 1:
-            raise UserError(
+            raise ValueError(
                 f"entity {info.name}: expected int16 sound (N,), "
                 f"got {waveform.dtype} {waveform.shape}"
             )

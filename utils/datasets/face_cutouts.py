@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.files import reading_table
 from utils.media import ReadOptions, probe
 from utils.video import read_frames
 
@@ -58,7 +59,7 @@ def find_videos(folders: Sequence[Path]) -> dict[str, list[Path]]:
 def _identities(index: Path) -> dict[str, str]:
     if not index.is_file():
         return {}
-    with index.open(encoding="utf-8", newline="") as file:
+    with reading_table(index) as file:
         rows = list(csv.DictReader(file))
     return {row["file"]: row["identity"] for row in rows if row.get("identity")}
 

@@ -61,7 +61,7 @@ class PictureFolder:
         """Return one picture.
 
         Raises:
-            ValueError: Its file is missing or damaged.
+            UserError: Its file is missing or damaged.
         """
         name, *numbers = self._rows[index]
         image = cv2.imread(str(self.folder / name), cv2.IMREAD_COLOR_RGB)

@@ -88,7 +88,7 @@ class FeatureWriter:
     """
 
     def __init__(self, folder: Path, form: FeatureForm) -> None:
-        """Open or make the store; ValueError where it holds features of another form."""
+        """Open or make the store; UserError where it holds features of another form."""
         check_folder(folder)
         self.folder, self.form = folder, form
         there = next(folder.glob(f"[!.]*{SUFFIX}"), None)
@@ -124,7 +124,7 @@ class FeatureWriter:
         """Write a video; one of that name is replaced.
 
         Raises:
-            ValueError: Not of the store's form, or numbers too large for float16.
+            UserError: Not of the store's form, or numbers too large for float16.
         """
         dtype = np.float16 if self.form.half else np.float32
         if features.embeddings.shape[1] != self.form.num_embedding:
@@ -192,7 +192,7 @@ class FeatureStore:
         return _read(self._paths[index])
 
     def check(self, encoder: str, num_embedding: int) -> None:
-        """Raise ValueError unless the features are what a context network reads."""
+        """Raise UserError unless the features are what a context network reads."""
         if (self.form.encoder, self.form.num_embedding) != (encoder, num_embedding):
             raise UserError(
                 f"{self.folder}: expected features of {encoder}, {num_embedding} numbers, found "
@@ -200,7 +200,7 @@ class FeatureStore:
             )
 
     def verify(self) -> None:
-        """Read every byte; ValueError that names the first file that is damaged."""
+        """Read every byte; UserError that names the first file that is damaged."""
         for path in self._paths:
             _, header = _read_header(path)
             features = _read(path)
@@ -224,7 +224,7 @@ def _dtypes(form: FeatureForm) -> tuple[str, ...]:
 
 
 def _read_header(path: Path) -> tuple[FeatureForm, dict[str, Any]]:
-    """Return form and header of a file; ValueError where it is damaged or of another kind."""
+    """Return form and header of a file; UserError where it is damaged or of another kind."""
     with path.open("rb") as file:
         num_bytes = file.seek(0, 2)
         file.seek(max(0, num_bytes - FOOTER.size))

@@ -13,8 +13,8 @@ from utils.datasets import columbia
 from utils.datasets.ava_prepare import find_videos
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
 from utils.datasets.own import Problem
-from utils.errors import UserError
-from utils.files import replacing
+from utils.errors import ResourceError, UserError
+from utils.files import reading_table, replacing
 from utils.media import VideoInfo, probe
 from utils.metrics.average_precision import COLUMNS, LABELS
 from utils.metrics.columbia import LABEL_FPS, LABEL_HEIGHT
@@ -76,7 +76,7 @@ class _AvaReader:
     def rows(self, table: Path) -> Iterator[Row]:
         """Yield the rows of one table; those that are wrong are noted."""
         at = {name: number for number, name in enumerate(COLUMNS)}
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        with reading_table(table) as file:
             lines = csv.reader(file)
             for values in lines:
                 place = (str(table), lines.line_num)
@@ -121,7 +121,7 @@ class _AvaReader:
                     self._videos[name] = probe(self._paths[name])
                 else:
                     self._note(place, "video missing", f"no file {name}.*", str(self._folder))
-            except (ValueError, RuntimeError) as error:
+            except (UserError, ResourceError) as error:
                 self._note(place, "video broken", str(error), "a video that opens")
         return self._videos[name]
 

@@ -99,7 +99,7 @@ class Loader:
 
         Raises:
             RuntimeError: A reading process was killed.
-            ValueError, OSError: The data cannot be read; names the file.
+            UserError, OSError: The data cannot be read; names the file.
         """
         plans = [(number, plan) for plan in self._plan(number)[skip:]]
         return self._reading.batches(plans)

@@ -21,6 +21,7 @@ from utils.datasets.own import (
     read_tables,
     short_problem,
 )
+from utils.errors import ResourceError, UserError
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.source import read_source_frames
 from utils.structures import FPS
@@ -133,7 +134,7 @@ def open_video(path: Path, entity: OwnEntity, problems: list[Problem]) -> VideoI
         return probe(path)
     except FileNotFoundError:
         kind, found = "video missing", f"no file {path}"
-    except (ValueError, RuntimeError) as error:
+    except (UserError, ResourceError) as error:
         kind, found = "video broken", str(error)
     expected = f"the video of entity {entity.name!r}"
     problems.append(Problem(entity.file, int(entity.lines[0]), kind, found, expected))

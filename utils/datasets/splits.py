@@ -51,7 +51,7 @@ def prepare_split(
         progress: Told how many videos are done of those that have to be.
 
     Raises:
-        ValueError: Nothing came of it; says what to do.
+        UserError: Nothing came of it; says what to do.
     """
     if data.data != "own":
         return

@@ -65,7 +65,7 @@ class StoreWriter:
     """
 
     def __init__(self, folder: Path, crop_size: int = 112, colour: bool = False) -> None:
-        """Open or make the store; ValueError where its pictures are of another kind."""
+        """Open or make the store; UserError where its pictures are of another kind."""
         self.folder = folder
         self.form = Form(crop_size, colour)
         check_folder(folder)
@@ -172,7 +172,7 @@ class Store:
         for path in self._paths:
             try:
                 verify(path)
-            except (ValueError, OSError) as error:
+            except (UserError, OSError) as error:
                 yield Damage(path, str(error))
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import SPEAKING
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import reading_table, replacing
 from utils.structures import FPS, STEPS_PER_FRAME
 from utils.training_settings import TALKSET_KINDS
 
@@ -169,14 +169,14 @@ def read_lists(
 
 def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield place and fields of all lines that are not blank."""
-    with path.open(encoding="utf-8") as file:
+    with reading_table(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield f"{path}, line {number}", line.split()
 
 
-def _wrong(place: str, expected: str, fields: Sequence[str], why: ValueError) -> ValueError:
-    return ValueError(f"{place}: expected {expected}, found {' '.join(fields)[:100]!r} ({why})")
+def _wrong(place: str, expected: str, fields: Sequence[str], why: ValueError) -> UserError:
+    return UserError(f"{place}: expected {expected}, found {' '.join(fields)[:100]!r} ({why})")
 
 
 def published_clips(

@@ -152,7 +152,7 @@ def write_clips_of(
         if people.get(entity_name(clip)) != composer.person(clip):
             try:
                 info, part = composer.compose(clip)
-            except (FileNotFoundError, ValueError) as error:
+            except (UserError, FileNotFoundError) as error:
                 problem = str(error)
             else:
                 writer.add(info, part.faces, part.waveform, part.labels, part.timestamps)

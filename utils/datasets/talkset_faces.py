@@ -11,6 +11,7 @@ from utils.datasets.journal import Journal
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
 from utils.datasets.talkset_sources import FindFaces, Person, Source, find_sources
+from utils.errors import ResourceError, UserError
 from utils.files import locked
 from utils.media import probe
 
@@ -114,5 +115,5 @@ def _find(job: _Job) -> list[dict[str, Any]] | str:
         return find_sources(video, job.key, job.person, job.find, StoreWriter(job.folder))
     except DiskFullError:
         raise
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (UserError, ResourceError, FileNotFoundError) as error:
         return str(error)

@@ -57,7 +57,7 @@ def cut(labels: Mapping[View, ViewLabels], step_s: int = TRAIN_STEP_S) -> list[C
     Frames past the end of a view count as silent, at position 1.
 
     Raises:
-        ValueError: A view is shorter than a chunk; names it.
+        UserError: A view is shorter than a chunk; names it.
     """
     chunks = []
     for view, known in labels.items():

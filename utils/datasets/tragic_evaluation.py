@@ -68,7 +68,7 @@ def compare(name: str, truth: Truth, heard: Heard) -> LocalisedFrames:
     """Return the frames of a view: where anybody speaks, and what was heard.
 
     Raises:
-        ValueError: They have not as many frames.
+        UserError: They have not as many frames.
     """
     positions, speaking = active_truth(truth.positions, truth.speaking)
     if len(heard) != len(speaking):

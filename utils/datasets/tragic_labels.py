@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from utils.array_spectra import FPS
 from utils.datasets.tragic_talkers import View
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import reading_table, replacing
 
 STATES = {"SPEAKING": True, "NOT_SPEAKING": False}
 HEADER = ("name", "time", "x", "pseudo label", "voice activity")
@@ -42,7 +42,7 @@ def read_truth(path: Path) -> Truth:
     """Read the ground truth of a view: frame, x, y, person, state; person after person.
 
     Raises:
-        ValueError: A row is wrong, or people have other frames than the first; names the line.
+        UserError: A row is wrong, or people have other frames than the first; names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected ground truth, found no file {path}")
@@ -91,7 +91,7 @@ def read_labels(path: Path) -> dict[View, ViewLabels]:
 
     Raises:
         FileNotFoundError: There is no such table.
-        ValueError: A row is wrong; names the line.
+        UserError: A row is wrong; names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -167,7 +167,7 @@ def frame_times(num_frames: int) -> NDArray[np.float64]:
 
 def _rows(path: Path, num_columns: int) -> Iterator[tuple[int, list[str]]]:
     """Yield (line, cells) of a table."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with reading_table(path) as file:
         for line, row in enumerate(csv.reader(file), start=1):
             if not row:
                 continue

@@ -49,7 +49,7 @@ class Scaler:
 
 
 def check_feature(feature: str) -> None:
-    """Raise ValueError unless there is an array feature of that name."""
+    """Raise UserError unless there is an array feature of that name."""
     if feature not in FEATURES:
         raise UserError(f"expected a feature of {', '.join(FEATURES)}, got {feature!r}")
 
@@ -92,7 +92,7 @@ def read_scaler(path: Path, feature: str = "") -> Scaler:
 
     Raises:
         FileNotFoundError: There is none.
-        ValueError: It is no scaler, or one of another feature.
+        UserError: It is no scaler, or one of another feature.
     """
     import h5py
 

@@ -112,7 +112,7 @@ class StoredFeatures:
 
     Raises:
         FileNotFoundError: There is none, or it was not finished.
-        ValueError: It holds other chunks or another feature.
+        UserError: It holds other chunks or another feature.
     """
 
     def __init__(self, path: Path, chunks: Sequence[Chunk], feature: str) -> None:

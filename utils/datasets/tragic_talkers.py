@@ -36,7 +36,7 @@ class View:
         """Return the view of that name, such as interactive4_t3-cam06.
 
         Raises:
-            ValueError: It is no such name.
+            UserError: It is no such name.
         """
         found = re.fullmatch(r"(.+)-cam(\d\d)", name)
         if not found or not 1 <= int(found[2]) <= CAMERAS_PER_RIG * len(RIGS):
@@ -96,7 +96,7 @@ class TragicTalkers:
         """Return where the labels of a supervision condition lie.
 
         Raises:
-            ValueError: There is no such condition.
+            UserError: There is no such condition.
         """
         location, _, activity = condition.rpartition("_")
         if not location or activity not in ("GT", "VAD"):
@@ -136,7 +136,7 @@ class TragicTalkers:
 
         Raises:
             FileNotFoundError: Microphones are missing; names them.
-            ValueError: A microphone has several files, or they do not fit each other.
+            UserError: A microphone has several files, or they do not fit each other.
         """
         return open_microphones(self.audio_folder(split, sequence), RIGS[rig])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.errors import ResourceError
 from utils.structures import FPS
 
 Sound = NDArray[np.float32]
@@ -40,16 +41,16 @@ def speak(text: str, voice: Voice) -> Sound:
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except FileNotFoundError as error:
-            raise RuntimeError("espeak-ng is needed to make clips; install it (apt)") from error
+            raise ResourceError("espeak-ng is needed to make clips; install it (apt)") from error
         except subprocess.CalledProcessError as error:
-            raise RuntimeError(f"espeak-ng could not say {text!r}: {error.stderr}") from error
+            raise ResourceError(f"espeak-ng could not say {text!r}: {error.stderr}") from error
         with wave.open(str(path)) as file:
             samples = np.frombuffer(file.readframes(file.getnframes()), np.int16)
             rate = file.getframerate()
     sound = resample_poly(samples.astype(np.float32) / 32768, RATE, rate).astype(np.float32)
     heard = np.flatnonzero(np.abs(sound) > 0.01)
     if not len(heard):
-        raise RuntimeError(f"espeak-ng gave only silence for {text!r}")
+        raise ResourceError(f"espeak-ng gave only silence for {text!r}")
     sound = sound[heard[0] : heard[-1] + 1]
     return np.asarray(sound * (0.6 / np.abs(sound).max()), np.float32)
 

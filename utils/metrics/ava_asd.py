@@ -167,10 +167,10 @@ def _thresholds(
 
 
 def _check(labels: NDArray[np.bool_], scores: Reals) -> None:
-    """Raise UserError unless there is a score for each label."""
+    """Raise ValueError unless there is a score for each label."""
     if labels.shape != scores.shape or labels.ndim != 1 or not len(labels):
-        raise UserError(
+        raise ValueError(
             f"expected labels (N,) and as many scores, got {labels.shape} and {scores.shape}"
         )
     if np.isnan(scores).any():
-        raise UserError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
+        raise ValueError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")

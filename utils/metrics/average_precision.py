@@ -44,7 +44,7 @@ class FaceRows:
     def __post_init__(self) -> None:
         shapes = {self.entity.shape, self.timestamps.shape, self.values.shape}
         if len(shapes) != 1 or self.entity.ndim != 1:
-            raise UserError(f"{self.source}: columns must be (N,) each, got {sorted(shapes)}")
+            raise ValueError(f"{self.source}: columns must be (N,) each, got {sorted(shapes)}")
 
     def __len__(self) -> int:
         return len(self.entity)
@@ -68,12 +68,12 @@ def average_precision(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -
         scores: (N,) higher is more likely speaking; any scale, no NaN.
     """
     if labels.ndim != 1 or labels.dtype != np.bool_ or labels.shape != scores.shape:
-        raise UserError(
+        raise ValueError(
             "expected bool labels (N,) and as many scores, "
             f"got {labels.dtype} {labels.shape} and {scores.shape}"
         )
     if np.isnan(scores).any():
-        raise UserError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
+        raise ValueError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
     if not labels.any():
         raise UserError(
             "average precision needs faces that speak: none of the "
@@ -92,7 +92,7 @@ def average_precision(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -
 def join(truth: FaceRows, predictions: FaceRows) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return labels and scores (N,) of the same faces, whatever the order of the rows.
 
-    Raises ValueError that names the row where one is missing, twice there, or without a value.
+    Raises UserError that names the row where one is missing, twice there, or without a value.
     """
     names = {key: number for number, key in enumerate(truth.entities)}
     for key in predictions.entities:
@@ -230,7 +230,7 @@ def read_rows(
 
 
 def check_header(columns: Mapping[str, int], value: str) -> None:
-    """Raise ValueError unless the header names the columns that are needed."""
+    """Raise UserError unless the header names the columns that are needed."""
     missing = [
         name
         for name in ("video_id", "frame_timestamp", "label", "entity_id", value)

@@ -102,7 +102,7 @@ def evaluate(
     if missing:
         raise UserError(f"expected labels of {', '.join(SPEAKERS)}; no {', '.join(missing)}")
     if video_height < 1:
-        raise UserError(f"expected the video's height in pixels, got {video_height}")
+        raise ValueError(f"expected the video's height in pixels, got {video_height}")
     published = [as_published(track, smooth_boxes) for track in tracks]
     return {
         "label_height": LABEL_HEIGHT,

@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
-
 
 def f1(labels: NDArray[np.bool_], predictions: NDArray[np.bool_]) -> float:
     """Return 2 TP / (2 TP + FP + FN), in [0, 1]; 0 where nothing is and nothing is called true."""
@@ -23,8 +21,8 @@ def check_pairs(labels: NDArray[np.bool_], predictions: NDArray[np.bool_]) -> No
     """Raise ValueError unless both are one row of booleans of one length."""
     for name, values in (("labels", labels), ("predictions", predictions)):
         if values.ndim != 1 or values.dtype != np.bool_:
-            raise UserError(f"{name} must be bool (N,), got {values.dtype} {values.shape}")
+            raise ValueError(f"{name} must be bool (N,), got {values.dtype} {values.shape}")
     if len(labels) != len(predictions):
-        raise UserError(
+        raise ValueError(
             f"expected one prediction for each label, got {len(predictions)} for {len(labels)}"
         )

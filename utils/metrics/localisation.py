@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
-
 WIDTH = 2448  # px, of a view
 TOLERANCES = (89, 222)  # px: 2 and 5 degrees
 COLUMNS = ("confidence", "true pos", "GT pos", "predict pos", "precision", "recall")
@@ -35,9 +33,9 @@ class LocalisedFrames:
     def __post_init__(self) -> None:
         shapes = {values.shape for values in vars(self).values()}
         if len(shapes) != 1 or self.speaking.ndim != 1:
-            raise UserError(f"expected truth and prediction of (N,) frames, got {sorted(shapes)}")
+            raise ValueError(f"expected truth and prediction of (N,) frames, got {sorted(shapes)}")
         if not np.isfinite(self.confidences).all():
-            raise UserError("expected finite confidences, found NaN or infinity")
+            raise ValueError("expected finite confidences, found NaN or infinity")
 
     def __len__(self) -> int:
         return len(self.speaking)

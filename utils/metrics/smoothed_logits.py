@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
-
 
 def speaking_probability(
     logits: NDArray[np.floating], width: int = 1, counts: Sequence[int] | None = None
@@ -21,10 +19,10 @@ def speaking_probability(
             median runs over the whole file and across the borders of its tracks.
     """
     if width < 1 or width % 2 == 0:
-        raise UserError(f"the median's width must be odd and 1 or more, got {width}")
+        raise ValueError(f"the median's width must be odd and 1 or more, got {width}")
     counts = [len(logits)] if counts is None else counts
     if sum(counts) != len(logits):
-        raise UserError(f"expected {sum(counts)} rows of logits, got {len(logits)}")
+        raise ValueError(f"expected {sum(counts)} rows of logits, got {len(logits)}")
     smoothed = logits.astype(np.float64)
     if width > 1:
         tracks = np.split(smoothed, np.cumsum(counts)[:-1])

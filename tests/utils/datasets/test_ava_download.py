@@ -13,6 +13,7 @@ from utils.datasets.ava import AvaFolder, AvaSplit
 from utils.datasets.ava_download import download, read_list
 from utils.datasets.ava_labels import Sources, download_labels
 from utils.datasets.ava_prepare import PrepareOptions, prepare
+from utils.errors import ResourceError, UserError
 
 GOOD, BROKEN, GONE, UNLISTED, VAL, OTHER = (
     Movie(f"video_no_{number:02}", faces=((0.4, 2.4),)) for number in range(6)
@@ -173,11 +174,11 @@ def test_wrong_archives_are_refused(tmp_path: Path, mirror: Sources) -> None:
     folder = AvaFolder(tmp_path)
     (tmp_path / "csv").mkdir()
     Mirror.files["/labels/ava_activespeaker_train_v1.0.tar.bz2"] = archive([VAL], "train")
-    with pytest.raises(RuntimeError, match="expected MD5"):
+    with pytest.raises(ResourceError, match="expected MD5"):
         download_labels(folder, "train", mirror, quiet)
     Mirror.files["/labels/ava_activespeaker_val_v1.0.tar.bz2"] = b"no archive"
-    with pytest.raises(RuntimeError, match="is not the archive of tables expected"):
+    with pytest.raises(ResourceError, match="is not the archive of tables expected"):
         download_labels(folder, "val", mirror, quiet)
-    with pytest.raises(RuntimeError, match="labels of test are not public"):
+    with pytest.raises(UserError, match="labels of test are not public"):
         download(tmp_path, quiet, ("test",), mirror)
     assert list((tmp_path / "csv").iterdir()) == []

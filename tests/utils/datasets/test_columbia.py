@@ -23,6 +23,7 @@ from utils.datasets.columbia import (
     labels_path,
     read_labels,
 )
+from utils.errors import ResourceError
 from utils.metrics.columbia import SPEAKERS
 
 needs_yt_dlp = pytest.mark.skipif(
@@ -234,9 +235,9 @@ def test_broken_off_download_goes_on(server: Server, tmp_path: Path) -> None:
 @needs_yt_dlp
 def test_unreachable_video(server: Server, tmp_path: Path) -> None:
     folder = write_labels(tmp_path / "col")
-    with pytest.raises(RuntimeError, match=r"yt-dlp could not fetch http.*404.*col as col\.mp4$"):
+    with pytest.raises(ResourceError, match=r"yt-dlp could not fetch http.*404.*col as col\.mp4$"):
         download(folder, no_progress, server.address("none.mpd"))
-    with pytest.raises(RuntimeError, match=r"Failed to establish a new connection") as caught:
+    with pytest.raises(ResourceError, match=r"Failed to establish a new connection") as caught:
         download(folder, no_progress, "http://127.0.0.1:9/talk.mp4")
     assert "\n" not in str(caught.value)
 
@@ -244,7 +245,7 @@ def test_unreachable_video(server: Server, tmp_path: Path) -> None:
 def test_without_yt_dlp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_labels(tmp_path)
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(RuntimeError, match=r"needs yt-dlp: pip install .*put the video of"):
+    with pytest.raises(ResourceError, match=r"needs yt-dlp: pip install .*put the video of"):
         download(folder, no_progress)
 
 
@@ -289,7 +290,7 @@ def test_bad_archives_are_named(server: Server, tmp_path: Path) -> None:
             download_labels(tmp_path / str(number), server.address(path.name), no_progress)
         assert "\n" not in str(caught.value)
         assert not (tmp_path / str(number) / "col_labels").exists()
-    with pytest.raises(RuntimeError, match=r"404.*; or put col_labels\.tar\.gz into"):
+    with pytest.raises(ResourceError, match=r"404.*; or put col_labels\.tar\.gz into"):
         download_labels(tmp_path / "two", server.address("none"), no_progress)
 
 

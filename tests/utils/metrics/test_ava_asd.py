@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.references import reference_table
-from utils.errors import UserError
 from utils.metrics.ava_asd import (
     confusion,
     cross_entropy,
@@ -148,9 +147,9 @@ def test_cross_entropy() -> None:
     labels, likely = np.array([True, False, False]), np.array([0.25, 0.5, 0.0])
     assert cross_entropy(labels, likely) == pytest.approx((math.log(4) + math.log(2)) / 3)
     assert cross_entropy(labels[:1], np.zeros(1)) == pytest.approx(-math.log(2**-52))
-    with pytest.raises(UserError, match="as many scores"):
+    with pytest.raises(ValueError, match="as many scores"):
         keras_roc_area(labels, likely[:2])
-    with pytest.raises(UserError, match="score 0 is NaN"):
+    with pytest.raises(ValueError, match="score 0 is NaN"):
         cross_entropy(labels[:1], np.full(1, np.nan))
 
 
