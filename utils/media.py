@@ -17,7 +17,7 @@ from av.format import Flags
 from av.stream import Discard, Disposition
 
 from utils.errors import ResourceError, UserError
-from utils.packet_times import Join, PacketTimes, read_packet_times
+from utils.packet_times import Join, PacketTimes, duration_s, read_packet_times
 from utils.structures import FPS
 
 MediaStream: TypeAlias = VideoStream | AudioStream
@@ -25,7 +25,8 @@ MediaFrame: TypeAlias = VideoFrame | AudioFrame
 
 MAX_FPS = 1000  # a rate above it is a time base that was mistaken for one
 PRIME_PACKETS = 500  # then the first sound is looked for in its own packets, up to as many
-CUT_OFF_S = Fraction(1, 2)  # a file whose streams end by so much before its header says is cut off
+# FFmpeg looks for what it must know of a stream in the first 5 s; this much if it found nothing.
+LATE_SOUND = {"analyzeduration": "60000000", "probesize": "100000000"}  # us, bytes
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,10 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     """
     _check_file(path)
     try:
-        container = av.open(  # an absolute path holds a "/" before any ":", so no protocol
-            str(path.absolute()),
-            container_options={"protocol_whitelist": "file"},
-            metadata_errors="replace",
-        )
+        container = _open(path, {})
+        if any(not stream.rate for stream in container.streams.audio):
+            container.close()
+            container = _open(path, LATE_SOUND)
     except (av.error.FFmpegError, UnicodeError) as error:
         said = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
         raise UserError(
@@ -118,6 +118,15 @@ def open_media(path: Path) -> Iterator[InputContainer]:
         ) from None
     with closing(container):
         yield container
+
+
+def _open(path: Path, options: dict[str, str]) -> InputContainer:
+    container: InputContainer = av.open(  # "/" before any ":" in an absolute path: no protocol
+        str(path.absolute()),
+        container_options={"protocol_whitelist": "file", **options},
+        metadata_errors="replace",
+    )
+    return container
 
 
 def _check_file(path: Path) -> None:
@@ -194,7 +203,7 @@ def probe(path: str | Path) -> VideoInfo:
             rotation=rotation,
             pixel_aspect=1 / aspect if turned else aspect,
             fps=_rate(video),
-            duration_s=_duration_s(container, video, times, image_s, start_s),
+            duration_s=duration_s(container, video, times, image_s, start_s),
             start_s=start_s,
             video_start_s=image_s - start_s,
             sound_start_s=sample_s - start_s,
@@ -266,29 +275,3 @@ def _packet_times(container: InputContainer, stream: VideoStream, path: Path) ->
         return PacketTimes({}, ())
     with open_media(path) as again:
         return read_packet_times(again)
-
-
-def _duration_s(
-    container: InputContainer,
-    stream: VideoStream,
-    times: PacketTimes,
-    image_s: Fraction,
-    start_s: Fraction,
-) -> float:
-    """Return where the video stream ends on the video's clock, 0 where nothing tells.
-
-    Headers are believed where they promise more than any stream holds: then the file is cut off.
-    """
-    promised_s = Fraction(container.duration or 0, 1000000)
-    if stream.index in times.ends_s:
-        whole_s = max(times.ends_s.values())
-        estimated = times.joins or Flags.ts_discont in Flags(container.format.flags)
-        cut_off = not estimated and promised_s > whole_s + CUT_OFF_S
-        return float((promised_s if cut_off else times.ends_s[stream.index]) - start_s)
-    if not stream.duration:
-        return max(0.0, float(promised_s))
-    length_s = stream.duration * stream.time_base
-    if len(stream.index_entries) > 1:
-        first, last = stream.index_entries[0], stream.index_entries[-1]
-        length_s = max(length_s, (last.timestamp - first.timestamp) * stream.time_base)
-    return float(length_s + image_s - start_s)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av.error
-from av import Packet
+from av import Packet, VideoStream
 from av.container import InputContainer
+from av.format import Flags
 from av.stream import Disposition, Stream
 
 SECOND = 1_000_000  # all times here are whole microseconds
@@ -21,6 +22,7 @@ BACK = SECOND // 2  # a stream that goes back further has begun to count anew
 # takes that for its wrap-around and adds 26.5 hours.
 FORWARD = 12 * 3600 * SECOND
 SEAMLESS = SECOND // 4  # a packet this near to the end of the one before belongs to the same part
+CUT_OFF_S = Fraction(1, 2)  # a file whose streams end by so much before its header says is cut off
 SPIKE_PACKETS = 4  # a stream that returns after at most so many packets had faulty time stamps
 
 
@@ -232,3 +234,29 @@ def close_joins(
         if packet.dts is not None:
             packet.dts += offset
         yield packet
+
+
+def duration_s(
+    container: InputContainer,
+    stream: VideoStream,
+    times: PacketTimes,
+    image_s: Fraction,
+    start_s: Fraction,
+) -> float:
+    """Return where the video stream ends on the video's clock, 0 where nothing tells.
+
+    Headers are believed where they promise more than any stream holds: then the file is cut off.
+    """
+    promised_s = Fraction(container.duration or 0, 1000000)
+    if stream.index in times.ends_s:
+        whole_s = max(times.ends_s.values())
+        estimated = times.joins or Flags.ts_discont in Flags(container.format.flags)
+        cut_off = not estimated and promised_s > whole_s + CUT_OFF_S
+        return float((promised_s if cut_off else times.ends_s[stream.index]) - start_s)
+    if not stream.duration:
+        return max(0.0, float(promised_s))
+    length_s = stream.duration * stream.time_base
+    if len(stream.index_entries) > 1:
+        first, last = stream.index_entries[0], stream.index_entries[-1]
+        length_s = max(length_s, (last.timestamp - first.timestamp) * stream.time_base)
+    return float(length_s + image_s - start_s)

@@ -236,3 +236,28 @@ def test_a_video_without_sound_has_no_pieces_but_fills_a_span(tmp_path: Path) ->
     video = probe(tmp_path / "mute.mp4")
     assert list(read_sound(video, ReadOptions())) == []
     assert len(np.concatenate(list(read_sound(video, ReadOptions(0, 90.0))))) == 90 * 16000
+
+
+@pytest.mark.parametrize("rates", [(48000, 44100), (22050, 48000)], ids=str)
+def test_the_sample_rate_may_change_in_the_middle(tmp_path: Path, rates: tuple[int, int]) -> None:
+    path = tmp_path / "a.ts"
+    parts = []
+    for number, rate in enumerate(rates):
+        one = tmp_path / f"{number}.ts"
+        start_s = 4.0 * number
+        write_video(
+            one,
+            IMAGES,
+            sound=click(rate),
+            sample_rate=rate,
+            video_start_s=start_s,
+            audio_start_s=start_s,
+        )
+        parts.append(one.read_bytes())
+    path.write_bytes(b"".join(parts))
+    video = probe(path)
+    sound = Sound(video, ReadOptions())
+    for start_s, at_s in ((0, 3), (4, 7)):
+        found = sound.read(start_s * SAMPLE_RATE, (start_s + 4) * SAMPLE_RATE)
+        late_s = float(video.video_start_s) if start_s == 0 else 0  # the muxer moved the first
+        assert middle_s(found) + start_s - late_s == pytest.approx(at_s, abs=2e-3)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from tests.made_video import write_video
+from utils.audio import Sound
 from utils.errors import ResourceError
 from utils.media import ReadOptions, probe
+from utils.structures import SAMPLE_RATE
 from utils.video import read_frames
 
 GREY = np.full((32, 48, 3), 90, np.uint8)
@@ -138,6 +140,32 @@ def test_probe(tmp_path: Path) -> None:
     assert video.duration_s == pytest.approx(1.001, abs=1e-3)
     assert (video.start_s, video.video_start_s) == (Fraction(0), Fraction(0))
     assert video.has_sound
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".mov", ".avi"])
+def test_sound_that_starts_long_after_the_images_is_found(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    tone = (9000 * np.sin(np.arange(48000) / 5)).astype(np.int16)
+    pieces = [(9.0, tone)]
+    if suffix == ".avi":  # it knows no time stamps: the sound begins with silence
+        pieces = [(0.0, np.concatenate([np.zeros(9 * 48000, np.int16), tone]))]
+    codec = "mpeg4" if suffix == ".avi" else "libx264"
+    write_video(path, [GREY] * 600, 60, pieces, 48000, codec=codec)
+    video = probe(path)
+    assert video.has_sound
+    assert float(video.sound_start_s) == pytest.approx(0 if suffix == ".avi" else 9, abs=0.03)
+    assert float(video.video_start_s) == 0
+    heard = Sound(video, ReadOptions()).read(0, 11 * SAMPLE_RATE)
+    loud = np.flatnonzero(np.abs(heard.astype(int)) > 4000) / SAMPLE_RATE
+    assert (loud[0], loud[-1]) == pytest.approx((9, 10), abs=0.05)
+
+
+def test_a_stream_without_any_sound_is_no_sound(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    write_video(path, [GREY] * 600, 60, np.zeros(0, np.int16), 48000)
+    with av.open(str(path)) as container:
+        assert len(container.streams.audio) == 1
+    assert not probe(path).has_sound
 
 
 @pytest.mark.parametrize("field", ["start_s", "duration_s", "threads"])

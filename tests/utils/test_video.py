@@ -1,10 +1,11 @@
 """Frames come at 25/s by their time stamps, upright, with true grey, whatever the source is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -50,7 +51,9 @@ def nearest(pts_s: Sequence[Fraction], stop_s: Fraction) -> dict[int, int]:
 
 
 @pytest.mark.parametrize(
-    "fps", [12, Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 50, 60], ids=str
+    "fps",
+    [1, 5, 12, Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 50, 60, 120, 240],
+    ids=str,
 )
 def test_frames_follow_time_stamps(tmp_path: Path, fps: Fraction | int) -> None:
     write_video(tmp_path / "a.mp4", numbered(50), fps)
@@ -287,3 +290,61 @@ def test_closing_early_closes_the_file(tmp_path: Path) -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == opened + 1
     frames.close()  # type: ignore[attr-defined]
     assert len(list(Path("/proc/self/fd").iterdir())) == opened
+
+
+def test_gif(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    write_video(path, numbered(10), 10, codec="gif", pix_fmt="gray", options={})
+    video = probe(path)
+    assert (video.width, video.height, video.has_sound) == (48, 32, False)
+    assert video.duration_s == pytest.approx(1, abs=0.01)
+    expected = nearest([Fraction(number, 10) for number in range(10)], Fraction(1))
+    assert numbers(read(path)) == expected
+
+
+def fragmented(path: Path) -> Path:
+    """Write an MP4 anew in fragments, whose header knows no duration."""
+    target = path.with_name("fragmented.mp4")
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    with (
+        av.open(str(path)) as source,
+        av.open(str(target), "w", container_options=options) as container,
+    ):
+        streams = {
+            stream.index: container.add_stream_from_template(stream) for stream in source.streams
+        }
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                container.mux(packet)
+    return target
+
+
+def without_duration(path: Path) -> Path:
+    """Void the duration in the header of an MKV, as recorders that cannot go back leave it."""
+    content = path.read_bytes()
+    at = content.index(b"\x44\x89\x88")
+    path.write_bytes(content[:at] + b"\xec\x89" + bytes(9) + content[at + 11 :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "change"), [(".mp4", fragmented), (".mkv", without_duration)], ids=["mp4", "mkv"]
+)
+@pytest.mark.parametrize("start_s", [0.0, 1.2])
+def test_headers_without_a_duration(
+    tmp_path: Path, suffix: str, change: Callable[[Path], Path], start_s: float
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    options = {"preset": "medium", "qp": "4", "g": "12", "bf": "2"}
+    silence = np.zeros(32000, np.int16)
+    write_video(path, numbered(50), options=options, sound=silence)
+    path = change(path)
+    video, report = probe(path), ReadReport()
+    frames = list(read_frames(video, None, ReadOptions(start_s), report))
+    first = round(start_s * 25)
+    late = round(video.video_start_s * 25)
+    shown = {number + late - first: number for number in range(50) if number + late >= first}
+    assert numbers(frames) == shown
+    assert video.duration_s == pytest.approx(2 + float(video.video_start_s), abs=0.05)
+    assert report.lost_s(video, ReadOptions(start_s)) < 0.05
