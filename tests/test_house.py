@@ -33,6 +33,7 @@ LAYERS = [
     ("utils.array_fusion", "utils.steered_response"),
     ("utils.metrics", "utils.features", "utils.media", "utils.overlay", "utils.crop_geometry"),
     ("utils.source", "utils.resample", "utils.results", "utils.boxes", "utils.tracks"),
+    ("utils.render_sound",),
     ("utils.video", "utils.audio", "utils.shots", "utils.crops", "utils.render"),
     ("utils.array_video",),
     ("utils.exports", "utils.timeline", "utils.official_tree"),

@@ -1,5 +1,6 @@
 """The marked video keeps size, time stamps and sound; the marks are where they belong."""
 
+import errno
 import resource
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,13 +9,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.error import err_check
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
 from utils.audio import Sound
+from utils.errors import ResourceError, UserError
 from utils.media import ReadOptions, ReadReport, probe
 from utils.overlay import GREEN, RED
-from utils.render import RenderOptions, render_video
+from utils.render import RenderOptions, render_video, writing_mp4
 from utils.structures import ScoredTrack
 from utils.video import read_frames
 
@@ -243,11 +246,28 @@ def test_full_disk(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(RuntimeError, match=r"cannot write .*b\.mp4: .*; free some space"):
+        with pytest.raises(ResourceError, match=r"b\.mp4: File too large; choose another folder"):
             render_video(video, [], folder / "b.mp4", ReadOptions())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        (errno.ENOSPC, ResourceError, "cannot write .*; free some space or choose another folder"),
+        (errno.EROFS, ResourceError, "cannot write .*system; choose another folder"),
+        (errno.EINVAL, UserError, "cannot encode .*: Invalid argument; convert the source"),
+    ],
+    ids=["full disk", "read-only", "refused by FFmpeg"],
+)
+def test_only_a_full_disk_is_called_full(
+    tmp_path: Path, code: int, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message), writing_mp4(tmp_path / "b.mp4"):
+        err_check(-code)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_that_is_a_file(tmp_path: Path) -> None:
