@@ -20,6 +20,7 @@ LAYERS = [
     (
         "utils.structures",
         "utils.errors",
+        "utils.orientation",
         "utils.files",
         "utils.flags",
         "utils.progress",

@@ -157,9 +157,9 @@ class _Painter:
         image: VideoFrame,
         stream: VideoStream,
     ) -> None:
-        self.quarters = video.rotation // 90
         size = (video.width, video.height)
-        self.size = size[::-1] if self.quarters % 2 else size  # as stored
+        self.orientation = video.orientation
+        self.size = video.orientation.size(*size)  # as stored
         self.stream = stream
         step = 2 if stream.pix_fmt == "yuv420p" else 1
         self.overlay = Overlay(size, step, image.colorspace, image.color_range == ColorRange.JPEG)
@@ -173,7 +173,7 @@ class _Painter:
         planes = []
         for index, plane in enumerate(image.planes):
             pixels = _pixels(plane)
-            pixels[:] = np.rot90(_pixels(source.planes[index]), self.quarters)
+            pixels[:] = self.orientation.upright(_pixels(source.planes[index]))
             planes.append(pixels)
         self.overlay.draw(planes, self.marks.at(frame.start_s))
         image.time_base = stream.codec_context.time_base

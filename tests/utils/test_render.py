@@ -16,6 +16,7 @@ from tests.made_video import write_video
 from utils.audio import Sound
 from utils.errors import ResourceError, UserError
 from utils.media import ReadOptions, ReadReport, probe
+from utils.orientation import Orientation
 from utils.overlay import GREEN, RED
 from utils.render import RenderOptions, render_video, writing_mp4
 from utils.structures import ScoredTrack
@@ -104,17 +105,20 @@ def test_size_is_kept(tmp_path: Path, size: tuple[int, int], rotation: int) -> N
     render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
     video = probe(tmp_path / "b.mp4")
     assert (video.width, video.height) == (size[::-1] if rotation else size)
-    assert video.rotation == 0
+    assert video.orientation == Orientation()
 
 
-@pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_picture_is_upright(tmp_path: Path, rotation: int) -> None:
+@pytest.mark.parametrize("mirrored", [False, True], ids=["", "mirrored"])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_picture_is_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
     picture = np.full((240, 320, 3), 20, np.uint8)
     picture[:120, :160] = 230  # a bright left upper quarter, as stored
-    write_video(tmp_path / "a.mp4", [picture] * 3, rotation=rotation)
+    write_video(tmp_path / "a.mp4", [picture] * 3, rotation=rotation, mirrored=mirrored)
     render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions())
+    assert probe(tmp_path / "b.mp4").orientation == Orientation()
     found = rendered(tmp_path / "b.mp4")[1][1]
     upright = np.rot90(picture, -rotation // 90)
+    upright = upright[:, ::-1] if mirrored else upright
     assert np.abs(found.astype(int) - upright).mean() < 4
 
 
