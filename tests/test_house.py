@@ -20,6 +20,7 @@ LAYERS = [
     ("utils.structures", "utils.errors"),
     ("utils.files",),
     (
+        "utils.orientation",
         "utils.flags",
         "utils.progress",
         "utils.packet_times",
@@ -34,6 +35,7 @@ LAYERS = [
     ("utils.metrics", "utils.features", "utils.media", "utils.overlay", "utils.crop_geometry"),
     ("utils.decoding",),
     ("utils.source", "utils.resample", "utils.results", "utils.boxes", "utils.tracks"),
+    ("utils.render_sound",),
     ("utils.video", "utils.audio", "utils.shots", "utils.crops", "utils.render"),
     ("utils.array_video",),
     ("utils.exports", "utils.timeline", "utils.official_tree"),
