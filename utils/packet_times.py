@@ -6,6 +6,7 @@ is added to the time stamps, the same in every stream, so that the streams stay 
 part follows the other as it does in a player.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -225,10 +226,11 @@ def close_joins(
         for index, position in join.firsts
         if index == stream.index
     )
+    offsets = [0, *(offset for _, offset in moves)]
     offset = 0
     for packet in packets:
         if packet.pos is not None:
-            offset = max((move for move in moves if move[0] <= packet.pos), default=(0, 0))[1]
+            offset = offsets[bisect_right(moves, packet.pos, key=lambda move: move[0])]
         if packet.pts is not None:
             packet.pts += offset
         if packet.dts is not None:

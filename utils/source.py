@@ -16,7 +16,7 @@ from utils.packet_times import Join
 
 GAP_S = 5  # an image is not shown for longer: what follows is a gap
 LOST_S = 0.5  # missing from the end of a video, this much is worth a warning
-GAPS_TOLD = 5  # more are only counted
+PLACES_TOLD = 5  # more are only counted
 OVERLAP_S = Fraction(1, 2)  # images up to so far behind their predecessors repeat what was shown
 
 
@@ -87,10 +87,15 @@ def read_warnings(
         images: How reading the images went.
         sound: How reading the sound went.
     """
-    found = [_join_warning(join, video) for join in video.joins if _is_inside(join, video, options)]
+    joins = [join for join in video.joins if _is_inside(join, video, options)]
+    found = [_join_warning(join, video) for join in joins[:PLACES_TOLD]]
+    if len(joins) > PLACES_TOLD:
+        found.append(f"the time stamps jump at {len(joins) - PLACES_TOLD} more places")
     if images.gaps:
         start_s = options.start_s
-        limits = [f"{a + start_s:.1f} and {b + start_s:.1f} s" for a, b in images.gaps[:GAPS_TOLD]]
+        limits = [
+            f"{a + start_s:.1f} and {b + start_s:.1f} s" for a, b in images.gaps[:PLACES_TOLD]
+        ]
         more = len(images.gaps) - len(limits)
         named = ", ".join(limits) + (f", and in {more} more gaps" if more else "")
         found.append(f"the video shows no image between {named}: nothing was analysed there")

@@ -128,6 +128,10 @@ def test_joins_are_told_where_they_lie_in_the_span(tmp_path: Path) -> None:
     assert warnings() == [*line]
     assert warnings(3.0, 2.0) == [*line]
     assert warnings(5.0) == warnings(0.0, 3.0) == []
+    video = probe(join(tmp_path, ".ts", *[10.0] * 8))
+    assert [one[:25] for one in warnings()] == ["the time stamps jump back"] * 5 + [
+        "the time stamps jump at 2"
+    ]
 
 
 def test_wrap_around_of_the_clock_is_no_join(tmp_path: Path) -> None:
