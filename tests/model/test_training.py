@@ -230,7 +230,8 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path: Path) -> None:
     one, two = run_worker(tmp_path, 1), run_worker(tmp_path, 2)
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
     assert two["right"] == one["right"]
-    assert two["ap"] == pytest.approx(one["ap"], abs=1e-5)
+    # Rounding may exchange two frames with nearly the same score, of 500.
+    assert two["ap"] == pytest.approx(one["ap"], abs=1e-3)
     assert two["weights"].keys() == one["weights"].keys()
     for name, tensor in one["weights"].items():
         torch.testing.assert_close(two["weights"][name], tensor, rtol=1e-3, atol=1e-4)

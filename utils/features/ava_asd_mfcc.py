@@ -196,8 +196,12 @@ def _decibels(samples: Samples, rate: int) -> NDArray[np.float32]:
 
 
 def _cepstrum(bands: NDArray[np.float32], peak_db: float) -> NDArray[np.float32]:
-    """Map levels (L, 128) to coefficients (L, 13)."""
-    limited = np.maximum(bands, np.float32(peak_db - RANGE_DB))
+    """Map levels (L, 128) to coefficients (L, 13).
+
+    Sums are taken in double precision: in single, equal rows differ by more than `STILL` on some
+    processors, according to where in the matrix they stand.
+    """
+    limited = np.maximum(bands, np.float32(peak_db - RANGE_DB)).astype(np.float64)
     return np.asarray(limited @ _cosines().T, np.float32)
 
 
@@ -216,12 +220,12 @@ def _hann(window: int) -> NDArray[np.float32]:
 
 
 @lru_cache
-def _cosines() -> NDArray[np.float32]:
+def _cosines() -> NDArray[np.float64]:
     """Return the first rows of the orthonormal DCT-II, (13, 128)."""
     order, band = np.arange(NUM_FEATURES)[:, None], np.arange(NUM_BANDS) + 0.5
     matrix = np.sqrt(2 / NUM_BANDS) * np.cos(np.pi * order * band / NUM_BANDS)
     matrix[0] /= np.sqrt(2)
-    return np.asarray(matrix, np.float32)
+    return np.asarray(matrix, np.float64)
 
 
 @lru_cache
