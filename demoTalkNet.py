@@ -112,9 +112,11 @@ def look_at(paths: Sequence[Path], options: Options) -> int:
     for path in paths:
         try:
             from utils.media import probe
+            from utils.sound_choice import choose_sound
             from utils.source import check_span
 
             video = probe(path)
+            choose_sound(video, options.video.audio_track)  # fails before anything is written
             if options.video.start:
                 check_span(video, read_options(options.video))
             folder = output_folder(path, options.video)
@@ -188,7 +190,7 @@ def read_options(options: VideoOptions) -> "ReadOptions":
     from utils.media import ReadOptions
 
     threads = min(options.n_data_loader_thread, os.cpu_count() or 1)
-    return ReadOptions(options.start, options.duration, threads)
+    return ReadOptions(options.start, options.duration, threads, options.audio_track)
 
 
 def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "ActiveSpeakers":

@@ -24,6 +24,7 @@ from utils.overlay import Mark, Overlay
 from utils.packet_times import close_joins
 from utils.resample import SoundFormat, read_pieces
 from utils.smoothing import smooth_boxes, smooth_scores
+from utils.sound_choice import choose_sound
 from utils.source import SourceFrame, read_source_frames
 from utils.structures import FPS, ScoredTrack
 
@@ -217,27 +218,29 @@ def _sound_packets(
     container: OutputContainer, video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction, Packet]]:
     """Add the sound's stream and yield (start in s, packet); at once, before any is asked for."""
-    if not video.has_sound:
+    indices = [source.index for source in choose_sound(video, options.audio_track).sources]
+    if not indices:
         return iter(())
     with open_media(video.path) as source:
-        stream = sound_stream(source)
-        assert stream is not None  # `probe` decoded some of it
-        if stream.codec_context.codec.canonical_name in COPIED_CODECS:
-            return _copied(container.add_stream_from_template(stream), video, options)
-        rate = stream.rate if stream.rate in AAC_RATES else 48000
-        target = SoundFormat(rate, min(stream.channels, 2))
+        streams = [stream for stream in source.streams.audio if stream.index in indices]
+        first = streams[0]
+        if len(streams) == 1 and first.codec_context.codec.canonical_name in COPIED_CODECS:
+            return _copied(container.add_stream_from_template(first), video, options, first.index)
+        rates = {stream.rate for stream in streams}
+        rate = first.rate if len(rates) == 1 and first.rate in AAC_RATES else 48000
+        target = SoundFormat(rate, min(max(stream.channels for stream in streams), 2))
     encoder = container.add_stream("aac", rate=target.rate)
     encoder.layout = target.layout
     return _encoded(encoder, target, video, options)
 
 
 def _copied(
-    target: AudioStream, video: VideoInfo, options: ReadOptions
+    target: AudioStream, video: VideoInfo, options: ReadOptions, index: int
 ) -> Iterator[tuple[Fraction, Packet]]:
     """Yield the packets of the span as they are, moved to its clock."""
     zero_s = video.start_s + options.from_s
     with open_media(video.path) as source:
-        stream = sound_stream(source)
+        stream = sound_stream(source, index)
         assert stream is not None
         for other in source.streams:
             if other.index != stream.index:

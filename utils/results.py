@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from utils.errors import UserError
 from utils.files import replacing
 from utils.smoothing import smooth_scores
-from utils.structures import FPS, ScoredTrack, Segment, Shot
+from utils.structures import FPS, AudioFacts, ScoredTrack, Segment, Shot
 
 VERSION = 1  # of the format
 JOIN_FRAMES = 5  # a pause shorter than this (0.2 s) does not end a segment
@@ -33,6 +33,7 @@ class VideoFacts:
     fps: Fraction  # mean rate of the source
     duration_s: float
     has_sound: bool = True
+    audio: AudioFacts | None = None  # None in older files
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ def _write(result: Result, file: IO[str]) -> None:
             "fps_exact": str(video.fps),
             "duration_s": round(video.duration_s, 6),
             "has_sound": video.has_sound,
+            "audio": None if video.audio is None else asdict(video.audio),
         },
         "network": asdict(result.network),
         "detector": asdict(result.detector),
@@ -195,8 +197,10 @@ def _parse(content: Mapping[str, Any]) -> Result:
     """Return the result that a parsed file holds."""
     video = dict(content["video"])
     fps = Fraction(video.pop("fps_exact"))
+    audio = video.pop("audio", None)  # older files have none
+    audio = AudioFacts(**{**audio, "tracks": tuple(audio["tracks"])}) if audio else None
     return Result(
-        video=VideoFacts(**{**video, "fps": fps}),
+        video=VideoFacts(**{**video, "fps": fps, "audio": audio}),
         network=_read_record(content["network"]),
         detector=_read_record(content["detector"]),
         shots=[Shot(_frame(shot["start_s"]), _frame(shot["stop_s"])) for shot in content["shots"]],
