@@ -130,6 +130,7 @@ def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int
             "them in two runs with another --outputFolder"
         )
     from utils.media import probe
+    from utils.sound_choice import choose_sound
     from utils.source import check_span
 
     models: Models | None = None
@@ -138,6 +139,7 @@ def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int
         of_video = replace(report, subject=path.name, folder=results_of(path, options.video))
         with of_video:
             video = probe(path)
+            choose_sound(video, options.video.audio_track)  # fails before anything is written
             if options.video.start:
                 check_span(video, read_options(options.video))
             folder = output_folder(path, options.video)
@@ -220,7 +222,7 @@ def read_options(options: VideoOptions) -> "ReadOptions":
     from utils.media import ReadOptions
 
     threads = min(options.n_data_loader_thread, os.cpu_count() or 1)
-    return ReadOptions(options.start, options.duration, threads)
+    return ReadOptions(options.start, options.duration, threads, options.audio_track)
 
 
 def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "ActiveSpeakers":

@@ -151,6 +151,8 @@ class ActiveSpeakers:
         self._heard = False  # anything but digital silence under any face
         delay = longest_delay(options.tracks, options.detect_every)
         self._sound = Sound(video, self.options.read, KEEP_S + delay / FPS)
+        if not self._sound.choice.usual:
+            logger.info("%s: %s", video.path.name, self._sound.choice.describe())
         whole = partial(read_sound, video, replace(options.read, start_s=0.0, duration_s=0.0))
         self._scorer = make_scorer(
             network, self._hear, delay, options.windows, options.precision, whole
@@ -196,7 +198,8 @@ class ActiveSpeakers:
                 height=video.height,
                 fps=video.fps,
                 duration_s=video.duration_s,
-                has_sound=video.has_sound,
+                has_sound=self._sound.has_sound,
+                audio=self._sound.choice.facts(),
             ),
             network=record_of(self.network),
             detector=make_record(self.detector.name, self.detector.weights)

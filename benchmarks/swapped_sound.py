@@ -77,9 +77,9 @@ def shares(video: str, counts: Counter[str]) -> dict[str, object]:
 
 def read_sound(video: VideoInfo) -> NDArray[np.int16]:
     """Return the whole sound of a video; ValueError where it has none."""
-    if not video.has_sound:
-        raise UserError(f"{video.path}: expected a video with sound, found none in it")
     sound = Sound(video, ReadOptions(), video.duration_s + 1)
+    if not sound.has_sound:
+        raise UserError(f"{video.path}: expected a video with sound, found none in it")
     return sound.read(0, int(video.duration_s * SAMPLE_RATE))
 
 

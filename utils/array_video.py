@@ -48,9 +48,7 @@ def render_over(video: VideoInfo, heard: Heard, path: Path) -> None:
         path: The MP4 to write.
     """
     options = ReadOptions()
-    pieces: Iterator[Piece] = iter(())
-    if video.has_sound:
-        pieces = read_pieces(video, options, SOUND, ReadReport())
+    pieces = read_pieces(video, options, SOUND, ReadReport())
     _write(_pictures(video, options), pieces, heard, path)
 
 

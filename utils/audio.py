@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.resample import SoundFormat, read_pieces
+from utils.sound_choice import SoundChoice, choose_sound
 from utils.structures import FPS, SAMPLE_RATE
 
 SILENT_RADIUS = 5  # frames on either side that are silent too: a gap of a codec is no silence
@@ -23,14 +24,15 @@ class Sound:
 
     def __init__(self, video: VideoInfo, options: ReadOptions, keep_s: float = KEEP_S) -> None:
         self.report = ReadReport()
-        self.has_sound = video.has_sound
+        self.choice: SoundChoice = choose_sound(video, options.audio_track)
+        self.has_sound = bool(self.choice.sources)
         self._keep = int(keep_s * SAMPLE_RATE)
         self._first = 0  # position of the first sample held
         self._held = np.zeros(2 * SAMPLE_RATE, np.int16)
         self._num_held = 0
         self._pieces: Iterator[tuple[int, NDArray[np.int16]]] | None = None
         self._next: tuple[int, NDArray[np.int16]] | None = None  # decoded but not reached yet
-        if video.has_sound:
+        if self.has_sound:
             self._pieces = read_pieces(video, options, SoundFormat(), self.report)
 
     @property
@@ -102,11 +104,10 @@ def read_sound(
     A span that has a duration is filled with zeros to its end, where the video ends before it.
     """
     reached = 0
-    if video.has_sound:
-        for position, samples in read_pieces(video, options, SoundFormat(rate), ReadReport()):
-            yield from _silence(position - reached, rate)
-            yield samples[:, 0]
-            reached = position + len(samples)
+    for position, samples in read_pieces(video, options, SoundFormat(rate), ReadReport()):
+        yield from _silence(position - reached, rate)
+        yield samples[:, 0]
+        reached = position + len(samples)
     yield from _silence(round(options.duration_s * rate) - reached, rate)
 
 

@@ -50,7 +50,11 @@ def _decode_from(
     for margin_s in margins:
         target_s = start_s - margin_s if margin_s is not None else begins_s
         with open_media(video.path) as container:
-            stream = sound_stream(container) if sound else video_stream(container, video.path)
+            stream = (
+                sound_stream(container, video.sound_index)
+                if sound
+                else video_stream(container, video.path)
+            )
             assert stream is not None  # `probe` decoded some of it
             keep_only(container, stream)
             stream.thread_type = "AUTO"

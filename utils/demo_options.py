@@ -25,6 +25,11 @@ class VideoOptions:
     ] = None
     start: Annotated[float, "where to begin, s"] = 0.0
     duration: Annotated[float, "how much to look at, s; 0 is all to the end"] = 0.0
+    audio_track: Annotated[
+        str,
+        "audio track that is listened to, from 1; all: mixed; auto: the first with speech, mixed "
+        "with others that have speech of the same language",
+    ] = "auto"
     cuts: Annotated[Path | None, "text file of the cuts' times, s, one a line"] = None
     tracks: Annotated[Path | None, "own face boxes, CSV or JSON, instead of detection"] = None
     no_video: Annotated[bool, "write tables and the timeline only"] = False
@@ -37,6 +42,10 @@ class VideoOptions:
         for name in ("start", "duration"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"--{name} must be 0 or more seconds, got {getattr(self, name)}")
+        if self.audio_track not in ("auto", "all") and not self.audio_track.isdecimal():
+            raise UserError(
+                f"--audioTrack must be auto, all or a number from 1, got {self.audio_track!r}"
+            )
         if self.n_data_loader_thread < 1:
             raise UserError(
                 f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"

@@ -46,6 +46,7 @@ class VideoInfo:
     sound_start_s: Fraction  # of the first sample; 0 without sound
     has_sound: bool
     joins: tuple[Join, ...] = ()  # where the container's clock jumps
+    sound_index: int | None = None  # of the stream in the container; None is the main one
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,11 @@ class ReadOptions:
     start_s: Annotated[float, "where reading starts, s"] = 0.0
     duration_s: Annotated[float, "how much is read, s; 0 is all to the end"] = 0.0
     threads: Annotated[int, "decoding threads; 0 lets the decoder choose"] = 0
+    audio_track: Annotated[str, "number from 1, all (mixed), or auto: those with speech"] = "auto"
 
     def __post_init__(self) -> None:
+        if self.audio_track not in ("auto", "all") and not self.audio_track.isdecimal():
+            raise UserError(f"audio_track must be auto, all or a number, got {self.audio_track!r}")
         for name in ("start_s", "duration_s", "threads"):
             if not 0 <= (value := getattr(self, name)) < float("inf"):
                 raise UserError(f"{name} must be a number from 0 upward, got {value}")
@@ -107,7 +111,8 @@ def open_media(path: Path) -> Iterator[InputContainer]:
     _check_file(path)
     try:
         container = _open(path, {})
-        if any(not stream.rate for stream in container.streams.audio):
+        decodable = [one for one in container.streams.audio if one.codec_context is not None]
+        if any(not stream.rate for stream in decodable):
             container.close()
             container = _open(path, LATE_SOUND)
     except (av.error.FFmpegError, UnicodeError) as error:
@@ -168,10 +173,11 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     )
 
 
-def sound_stream(container: InputContainer) -> AudioStream | None:
-    """Return the main sound stream, None if there is none that can be decoded."""
-    best = container.streams.best("audio")
-    return best if best is not None and best.codec_context is not None else None
+def sound_stream(container: InputContainer, index: int | None = None) -> AudioStream | None:
+    """Return the sound stream of an index, or the main one; None if none can be decoded."""
+    found = [one for one in container.streams.audio if one.codec_context is not None]
+    best = container.streams.best("audio") if index is None else container.streams[index]
+    return next((one for one in found if one is best), found[0] if found else None)
 
 
 def probe(path: str | Path) -> VideoInfo:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from utils.media import ReadOptions, ReadReport, VideoInfo, open_media, sound_stream
 from utils.packet_times import close_joins
 from utils.resample import SoundFormat, read_pieces
+from utils.sound_choice import choose_sound
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -65,21 +66,24 @@ def sound_packets(
     container: OutputContainer, video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction, Packet]]:
     """Add the sound's stream and yield (start in s, packet); at once, before any is asked for."""
-    if not video.has_sound:
+    indices = [source.index for source in choose_sound(video, options.audio_track).sources]
+    if not indices:
         return iter(())
     with open_media(video.path) as source:
-        stream = sound_stream(source)
-        assert stream is not None  # `probe` decoded some of it
-        if stream.codec_context.codec.canonical_name in COPIED_CODECS:
-            problem = _copy_problem(stream, video, options)
+        streams = [stream for stream in source.streams.audio if stream.index in indices]
+        first = streams[0]
+        if len(streams) == 1 and first.codec_context.codec.canonical_name in COPIED_CODECS:
+            problem = _copy_problem(first, video, options)
             if problem is None:
-                return _copied(container.add_stream_from_template(stream), video, options)
+                target = container.add_stream_from_template(first)
+                return _copied(target, video, options, first.index)
             logger.info("%s: its sound is encoded anew (%s)", video.path.name, problem)
-        rate = stream.rate if stream.rate in AAC_RATES else 48000
-        target = SoundFormat(rate, min(stream.channels, 2))
-    encoder = container.add_stream("aac", rate=target.rate)
-    encoder.layout = target.layout
-    return _encoded(encoder, target, video, options)
+        rates = {stream.rate for stream in streams}
+        rate = first.rate if len(rates) == 1 and first.rate in AAC_RATES else 48000
+        form = SoundFormat(rate, min(max(stream.channels for stream in streams), 2))
+    encoder = container.add_stream("aac", rate=form.rate)
+    encoder.layout = form.layout
+    return _encoded(encoder, form, video, options)
 
 
 def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -> str | None:
@@ -89,7 +93,8 @@ def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -
     """
     try:
         with av.open(_Nowhere(), "w", format="mp4") as trial:
-            for _, packet in _copied(trial.add_stream_from_template(stream), video, options):
+            target = trial.add_stream_from_template(stream)
+            for _, packet in _copied(target, video, options, stream.index):
                 trial.mux(packet)
     except av.error.FFmpegError as error:
         return str(error.strerror)
@@ -99,7 +104,7 @@ def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -
 
 
 def _copied(
-    target: AudioStream, video: VideoInfo, options: ReadOptions
+    target: AudioStream, video: VideoInfo, options: ReadOptions, index: int
 ) -> Iterator[tuple[Fraction, Packet]]:
     """Yield the packets of the span, moved to its clock; their times always increase.
 
@@ -107,7 +112,7 @@ def _copied(
     few packets that a decoder needs to settle.
     """
     reached_s: Fraction | None = None
-    for stamp_s, packet in _span_packets(video, options):
+    for stamp_s, packet in _span_packets(video, options, index):
         length_s = (packet.duration or 0) * packet.time_base
         time_s = stamp_s if stamp_s is not None else reached_s
         if time_s is None:
@@ -125,12 +130,12 @@ def _copied(
 
 
 def _span_packets(
-    video: VideoInfo, options: ReadOptions
+    video: VideoInfo, options: ReadOptions, index: int
 ) -> Iterator[tuple[Fraction | None, Packet]]:
     """Yield (start in s or None, packet) of the sound within the span."""
     zero_s = video.start_s + options.from_s
     with open_media(video.path) as source:
-        stream = sound_stream(source)
+        stream = sound_stream(source, index)
         assert stream is not None
         for other in source.streams:
             if other.index != stream.index:

@@ -1,7 +1,7 @@
 """Resample the sound of a video and lay it on the video's clock by its time stamps."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,8 +9,10 @@ from av import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
+from utils.channel_mix import ChannelMix, as_stereo, finite
 from utils.decoding import decode_from
 from utils.media import ReadOptions, ReadReport, VideoInfo
+from utils.sound_choice import choose_sound
 from utils.structures import SAMPLE_RATE
 
 DRIFT_S = Fraction(40, 1000)  # time stamps may be off by this much before sound is moved
@@ -18,7 +20,7 @@ DRIFT_S = Fraction(40, 1000)  # time stamps may be off by this much before sound
 
 @dataclass(frozen=True)
 class SoundFormat:
-    """What sound is resampled to; several channels become one by their mean, as FFmpeg does it."""
+    """What sound is resampled to; channels are mixed as `choose_sound` says, else as by FFmpeg."""
 
     rate: int = SAMPLE_RATE  # samples/s
     num_channels: int = 1  # 1 or 2
@@ -29,16 +31,55 @@ class SoundFormat:
         return {1: "mono", 2: "stereo"}[self.num_channels]
 
 
+Piece = tuple[int, NDArray[np.int16]]  # position of the first sample, samples (N, C)
+
+
 def read_pieces(
     video: VideoInfo, options: ReadOptions, target: SoundFormat, report: ReadReport
-) -> Iterator[tuple[int, NDArray[np.int16]]]:
+) -> Iterator[Piece]:
     """Yield (position, samples (N, C)) in order, without overlap; what lies between is silent.
 
-    Position 0 is the start of the span, at the target's rate.
+    Position 0 is the start of the span, at the target's rate. Several audio tracks are mixed by
+    their mean.
     """
+    tracks = []
+    for source in choose_sound(video, options.audio_track).sources:
+        track = replace(video, sound_index=source.index, sound_start_s=source.start_s)
+        placed = _placed(track, options, target, report, source.mix)
+        tracks.append(_without_overlap(placed, options, target))
+    yield from tracks[0] if len(tracks) == 1 else _mixed(tracks)
+
+
+def _mixed(tracks: Sequence[Iterator[Piece]]) -> Iterator[Piece]:
+    """Yield the mean of several tracks; a track counts as silent where it has no piece."""
+    heads = [(track, piece) for track in tracks if (piece := next(track, None)) is not None]
+    while heads:
+        start = min(position for _, (position, _) in heads)
+        stop = min(
+            position + len(samples) if position == start else position
+            for _, (position, samples) in heads
+        )
+        count = stop - start
+        total = np.zeros((count, heads[0][1][1].shape[1]), np.int32)
+        rest = []
+        for track, (position, samples) in heads:
+            coming: Piece | None = (position, samples)
+            if position == start:
+                total += samples[:count]
+                coming = (stop, samples[count:]) if len(samples) > count else next(track, None)
+            if coming is not None:
+                rest.append((track, coming))
+        heads = rest
+        yield start, np.rint(total / len(tracks)).astype(np.int16)
+
+
+def _without_overlap(
+    pieces: Iterator[Piece], options: ReadOptions, target: SoundFormat
+) -> Iterator[Piece]:
+    """Yield what lies within the span; where pieces overlap, what came first stays."""
     reached = 0
     stop = None if options.stop_s is None else round(options.stop_s * target.rate)
-    for placed, resampled in _placed(video, options, target, report):
+    for placed, resampled in pieces:
         position, samples = placed, resampled
         if position < reached:
             position, samples = reached, samples[reached - position :]
@@ -52,8 +93,12 @@ def read_pieces(
 
 
 def _placed(
-    video: VideoInfo, options: ReadOptions, target: SoundFormat, report: ReadReport
-) -> Iterator[tuple[int, NDArray[np.int16]]]:
+    video: VideoInfo,
+    options: ReadOptions,
+    target: SoundFormat,
+    report: ReadReport,
+    mix: ChannelMix | None,
+) -> Iterator[Piece]:
     """Yield resampled sound with the position of its first sample, which may be negative.
 
     Sound runs on as long as its time stamps agree with the number of samples to `DRIFT_S`; where
@@ -73,12 +118,23 @@ def _placed(
             resampler = AudioResampler("s16", target.layout, target.rate)
             kind, expected_s, position = frame_kind, found_s, round(found_s * target.rate)
         expected_s += Fraction(frame.samples, frame.sample_rate)
-        frame.pts = None  # the resampler is to count, not to compare time stamps
-        for placed, samples in _counted(position, _resampled(resampler, frame, target)):
+        ready = _prepared(frame, target, mix)
+        for placed, samples in _counted(position, _resampled(resampler, ready, target)):
             yield placed, samples
             position = placed + len(samples)
     if resampler is not None:
         yield from _counted(position, _resampled(resampler, None, target))
+
+
+def _prepared(frame: AudioFrame, target: SoundFormat, mix: ChannelMix | None) -> AudioFrame:
+    """Return a frame as the resampler takes it; what FFmpeg mixes well is left to it."""
+    if mix is not None and (target.num_channels == 1 or frame.layout.nb_channels > 2):
+        frame = mix.apply(frame)
+    if target.num_channels == 2 and frame.layout.nb_channels == 1:
+        frame = as_stereo(frame)
+    frame = finite(frame)
+    frame.pts = None  # the resampler is to count, not to compare time stamps
+    return frame
 
 
 def _resampled(
@@ -91,9 +147,7 @@ def _resampled(
     ]
 
 
-def _counted(
-    position: int, arrays: list[NDArray[np.int16]]
-) -> Iterator[tuple[int, NDArray[np.int16]]]:
+def _counted(position: int, arrays: list[NDArray[np.int16]]) -> Iterator[Piece]:
     """Yield arrays that follow each other, with the position of each."""
     for array in arrays:
         yield position, array

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from utils.errors import UserError
 from utils.files import replacing
 from utils.smoothing import smooth_scores
-from utils.structures import FPS, ScoredTrack, Segment, Shot
+from utils.structures import FPS, AudioFacts, ScoredTrack, Segment, Shot
 
 VERSION = 1  # of the format
 JOIN_FRAMES = 5  # a pause shorter than this (0.2 s) does not end a segment
@@ -33,6 +33,7 @@ class VideoFacts:
     fps: Fraction  # mean rate of the source
     duration_s: float
     has_sound: bool = True
+    audio: AudioFacts | None = None  # None in older files
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def _write(result: Result, file: IO[str]) -> None:
             "fps_exact": str(video.fps),
             "duration_s": round(video.duration_s, 6),
             "has_sound": video.has_sound,
+            "audio": None if video.audio is None else asdict(video.audio),
         },
         "network": asdict(result.network),
         "detector": asdict(result.detector),
@@ -196,8 +198,12 @@ def _track_part(track: ScoredTrack) -> dict[str, Any]:
 def _parse(content: Mapping[str, Any]) -> Result:
     """Return the result that a parsed file holds."""
     video = content["video"]
+    audio = video.get("audio")  # older files have none
+    if audio:
+        audio = AudioFacts(**_known(AudioFacts, audio) | {"tracks": tuple(audio["tracks"])})
+    facts = {"fps": Fraction(video["fps_exact"]), "audio": audio}
     return Result(
-        video=VideoFacts(**_known(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}),
+        video=VideoFacts(**_known(VideoFacts, video) | facts),
         network=_read_record(content["network"]),
         detector=_read_record(content["detector"]),
         shots=[Shot(_frame(shot["start_s"]), _frame(shot["stop_s"])) for shot in content["shots"]],
@@ -214,7 +220,9 @@ def _read_record(part: Mapping[str, Any]) -> ModelRecord:
     return ModelRecord(**known | {"encoder": _read_record(encoder) if encoder else None})
 
 
-def _known(facts: type[VideoFacts | ModelRecord], part: Mapping[str, Any]) -> dict[str, Any]:
+def _known(
+    facts: type[VideoFacts | AudioFacts | ModelRecord], part: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the entries that `facts` has; newer versions of the project may write more."""
     return {one.name: part[one.name] for one in fields(facts) if one.name in part}
 

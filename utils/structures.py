@@ -124,3 +124,13 @@ class Segment:
     start_s: float
     stop_s: float
     score: float  # mean of the smoothed scores
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """Which audio tracks of the file were listened to."""
+
+    num_tracks: int  # in the file
+    tracks: tuple[int, ...]  # those used, from 1; several were mixed
+    reason: str  # why these
+    channels: str = ""  # how channels were mixed where not as FFmpeg does it

@@ -12,6 +12,7 @@ import pytest
 from av.error import err_check
 from numpy.typing import NDArray
 
+from tests.made_sound import MadeTrack, music, speech, write_tracks
 from tests.made_video import write_video
 from utils.audio import Sound
 from utils.errors import ResourceError, UserError
@@ -302,3 +303,53 @@ def test_span_without_images(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no image within the wanted span"):
         render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions(start_s=60))
     assert not (tmp_path / "b.mp4").exists()
+
+
+def audio_of(path: Path) -> tuple[str, int, int, NDArray[np.float64]]:
+    """Return codec, rate, number of channels and 16 kHz mono samples of a file's only track."""
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.audio
+        kind = (stream.codec_context.name, stream.rate, stream.channels)
+    return (*kind, Sound(probe(path), ReadOptions()).read(0, 96000) / 32768)
+
+
+@pytest.mark.parametrize(
+    ("track", "numbers", "kind"),
+    [
+        ("auto", [2, 3], ("aac", 48000, 2)),
+        ("1", [1], ("aac", 48000, 1)),
+        ("2", [2], ("aac", 44100, 1)),
+        ("3", [3], ("flac", 48000, 2)),
+        ("all", [1, 2, 3], ("aac", 48000, 2)),
+    ],
+)
+def test_sound_is_the_one_that_was_analysed(
+    tmp_path: Path, track: str, numbers: list[int], kind: tuple[str, int, int]
+) -> None:
+    stereo = np.repeat(speech(6, 48000, seed=1)[:, None], 2, axis=1)
+    tracks = [
+        MadeTrack(music(6, 48000, level=0.2), 48000, "aac"),
+        MadeTrack(speech(6, 44100), 44100, "aac"),
+        MadeTrack(stereo, 48000, "flac"),
+    ]
+    write_tracks(tmp_path / "a.mkv", tracks, 30)
+    options = ReadOptions(audio_track=track)
+    analysed = Sound(probe(tmp_path / "a.mkv"), options)
+    assert [source.number for source in analysed.choice.sources] == numbers
+    render_video(probe(tmp_path / "a.mkv"), [], tmp_path / "b.mp4", options)
+    *found_kind, found = audio_of(tmp_path / "b.mp4")
+    assert tuple(found_kind) == kind
+    expected = analysed.read(0, 96000) / 32768
+    limit = 0.15 if len(numbers) > 1 else 0.05  # encoded again where tracks are mixed
+    assert np.sqrt(((found - expected) ** 2).mean()) < limit * np.sqrt((expected**2).mean())
+
+
+def test_stereo_out_of_phase_is_copied(tmp_path: Path) -> None:
+    voice = speech(4, 48000)
+    write_tracks(tmp_path / "a.mkv", [MadeTrack(np.stack([voice, -voice], axis=1), 48000, "flac")])
+    render_video(probe(tmp_path / "a.mkv"), [], tmp_path / "b.mp4", ReadOptions())
+    codec, rate, channels, found = audio_of(tmp_path / "b.mp4")
+    assert (codec, rate, channels) == ("flac", 48000, 2)
+    expected = Sound(probe(tmp_path / "a.mkv"), ReadOptions()).read(0, 96000) / 32768
+    np.testing.assert_allclose(found, expected, atol=2 / 32768)
+    assert np.abs(found).max() > 0.2

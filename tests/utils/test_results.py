@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from utils.results import ModelRecord, Result, VideoFacts, find_segments
-from utils.structures import ScoredTrack, Segment, Shot
+from utils.structures import AudioFacts, ScoredTrack, Segment, Shot
+
+AUDIO = AudioFacts(3, (1, 3), "as asked for", "track 3: channel 1 of 2")
 
 
 def scored(scores: list[float], start: int = 0, number: int = 0) -> ScoredTrack:
@@ -24,7 +26,7 @@ def scored(scores: list[float], start: int = 0, number: int = 0) -> ScoredTrack:
 
 def result_of(*tracks: ScoredTrack, path: str = "clips/a.mp4") -> Result:
     return Result(
-        VideoFacts(path, 640, 360, Fraction(30000, 1001), 4.004),
+        VideoFacts(path, 640, 360, Fraction(30000, 1001), 4.004, audio=AUDIO),
         ModelRecord("lr_asd", "lr_asd_talkset.model", "ab" * 32, "asked for"),
         ModelRecord("yunet"),
         [Shot(0, 60), Shot(60, 100)],
@@ -92,6 +94,12 @@ def test_file_has_the_documented_parts(tmp_path: Path) -> None:
             "fps_exact": "30000/1001",
             "duration_s": 4.004,
             "has_sound": True,
+            "audio": {
+                "num_tracks": 3,
+                "tracks": [1, 3],
+                "reason": "as asked for",
+                "channels": "track 3: channel 1 of 2",
+            },
         },
         "network": {
             "name": "lr_asd",

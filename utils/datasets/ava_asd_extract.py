@@ -29,6 +29,7 @@ from utils.errors import ResourceError, UserError
 from utils.features.ava_asd_mfcc import NUM_FEATURES, measure, vectors
 from utils.files import check_folder, replacing
 from utils.media import ReadOptions, VideoInfo, open_media, probe, sound_stream
+from utils.sound_choice import choose_sound
 from utils.structures import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
@@ -226,7 +227,8 @@ def _write_sound(path: Path, video: VideoInfo, span: ReadOptions, rate: int) -> 
 
 def _own_rate(video: VideoInfo) -> int:
     """Return the rate of a video's own sound; the working rate where it has none."""
+    sources = choose_sound(video).sources
     with open_media(video.path) as container:
-        stream = sound_stream(container)
+        stream = sound_stream(container, sources[0].index) if sources else None
         found: Any = stream.rate if stream is not None else None
         return int(found or SAMPLE_RATE)

@@ -1,0 +1,217 @@
+"""Choose which audio tracks of a file are read, and how their channels are mixed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from av import AudioStream
+from av.stream import Disposition
+
+from utils.channel_mix import ChannelMix
+from utils.errors import UserError
+from utils.media import VideoInfo, open_media, sound_stream
+from utils.sound_sample import TrackSample, sample_tracks
+from utils.structures import AudioFacts
+from utils.voicing import FLOOR_DB
+
+# Tracks of these kinds are read only if no other has speech, and never mixed.
+SECONDARY = (
+    Disposition.comment
+    | Disposition.karaoke
+    | Disposition.hearing_impaired
+    | Disposition.visual_impaired
+    | Disposition.clean_effects
+)
+NO_LANGUAGE = {None, "", "und", "mis", "mul", "zxx"}
+
+
+@dataclass(frozen=True)
+class SoundSource:
+    """One audio track that is read."""
+
+    number: int  # from 1, among the file's audio tracks
+    index: int  # of its stream in the container
+    start_s: Fraction  # of its first sample, on the video's clock
+    mix: ChannelMix | None  # how its channels become one; None for FFmpeg's way
+
+
+@dataclass(frozen=True)
+class SoundChoice:
+    """Which audio tracks are read; several are mixed by their mean."""
+
+    num_tracks: int  # in the file
+    sources: tuple[SoundSource, ...]  # none where there is no sound
+    reason: str
+
+    @property
+    def usual(self) -> bool:
+        """Whether there was nothing to choose: one track at most, mixed as usual."""
+        return self.num_tracks <= 1 and not self.channels
+
+    @property
+    def channels(self) -> str:
+        """How channels are mixed where that is not FFmpeg's way, by track; else empty."""
+        mixes = [(source.number, source.mix) for source in self.sources if source.mix is not None]
+        return "; ".join(f"track {number}: {mix.name}" for number, mix in mixes)
+
+    def facts(self) -> AudioFacts:
+        """Return what result.json says of it."""
+        numbers = tuple(source.number for source in self.sources)
+        return AudioFacts(self.num_tracks, numbers, self.reason, self.channels)
+
+    def describe(self) -> str:
+        """Return in a line which tracks are read and why."""
+        numbers = " and ".join(str(source.number) for source in self.sources)
+        plural = "s" if len(self.sources) > 1 else ""
+        text = f"audio track{plural} {numbers or 'none'} of {self.num_tracks}: {self.reason}"
+        if self.channels:
+            text += (
+                f"; the usual mix of the channels would lose sound, used instead: {self.channels}"
+            )
+        return text
+
+
+@dataclass(frozen=True)
+class _Track:
+    """What the container says of an audio track."""
+
+    number: int
+    index: int
+    num_channels: int
+    language: str | None
+    secondary: bool
+    default: bool
+    start_s: Fraction | None  # on the container's clock
+    decodable: bool
+
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        """What comes first is preferred."""
+        return (self.secondary, not self.default, self.number)
+
+    def fits(self, other: "_Track") -> bool:
+        """Tell whether both may be parts of one recording, not versions of it."""
+        known = {self.language, other.language} - NO_LANGUAGE
+        return len(known) < 2 and not (self.secondary or other.secondary)
+
+
+def choose_sound(video: VideoInfo, track: str = "auto") -> SoundChoice:
+    """Return which audio tracks of a video are read.
+
+    With "auto" it is the first track with speech, mixed with others that have speech of the same
+    language; tracks marked as default come before others, those marked as comments or the like
+    after them. It depends on the file alone, never on the part that is read.
+
+    Args:
+        video: What `probe` found.
+        track: "auto", "all" to mix all, or a number from 1.
+
+    Raises:
+        UserError: There is no track of that number, or it cannot be decoded.
+    """
+    status = video.path.stat()
+    return _choose(video, track, (status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=1024)  # a file is opened many times
+def _choose(video: VideoInfo, track: str, _version: tuple[int, int]) -> SoundChoice:
+    tracks, main = _read_tracks(video)
+    wanted = [each for each in tracks if each.decodable]
+    if track.isdecimal():
+        wanted = [_find(video, tracks, int(track))]
+    if not wanted:
+        return SoundChoice(len(tracks), (), "none can be decoded" if tracks else "no sound")
+    only = wanted[0] if len(wanted) == 1 else None
+    if only is not None and only.index == main and only.num_channels == 1:
+        source = SoundSource(only.number, only.index, video.sound_start_s, None)
+        reason = "as asked for" if track.isdecimal() else "the only one that can be decoded"
+        return SoundChoice(len(tracks), (source,) if video.has_sound else (), reason)
+    samples = sample_tracks(video.path, [each.index for each in wanted])
+    heard = [pair for pair in zip(wanted, samples, strict=True) if pair[1].heard]
+    heard.sort(key=lambda pair: pair[0].rank)
+    chosen, reason = _select(heard, track)
+    sources = tuple(
+        SoundSource(each.number, each.index, _start_s(video, each, main, sample), sample.mix)
+        for each, sample in sorted(chosen, key=lambda pair: pair[0].number)
+    )
+    return SoundChoice(len(tracks), sources, reason)
+
+
+def _read_tracks(video: VideoInfo) -> tuple[list[_Track], int | None]:
+    """Return all audio tracks, and the index of the one that `probe` looked at."""
+    with open_media(video.path) as container:
+        main = sound_stream(container)
+        tracks = [
+            _describe(number, stream) for number, stream in enumerate(container.streams.audio, 1)
+        ]
+        return tracks, None if main is None else main.index
+
+
+def _describe(number: int, stream: AudioStream) -> _Track:
+    decodable = stream.codec_context is not None
+    start = stream.start_time
+    return _Track(
+        number=number,
+        index=stream.index,
+        num_channels=stream.channels if decodable else 0,
+        language=stream.language,
+        secondary=bool(stream.disposition & SECONDARY)
+        or "commentary" in stream.metadata.get("title", "").lower(),
+        default=bool(stream.disposition & Disposition.default),
+        start_s=None if start is None else Fraction(start * stream.time_base),
+        decodable=decodable,
+    )
+
+
+def _find(video: VideoInfo, tracks: Sequence[_Track], number: int) -> _Track:
+    """Return the track that was asked for."""
+    if not tracks:
+        raise UserError(f"--audioTrack {number}: {video.path} has no audio track; leave it out")
+    if not 1 <= number <= len(tracks):
+        raise UserError(
+            f"--audioTrack {number}: expected 1 to {len(tracks)}, for {video.path} has so many "
+            "audio tracks"
+        )
+    found = tracks[number - 1]
+    if not found.decodable:
+        usable = [str(each.number) for each in tracks if each.decodable]
+        raise UserError(
+            f"--audioTrack {number}: no decoder for this track of {video.path}; tracks that can "
+            f"be decoded: {', '.join(usable) or 'none'}"
+        )
+    return found
+
+
+Heard = list[tuple[_Track, TrackSample]]
+
+
+def _select(heard: Heard, track: str) -> tuple[Heard, str]:
+    """Return the tracks to mix and why; `heard` are those that could be decoded, best first."""
+    if not heard or track.isdecimal():
+        return heard, "as asked for" if heard else "none can be decoded"
+    sounding = [pair for pair in heard if (pair[1].pitch.levels > FLOOR_DB).any()]
+    if track == "all":
+        return sounding or heard[:1], "mixed, as asked for" if len(sounding) > 1 else "as asked for"
+    if len(heard) == 1:
+        return heard, "the only one that can be decoded"
+    speaking = [pair for pair in sounding if pair[1].pitch.hold_speech]
+    if not speaking:
+        reason = "no speech was found in any; the first that is not silent"
+        return (sounding or heard)[:1], reason if sounding else "all are silent; the first"
+    chosen = speaking[:1]
+    for each, sample in speaking[1:]:
+        fits = all(each.fits(other) for other, _ in chosen)
+        if fits and not any(sample.same_as(other) for _, other in chosen):
+            chosen.append((each, sample))
+    if len(chosen) > 1:
+        return chosen, "mixed, for each has speech of its own"
+    return chosen, "the first with speech" if len(speaking) > 1 else "the only one with speech"
+
+
+def _start_s(video: VideoInfo, track: _Track, main: int | None, sample: TrackSample) -> Fraction:
+    """Return when a track starts on the video's clock."""
+    if track.index == main and video.has_sound:
+        return video.sound_start_s
+    starts = [time_s for time_s in (track.start_s, sample.first_s) if time_s is not None]
+    return min(starts, default=video.start_s) - video.start_s
