@@ -11,10 +11,10 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from utils.commands import exit_status, one_line, wrong_usage
 from utils.demo_options import Options, VideoOptions
@@ -26,11 +26,21 @@ from utils.progress import bar, byte_bar
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media import ReadOptions, VideoInfo
-    from utils.structures import Frame
+    from utils.outputs import Seen
+    from utils.structures import Detections, Frame
 
 logger = logging.getLogger("demoTalkNet")
 
 ADVICE = "choose another folder with --outputFolder or mend this"  # where a file is refused
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found in one video."""
+
+    result: "Result"
+    read: "ReadOptions"  # the span that was analysed
+    faces: "Seen"  # of every frame; only for the published tree
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,12 +131,12 @@ def look_at(paths: Sequence[Path], options: Options) -> int:
                 check_span(video, read_options(options.video))
             folder = output_folder(path, options.video)
             models = models or load_models(options)
-            result = analyse(video, folder, models, options)
-            print(folder / "result.json")
-            logger.info("%s: %s", path.name, summary(result))
+            found = analyse(video, models, options)
+            write_all(found, video, folder, options)
+            logger.info("%s: %s", path.name, summary(found.result))
         except (OSError, ValueError, RuntimeError) as error:
             failed += 1
-            logger.error("error: %s", one_line(error, ADVICE))
+            logger.error("error: %s: %s", path.name, one_line(error, ADVICE))
     return int(failed > 0)
 
 
@@ -143,10 +153,9 @@ def load_models(options: Options) -> "Models":
     return models
 
 
-def analyse(video: "VideoInfo", folder: Path, models: "Models", options: Options) -> "Result":
-    """Find the speakers of one video and write all that is asked for."""
+def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
+    """Find the speakers of one video."""
     import talkNet
-    from utils.outputs import Wanted, write_outputs
 
     heard = None
     if options.array.array is not None:
@@ -154,7 +163,7 @@ def analyse(video: "VideoInfo", folder: Path, models: "Models", options: Options
 
         heard = listen(options.array, options.array_sound, models.device)
     speakers = make_speakers(video, models, options)
-    faces: list[Any] = []  # of every frame, for the published tree alone
+    faces: list[tuple[int, Detections | None]] = []
     start_s = speakers.options.read.start_s
     span_s = min(options.video.duration or float("inf"), max(0.0, video.duration_s - start_s))
     with bar(f"{video.path.name}: finding speakers", span_s, "s") as advance:
@@ -180,9 +189,19 @@ def analyse(video: "VideoInfo", folder: Path, models: "Models", options: Options
         )
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
+    return Found(result, speakers.options.read, faces)
+
+
+def write_all(found: Found, video: "VideoInfo", folder: Path, options: Options) -> None:
+    """Write all that is asked for, and print where; the tables are named whatever comes after."""
+    from utils.outputs import Wanted, write_pictures, write_tables
+
     wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
-    write_outputs(result, video, speakers.options.read, folder, wanted, faces)
-    return result
+    write_tables(found.result, folder)
+    try:
+        write_pictures(found.result, video, found.read, folder, wanted, found.faces)
+    finally:
+        print(folder / "result.json")
 
 
 def read_options(options: VideoOptions) -> "ReadOptions":
@@ -242,7 +261,9 @@ def evaluate_columbia(options: Options) -> None:
         columbia.download(folder, lambda _, done, total: progress(done, total))
     path = columbia.find_video(folder)
     results = folder / path.stem
-    result = analyse(probe(path), results, load_models(options), options)
+    video = probe(path)
+    found = analyse(video, load_models(options), options)
+    result = found.result
     report = evaluate(
         columbia.read_labels(folder), result.tracks, result.video.height, smooth_boxes
     )
@@ -252,6 +273,7 @@ def evaluate_columbia(options: Options) -> None:
     with replacing(results / "columbia.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
     print(format_tables(report))
+    write_all(found, video, results, options)
 
 
 if __name__ == "__main__":

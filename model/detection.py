@@ -110,13 +110,20 @@ def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) ->
     num_bytes = num_looks = 0
     for frame, look in _where_to_look(frames, every):
         if not batch or frame.picture is not batch[-1][0].picture:
-            num_bytes += frame.grey.nbytes + frame.picture.nbytes
+            num_bytes += _num_bytes(frame)
         batch.append((frame, look))
         num_looks += look
         if num_looks == BATCH or num_bytes >= HELD_BYTES:
             yield from looker.look(batch)
             batch, num_bytes, num_looks = [], 0, 0
     yield from looker.look(batch)
+
+
+def _num_bytes(frame: Frame) -> int:
+    """Return how much memory the images of a frame take."""
+    own_colour = frame.colour is not None and frame.colour is not frame.picture
+    images = (frame.grey, frame.picture, *((frame.colour,) if own_colour else ()))
+    return sum(image.nbytes for image in images)
 
 
 def _where_to_look(frames: Iterator[Frame], every: int) -> Iterator[tuple[Frame, bool]]:

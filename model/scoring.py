@@ -43,9 +43,9 @@ class _View(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """A copy of a network made for inference, and what it was made from."""
+    """A copy of a network made for inference, and the weights it was made from."""
 
-    version: tuple[tuple[int, int], ...] | None
+    tensors: Sequence[Tensor]
     network: Model
 
 
@@ -247,10 +247,10 @@ def inference_copy(network: AnyModel, precision: Precision = "fp32") -> AnyModel
     if precision not in ("fp32", "bf16"):
         raise UserError(f"precision must be fp32 or bf16, found {precision!r}; see --precision")
     copies = _prepared.setdefault(network, {})
-    version = _version(network)
     known = copies.get(precision)
-    if known is None or version is None or known.version != version:
-        known = copies[precision] = _Prepared(version, _prepare(network, precision))
+    if known is None or not _same(known.tensors, _tensors(network)):
+        tensors = [tensor.detach().clone() for tensor in _tensors(network)]
+        known = copies[precision] = _Prepared(tensors, _prepare(network, precision))
     return cast("AnyModel", known.network)
 
 
@@ -268,9 +268,18 @@ def _prepare(network: AnyModel, precision: Precision) -> AnyModel:
     return prepared
 
 
-def _version(network: Model) -> tuple[tuple[int, int], ...] | None:
-    """Return what changes whenever a weight does, or None where torch does not keep track."""
-    tensors = [*network.parameters(), *network.buffers()]
-    if any(tensor.is_inference() for tensor in tensors):
-        return None
-    return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+def _tensors(network: Model) -> list[Tensor]:
+    """Return all weights of a network."""
+    return [*network.parameters(), *network.buffers()]
+
+
+def _same(known: Sequence[Tensor], tensors: Sequence[Tensor]) -> bool:
+    """Tell whether weights have the same values, at the same place.
+
+    The values are compared because torch's version counters miss writes through `.data`, and
+    tensors made in inference mode have none.
+    """
+    return len(known) == len(tensors) and all(
+        (one.dtype, one.device) == (other.dtype, other.device) and torch.equal(one, other)
+        for one, other in zip(known, tensors, strict=True)
+    )

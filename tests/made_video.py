@@ -29,6 +29,7 @@ def write_video(
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     rotation: int = 0,
+    mirrored: bool = False,
     audio_codec: str | None = None,
     options: Mapping[str, str] | None = None,
     properties: Mapping[str, Any] | None = None,
@@ -47,6 +48,7 @@ def write_video(
         codec: Video encoder.
         pix_fmt: Pixel format that is encoded.
         rotation: Degrees clockwise that a player turns the picture.
+        mirrored: A player then mirrors the picture, left to right.
         audio_codec: Sound encoder; by default the usual one of the container.
         options: Of the video encoder.
         properties: Set on the video encoder's context, such as colorspace or color_range.
@@ -62,8 +64,8 @@ def write_video(
             video.codec_context.time_base = Fraction(1, CLOCK)
         for name, value in (properties or {}).items():
             setattr(video.codec_context, name, value)
-        if rotation:
-            video.set_display_rotation(-rotation)
+        if rotation or mirrored:
+            video.set_display_rotation(-rotation, hflip=mirrored)
         if sound is not None:
             audio_codec = audio_codec or SOUND_CODECS.get(path.suffix, "aac")
             _encode_sound(container, audio_codec, sound, sample_rate, audio_start_s)

@@ -1,5 +1,6 @@
 """The command writes everything it promises, and says in one line what is wrong with its input."""
 
+import io
 import json
 import logging
 import os
@@ -237,6 +238,17 @@ def test_names_are_only_names(weights: Path, video: Path, monkeypatch: pytest.Mo
         assert {path.name for path in (video.parent / name).iterdir()} == OUTPUTS
 
 
+def test_names_that_stdout_cannot_encode(
+    run: Callable[..., int], video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = video.rename(video.with_name("日本.mp4"))
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, "cp1252", write_through=True))
+    assert run(path, "--noVideo") == 0
+    expected = f"{path.with_suffix('') / 'result.json'}\n"
+    assert written.getvalue() == expected.encode("cp1252", "backslashreplace")
+
+
 def a_folder(path: Path) -> None:
     path.mkdir()
 
@@ -286,7 +298,7 @@ def test_what_is_no_video(
     make(path)
     assert run(path) == 1
     (error,) = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
-    assert "\n" not in error
+    assert "\n" not in error and error.startswith("error: wrong.mp4: ")
     assert any(part in error for part in message.split("|")), error
     assert not (tmp_path / "wrong").exists()
 
@@ -462,6 +474,22 @@ def test_a_full_disk_leaves_nothing_half_written(video: Path, weights: Path, box
     for path in (video.parent / "001").iterdir():
         assert not path.name.startswith("."), path
     assert not (video.parent / "001" / "video_out.mp4").exists()
+
+
+def test_tables_are_named_even_if_the_marked_video_fails(
+    run: Callable[..., int],
+    video: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = video.parent / "001"
+    (folder / "video_out.mp4").mkdir(parents=True)  # a file cannot replace a folder
+    assert run(video) == 1
+    assert capsys.readouterr().out == f"{folder / 'result.json'}\n"
+    assert {path.name for path in folder.iterdir()} == OUTPUTS
+    assert json.loads((folder / "result.json").read_text())["tracks"]
+    assert caplog.messages[-1].startswith("error: 001.mp4: ")
+    assert "video_out.mp4" in caplog.messages[-1]
 
 
 def test_an_array_moves_the_scores(

@@ -20,6 +20,7 @@ LAYERS = [
     (
         "utils.structures",
         "utils.errors",
+        "utils.orientation",
         "utils.files",
         "utils.flags",
         "utils.packet_times",
@@ -37,6 +38,7 @@ LAYERS = [
     ("utils.decoding", "utils.sound_sample"),
     ("utils.sound_choice",),
     ("utils.source", "utils.resample", "utils.results", "utils.boxes", "utils.tracks"),
+    ("utils.render_sound",),
     ("utils.video", "utils.audio", "utils.shots", "utils.crops", "utils.render"),
     ("utils.array_video",),
     ("utils.exports", "utils.timeline", "utils.official_tree"),

@@ -72,7 +72,7 @@ def draw_line(pixels: NDArray[np.uint8], position: float) -> None:
 
 def _pictures(video: VideoInfo, options: ReadOptions) -> Iterator[Shown]:
     for frame in read_source_frames(video, options, ReadReport()):
-        pixels = np.rot90(frame.image.to_ndarray(format="rgb24"), video.rotation // 90)
+        pixels = video.orientation.upright(frame.image.to_ndarray(format="rgb24"))
         yield Shown(frame.start_s, np.array(pixels, np.uint8))
 
 

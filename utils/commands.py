@@ -4,7 +4,9 @@ The status is 0 where all is done, 1 where something failed or was interrupted, 
 """
 
 import argparse
+import io
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -33,11 +35,14 @@ def exit_status(
 ) -> int:
     """Take action and return the exit status: its own, or 1 after logging why it stopped.
 
+    Whatever is printed on the way, no name can be a reason to stop; see `print_any_text`.
+
     Args:
         action: Returns its status, or None where it is done.
         interrupted: What becomes of its results where Ctrl-C stops it.
         advice: What to do where a file cannot be read or written.
     """
+    print_any_text()
     try:
         return action() or 0
     except KeyboardInterrupt:
@@ -45,6 +50,13 @@ def exit_status(
     except (OSError, ValueError, RuntimeError) as error:
         logger.error("error: %s", one_line(error, advice))
     return 1
+
+
+def print_any_text() -> None:
+    """Let stdout escape the characters that its encoding lacks, as stderr always does."""
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper) and stdout.errors == "strict":
+        stdout.reconfigure(errors="backslashreplace")
 
 
 def run_command(
@@ -65,6 +77,7 @@ def run_command(
 def one_line(error: Exception, advice: str = "") -> str:
     """Return what an error says, on one line; `advice` is added where the system refused a file."""
     if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
+        name = error.filename2 or error.filename  # of two, the one that was to be written
+        place = f"{name}: " if name else ""
         return f"{place}{error.strerror}" + (f"; {advice}" if advice else "")
     return " ".join(str(error).split())

@@ -17,6 +17,7 @@ from av.format import Flags
 from av.stream import Discard, Disposition
 
 from utils.errors import UserError
+from utils.orientation import Orientation, orientation_of
 from utils.packet_times import Join, PacketTimes, read_packet_times
 from utils.structures import FPS
 
@@ -33,9 +34,9 @@ class VideoInfo:
     """What a video file holds. The clock's 0 is the first image or sample, whichever is earlier."""
 
     path: Path
-    width: int  # upright, that is after the rotation
+    width: int  # upright
     height: int
-    rotation: int  # degrees anticlockwise that set the stored picture upright: 0, 90, 180, 270
+    orientation: Orientation  # of the stored images
     pixel_aspect: Fraction  # width of a pixel over its height, upright
     fps: Fraction  # average rate of the source
     duration_s: float  # to the end of the video stream, promised where the file is cut off; or 0
@@ -60,8 +61,7 @@ class ReadOptions:
         if self.audio_track not in ("auto", "all") and not self.audio_track.isdecimal():
             raise UserError(f"audio_track must be auto, all or a number, got {self.audio_track!r}")
         for name in ("start_s", "duration_s", "threads"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
+            if not 0 <= (value := getattr(self, name)) < float("inf"):
                 raise UserError(f"{name} must be a number from 0 upward, got {value}")
 
     @property
@@ -188,16 +188,16 @@ def probe(path: str | Path) -> VideoInfo:
         if sound is not None and sample is not None:
             sample_s = frame_time(sample, sound) or Fraction(0)
         start_s = min(image_s, sample_s)
-        rotation = round(image.rotation / 90) * 90 % 360
-        turned = rotation % 180 == 90
+        orientation = orientation_of(image)
+        width, height = orientation.size(image.width, image.height)
         aspect = Fraction(video.sample_aspect_ratio or 1)
         times = _packet_times(container, video, path)
         return VideoInfo(
             path=path,
-            width=image.height if turned else image.width,
-            height=image.width if turned else image.height,
-            rotation=rotation,
-            pixel_aspect=1 / aspect if turned else aspect,
+            width=width,
+            height=height,
+            orientation=orientation,
+            pixel_aspect=1 / aspect if orientation.quarters % 2 else aspect,
             fps=_rate(video),
             duration_s=_duration_s(container, video, times, image_s, start_s),
             start_s=start_s,

@@ -32,7 +32,16 @@ class Wanted:
     crops: CropOptions = CropOptions()
 
 
-def write_outputs(
+def write_tables(result: Result, folder: Path) -> None:
+    """Write result.json, the other tables and the timeline."""
+    result.write_json(folder / "result.json")
+    write_scores_csv(result, folder / "scores.csv")
+    write_rttm(result, folder / "speech.rttm")
+    write_vtt(result, folder / "speech.vtt")
+    write_timeline(result, folder / "timeline.png")
+
+
+def write_pictures(
     result: Result,
     video: VideoInfo,
     read: ReadOptions,
@@ -40,7 +49,7 @@ def write_outputs(
     wanted: Wanted,
     seen: Seen = (),
 ) -> None:
-    """Write tables and the timeline, then what takes long: the marked video, the published tree.
+    """Write what takes long: the marked video, the published tree.
 
     Args:
         result: What was found.
@@ -50,11 +59,6 @@ def write_outputs(
         wanted: What is written beside the tables.
         seen: Faces of every frame, needed for the published tree alone.
     """
-    result.write_json(folder / "result.json")
-    write_scores_csv(result, folder / "scores.csv")
-    write_rttm(result, folder / "speech.rttm")
-    write_vtt(result, folder / "speech.vtt")
-    write_timeline(result, folder / "timeline.png")
     offset = round(read.start_s * FPS)
     length_s = read.duration_s or max(0.0, video.duration_s - read.start_s)
     name = video.path.name

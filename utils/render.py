@@ -1,7 +1,8 @@
 """Write the marked video: the source with a box and a tab for every face, and its sound."""
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -11,25 +12,20 @@ from typing import Annotated
 import av
 import av.error
 import numpy as np
-from av import AudioFrame, AudioStream, Packet, VideoFrame, VideoStream
-from av.container import InputContainer, OutputContainer
-from av.stream import Discard
+from av import VideoFrame, VideoStream
+from av.container import OutputContainer
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 from utils.files import replacing
-from utils.media import ReadOptions, ReadReport, VideoInfo, open_media, sound_stream
+from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.overlay import Mark, Overlay
-from utils.packet_times import close_joins
-from utils.resample import SoundFormat, read_pieces
+from utils.render_sound import sound_packets
 from utils.smoothing import smooth_boxes, smooth_scores
-from utils.sound_choice import choose_sound
 from utils.source import SourceFrame, read_source_frames
 from utils.structures import FPS, ScoredTrack
 
-COPIED_CODECS = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # players know them in MP4
-AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
 MP4_OPTIONS = {
     "movflags": "+faststart",  # players on the web start before they have it all
     "movie_timescale": "90000",  # or else streams are shifted against each other by up to 1 ms
@@ -76,7 +72,8 @@ def writing_mp4(path: Path) -> Iterator[OutputContainer]:
     """Give an MP4 to encode into; it gets its name when it is whole.
 
     Raises:
-        RuntimeError: It cannot be written; says what to do.
+        ResourceError: The disk is full, or the like; says what to do.
+        UserError: FFmpeg cannot put that into an MP4.
     """
     try:
         with (
@@ -85,8 +82,13 @@ def writing_mp4(path: Path) -> Iterator[OutputContainer]:
         ):
             yield container
     except av.error.FFmpegError as error:
-        raise RuntimeError(
-            f"cannot write {path}: {error.strerror}; free some space or choose another folder"
+        if isinstance(error, OSError):
+            room = "free some space or " if error.errno == errno.ENOSPC else ""
+            raise ResourceError(
+                f"cannot write {path}: {error.strerror}; {room}choose another folder"
+            ) from error
+        raise UserError(
+            f"cannot encode {path}: {error.strerror}; convert the source to H.264 and AAC first"
         ) from error
 
 
@@ -104,7 +106,7 @@ def _write(
     if first is None:
         raise UserError(f"{video.path} shows no image within the wanted span; check --start")
     stream = _add_video(container, video, first.image, options)
-    sound = _sound_packets(container, video, read_options)
+    sound = sound_packets(container, video, read_options)
     waiting = next(sound, None)
     painter = _Painter(video, tracks, first.image, stream)
     for frame in chain((first,), frames):
@@ -155,9 +157,9 @@ class _Painter:
         image: VideoFrame,
         stream: VideoStream,
     ) -> None:
-        self.quarters = video.rotation // 90
         size = (video.width, video.height)
-        self.size = size[::-1] if self.quarters % 2 else size  # as stored
+        self.orientation = video.orientation
+        self.size = video.orientation.size(*size)  # as stored
         self.stream = stream
         step = 2 if stream.pix_fmt == "yuv420p" else 1
         self.overlay = Overlay(size, step, image.colorspace, image.color_range == ColorRange.JPEG)
@@ -171,7 +173,7 @@ class _Painter:
         planes = []
         for index, plane in enumerate(image.planes):
             pixels = _pixels(plane)
-            pixels[:] = np.rot90(_pixels(source.planes[index]), self.quarters)
+            pixels[:] = self.orientation.upright(_pixels(source.planes[index]))
             planes.append(pixels)
         self.overlay.draw(planes, self.marks.at(frame.start_s))
         image.time_base = stream.codec_context.time_base
@@ -212,79 +214,3 @@ class _MarkFinder:
             x1, y1, x2, y2 = ((1 - share) * boxes[low] + share * boxes[high]).tolist()
             marks.append(Mark((x1, y1, x2, y2), f"{track.id}  {score:+.1f}", score >= 0))
         return marks
-
-
-def _sound_packets(
-    container: OutputContainer, video: VideoInfo, options: ReadOptions
-) -> Iterator[tuple[Fraction, Packet]]:
-    """Add the sound's stream and yield (start in s, packet); at once, before any is asked for."""
-    indices = [source.index for source in choose_sound(video, options.audio_track).sources]
-    if not indices:
-        return iter(())
-    with open_media(video.path) as source:
-        streams = [stream for stream in source.streams.audio if stream.index in indices]
-        first = streams[0]
-        if len(streams) == 1 and first.codec_context.codec.canonical_name in COPIED_CODECS:
-            return _copied(container.add_stream_from_template(first), video, options, first.index)
-        rates = {stream.rate for stream in streams}
-        rate = first.rate if len(rates) == 1 and first.rate in AAC_RATES else 48000
-        target = SoundFormat(rate, min(max(stream.channels for stream in streams), 2))
-    encoder = container.add_stream("aac", rate=target.rate)
-    encoder.layout = target.layout
-    return _encoded(encoder, target, video, options)
-
-
-def _copied(
-    target: AudioStream, video: VideoInfo, options: ReadOptions, index: int
-) -> Iterator[tuple[Fraction, Packet]]:
-    """Yield the packets of the span as they are, moved to its clock."""
-    zero_s = video.start_s + options.from_s
-    with open_media(video.path) as source:
-        stream = sound_stream(source, index)
-        assert stream is not None
-        for other in source.streams:
-            if other.index != stream.index:
-                other.discard = Discard.all
-        if options.start_s > 0 and not video.joins:
-            with suppress(av.error.FFmpegError):  # what cannot seek is read from its beginning
-                source.seek(int(zero_s / stream.time_base), stream=stream)
-        offset = round(zero_s / stream.time_base)
-        for packet in close_joins(_packets(source, stream), stream, video.joins):
-            if packet.dts is None or packet.pts is None:
-                continue
-            time_s = packet.pts * stream.time_base - zero_s
-            if options.stop_s is not None and time_s >= options.stop_s:
-                return
-            if options.start_s > 0 and time_s + (packet.duration or 0) * stream.time_base <= 0:
-                continue
-            packet.pts -= offset
-            packet.dts -= offset
-            packet.stream = target
-            yield time_s, packet
-
-
-def _packets(source: InputContainer, stream: AudioStream) -> Iterator[Packet]:
-    """Yield the packets of a stream up to where the file ends or breaks off."""
-    with suppress(av.error.FFmpegError):
-        yield from source.demux(stream)
-
-
-def _encoded(
-    encoder: AudioStream, target: SoundFormat, video: VideoInfo, options: ReadOptions
-) -> Iterator[tuple[Fraction, Packet]]:
-    """Yield the sound of the span encoded anew, with silence in its gaps."""
-    reached = 0
-    for position, samples in read_pieces(video, options, target, ReadReport()):
-        silence = np.zeros((position - reached, target.num_channels), np.int16)
-        for part in (silence, samples):
-            if not len(part):
-                continue
-            frame = AudioFrame.from_ndarray(part.reshape(1, -1), "s16", target.layout)
-            frame.sample_rate = target.rate
-            frame.time_base = Fraction(1, target.rate)
-            frame.pts = reached
-            reached += len(part)
-            for packet in encoder.encode(frame):
-                yield Fraction(reached, target.rate), packet
-    for packet in encoder.encode(None):
-        yield Fraction(reached, target.rate), packet

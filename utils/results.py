@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -87,8 +87,10 @@ class Result:
             )
         try:
             return _parse(content)
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{path} lacks a part of a result: {error!r}; run again") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} lacks a part of a result, or a part is damaged: {error!r}; run again"
+            ) from error
 
 
 def find_segments(track: ScoredTrack) -> list[Segment]:
@@ -195,12 +197,13 @@ def _track_part(track: ScoredTrack) -> dict[str, Any]:
 
 def _parse(content: Mapping[str, Any]) -> Result:
     """Return the result that a parsed file holds."""
-    video = dict(content["video"])
-    fps = Fraction(video.pop("fps_exact"))
-    audio = video.pop("audio", None)  # older files have none
-    audio = AudioFacts(**{**audio, "tracks": tuple(audio["tracks"])}) if audio else None
+    video = content["video"]
+    facts = _known(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}
+    if audio := video.get("audio"):  # older files have none
+        numbers = {"tracks": tuple(audio["tracks"])}
+        facts["audio"] = AudioFacts(**_known(AudioFacts, audio) | numbers)
     return Result(
-        video=VideoFacts(**{**video, "fps": fps, "audio": audio}),
+        video=VideoFacts(**facts),
         network=_read_record(content["network"]),
         detector=_read_record(content["detector"]),
         shots=[Shot(_frame(shot["start_s"]), _frame(shot["stop_s"])) for shot in content["shots"]],
@@ -213,7 +216,15 @@ def _parse(content: Mapping[str, Any]) -> Result:
 def _read_record(part: Mapping[str, Any]) -> ModelRecord:
     """Return a record from what result.json says of it; older files know no encoder."""
     encoder = part.get("encoder")
-    return ModelRecord(**{**part, "encoder": _read_record(encoder) if encoder else None})
+    known = _known(ModelRecord, part)
+    return ModelRecord(**known | {"encoder": _read_record(encoder) if encoder else None})
+
+
+def _known(
+    facts: type[VideoFacts | AudioFacts | ModelRecord], part: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the entries that `facts` has; newer versions of the project may write more."""
+    return {one.name: part[one.name] for one in fields(facts) if one.name in part}
 
 
 def _frame(time_s: float) -> int:

@@ -44,8 +44,7 @@ def read_frames(
         report: Filled with what was decoded and what was lost.
         colour: Also give `Frame.colour`.
     """
-    size = (video.width, video.height)
-    reader = _ArrayReader(size, picture_size or size, video.rotation, colour)
+    reader = _ArrayReader(video, picture_size or (video.width, video.height), colour)
     source = read_source_frames(video, options, report or ReadReport())
     next_tick: int | None = None
     held: SourceFrame | None = None
@@ -68,14 +67,11 @@ def nearest_tick(time_s: Fraction) -> int:
 class _ArrayReader:
     """Turns decoded images into upright arrays; keeps the scalers between images."""
 
-    def __init__(
-        self, size: tuple[int, int], picture_size: tuple[int, int], rotation: int, colour: bool
-    ) -> None:
+    def __init__(self, video: VideoInfo, picture_size: tuple[int, int], colour: bool) -> None:
         self.colour = colour
-        self.quarters = rotation // 90  # anticlockwise
-        turned = self.quarters % 2 == 1
-        self.size = size[::-1] if turned else size
-        self.picture_size = picture_size[::-1] if turned else picture_size
+        self.orientation = video.orientation
+        self.size = video.orientation.size(video.width, video.height)
+        self.picture_size = video.orientation.size(*picture_size)
         shrinks = self.picture_size[0] < self.size[0] or self.picture_size[1] < self.size[1]
         self.filter = Interpolation.AREA if shrinks else Interpolation.BILINEAR
         self.grey_scaler = VideoReformatter()
@@ -113,5 +109,5 @@ class _ArrayReader:
         return np.asarray(grey.to_ndarray(), np.uint8)
 
     def _upright(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn an image by whole quarters; contiguous."""
-        return np.ascontiguousarray(np.rot90(array, self.quarters)) if self.quarters else array
+        """Return a stored image as it is shown; contiguous."""
+        return np.ascontiguousarray(self.orientation.upright(array))

@@ -16,7 +16,7 @@ from model.contract import Network
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from model.networks.talknet import TalkNet
-from model.scoring import probabilities, score_track, scores, track_logits
+from model.scoring import inference_copy, probabilities, score_track, scores, track_logits
 from model.states import load_state
 from tests.parity.fill import fill, inputs
 from tests.parity.filled import filled
@@ -225,6 +225,33 @@ def test_a_changed_network_gives_changed_scores(make: type[Network]) -> None:
     assert np.abs(after - before).max() > 0.01
     network.load_state_dict(state)
     np.testing.assert_array_equal(track_logits(network, crops(4), rows(16)), before)
+
+
+def test_the_copy_follows_writes_through_data() -> None:
+    """Torch's version counters do not tell of them."""
+    network = filled(LightASD())
+    copy = inference_copy(network)
+    assert inference_copy(network) is copy
+    before = track_logits(network, crops(4), rows(16))
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point():
+            tensor.data.mul_(1.05)
+    expected = separate_passes(network, crops(4), rows(16), network.windows)
+    after = track_logits(network, crops(4), rows(16))
+    np.testing.assert_allclose(after, expected, atol=1e-3)
+    assert np.abs(after - before).max() > 0.01
+    assert inference_copy(network) is not copy
+
+
+def test_a_network_made_in_inference_mode_is_copied_once() -> None:
+    with torch.inference_mode():
+        network = filled(LightASD())
+    assert next(network.parameters()).is_inference()
+    copies = [inference_copy(network) for _ in range(3)]
+    assert copies[0] is copies[1] is copies[2]
+    with torch.inference_mode():
+        next(network.parameters()).zero_()
+        assert inference_copy(network) is not copies[0]
 
 
 @pytest.mark.parametrize("make", NETWORKS)

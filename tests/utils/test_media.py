@@ -12,6 +12,7 @@ import pytest
 
 from tests.made_video import write_video
 from utils.media import ReadOptions, probe
+from utils.orientation import Orientation
 from utils.video import read_frames
 
 GREY = np.full((32, 48, 3), 90, np.uint8)
@@ -132,7 +133,7 @@ def test_probe(tmp_path: Path) -> None:
     sound = np.zeros(16000, np.int16)
     write_video(tmp_path / "a.mp4", [GREY] * 30, Fraction(30000, 1001), sound, rotation=90)
     video = probe(tmp_path / "a.mp4")
-    assert (video.width, video.height, video.rotation) == (32, 48, 270)
+    assert (video.width, video.height, video.orientation) == (32, 48, Orientation(False, 3))
     assert video.fps == Fraction(30000, 1001)
     assert video.duration_s == pytest.approx(1.001, abs=1e-3)
     assert (video.start_s, video.video_start_s) == (Fraction(0), Fraction(0))

@@ -1,5 +1,6 @@
 """The marked video keeps size, time stamps and sound; the marks are where they belong."""
 
+import errno
 import resource
 from collections.abc import Sequence
 from fractions import Fraction
@@ -8,14 +9,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.error import err_check
 from numpy.typing import NDArray
 
 from tests.made_sound import MadeTrack, music, speech, write_tracks
 from tests.made_video import write_video
 from utils.audio import Sound
+from utils.errors import ResourceError, UserError
 from utils.media import ReadOptions, ReadReport, probe
+from utils.orientation import Orientation
 from utils.overlay import GREEN, RED
-from utils.render import RenderOptions, render_video
+from utils.render import RenderOptions, render_video, writing_mp4
 from utils.structures import ScoredTrack
 from utils.video import read_frames
 
@@ -102,17 +106,20 @@ def test_size_is_kept(tmp_path: Path, size: tuple[int, int], rotation: int) -> N
     render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
     video = probe(tmp_path / "b.mp4")
     assert (video.width, video.height) == (size[::-1] if rotation else size)
-    assert video.rotation == 0
+    assert video.orientation == Orientation()
 
 
-@pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_picture_is_upright(tmp_path: Path, rotation: int) -> None:
+@pytest.mark.parametrize("mirrored", [False, True], ids=["", "mirrored"])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_picture_is_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
     picture = np.full((240, 320, 3), 20, np.uint8)
     picture[:120, :160] = 230  # a bright left upper quarter, as stored
-    write_video(tmp_path / "a.mp4", [picture] * 3, rotation=rotation)
+    write_video(tmp_path / "a.mp4", [picture] * 3, rotation=rotation, mirrored=mirrored)
     render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions())
+    assert probe(tmp_path / "b.mp4").orientation == Orientation()
     found = rendered(tmp_path / "b.mp4")[1][1]
     upright = np.rot90(picture, -rotation // 90)
+    upright = upright[:, ::-1] if mirrored else upright
     assert np.abs(found.astype(int) - upright).mean() < 4
 
 
@@ -244,11 +251,28 @@ def test_full_disk(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(RuntimeError, match=r"cannot write .*b\.mp4: .*; free some space"):
+        with pytest.raises(ResourceError, match=r"b\.mp4: File too large; choose another folder"):
             render_video(video, [], folder / "b.mp4", ReadOptions())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        (errno.ENOSPC, ResourceError, "cannot write .*; free some space or choose another folder"),
+        (errno.EROFS, ResourceError, "cannot write .*system; choose another folder"),
+        (errno.EINVAL, UserError, "cannot encode .*: Invalid argument; convert the source"),
+    ],
+    ids=["full disk", "read-only", "refused by FFmpeg"],
+)
+def test_only_a_full_disk_is_called_full(
+    tmp_path: Path, code: int, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message), writing_mp4(tmp_path / "b.mp4"):
+        err_check(-code)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_that_is_a_file(tmp_path: Path) -> None:

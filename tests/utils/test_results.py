@@ -162,6 +162,28 @@ def test_read_gives_back_what_was_written(tmp_path: Path, path: str) -> None:
     assert again.segments == read.segments
 
 
+def test_unknown_keys_are_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    written = result_of(scored([3.0] * 4, 10, 3))
+    encoder = ModelRecord("asc_encoder", "encoder.model", "0" * 64, "needed")
+    written = replace(written, network=replace(written.network, encoder=encoder))
+    written.write_json(path)
+    content = json.loads(path.read_text())
+    parts = [content, content["video"], content["network"], content["network"]["encoder"]]
+    parts += [content["detector"], *content["shots"], *content["tracks"], *content["segments"]]
+    for part in parts:
+        part["of_the_future"] = {"any": ["thing"]}
+    path.write_text(json.dumps(content))
+    read = Result.read_json(path)
+    assert (read.video, read.network, read.detector) == (
+        written.video,
+        written.network,
+        written.detector,
+    )
+    assert read.shots == written.shots
+    assert [(track.id, track.start, len(track.boxes)) for track in read.tracks] == [(3, 10, 4)]
+
+
 def test_a_result_without_tracks_is_complete(tmp_path: Path) -> None:
     replace(result_of(), shots=[]).write_json(tmp_path / "result.json")
     found = json.loads((tmp_path / "result.json").read_text())
@@ -182,8 +204,10 @@ def test_nan_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
         ("[1]", "found version None"),
         ('{"version": 99}', "expected a result of version 1 in .*, found version 99"),
         ('{"version": 1, "video": {"fps_exact": "25"}}', "lacks a part of a result"),
+        ('{"version": 1, "video": {"fps_exact": "fast"}}', "a part is damaged: .*fast"),
+        ('{"version": 1, "video": null}', "a part is damaged"),
     ],
-    ids=["not JSON", "a list", "of the future", "parts missing"],
+    ids=["not JSON", "a list", "of the future", "parts missing", "no number", "null"],
 )
 def test_bad_files_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "result.json").write_text(text)

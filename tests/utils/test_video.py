@@ -102,16 +102,19 @@ def test_sound_that_starts_after_its_video(tmp_path: Path) -> None:
     assert numbers(read(tmp_path / "a.mp4")) == {number: number for number in range(25)}
 
 
+@pytest.mark.parametrize("mirrored", [False, True], ids=["", "mirrored"])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_rotation(tmp_path: Path, rotation: int) -> None:
-    picture = colours()
-    write_video(tmp_path / "a.mp4", [picture] * 3, pix_fmt="yuv444p", rotation=rotation)
-    video = probe(tmp_path / "a.mp4")
+def test_orientation(tmp_path: Path, rotation: int, mirrored: bool) -> None:
+    picture, path = colours(), tmp_path / "a.mp4"
+    write_video(path, [picture] * 3, pix_fmt="yuv444p", rotation=rotation, mirrored=mirrored)
+    video = probe(path)
     upright = np.rot90(picture, -rotation // 90)
+    upright = upright[:, ::-1] if mirrored else upright
     assert (video.height, video.width) == upright.shape[:2]
     frame = next(read_frames(video, None, ReadOptions()))
     np.testing.assert_allclose(frame.picture, upright.astype(int), atol=8)
-    assert frame.grey.shape == upright.shape[:2]
+    luma = upright.astype(float) @ (0.299, 0.587, 0.114)
+    np.testing.assert_allclose(frame.grey, luma, atol=8)
     half = (video.width // 2, video.height // 2)
     frame = next(read_frames(video, half, ReadOptions()))
     smaller = cv2.resize(np.ascontiguousarray(upright), half, interpolation=cv2.INTER_AREA)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from utils.array_geometry import ArrayGeometry, Camera, write_geometry
 from utils.array_spectra import FPS, RATE
+from utils.commands import print_any_text
 from utils.datasets.array_room import Room, heard
 from utils.datasets.scripts import SENTENCES
 from utils.datasets.tragic_labels import Truth, labels_of_truth, write_labels, write_truth
@@ -250,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scenes = SceneOptions(options.seconds, options.voices, Room(options.echoes))
     plans = plan("walk", options.train, options.test, scenes, options.seed)
     make_data(options.folder, plans)
+    print_any_text()
     print(f"{options.train + options.test} sequences of {options.seconds} s in {options.folder}")
     return 0
 

@@ -189,7 +189,7 @@ class _Picture:
     """Turns images into upright arrays, each image once."""
 
     def __init__(self, video: VideoInfo, colour: bool) -> None:
-        self._quarters = video.rotation // 90
+        self._orientation = video.orientation
         self._format = "rgb24" if colour else "gray8"
         self._scaler = VideoReformatter()
         self._image: VideoFrame | None = None
@@ -203,7 +203,7 @@ class _Picture:
         """
         if image is not self._image:
             array = self._scaler.reformat(image, format=self._format, threads=1).to_ndarray()
-            self._array = np.rot90(np.asarray(array, np.uint8), self._quarters)
+            self._array = self._orientation.upright(np.asarray(array, np.uint8))
             self._image = image
         return self._array
 

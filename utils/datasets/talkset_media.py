@@ -7,6 +7,7 @@ from pathlib import Path
 from av.stream import Disposition
 
 from utils.media import VideoInfo, open_media, probe, sound_stream
+from utils.orientation import Orientation
 
 PICTURES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".m4v")
 SOUNDS = (".wav", ".m4a", ".flac", ".mp3", ".aac", ".ogg")
@@ -52,7 +53,7 @@ def probe_sound(path: Path) -> VideoInfo:
             path=path,
             width=0,
             height=0,
-            rotation=0,
+            orientation=Orientation(),
             pixel_aspect=Fraction(1),
             fps=Fraction(25),
             duration_s=0.0,

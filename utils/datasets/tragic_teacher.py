@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from utils.array_sound import ArraySound
 from utils.array_spectra import FPS as LABEL_FPS
 from utils.array_spectra import RATE
+from utils.commands import print_any_text
 from utils.datasets.tragic_labels import ViewLabels, frame_times, read_truth, write_labels
 from utils.datasets.tragic_talkers import TragicTalkers, View
 from utils.datasets.voice_activity import find_voice
@@ -134,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--teacher", default="talknet", help="what the condition is called")
     parser.add_argument("--activity", choices=("GT", "VAD"), default="VAD")
     options = parser.parse_args(arguments)
+    print_any_text()
     try:
         layout = TragicTalkers(options.data)
         results = read_results(options.results)
