@@ -4,6 +4,7 @@ import io
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -66,24 +67,24 @@ def sound_packets(
     container: OutputContainer, video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction, Packet]]:
     """Add the sound's stream and yield (start in s, packet); at once, before any is asked for."""
-    indices = [source.index for source in choose_sound(video, options.audio_track).sources]
+    indices = [track.index for track in choose_sound(video, options.audio_track).sources]
     if not indices:
         return iter(())
     with open_media(video.path) as source:
         streams = [stream for stream in source.streams.audio if stream.index in indices]
-        first = streams[0]
-        if len(streams) == 1 and first.codec_context.codec.canonical_name in COPIED_CODECS:
-            problem = _copy_problem(first, video, options)
+        stream = streams[0]
+        if len(streams) == 1 and stream.codec_context.codec.canonical_name in COPIED_CODECS:
+            track = replace(video, sound_index=stream.index)
+            problem = _copy_problem(stream, track, options)
             if problem is None:
-                target = container.add_stream_from_template(first)
-                return _copied(target, video, options, first.index)
+                return _copied(container.add_stream_from_template(stream), track, options)
             logger.info("%s: its sound is encoded anew (%s)", video.path.name, problem)
-        rates = {stream.rate for stream in streams}
-        rate = first.rate if len(rates) == 1 and first.rate in AAC_RATES else 48000
-        form = SoundFormat(rate, min(max(stream.channels for stream in streams), 2))
-    encoder = container.add_stream("aac", rate=form.rate)
-    encoder.layout = form.layout
-    return _encoded(encoder, form, video, options)
+        rates = {one.rate for one in streams}
+        rate = stream.rate if len(rates) == 1 and stream.rate in AAC_RATES else 48000
+        target = SoundFormat(rate, min(max(one.channels for one in streams), 2))
+    encoder = container.add_stream("aac", rate=target.rate)
+    encoder.layout = target.layout
+    return _encoded(encoder, target, video, options)
 
 
 def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -> str | None:
@@ -93,8 +94,7 @@ def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -
     """
     try:
         with av.open(_Nowhere(), "w", format="mp4") as trial:
-            target = trial.add_stream_from_template(stream)
-            for _, packet in _copied(target, video, options, stream.index):
+            for _, packet in _copied(trial.add_stream_from_template(stream), video, options):
                 trial.mux(packet)
     except av.error.FFmpegError as error:
         return str(error.strerror)
@@ -104,7 +104,7 @@ def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -
 
 
 def _copied(
-    target: AudioStream, video: VideoInfo, options: ReadOptions, index: int
+    target: AudioStream, video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction, Packet]]:
     """Yield the packets of the span, moved to its clock; their times always increase.
 
@@ -112,7 +112,7 @@ def _copied(
     few packets that a decoder needs to settle.
     """
     reached_s: Fraction | None = None
-    for stamp_s, packet in _span_packets(video, options, index):
+    for stamp_s, packet in _span_packets(video, options):
         length_s = (packet.duration or 0) * packet.time_base
         time_s = stamp_s if stamp_s is not None else reached_s
         if time_s is None:
@@ -130,17 +130,17 @@ def _copied(
 
 
 def _span_packets(
-    video: VideoInfo, options: ReadOptions, index: int
+    video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction | None, Packet]]:
     """Yield (start in s or None, packet) of the sound within the span."""
     zero_s = video.start_s + options.from_s
     with open_media(video.path) as source:
-        stream = sound_stream(source, index)
+        stream = sound_stream(source, video.sound_index)
         assert stream is not None
         for other in source.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        if options.start_s > 0 and not video.joins:
+        if options.start_s > 0 and not video.joins:  # no seek crosses a join
             with suppress(av.error.FFmpegError):  # what cannot seek is read from its beginning
                 source.seek(int(zero_s / stream.time_base), stream=stream)
         for packet in close_joins(_packets(source, stream), stream, video.joins):

@@ -198,12 +198,12 @@ def _track_part(track: ScoredTrack) -> dict[str, Any]:
 def _parse(content: Mapping[str, Any]) -> Result:
     """Return the result that a parsed file holds."""
     video = content["video"]
-    audio = video.get("audio")  # older files have none
-    if audio:
-        audio = AudioFacts(**_known(AudioFacts, audio) | {"tracks": tuple(audio["tracks"])})
-    facts = {"fps": Fraction(video["fps_exact"]), "audio": audio}
+    facts = _known(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}
+    if audio := video.get("audio"):  # older files have none
+        numbers = {"tracks": tuple(audio["tracks"])}
+        facts["audio"] = AudioFacts(**_known(AudioFacts, audio) | numbers)
     return Result(
-        video=VideoFacts(**_known(VideoFacts, video) | facts),
+        video=VideoFacts(**facts),
         network=_read_record(content["network"]),
         detector=_read_record(content["detector"]),
         shots=[Shot(_frame(shot["start_s"]), _frame(shot["stop_s"])) for shot in content["shots"]],
