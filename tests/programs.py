@@ -17,6 +17,6 @@ def run_python(*given: str | Path, processes: int = 1) -> subprocess.CompletedPr
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,  # only against hanging: a slow machine with one core takes its time
         check=False,
     )

