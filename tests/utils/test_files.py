@@ -171,7 +171,7 @@ with locked(Path(sys.argv[1]), "working"):
 def test_the_second_process_waits_for_the_first(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given = [sys.executable, "-c", HOLDER, tmp_path]
+    given = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(
         given, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
