@@ -228,10 +228,12 @@ def open_windows(options: Options, name: str, network: AvaASD, ranks: Ranks) -> 
         given.lose_rows,
         given.one_label,
     )
-    if ranks.first:
+
+    def prepare() -> None:
         videos = find_videos(ava.videos(name))
         _extract(folder, rows, videos, (how, cut), options.data.num_processes)
-    ranks.gather(None)
+
+    ranks.after_first(prepare)
     windows = WindowSet(folder, rows, how, cut, given.min_face)
     logger.info("%s: %d windows, %d speak", name, len(windows), windows.speaking.sum())
     return Source(name, windows, table)

@@ -31,7 +31,7 @@ def load_or_begin(
     """
     weights = options.pretrain_model or default
     if not ranks.first:
-        ranks.gather(None)
+        ranks.wait_for_all()
     if weights is None:
         network, start = _begin(options, seed, ranks)
     else:
@@ -42,7 +42,7 @@ def load_or_begin(
         logger.info("network: %s (%s)", options.model, network.weights.path)
         start = network.weights.sha256[:16]
     if ranks.first:
-        ranks.gather(None)
+        ranks.wait_for_all()
     return network, start
 
 

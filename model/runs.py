@@ -1,6 +1,7 @@
 """A run of training from its first epoch to its last, over any number of interruptions."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -55,6 +56,7 @@ class Run:
         self.settings = settings
         self.rows: list[EpochRow] = []
         self.folder: Path = options.save_path
+        self._saved = time.monotonic()  # when the last checkpoint was
         if trainer.ranks.first:
             for folder in (self.folder, self.folder / "model"):
                 check_folder(folder)
@@ -76,6 +78,7 @@ class Run:
         if self.trainer.ranks.first:
             place = self.trainer.position
             logger.info("going on in epoch %d after batch %d", place.epoch, place.step)
+            write_logs(self.folder, self.rows)  # the process may have been killed before it did
         return True
 
     def train(
@@ -103,7 +106,7 @@ class Run:
 
             def done(position: Position, num_steps: int = num_steps) -> None:
                 hooks.on_step(position, num_steps)
-                if position.step % self.options.save_interval == 0:
+                if position.step % self.options.save_interval == 0 or self._is_old():
                     self._save_last()
 
             whole = trainer.train_epoch(loader, hooks.stop, done)
@@ -150,7 +153,13 @@ class Run:
         kept = {"settings": dict(self.settings), "row": asdict(row)}
         checkpoints.save(path, self.trainer.network, kept)
 
+    def _is_old(self) -> bool:
+        """Tell whether the last checkpoint is so old that much would be lost."""
+        minutes = self.options.save_minutes
+        return minutes > 0 and time.monotonic() - self._saved >= 60 * minutes
+
     def _save_last(self) -> None:
+        self._saved = time.monotonic()
         if self.trainer.ranks.first:
             whole: dict[str, Any] = {
                 "settings": dict(self.settings),

@@ -62,7 +62,7 @@ def store_features(
         done += sum(entity.num_frames for entity in chosen.entities)
         if progress is not None:
             progress(done)
-    ranks.gather(None)  # nobody reads before all have written
+    ranks.wait_for_all()  # nobody reads before all have written
 
 
 def _features_of(network: ClipNetwork, chosen: Selection, num_workers: int) -> VideoFeatures:

@@ -66,10 +66,12 @@ def open_source(options: Options, name: str, network: Model, ranks: Ranks) -> So
             "%s: embeddings of %d faces in %d videos", name, sum(store.num_rows), len(store)
         )
         return Source(name, store, table if table is not None and table.is_file() else None)
-    if data.data == "own" and ranks.first:
+
+    def prepare() -> None:
         with stages("videos") as tell:
             prepare_split(data, options.own, name, partial(tell, f"preparing {name}"))
-    ranks.gather(None)
+
+    ranks.after_first(prepare)
     split = open_split(data.data, data.data_path, name)
     logger.info("%s: %d entities, %d frames", name, len(split.dataset.entities), split.num_frames)
     return Source(name, split, split.table)

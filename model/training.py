@@ -138,7 +138,7 @@ class Trainer:
         self._set_mode()
         num_steps = loader.len_epoch(epoch)
         begun = time.monotonic()
-        for batch in _until(stop, loader.epoch(epoch, self.position.step)):
+        for batch in loader.epoch(epoch, self.position.step):
             self.step(batch)
             now = time.monotonic()
             self.position.sums.seconds += now - begun
@@ -288,12 +288,3 @@ def frames_of(network: Model, clips: Clips) -> int:
     if isinstance(network, Network):
         return clips.labels[0].numel() if len(clips.labels) else 1
     return clips.faces.shape[1]
-
-
-def _until(stop: Callable[[], bool], batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Yield batches; where Ctrl-C ended the processes that read them, that is no failure."""
-    try:
-        yield from batches
-    except RuntimeError:
-        if not stop():
-            raise

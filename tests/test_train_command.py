@@ -5,6 +5,10 @@ import logging
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -90,6 +94,55 @@ def test_two_processes_by_torchrun(talkset: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals to groups are POSIX")
+@pytest.mark.parametrize("moment", ["workers start", "first batch"])
+def test_sigterm_to_the_whole_group_keeps_what_was_learnt(
+    talkset: Path, tmp_path: Path, moment: str
+) -> None:
+    """As `timeout`, SLURM, systemd and Kubernetes send it; twice, as `timeout` does."""
+    save, more = tmp_path / "stopped", ["--maxEpoch", "2", "--saveInterval", "100"]
+    given = [one for one in arguments(talkset, save, *more) if one != "0"]
+    given.insert(given.index("--nDataLoaderThread") + 1, "2")
+    with subprocess.Popen(
+        [sys.executable, "trainTalkNet.py", *given],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        begun = save / "tensorboard"  # written before the workers are started
+        while not begun.exists() and process.poll() is None:
+            time.sleep(0.05)
+        if moment == "first batch":
+            assert any("batch" in line for line in iter(lambda: read_bar(process), ""))
+        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
+        told = process.stderr.read()
+    assert process.returncode == 1, told
+    assert "stopped; start again with the same --savePath to go on" in told
+    assert "killed" not in told and "Traceback" not in told
+    place = load(save / "model" / "last.model")["training"]["trainer"]
+    assert (place["epoch"], place["step"]) >= (1, 1)
+    assert trainTalkNet.main(given) == 0
+    assert trainTalkNet.main(arguments(talkset, tmp_path / "whole", *more)) == 0
+    stopped, whole = (load(path / "model" / "last.model") for path in (save, tmp_path / "whole"))
+    assert all(
+        torch.equal(stopped["state_dict"][name], tensor)
+        for name, tensor in whole["state_dict"].items()
+    )
+
+
+def read_bar(process: subprocess.Popen[str]) -> str:
+    """Return what a training says until the end of a line or of a bar's state."""
+    assert process.stderr is not None
+    text = ""
+    while (one := process.stderr.read(1)) and one not in "\r\n":
+        text += one
+    return text + one
+
+
 def test_other_settings_and_nothing_there(talkset: Path, tmp_path: Path) -> None:
     given = arguments(talkset, tmp_path, "--maxEpoch", "1")
     assert trainTalkNet.main(given) == 0
@@ -142,6 +195,7 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
         (["--cropSize", "4"], "--cropSize must be within 8 and 1024"),
         (["--numProcesses", "-1"], "--numProcesses must be 0 or more"),
         (["--saveInterval", "0"], "--saveInterval must be at least 1"),
+        (["--saveMinutes", "-1"], "--saveMinutes must be 0 or more"),
         (["--model", "resnet"], "invalid choice: 'resnet'"),
     ],
 )

@@ -1,5 +1,6 @@
 """What somebody at the terminal sees of training, and how they stop it."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -43,11 +44,17 @@ class Position(Protocol):
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether Ctrl-C (or SIGTERM) came; a second one is at once."""
+    """Give a function that tells whether Ctrl-C (or SIGTERM) came; a second Ctrl-C is at once.
+
+    SIGTERM comes several times where it is sent to a process and to its group, as `timeout` does;
+    what means "at once" is SIGKILL. So does either of them where torchrun passes it on, and that
+    kills after 30 s by itself.
+    """
     came: list[int] = []
+    patient = "TORCHELASTIC_RUN_ID" in os.environ
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal calls it
-        if came:
+        if came and number == signal.SIGINT and not patient:
             raise KeyboardInterrupt
         came.append(number)
 

@@ -162,10 +162,15 @@ class RunOptions:
     save_interval: Annotated[
         int, "also keep a checkpoint after every so many batches of an epoch"
     ] = 500
+    save_minutes: Annotated[
+        float, "also keep a checkpoint when the last one is so many minutes old; 0 does not"
+    ] = 10.0
 
     def __post_init__(self) -> None:
         if self.save_interval < 1:
             raise UserError(f"--saveInterval must be at least 1, got {self.save_interval}")
+        if not 0 <= self.save_minutes < float("inf"):
+            raise UserError(f"--saveMinutes must be 0 or more, got {self.save_minutes}")
 
 
 @dataclass(frozen=True)

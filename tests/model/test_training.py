@@ -149,6 +149,36 @@ def test_a_killed_process_loses_only_what_came_after_the_last_checkpoint(tmp_pat
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["last.model"]
 
 
+@pytest.mark.parametrize(("minutes", "kept"), [(1e-9, [1, 2]), (0.0, []), (10.0, [])])
+def test_an_old_checkpoint_is_renewed_within_an_epoch(
+    tmp_path: Path, minutes: float, kept: list[int]
+) -> None:
+    data, found = MadeFaces(LENGTHS), []
+    trainer = made_trainer()
+    options = RunOptions(tmp_path, save_interval=100, save_minutes=minutes)
+    run = Run(trainer, options, {})
+
+    def look() -> bool:
+        path = checkpoints.last_path(tmp_path)
+        if path.is_file():
+            found.append(checkpoints.load(path)["training"]["trainer"]["step"])
+        return trainer.position.step == 2
+
+    run.train(made_loader(data, trainer.network), None, Hooks(stop=look))
+    assert found == kept
+
+
+def test_logs_that_a_killed_process_did_not_write_are_written(tmp_path: Path) -> None:
+    trainer = made_trainer()
+    run = made_run(trainer, tmp_path)
+    run.train(made_loader(MadeFaces([20] * 8), trainer.network), lambda: 0.5, Hooks())
+    logs = {name: (tmp_path / name).read_text() for name in ("log.csv", "score.txt")}
+    for name in logs:
+        (tmp_path / name).unlink()
+    assert made_run(made_trainer(), tmp_path).resume()
+    assert {name: (tmp_path / name).read_text() for name in logs} == logs
+
+
 def test_best_and_last_are_kept(tmp_path: Path) -> None:
     trainer = made_trainer(TrainingOptions(max_epoch=3, test_interval=2))
     run = made_run(trainer, tmp_path)

@@ -1,4 +1,4 @@
-"""Ctrl-C is asked for after each batch; a second one does not wait."""
+"""Ctrl-C is asked for after each batch; a second one does not wait, SIGTERM may come again."""
 
 import os
 import signal
@@ -15,6 +15,20 @@ def test_the_first_signal_asks_and_the_second_interrupts(number: signal.Signals)
         assert not stop()
         os.kill(os.getpid(), number)
         assert stop()
-        with pytest.raises(KeyboardInterrupt):
+        if number == signal.SIGTERM:
             os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_torchrun_passes_on_is_no_second_wish(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with stopping() as stop:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        assert stop()

@@ -1,15 +1,24 @@
-"""Do the pieces of a long job in several processes, for all that prepares data."""
+"""Do the pieces of a long job in several processes, for all that prepares data.
+
+Worker processes leave SIGINT and SIGTERM to the main process, which saves and ends: a terminal, and
+SLURM, systemd and Kubernetes, send them to all at once. Workers end with the main process, however
+that ends.
+"""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from itertools import islice
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
+HELD = (signal.SIGINT, signal.SIGTERM)
 AHEAD = 2  # jobs taken for each process, so that none waits for the next
 
 Job = TypeVar("Job")
@@ -42,41 +51,78 @@ def do_all(
         for job in jobs:
             yield job, work(job)
         return
-    pool = ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn"), _begin)
+    alive, line = multiprocessing.Pipe(duplex=False)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(num_processes, context, _begin, (alive,))
     coming = iter(jobs)
     pending: dict[Future[Outcome], Job] = {}
     try:
         while True:
             for job in islice(coming, AHEAD * num_processes - len(pending)):
-                pending[pool.submit(work, job)] = job
+                with signals_held():  # a process may be started here
+                    pending[pool.submit(work, job)] = job
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 yield pending.pop(future), future.result()
     except BrokenProcessPool as error:
+        line.close()
         raise RuntimeError(
             "a process that prepared data was killed, perhaps for want of memory; what was done is "
             "kept: start again, with a smaller --numProcesses if need be"
         ) from error
+    except (KeyboardInterrupt, GeneratorExit):
+        line.close()  # nobody waits for the jobs at hand
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        line.close()
+        alive.close()
 
 
-def _begin() -> None:
-    """Set up a process: it uses one core, and ends at once on Ctrl-C or with its parent.
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back while processes are started, which inherit that they are.
+
+    So neither ends a process that is still loading its libraries; `begin_worker` does the rest.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where nobody sends them to all processes
+        yield
+        return
+    resource_tracker.ensure_running()  # starting it would let them through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def begin_worker(alive: Connection) -> None:
+    """Let this process ignore SIGINT and SIGTERM, and end when the main process does.
 
     Nothing is lost by that, because files get their names only when they are whole.
+
+    Args:
+        alive: An end of a pipe whose other end the main process alone has; it closes that to end
+            the workers at once, and so does the system when the main process has ended.
     """
+    for number in HELD:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+    threading.Thread(target=_end_after, args=(alive,), daemon=True).start()
+
+
+def _begin(alive: Connection) -> None:
+    """Set up a process of `do_all`, which uses one core."""
     import cv2
 
     cv2.setNumThreads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch, which reads it when it is loaded
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin_worker(alive)
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)  # a killed parent leaves nobody who would ask for what is done here
+def _end_after(alive: Connection) -> None:
+    with suppress(EOFError, OSError):
+        alive.recv()
+    os._exit(0)  # nobody asks any more for what is done here

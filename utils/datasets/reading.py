@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import pickle
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.datasets.processes import begin_worker, signals_held
 from utils.errors import UserError
 
 Plan = TypeVar("Plan")
@@ -74,11 +80,29 @@ class Maker(Protocol[Plan_contra, Made_co]):
         ...
 
 
+class WorkerTraceback(Exception):  # noqa: N818 - it is the cause of an error
+    """Where an error was raised in a worker process, in words."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
 @dataclass(frozen=True)
 class Failure:
-    """An error on its way to the main process, which raises it without the worker's traceback."""
+    """An error of a worker process on its way to the main one, and its traceback."""
 
     error: Exception
+    traceback: str
+
+    @staticmethod
+    def of(error: Exception) -> Failure:
+        """Return a failure that can be sent."""
+        text = traceback.format_exc()
+        try:
+            pickle.loads(pickle.dumps(error))
+        except (pickle.PicklingError, TypeError, AttributeError, ValueError):
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        return Failure(error, text)
 
 
 class _Items(Generic[Plan, Made]):
@@ -90,8 +114,8 @@ class _Items(Generic[Plan, Made]):
     def __getitem__(self, plan: Plan) -> Made | Failure:
         try:
             return self.maker.make(plan)
-        except (ValueError, OSError, RuntimeError) as error:
-            return Failure(error)
+        except Exception as error:  # the main process raises it
+            return Failure.of(error)
 
 
 class Reading(Generic[Plan, Made]):
@@ -105,24 +129,37 @@ class Reading(Generic[Plan, Made]):
         self._items, self._num_workers = _Items(maker), num_workers
         self._plans: list[Plan] = []  # read by the workers' sampler
         self._workers: Iterable[Made | Failure] | None = None
+        self._line: Connection | None = None  # the workers end when it is closed
 
     def batches(self, plans: Sequence[Plan]) -> Iterator[Made]:
         """Yield the batches of some plans.
 
         Raises:
             RuntimeError: A reading process was killed.
-            ValueError, OSError: The data cannot be read; names the file.
+            ValueError, OSError: The data cannot be read; names the file. What a worker raised has
+                a `WorkerTraceback` as its cause.
         """
         if self._num_workers == 0:
-            for plan in plans:
-                yield _opened(self._items[plan])
+            yield from map(self._items.maker.make, plans)
             return
+        for made in self._read(plans):
+            if isinstance(made, Failure):
+                raise made.error from WorkerTraceback(made.traceback)
+            yield made
+
+    def _read(self, plans: Sequence[Plan]) -> Iterator[Made | Failure]:
+        """Yield what the processes send."""
         self._plans[:] = plans
         if self._workers is None:
             self._workers = self._start()
         try:
-            for made in self._workers:
-                yield _opened(made)
+            with signals_held():
+                coming = iter(self._workers)
+            yield from coming
+        except KeyboardInterrupt:
+            if self._line is not None:
+                self._line.close()  # nobody waits for the batches at hand
+            raise
         except (RuntimeError, EOFError, ConnectionError) as error:  # the latter while it sends
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
@@ -137,6 +174,7 @@ class Reading(Generic[Plan, Made]):
         import torch
         from torch.utils.data import DataLoader
 
+        alive, self._line = multiprocessing.Pipe(duplex=False)
         return DataLoader(
             cast("Any", self._items),  # all that is asked of it is items by their keys
             sampler=cast("Any", self._plans),
@@ -144,11 +182,10 @@ class Reading(Generic[Plan, Made]):
             num_workers=self._num_workers,
             multiprocessing_context="spawn",
             persistent_workers=True,
+            worker_init_fn=partial(_begin, alive),
             pin_memory=torch.cuda.is_available(),
         )
 
 
-def _opened(made: Made | Failure) -> Made:
-    if isinstance(made, Failure):
-        raise made.error
-    return made
+def _begin(alive: Connection, number: int) -> None:  # noqa: ARG001 - as PyTorch's loader calls it
+    begin_worker(alive)

@@ -2,10 +2,16 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from tests.programs import ROOT
 from utils.datasets.processes import AHEAD, do_all
 
 
@@ -47,3 +53,105 @@ def test_jobs_are_taken_only_a_few_ahead() -> None:
     next(done)
     assert len(taken) == 2 * AHEAD
     done.close()
+
+
+def test_an_error_of_a_process_tells_where_it_was() -> None:
+    with pytest.raises(ValueError, match="no square") as raised:
+        list(do_all(square, [-2], 2))
+    assert "in square" in str(raised.value.__cause__)
+
+
+MAIN = """
+import os, sys, time
+from utils.datasets.processes import do_all
+from utils.datasets.reading import Reading
+
+class Maker:
+    def make(self, number):
+        with open(sys.argv[2], "a") as file:
+            file.write(f"{os.getpid()}\\n")
+        time.sleep(0 if number < 2 else 600)
+        return number
+
+if __name__ == "__main__":
+    if sys.argv[1] == "pool":
+        found = (number for _, number in do_all(Maker().make, range(4), 2))
+    else:
+        found = Reading(Maker(), 2).batches(range(4))
+    print("starting", flush=True)
+    for number in found:
+        print(number, flush=True)
+"""
+
+
+@pytest.fixture(params=["pool", "reading"])
+def main_process(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """Start a process with two workers, all in a group of their own; give where they tell ids."""
+    script, told = tmp_path / "main.py", tmp_path / "ids"
+    script.write_text(MAIN)
+    with subprocess.Popen(
+        [sys.executable, script, request.param, told],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process, told
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Wait for something that happens soon, on a slow machine within a minute."""
+    for _ in range(600):
+        if done():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it never happened")
+
+
+def runs(pid: int) -> bool:
+    """Tell whether a process runs, rather than having ended unnoticed."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals to groups are POSIX")
+def test_workers_ignore_signals_to_all_and_end_with_their_parent(
+    main_process: tuple[subprocess.Popen[str], Path],
+) -> None:
+    process, told = main_process
+    assert process.stdout is not None
+
+    def ids() -> list[int]:
+        return [int(line) for line in told.read_text().split()] if told.exists() else []
+
+    assert sorted(process.stdout.readline() for _ in range(3)) == ["0\n", "1\n", "starting\n"]
+    wait_until(lambda: len(ids()) == 4)  # two jobs are done, and two being done
+    workers = set(ids()[2:])
+    for worker in workers:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(worker, number)
+    time.sleep(0.5)
+    assert all(map(runs, workers)) and process.poll() is None
+    process.kill()
+    wait_until(lambda: not any(map(runs, workers)))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals to groups are POSIX")
+def test_ctrl_c_waits_for_no_job(main_process: tuple[subprocess.Popen[str], Path]) -> None:
+    process, told = main_process
+    wait_until(lambda: told.exists() and len(told.read_text().split()) == 4)
+    os.killpg(process.pid, signal.SIGINT)
+    wait_until(lambda: process.poll() is not None)

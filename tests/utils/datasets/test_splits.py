@@ -28,7 +28,7 @@ def test_own_data_are_prepared_by_one_process_at_a_time(
             told.wait(60)
 
     class Told(logging.Handler):
-        def emit(self, _: logging.LogRecord) -> None:
+        def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002
             told.set()
 
     other = threading.Thread(target=hold)
@@ -38,4 +38,4 @@ def test_own_data_are_prepared_by_one_process_at_a_time(
     prepare_split(data, OwnOptions(), "val")
     other.join()
     assert "another process is preparing val in" in caplog.text
-    assert open_split("own", tmp_path, "val").num_frames == 38
+    assert open_split("own", tmp_path, "val").num_frames == 39
