@@ -18,6 +18,8 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
+from utils.errors import ResourceError
+
 HELD = (signal.SIGINT, signal.SIGTERM)
 AHEAD = 2  # jobs taken for each process, so that none waits for the next
 
@@ -44,7 +46,7 @@ def do_all(
         num_processes: 0 is one for each core; 1 works in this very process.
 
     Raises:
-        RuntimeError: A process was killed.
+        ResourceError: A process was killed.
     """
     num_processes = num_processes or num_cores()
     if num_processes == 1:
@@ -67,7 +69,7 @@ def do_all(
                 yield pending.pop(future), future.result()
     except BrokenProcessPool as error:
         line.close()
-        raise RuntimeError(
+        raise ResourceError(
             "a process that prepared data was killed, perhaps for want of memory; what was done is "
             "kept: start again, with a smaller --numProcesses if need be"
         ) from error

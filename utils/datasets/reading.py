@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.processes import begin_worker, signals_held
-from utils.errors import UserError
+from utils.errors import ResourceError, UserError
 
 Plan = TypeVar("Plan")
 Made = TypeVar("Made")
@@ -135,7 +135,7 @@ class Reading(Generic[Plan, Made]):
         """Yield the batches of some plans.
 
         Raises:
-            RuntimeError: A reading process was killed.
+            ResourceError: A reading process was killed.
             ValueError, OSError: The data cannot be read; names the file. What a worker raised has
                 a `WorkerTraceback` as its cause.
         """
@@ -164,7 +164,7 @@ class Reading(Generic[Plan, Made]):
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             self._workers = None
-            raise RuntimeError(
+            raise ResourceError(
                 "a process that reads data was killed, perhaps for want of memory; start again, "
                 "with a smaller --nDataLoaderThread if need be; the last checkpoint goes on from "
                 f"where it was saved ({error})"

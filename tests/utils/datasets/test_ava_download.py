@@ -158,9 +158,9 @@ def test_archives_of_ones_own_are_kept(tmp_path: Path, mirror: Sources) -> None:
     own = {split: tmp_path / "csv" / f"ava_activespeaker_{split}_v1.0.tar.bz2" for split in TABLES}
     own["train"].write_bytes(archive([VAL], "train"))
     own["val"].write_bytes(b"no archive")
-    with pytest.raises(RuntimeError, match=r"train.*was there before .*: expected MD5"):
+    with pytest.raises(ResourceError, match=r"train.*was there before .*: expected MD5"):
         download_labels(folder, "train", mirror, quiet)
-    with pytest.raises(RuntimeError, match=r"val.*was there before .* is not the archive"):
+    with pytest.raises(ResourceError, match=r"val.*was there before .* is not the archive"):
         download_labels(folder, "val", mirror, quiet)
     assert sorted((tmp_path / "csv").iterdir()) == sorted(own.values())
     own["val"].unlink()

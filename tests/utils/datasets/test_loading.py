@@ -18,6 +18,7 @@ from utils.datasets.clips import Batch
 from utils.datasets.entities import EntityInfo
 from utils.datasets.loading import Loader, LoaderOptions
 from utils.datasets.store import Store, StoreWriter
+from utils.errors import ResourceError
 from utils.features.mfcc import align, mfcc
 
 SIZE = 16
@@ -129,7 +130,7 @@ def test_workers_give_the_same_and_a_killed_one_is_said(store: Store) -> None:
     assert len(workers) == 2
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="a process that reads data was killed"):
+    with pytest.raises(ResourceError, match="a process that reads data was killed"):
         list(going)
         list(loader.epoch(1))
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.programs import ROOT
 from utils.datasets.processes import AHEAD, do_all
+from utils.errors import ResourceError
 
 
 def square(number: int) -> tuple[int, int]:
@@ -35,7 +36,7 @@ def test_all_is_done_once_in_other_processes() -> None:
 
 
 def test_a_killed_process_and_an_error_end_it() -> None:
-    with pytest.raises(RuntimeError, match=r"was killed.* smaller --numProcesses"):
+    with pytest.raises(ResourceError, match=r"was killed.* smaller --numProcesses"):
         list(do_all(square, [-1, 2, 3], 2))
     with pytest.raises(ValueError, match="no square"):
         list(do_all(square, [1, -2], 2))
@@ -65,6 +66,7 @@ MAIN = """
 import os, sys, time
 from utils.datasets.processes import do_all
 from utils.datasets.reading import Reading
+from utils.errors import ResourceError
 
 class Maker:
     def make(self, number):
