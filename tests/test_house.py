@@ -21,6 +21,7 @@ LAYERS = [
         "utils.structures",
         "utils.errors",
         "utils.orientation",
+        "utils.tone_mapping",
         "utils.files",
         "utils.flags",
         "utils.progress",
