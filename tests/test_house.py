@@ -21,6 +21,7 @@ LAYERS = [
     ("utils.files",),
     (
         "utils.orientation",
+        "utils.tone_mapping",
         "utils.flags",
         "utils.progress",
         "utils.packet_times",

@@ -20,6 +20,7 @@ from utils.metrics.localisation import DETECTED
 from utils.render import writing_mp4
 from utils.resample import SoundFormat, read_pieces
 from utils.source import read_source_frames
+from utils.tone_mapping import ToneMapper
 
 GREEN = (0, 255, 0)
 CANVAS = (24, 28, 34)
@@ -71,8 +72,10 @@ def draw_line(pixels: NDArray[np.uint8], position: float) -> None:
 
 
 def _pictures(video: VideoInfo, options: ReadOptions) -> Iterator[Shown]:
+    tone_mapper = ToneMapper("perceptual")
     for frame in read_source_frames(video, options, ReadReport()):
-        pixels = video.orientation.upright(frame.image.to_ndarray(format="rgb24"))
+        image = tone_mapper.sdr(frame.image)
+        pixels = video.orientation.upright(image.to_ndarray(format="rgb24"))
         yield Shown(frame.start_s, np.array(pixels, np.uint8))
 
 

@@ -25,6 +25,7 @@ from utils.render_sound import sound_packets
 from utils.smoothing import smooth_boxes, smooth_scores
 from utils.source import SourceFrame, read_source_frames
 from utils.structures import FPS, ScoredTrack
+from utils.tone_mapping import ToneMapper
 
 MP4_OPTIONS = {
     "movflags": "+faststart",  # players on the web start before they have it all
@@ -52,8 +53,8 @@ def render_video(
 ) -> None:
     """Write an MP4 of the span with every face marked, green while it speaks and red otherwise.
 
-    Size, time stamps and sound are the source's; the picture is upright and progressive. Nothing
-    bears the final name before it is whole.
+    Size, time stamps and sound are the source's; the picture is upright and progressive, and HDR
+    becomes SDR. Nothing bears the final name before it is whole.
 
     Args:
         video: What `probe` found.
@@ -105,12 +106,14 @@ def _write(
     first = next(frames, None)
     if first is None:
         raise UserError(f"{video.path} shows no image within the wanted span; check --start")
-    stream = _add_video(container, video, first.image, options)
+    tone_mapper = ToneMapper("perceptual")
+    image = tone_mapper.sdr(first.image)
+    stream = _add_video(container, video, image, options)
     sound = sound_packets(container, video, read_options)
     waiting = next(sound, None)
-    painter = _Painter(video, tracks, first.image, stream)
+    painter = _Painter(video, tracks, image, stream)
     for frame in chain((first,), frames):
-        container.mux(stream.encode(painter.painted(frame)))
+        container.mux(stream.encode(painter.painted(frame, tone_mapper.sdr(frame.image))))
         while waiting is not None and waiting[0] <= frame.stop_s:
             container.mux(waiting[1])
             waiting = next(sound, None)
@@ -125,7 +128,7 @@ def _write(
 def _add_video(
     container: OutputContainer, video: VideoInfo, image: VideoFrame, options: RenderOptions
 ) -> VideoStream:
-    """Add an H.264 stream of the source's size, clock and colours."""
+    """Add an H.264 stream of the source's size and clock, in the colours of the image."""
     even = video.width % 2 == 0 and video.height % 2 == 0
     stream = container.add_stream(
         "libx264", rate=video.fps, options={"crf": str(options.crf), "preset": options.preset}
@@ -165,10 +168,10 @@ class _Painter:
         self.overlay = Overlay(size, step, image.colorspace, image.color_range == ColorRange.JPEG)
         self.marks = _MarkFinder(tracks, interpolate=video.fps > FPS)
 
-    def painted(self, frame: SourceFrame) -> VideoFrame:
-        """Return a marked, upright copy of an image, with its time."""
+    def painted(self, frame: SourceFrame, sdr: VideoFrame) -> VideoFrame:
+        """Return a marked, upright copy of the image of a frame, given in SDR, with its time."""
         stream = self.stream
-        source = frame.image.reformat(*self.size, stream.pix_fmt)
+        source = sdr.reformat(*self.size, stream.pix_fmt)
         image = VideoFrame(stream.width, stream.height, stream.pix_fmt)
         planes = []
         for index, plane in enumerate(image.planes):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.source import SourceFrame, read_source_frames
 from utils.structures import FPS, Frame
+from utils.tone_mapping import ToneMapper
 
 PLANAR_8_BIT = {  # formats whose first plane is 8-bit luma
     *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "nv12", "nv21", "nv16"),
@@ -74,12 +75,14 @@ class _ArrayReader:
         self.picture_size = video.orientation.size(*picture_size)
         shrinks = self.picture_size[0] < self.size[0] or self.picture_size[1] < self.size[1]
         self.filter = Interpolation.AREA if shrinks else Interpolation.BILINEAR
+        self.tone_mapper = ToneMapper("relative_colorimetric")
         self.grey_scaler = VideoReformatter()
         self.picture_scaler = VideoReformatter()
         self.colour_scaler = VideoReformatter()
 
     def frame(self, image: VideoFrame) -> Frame:
         """Return the image as the analysis needs it, upright, with index 0."""
+        image = self.tone_mapper.sdr(image)
         picture = self._rgb(self.picture_scaler, image, self.picture_size)
         colour = None
         if self.colour:

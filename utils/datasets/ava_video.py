@@ -21,6 +21,7 @@ from utils.datasets.store import StoreWriter
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.source import read_source_frames
 from utils.structures import SAMPLE_RATE
+from utils.tone_mapping import ToneMapper
 
 logger = logging.getLogger(__name__)
 
@@ -194,6 +195,7 @@ class _Picture:
         self._orientation = video.orientation
         self._format = "rgb24" if colour else "gray8"
         self._scaler = VideoReformatter()
+        self._tone_mapper = ToneMapper("relative_colorimetric")
         self._image: VideoFrame | None = None
         self._array = np.empty((0, 0), np.uint8)
 
@@ -204,7 +206,8 @@ class _Picture:
         went through RGB, has it; for BT.709 that is not quite the luma that is stored.
         """
         if image is not self._image:
-            array = self._scaler.reformat(image, format=self._format, threads=1).to_ndarray()
+            sdr = self._tone_mapper.sdr(image)
+            array = self._scaler.reformat(sdr, format=self._format, threads=1).to_ndarray()
             self._array = self._orientation.upright(np.asarray(array, np.uint8))
             self._image = image
         return self._array
