@@ -180,7 +180,9 @@ class ActiveSpeakers:
         """What the user should know of the video so far, a line each."""
         found = []
         if not self._sound.has_sound or (self.tracks and not self._heard):
-            what = "has no sound" if not self._sound.has_sound else "is silent throughout"
+            what = "is silent throughout" if self._sound.has_sound else "has no sound"
+            if self._sound.choice.num_tracks and not self._sound.has_sound:
+                what += " that can be decoded"
             meaning = "every score is that of silence, not speaking"
             if self.options.score_silence:
                 meaning = "the network judged the pictures alone"

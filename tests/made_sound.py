@@ -1,7 +1,7 @@
 """Make sound that is like speech or music, and videos with several audio tracks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,18 @@ def write_tracks(path: Path, tracks: Sequence[MadeTrack], num_images: int = 10) 
         container.mux(video.encode(None))
         for stream, track in zip(streams, tracks, strict=True):
             _encode(container, stream, track)
+
+
+def write_undecodable(path: Path, *tracks: MadeTrack, first: bool = True) -> None:
+    """Write an MP4 whose first AAC tracks, or all, are of a codec that nobody knows."""
+    write_tracks(path, [replace(track, codec="aac") for track in tracks])
+    content = path.read_bytes()
+    for _ in range(1 if first else len(tracks)):
+        at = content.index(b"mp4a", content.index(b"stsd"))
+        content = content[:at] + b"apac" + content[at + 4 :]
+        at = content.index(b"esds", at)
+        content = content[:at] + b"free" + content[at + 4 :]
+    path.write_bytes(content)
 
 
 def _add(container: Any, track: MadeTrack) -> Any:

@@ -20,6 +20,7 @@ from model.detection import Choice
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from tests.made_array import write_wav
+from tests.made_sound import MadeTrack, music, speech, write_tracks, write_undecodable
 from tests.made_video import write_video
 from tests.parity.filled import filled, published_name
 from tests.programs import run_python
@@ -97,6 +98,57 @@ def test_all_outputs(
         stream = marked.streams.video[0]
         assert (stream.width, stream.height, stream.frames) == (96, 64, 50)
         assert len(marked.streams.audio) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "used", "reason"),
+    [
+        ([], [2], "the only one with speech"),
+        (["--audioTrack", "1"], [1], "as asked for"),
+        (["--audioTrack", "all"], [1, 2], "mixed, as asked for"),
+    ],
+    ids=["auto", "one", "all"],
+)
+def test_audio_track(
+    run: Callable[..., int],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    flags: list[str],
+    used: list[int],
+    reason: str,
+) -> None:
+    voice = speech(8)
+    tracks = [MadeTrack(music(8)), MadeTrack(np.stack([voice, -voice], axis=1))]
+    write_tracks(tmp_path / "a.mkv", tracks, 10)
+    assert run(tmp_path / "a.mkv", "--noVideo", *flags) == 0
+    result = json.loads((tmp_path / "a" / "result.json").read_text())
+    channels = "track 2: channel 1 minus channel 2" if 2 in used else ""
+    expected = {"num_tracks": 2, "tracks": used, "reason": reason, "channels": channels}
+    assert result["video"]["audio"] == expected
+    assert result["settings"]["audioTrack"] == (flags or ["", "auto"])[1]
+    numbers = " and ".join(map(str, used))
+    assert f"a.mkv: audio track{'s' * (len(used) > 1)} {numbers} of 2: {reason}" in caplog.text
+
+
+def test_sound_without_decoder(
+    run: Callable[..., int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.mp4"
+    write_undecodable(path, MadeTrack(speech(2)))
+    assert run(path, "--noVideo") == 0
+    result = json.loads((tmp_path / "a" / "result.json").read_text())
+    warning = "the video has no sound that can be decoded: every score is that of silence"
+    assert result["warnings"][0].startswith(warning)
+    assert result["video"]["has_sound"] is False
+    assert "a.mp4: audio track none of 1: none can be decoded" in caplog.text
+
+
+def test_no_such_audio_track(
+    run: Callable[..., int], video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(video, "--audioTrack", "2") == 1
+    assert f"--audioTrack 2: expected 1 to 1, for {video} has so many audio tracks" in caplog.text
+    assert not video.with_suffix("").exists()
 
 
 def test_no_video_and_output_folder(run: Callable[..., int], video: Path, tmp_path: Path) -> None:
@@ -339,6 +391,7 @@ def test_wrong_weights(
         ["--windows", "7"],
         ["--threshold", "0"],
         ["--start", "-3"],
+        ["--audioTrack", "first"],
         ["--cropScale", "nan"],
         ["--detectEvery", "0"],
         ["--facedetScale", "0"],

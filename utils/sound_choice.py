@@ -46,8 +46,8 @@ class SoundChoice:
 
     @property
     def usual(self) -> bool:
-        """Whether there was nothing to choose: one track at most, mixed as usual."""
-        return self.num_tracks <= 1 and not self.channels
+        """Whether there is nothing to tell: one track at most, which is mixed as usual."""
+        return self.num_tracks == len(self.sources) <= 1 and not self.channels
 
     @property
     def channels(self) -> str:
@@ -124,9 +124,11 @@ def _choose(video: VideoInfo, track: str, _version: tuple[int, int]) -> SoundCho
         return SoundChoice(len(tracks), (), "none can be decoded" if tracks else "no sound")
     only = wanted[0] if len(wanted) == 1 else None
     if only is not None and only.index == main and only.num_channels == 1:
+        if not video.has_sound:
+            return SoundChoice(len(tracks), (), "none can be decoded")
         source = SoundSource(only.number, only.index, video.sound_start_s, None)
         reason = "as asked for" if track.isdecimal() else "the only one that can be decoded"
-        return SoundChoice(len(tracks), (source,) if video.has_sound else (), reason)
+        return SoundChoice(len(tracks), (source,), reason)
     samples = sample_tracks(video.path, [each.index for each in wanted])
     heard = [pair for pair in zip(wanted, samples, strict=True) if pair[1].heard]
     heard.sort(key=lambda pair: pair[0].rank)

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_sound import MadeTrack, Samples, music, speech, write_tracks
+from tests.made_video import write_video
 from utils.audio import Sound
 from utils.channel_mix import channels_of, usual_weights
 from utils.media import ReadOptions, probe
@@ -17,6 +18,7 @@ VOICE = speech(4)
 OTHER = speech(4, seed=1)
 NOISE = np.random.default_rng(0).normal(0, 0.02, (len(VOICE), 2))
 NONE = np.zeros_like(VOICE)
+GREY = np.full((32, 32, 3), 90, np.uint8)
 
 
 def columns(*channels: Samples) -> Samples:
@@ -158,6 +160,28 @@ def test_formats_and_rates(tmp_path: Path, codec: str, rate: int) -> None:
     inner = found[1600:30000]
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(1600, 30000) / SAMPLE_RATE)
     np.testing.assert_allclose(inner, expected, atol=0.02 if codec == "pcm_u8" else 1e-3)
+
+
+@pytest.mark.parametrize("second", [(44100, -1.0), (16000, 1.0)], ids=["rate", "rate and phase"])
+def test_rate_that_changes(tmp_path: Path, second: tuple[int, float]) -> None:
+    path, (rate, sign) = tmp_path / "a.ts", second
+    parts = []
+    for number, (part_rate, part_sign) in enumerate([(48000, -1.0), (rate, sign)]):
+        voice = speech(4, part_rate)
+        stereo = (columns(voice, part_sign * voice) * 32767).astype(np.int16)
+        part = tmp_path / f"{number}.ts"
+        start_s = 4.0 * number
+        write_video(
+            part, [GREY] * 20, 5, stereo, part_rate, video_start_s=start_s, audio_start_s=start_s
+        )
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+    expected = {-1.0: "channel 1 minus channel 2", 1.0: "channel 1 of 2"}[sign]
+    loudness = np.sqrt((VOICE**2).mean())
+    for start_s in (0.0, 4.0):
+        found, mix = heard(path, start_s=start_s)
+        assert mix == f"track 1: {expected}"
+        assert np.sqrt((found**2).mean()) == pytest.approx(loudness, rel=0.05)
 
 
 @pytest.mark.parametrize(("num_channels", "format_name"), [(1, "flt"), (2, "flt"), (1, "dbl")])

@@ -9,7 +9,7 @@ import pytest
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from tests.made_sound import MadeTrack, Samples, music, speech, write_tracks
+from tests.made_sound import MadeTrack, Samples, music, speech, write_tracks, write_undecodable
 from utils.audio import Sound
 from utils.errors import UserError
 from utils.media import ReadOptions, probe
@@ -145,18 +145,6 @@ def test_parts_sound_as_the_whole(tmp_path: Path, start_s: float) -> None:
     assert not found[24000:].any()
 
 
-def write_undecodable(path: Path, *tracks: MadeTrack, first: bool = True) -> None:
-    """Write an MP4 whose first AAC tracks, or all, are of a codec that nobody knows."""
-    write_tracks(path, [replace(track, codec="aac") for track in tracks])
-    content = path.read_bytes()
-    for _ in range(1 if first else len(tracks)):
-        at = content.index(b"mp4a", content.index(b"stsd"))
-        content = content[:at] + b"apac" + content[at + 4 :]
-        at = content.index(b"esds", at)
-        content = content[:at] + b"free" + content[at + 4 :]
-    path.write_bytes(content)
-
-
 def test_no_decoder_for_the_best(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_undecodable(path, made(BERT), made(ANNA))
@@ -176,6 +164,14 @@ def test_no_decoder_for_any(tmp_path: Path) -> None:
     write_undecodable(path, made(BERT), made(ANNA), first=False)
     assert choose_sound(probe(path)).facts() == AudioFacts(2, (), "none can be decoded", "")
     assert not Sound(probe(path), ReadOptions()).has_sound
+
+
+def test_the_only_track_holds_nothing(tmp_path: Path) -> None:
+    write_tracks(tmp_path / "a.mkv", [made(np.zeros(0))])
+    choice = choose_sound(probe(tmp_path / "a.mkv"))
+    assert choice.facts() == AudioFacts(1, (), "none can be decoded", "")
+    assert not choice.usual
+    assert choice.describe() == "audio track none of 1: none can be decoded"
 
 
 def test_first_track_holds_nothing(tmp_path: Path) -> None:

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from tests.made_ava import Movie, level, table, write_movie
+from tests.made_sound import MadeTrack, speech, write_tracks
 from tests.made_windows import all_windows
 from utils.audio import Sound
-from utils.datasets.ava_asd_extract import ExtractOptions, Work, extract, sound_path, track_name
+from utils.datasets.ava_asd_extract import (
+    ExtractOptions,
+    Work,
+    _own_rate,
+    extract,
+    sound_path,
+    track_name,
+)
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava_asd_windows import (
     VideoRows,
@@ -225,3 +233,11 @@ def test_wrong_options() -> None:
         ExtractOptions(size=4)
     with pytest.raises(ValueError, match="share must be above 0 and at most 1, got 0"):
         WindowChoice(share=0)
+
+
+def test_own_rate_is_that_of_the_track_that_is_read(tmp_path: Path) -> None:
+    silent = MadeTrack(np.zeros(48000), 48000)
+    write_tracks(tmp_path / "a.mkv", [silent, MadeTrack(speech(4, 22050), 22050)])
+    assert _own_rate(probe(tmp_path / "a.mkv")) == 22050
+    write_tracks(tmp_path / "b.mkv", [])
+    assert _own_rate(probe(tmp_path / "b.mkv")) == 16000
