@@ -91,7 +91,7 @@ def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -
             for _, packet in _copied(trial.add_stream_from_template(stream), video, options):
                 trial.mux(packet)
     except av.error.FFmpegError as error:
-        return error.strerror
+        return str(error.strerror)
     except _JumpError as error:
         return str(error)
     return None
