@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tests.made_video import write_video
 from utils.decoding import decode_from
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
+from utils.render import render_video
 from utils.structures import Frame
 from utils.video import read_frames
 
@@ -122,6 +123,45 @@ def test_orientation(tmp_path: Path, rotation: int, mirrored: bool) -> None:
     frame = next(read_frames(video, half, ReadOptions()))
     smaller = cv2.resize(np.ascontiguousarray(upright), half, interpolation=cv2.INTER_AREA)
     np.testing.assert_allclose(frame.picture, smaller.astype(int), atol=8)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "suffix"),
+    [
+        ("gif", "rgb8", ".gif"),
+        ("libvpx-vp9", "yuva420p", ".webm"),
+        ("prores_ks", "yuva444p10le", ".mov"),
+        ("qtrle", "argb", ".mov"),
+        ("png", "rgba", ".mov"),
+    ],
+)
+def test_alpha_and_palettes(tmp_path: Path, codec: str, pix_fmt: str, suffix: str) -> None:
+    path, picture = tmp_path / f"a{suffix}", colours()
+    options = {"b": "5000k"} if codec == "libvpx-vp9" else {}
+    write_video(path, [picture] * 5, codec=codec, pix_fmt=pix_fmt, options=options)
+    frames = read(path)
+    assert [frame.index for frame in frames] == list(range(5))
+    usual = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    for frame in frames:
+        assert np.abs(frame.picture.astype(int) - picture).mean() < (20 if codec == "gif" else 4)
+        assert np.abs(frame.grey.astype(int) - usual).mean() < (20 if codec == "gif" else 4)
+    render_video(probe(path), [], tmp_path / "b.mp4", ReadOptions())
+    marked = read(tmp_path / "b.mp4")
+    assert [frame.index for frame in marked] == list(range(5))
+    difference = np.abs(marked[2].picture.astype(int) - frames[2].picture).mean()
+    assert difference < (20 if codec == "gif" else 8)
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_anamorphic_pixels_are_read_as_stored(tmp_path: Path, rotation: int) -> None:
+    """Boxes and crops are in stored pixels, turned upright; only players stretch them."""
+    path, shape = tmp_path / "a.mp4", {"sample_aspect_ratio": Fraction(16, 11)}
+    write_video(path, [colours()] * 2, properties=shape, rotation=rotation)
+    video, upright = probe(path), np.rot90(colours(), -rotation // 90)
+    assert video.pixel_aspect == (Fraction(11, 16) if rotation else Fraction(16, 11))
+    assert (video.height, video.width) == upright.shape[:2]
+    frame = next(read_frames(video, None, ReadOptions()))
+    assert np.abs(frame.picture.astype(int) - upright).mean() < 6
 
 
 @pytest.mark.parametrize(
