@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.feature_tables import write_feature_table
 from benchmarks.measure import measure, parse, report
 from model.contract import Logits
 from model.layers.folding import fold_norms
@@ -24,7 +25,6 @@ from model.networks.asc import ASC
 from model.networks.asc_encoder import STE, stack
 from utils.datasets.clip_rows import rows_around
 from utils.datasets.feature_store import FeatureForm, FeatureWriter, VideoFeatures
-from utils.datasets.feature_tables import write_feature_table
 from utils.features.asc_mfcc import asc_mfcc
 
 
