@@ -172,7 +172,7 @@ def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
 
     heard = None
     if options.array.array is not None:
-        from model.array_hearing import listen
+        from model.arrays.hearing import listen
 
         heard = listen(options.array, options.array_sound, models.device)
     speakers = make_speakers(video, models, options)

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import measure, parse, report
-from model.array_command import main as array_command
-from model.localisation import LocalisationObjective
+from model.arrays.command import main as array_command
+from model.arrays.localisation import LocalisationObjective
 from model.localizers.tragic_crnn import TragicCRNN
 from utils.array_geometry import read_geometry
 from utils.array_spectra import FFT_SIZE, HOP, hann, kept_frames, log_mel

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.arrays.localisation import LocalisationObjective, localisation_loss
 from model.building import load_released
-from model.localisation import LocalisationObjective, localisation_loss
 from model.localizers.tragic_crnn import TragicCRNN
 from tests.parity.fill import inputs
 from tests.parity.filled import filled

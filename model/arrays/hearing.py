@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from model.localisation import hear, load_localizer
+from model.arrays.localisation import hear, load_localizer
 from utils.array_fusion import ArrayOptions
 from utils.array_geometry import ArrayGeometry, Camera, read_geometry
 from utils.array_sound import ArraySound, SoundChecks, check_levels, open_array

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from model import checkpoints
+from model.arrays.localisation import LocalisationObjective, localisation_loss, rate
 from model.contract import Localizer
-from model.localisation import LocalisationObjective, localisation_loss, rate
 from model.ranks import Ranks
 from model.recipes import make_optimiser
 from model.runs import Hooks, Run, describe_settings

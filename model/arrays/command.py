@@ -1,18 +1,17 @@
 """Hear speakers with an array, from the sound to the marked video, step by step.
 
-python -m model.array_command features --dataPath DATA      (optional: stores features)
-python -m model.array_command train --dataPath DATA --savePath exps/array
-python -m model.array_command merge --savePath exps/array     (after --fold 0 to 4)
-python -m model.array_command forward --dataPath DATA --savePath exps/array
-python -m model.array_command evaluate --dataPath DATA --savePath exps/array
-python -m model.array_command video --dataPath DATA --savePath exps/array --view SEQUENCE-cam06
+python -m model.arrays features --dataPath DATA      (optional: stores features)
+python -m model.arrays train --dataPath DATA --savePath exps/array
+python -m model.arrays merge --savePath exps/array     (after --fold 0 to 4)
+python -m model.arrays forward --dataPath DATA --savePath exps/array
+python -m model.arrays evaluate --dataPath DATA --savePath exps/array
+python -m model.arrays video --dataPath DATA --savePath exps/array --view SEQUENCE-cam06
 
 docs/array_audio.md describes the data. Started again, `features` and `train` go on where they were.
 """
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +42,7 @@ from utils.heard import read_heard, write_heard
 from utils.progress import bar
 
 if TYPE_CHECKING:
-    from model.localizer_training import LocalizerTraining
+    from model.arrays.training import LocalizerTraining
 
 FORWARD = "test_forward.csv"
 
@@ -155,8 +154,8 @@ def train(options: Options) -> None:
     """Train, or go on with it."""
     import torch
 
+    from model.arrays.training import train_localizer
     from model.loading import choose_device
-    from model.localizer_training import train_localizer
     from model.localizers.tragic_crnn import TragicCRNN
     from model.ranks import joined
     from model.recipes import seeded
@@ -182,7 +181,7 @@ def train(options: Options) -> None:
 
 
 def _settings(options: Options) -> "LocalizerTraining":
-    from model.localizer_training import LocalizerTraining, ScheduleOptions
+    from model.arrays.training import LocalizerTraining, ScheduleOptions
     from utils.training_settings import RunOptions, TrainingOptions
 
     learn = options.learn
@@ -200,7 +199,7 @@ def _settings(options: Options) -> "LocalizerTraining":
 
 def merge(options: Options) -> None:
     """Write the mean losses of the five folds and their plot."""
-    from model.localizer_training import merge_folds
+    from model.arrays.training import merge_folds
 
     folder = options.place.save_path
     merged = merge_folds([folder / str(fold) for fold in range(NUM_FOLDS)], folder)
@@ -209,9 +208,9 @@ def merge(options: Options) -> None:
 
 def forward(options: Options) -> None:
     """Hear all test views and write what was heard as published."""
+    from model.arrays.localisation import hear_views, load_localizer
     from model.checkpoints import last_path
     from model.loading import choose_device
-    from model.localisation import hear_views, load_localizer
 
     place = options.place
     layout = TragicTalkers(place.data_path)
@@ -270,7 +269,9 @@ ACTIONS: dict[str, Callable[[Options], None]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and take the step."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m model.arrays",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", choices=ACTIONS, help="the step to take")
     add_groups(parser, Options)
@@ -281,7 +282,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = read_groups(parsed, Options)
     report = ErrorReport(folder=options.place.save_path, debug=parsed.debug)
     return exit_status(partial(ACTIONS[parsed.action], options), report)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

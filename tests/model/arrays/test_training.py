@@ -8,13 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.array_command import main
-from model.localizer_training import (
-    LocalizerTraining,
-    ScheduleOptions,
-    merge_folds,
-    train_localizer,
-)
+from model.arrays.command import main
+from model.arrays.training import LocalizerTraining, ScheduleOptions, merge_folds, train_localizer
 from model.localizers.tragic_crnn import TragicCRNN
 from model.ranks import Ranks
 from model.runs import Hooks, Run

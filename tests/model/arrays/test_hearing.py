@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.array_hearing import listen
+from model.arrays.hearing import listen
 from model.localizers.tragic_crnn import TragicCRNN
 from tests.made_array import write_wav
 from utils.array_fusion import ArrayOptions, FusionOptions, fuse
@@ -22,7 +22,7 @@ from utils.heard import Heard
 from utils.media import ReadOptions, ReadReport, probe
 from utils.resample import SoundFormat, read_pieces
 
-DEMO = Path(__file__).parents[2] / "demo"
+DEMO = Path(__file__).parents[3] / "demo"
 SECONDS = 13  # both speak in turn; then at once
 RATE = 48000
 

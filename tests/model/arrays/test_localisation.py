@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.localisation import (
+from model.arrays.localisation import (
     LocalisationObjective,
     hear,
     hear_views,
