@@ -82,8 +82,8 @@ def weights_of(name: str, folder: Path) -> list[str]:
     """Return the flags that load a network: its own weights, or random ones where it has none."""
     import torch
 
-    from model.building import build_network
-    from model.weights import default_checkpoint, find_weights
+    from model.checkpoints.build import build_network
+    from model.checkpoints.registry import default_checkpoint, find_weights
 
     if find_weights(default_checkpoint(name).name):
         return ["--model", name]

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import measure, report
+from model.checkpoints.files import load_state
+from model.checkpoints.registry import find_weights
 from model.contract import FaceDetector
 from model.detectors import s3fd, tiny_fcos, yunet
-from model.states import load_state
-from model.weights import find_weights
 from utils.structures import Detections
 
 VIDEO_SIZE = (1280, 720)

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import report
-from model.building import build_network
+from model.checkpoints.build import build_network
 from model.contract import ClipNetwork, ContextNetwork, InputSpec, Model, Network
 from utils.features import feature_function
 from utils.settings import network_names

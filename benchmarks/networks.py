@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.flops import VARIANTS, count
 from benchmarks.measure import measure, parse, report
-from model.building import build_network
+from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
 from model.scorer_choice import make_scorer
 from model.scoring import Precision, inference_copy

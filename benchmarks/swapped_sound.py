@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import report
+from model.checkpoints.registry import load_single
 from model.contract import Model, Network
 from model.face_finding import FaceFinder, choose_finder
 from model.scoring import score_track
-from model.weights import load_single
 from utils.audio import Sound
 from utils.datasets.talkset_sources import SAMPLES_PER_FRAME
 from utils.errors import UserError

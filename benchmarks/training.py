@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.measure import measure, report
 from benchmarks.plain import PLAIN, plain
-from model.building import build_network, read_variant
+from model.checkpoints.build import build_network, read_variant
 from model.contract import ClipNetwork, ContextNetwork, Model, Network
 from model.loading import choose_device
 from model.ranks import Ranks

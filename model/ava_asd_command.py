@@ -24,7 +24,7 @@ from model.ava_asd_evaluation import (
     weights_of,
 )
 from model.begin import load_or_begin
-from model.building import read_variant
+from model.checkpoints.build import read_variant
 from model.evaluation import write_table
 from model.networks.ava_asd import AvaASD
 from model.preparation import stages

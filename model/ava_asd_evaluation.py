@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.building import Variant, build_network, load_released
-from model.keras_weights import by_topology, is_keras
+from model.checkpoints.build import Variant, build_network, load_released
+from model.checkpoints.files import load_state, load_variant
+from model.checkpoints.keras import by_topology, is_keras
+from model.checkpoints.registry import find_file
 from model.networks.ava_asd import MODES, AvaASD
 from model.scoring import Precision
-from model.states import load_state, load_variant
-from model.weights import find_file
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
 from utils.errors import UserError
 from utils.files import replacing

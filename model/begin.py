@@ -2,13 +2,13 @@
 
 import logging
 
-from model.building import build_network, read_variant
+from model.checkpoints.build import build_network, read_variant
+from model.checkpoints.files import load_state
+from model.checkpoints.registry import find_file, load_single
 from model.contract import Model
 from model.layers.resnet18 import imagenet_weights
 from model.ranks import Ranks
 from model.recipes import seeded
-from model.states import load_state
-from model.weights import find_file, load_single
 from utils.errors import ResourceError, UserError
 from utils.training_settings import NetworkOptions
 

@@ -7,8 +7,8 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
+from model.checkpoints.registry import find_weights, get_weights, registry
 from model.contract import FaceDetector, WeightsFile
-from model.weights import find_weights, get_weights, registry
 from utils.downloads import Progress
 from utils.errors import UserError, WeightsUnavailableError
 from utils.settings import DetectorOptions, detector_names

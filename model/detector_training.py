@@ -17,7 +17,8 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from model import checkpoints
+from model.checkpoints import training as checkpoints
+from model.checkpoints.registry import get_weights
 from model.contract import WeightsFile
 from model.detector_losses import assign, detection_loss, stack
 from model.detector_teaching import DOUBTFUL, Sources, overlaps, prepare
@@ -25,7 +26,6 @@ from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.precision import warn_of_slow_bf16
 from model.run_logs import put_row
-from model.weights import get_weights
 from utils.commands import run_command
 from utils.datasets.face_pictures import PictureFolder, draw_batch
 from utils.errors import UserError

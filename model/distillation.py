@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model import checkpoints
+from model.checkpoints import training as checkpoints
+from model.checkpoints.registry import load_single
 from model.contract import Network
 from model.distillation_run import NAME, Distillation, Run, Stage, rate
 from model.distillation_stages import (
@@ -40,7 +41,6 @@ from model.preparation import find_videos
 from model.recipes import seeded
 from model.run_logs import put_row
 from model.scoring import inference_copy
-from model.weights import load_single
 from utils.commands import run_command
 from utils.datasets.pairing_pool import PairingPool
 from utils.datasets.pairings import SITUATIONS, Pairer

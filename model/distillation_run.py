@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import checkpoints
+from model.checkpoints import training as checkpoints
 from model.networks.synchrony import Synchrony
 from utils.errors import UserError
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 
-from model.building import network_class, network_name, recognise
+from model.checkpoints.build import network_class, network_name, recognise
+from model.checkpoints.files import load_state
+from model.checkpoints.registry import default_checkpoint, load_single, registry
 from model.contract import (
     Cascade,
     ClipNetwork,
@@ -17,8 +19,6 @@ from model.contract import (
 )
 from model.detection import choose_detector
 from model.precision import warn_of_slow_bf16
-from model.states import load_state
-from model.weights import default_checkpoint, load_single, registry
 from utils.downloads import Progress
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
 from utils.results import ModelRecord

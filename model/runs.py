@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from model import checkpoints
-from model.checkpoints import Settings
+from model.checkpoints import training as checkpoints
+from model.checkpoints.registry import default_checkpoint, registry
+from model.checkpoints.training import Settings
 from model.ranks import Ranks
 from model.run_logs import Board, EpochRow, Evaluated, best_row, write_logs
 from model.training import BatchLoader, Position, Trainer
-from model.weights import default_checkpoint, registry
 from utils.files import check_folder
 from utils.training_progress import StepBar, stopping
 from utils.training_settings import RunOptions, TrainingOptions

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model import checkpoints
-from model.building import network_name
+from model.checkpoints import training as checkpoints
+from model.checkpoints.build import network_name
 from model.contract import ClipNetwork, ContextNetwork
 from model.entity_scores import EntityScores
 from model.ranks import Ranks

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from demoTalkNet import main
-from model import checkpoints
-from model.building import build_network, network_class
+from model.checkpoints import training as checkpoints
+from model.checkpoints.build import build_network, network_class
 from model.contract import ContextNetwork
 from tests.made_video import write_video
 from utils.settings import network_names

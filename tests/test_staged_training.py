@@ -16,8 +16,8 @@ import pytest
 from torch import nn
 
 import trainTalkNet
-from model import checkpoints
-from model.building import build_network
+from model.checkpoints import training as checkpoints
+from model.checkpoints.build import build_network
 from model.networks.asc_encoder import STE
 from model.networks.asdnet_encoder import TwoStreamNet
 from model.networks.loconet import LoCoNet

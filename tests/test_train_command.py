@@ -19,8 +19,8 @@ import pytest
 import torch
 
 import trainTalkNet
-from model.checkpoints import load
-from model.weights import load_single
+from model.checkpoints.registry import load_single
+from model.checkpoints.training import load
 from tests.made_ava import Movie, archive, write_movie
 from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part

@@ -209,7 +209,7 @@ def merge(options: Options) -> None:
 def forward(options: Options) -> None:
     """Hear all test views and write what was heard as published."""
     from model.arrays.localisation import hear_views, load_localizer
-    from model.checkpoints import last_path
+    from model.checkpoints.training import last_path
     from model.loading import choose_device
 
     place = options.place

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.building import load_released
+from model.checkpoints.build import load_released
+from model.checkpoints.files import load_state
 from model.contract import Localizer
 from model.localizers.tragic_crnn import Pooling, TragicCRNN
-from model.states import load_state
 from utils.array_sound import ArraySound, SoundChecks, check_levels
 from utils.array_spectra import FPS
 from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_S, CHUNK_SAMPLES, first_sample

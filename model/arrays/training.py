@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model import checkpoints
 from model.arrays.localisation import LocalisationObjective, localisation_loss, rate
+from model.checkpoints import training as checkpoints
 from model.contract import Localizer
 from model.ranks import Ranks
 from model.recipes import make_optimiser

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.checkpoints.files import load_state
 from model.contract import WeightsFile
 from model.layers.suppression import suppress
-from model.states import load_state
 from utils.errors import UserError
 from utils.settings import DetectorOptions
 from utils.structures import Detections

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.checkpoints.files import load_state
 from model.contract import WeightsFile
 from model.layers.folding import Foldable, fold_norms
 from model.layers.suppression import suppress
-from model.states import load_state
 from utils.errors import UserError
 from utils.settings import DetectorOptions
 from utils.structures import Detections

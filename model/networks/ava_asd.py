@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.checkpoints.keras import shared_part
 from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
-from model.keras_weights import shared_part
 from model.layers.same_padding import (
     SameConv2d,
     SamePictureConv3d,

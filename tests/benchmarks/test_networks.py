@@ -11,7 +11,7 @@ import torch
 from benchmarks import networks, training
 from benchmarks.plain import PLAIN, plain
 from benchmarks.training import make_batch
-from model.building import build_network
+from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
 from utils.settings import network_names
 

@@ -27,6 +27,6 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     shared.mkdir()
     monkeypatch.setenv("TALKNET_PRETRAIN", str(shared))
     folder = tmp_path / "pretrain"
-    monkeypatch.setattr("model.weights.find_weights.__defaults__", (folder,))
-    monkeypatch.setattr("model.weights.get_weights.__defaults__", (None, folder))
+    monkeypatch.setattr("model.checkpoints.registry.find_weights.__defaults__", (folder,))
+    monkeypatch.setattr("model.checkpoints.registry.get_weights.__defaults__", (None, folder))
     return shared

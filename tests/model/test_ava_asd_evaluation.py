@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from model import checkpoints
 from model.ava_asd_evaluation import (
     COLUMNS,
     Truth,
@@ -23,6 +22,7 @@ from model.ava_asd_evaluation import (
     truth_of,
     weights_of,
 )
+from model.checkpoints import training as checkpoints
 from model.networks.ava_asd import AvaASD
 from tests.made_windows import make_windows
 from utils.datasets.ava_asd_extract import ExtractOptions, extract

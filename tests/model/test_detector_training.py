@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model import detector_training
-from model.checkpoints import write_halves
+from model.checkpoints.training import write_halves
 from model.contract import WeightsFile
 from model.detector_training import DetectorTraining, begin, measure, rate, report, take_step
 from model.detectors.tiny_fcos import load

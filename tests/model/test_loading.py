@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.building import build_network
+from model.checkpoints.build import build_network
+from model.checkpoints.registry import default_checkpoint
 from model.loading import choose_device, choose_network, load_network
-from model.weights import default_checkpoint
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
 from utils.settings import AUTO_NETWORKS, ModelOptions
 

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.building import load_released
+from model.checkpoints.build import load_released
+from model.checkpoints.files import load_state
 from model.contract import Network
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from model.networks.talknet import TalkNet
 from model.scoring import inference_copy, probabilities, score_track, scores, track_logits
-from model.states import load_state
 from tests.parity.fill import fill, inputs
 from tests.parity.filled import filled
 from tests.parity.references import reference

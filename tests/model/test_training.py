@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model import checkpoints
+from model.checkpoints import training as checkpoints
 from model.contract import Recipe
 from model.entity_scores import EvaluationOptions
 from model.evaluation import measure

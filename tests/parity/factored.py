@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.building import load_released
+from model.checkpoints.build import load_released
+from model.checkpoints.files import load_state
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
-from model.states import load_state
 from tests.parity.fill import inputs
 from tests.parity.references import reference
 

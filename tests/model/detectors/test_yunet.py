@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from model.checkpoints.registry import find_weights
 from model.contract import WeightsFile
 from model.detectors.yunet import YuNet
-from model.weights import find_weights
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
 CLIPS = Path(PRETRAIN or ".").parent / "clips"

@@ -18,7 +18,7 @@ import sys
 import numpy as np
 import torch
 sys.path[:0] = [{root!r}]
-from model.building import build_network
+from model.checkpoints.build import build_network
 from model.ranks import joined
 from model.training import Trainer
 from utils.datasets.clip_loading import ClipBatch

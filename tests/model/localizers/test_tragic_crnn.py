@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from model.arrays.localisation import LocalisationObjective, localisation_loss
-from model.building import load_released
+from model.checkpoints.build import load_released
 from model.localizers.tragic_crnn import TragicCRNN
 from tests.parity.fill import inputs
 from tests.parity.filled import filled

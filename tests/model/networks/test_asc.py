@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.building import load_released
+from model.checkpoints.build import load_released
 from model.layers.folding import fold_norms
 from model.networks.asc import ASC
 from tests.parity.fill import array, inputs

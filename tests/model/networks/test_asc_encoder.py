@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.building import load_released
+from model.checkpoints.build import load_released
 from model.layers.folding import fold_norms
 from model.layers.resnet18 import imagenet_weights
 from model.networks.asc_encoder import FACE_MEAN, FACE_STD, STE, stack

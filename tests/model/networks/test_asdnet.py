@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.building import load_released, recognise
+from model.checkpoints.build import load_released, recognise
 from model.networks.asdnet import TMISRM
 from tests.parity.fill import array, inputs
 from tests.parity.filled import filled, published_name

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.building import load_released, recognise
+from model.checkpoints.build import load_released, recognise
 from model.layers.folding import fold_norms
 from model.networks.asdnet_encoder import FACE_MEAN, FACE_STD, TwoStreamNet, normalise
 from tests.parity.fill import array, inputs

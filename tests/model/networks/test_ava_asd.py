@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.building import load_released, recognise
+from model.checkpoints.build import load_released, recognise
 from model.contract import Logits
 from model.networks.ava_asd import MODES, AvaASD
 from tests.parity.fill import fill, inputs

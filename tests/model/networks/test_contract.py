@@ -16,14 +16,20 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from model import checkpoints
 from model.begin import IMAGENET
-from model.building import build_network, load_released, network_class, network_name, recognise
+from model.checkpoints import training as checkpoints
+from model.checkpoints.build import (
+    build_network,
+    load_released,
+    network_class,
+    network_name,
+    recognise,
+)
+from model.checkpoints.registry import load_single, registry
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
 from model.layers.lag_profile import BLIND
 from model.losses import Clips, Contrast, Counts, Objective
 from model.recipes import seeded
-from model.weights import load_single, registry
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name
 from utils.datasets.entities import UNLABELLED

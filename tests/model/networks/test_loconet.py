@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from model.building import load_released, recognise
+from model.checkpoints.build import load_released, recognise
 from model.networks.loconet import LoCoNet
 from model.scoring import score_track, track_logits
 from tests.parity.fill import inputs

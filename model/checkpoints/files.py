@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.keras_weights import is_keras, load_keras_state
+from model.checkpoints.keras import is_keras, load_keras_state
 from utils.errors import UserError
 
 

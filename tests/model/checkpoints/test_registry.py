@@ -15,11 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model import weights
-from model.building import build_network, load_released
-from model.contract import Logits, Network, WeightsFile
-from model.states import load_state
-from model.weights import (
+from model.checkpoints import registry as weights
+from model.checkpoints.build import build_network, load_released
+from model.checkpoints.files import load_state
+from model.checkpoints.registry import (
     Checkpoint,
     default_checkpoint,
     find_weights,
@@ -27,6 +26,7 @@ from model.weights import (
     load_single,
     registry,
 )
+from model.contract import Logits, Network, WeightsFile
 from utils.errors import WeightsUnavailableError
 from utils.settings import network_names
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model import checkpoints
+from model.checkpoints import training as checkpoints
+from model.checkpoints.registry import load_single
 from model.networks.lr_asd import LRASD
 from model.ranks import Ranks
 from model.runs import Run, describe_settings
 from model.training import Trainer
-from model.weights import load_single
 from tests.made_training import TinyNetwork
 from utils.training_settings import RunOptions, TrainingOptions
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from model.building import build_network, load_released, network_class
+from model.checkpoints.build import build_network, load_released, network_class
+from model.checkpoints.files import load_state, load_variant
 from model.contract import Model, WeightsFile
-from model.states import load_state, load_variant
 from utils.downloads import Expected, Progress, download, sha256_of
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
 
-PRETRAIN = Path(__file__).parents[1] / "pretrain"
+PRETRAIN = Path(__file__).parents[2] / "pretrain"
 SHARED = "TALKNET_PRETRAIN"  # environment variable: a folder of weights that is only read
 
 

@@ -1,0 +1,1 @@
+"""Find, read, build and save weights."""
