@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.ava_asd_evaluation import (
+from model.begin import load_or_begin
+from model.checkpoints.build import read_variant
+from model.evaluation.measure import write_table
+from model.evaluation.window_evaluation import (
     Probabilities,
     Truth,
     carry_over,
@@ -23,9 +26,6 @@ from model.ava_asd_evaluation import (
     truth_of,
     weights_of,
 )
-from model.begin import load_or_begin
-from model.checkpoints.build import read_variant
-from model.evaluation import write_table
 from model.networks.ava_asd import AvaASD
 from model.preparation import stages
 from model.ranks import Ranks

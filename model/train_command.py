@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from model import evaluation
 from model.begin import load_or_begin
 from model.contract import ClipNetwork, ContextNetwork, Model, Network
-from model.entity_scores import EntityScores, EvaluationOptions
-from model.preparation import stages
-from model.ranks import Ranks
-from model.runs import Run, describe_settings, released_weights, train_at_terminal
-from model.split_scoring import FEW_FRAMES, score_split
-from model.staged import (
+from model.evaluation import measure as evaluation
+from model.evaluation.entity_scores import EntityScores, EvaluationOptions
+from model.evaluation.split_scoring import FEW_FRAMES, score_split
+from model.evaluation.stored_features import (
     FEATURES,
     check_alike,
     check_trained_on,
@@ -23,6 +20,9 @@ from model.staged import (
     score_store,
     store_features,
 )
+from model.preparation import stages
+from model.ranks import Ranks
+from model.runs import Run, describe_settings, released_weights, train_at_terminal
 from model.training import BatchLoader, Trainer
 from utils.datasets.ava import AvaFolder
 from utils.datasets.clip_faces import FaceChanges

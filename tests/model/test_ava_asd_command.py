@@ -12,8 +12,8 @@ from torch.nn import functional
 
 import trainTalkNet
 from model.ava_asd_command import judge
-from model.ava_asd_evaluation import COLUMNS
 from model.checkpoints import training as checkpoints
+from model.evaluation.window_evaluation import COLUMNS
 from model.networks.ava_asd import MODES, AvaASD
 from model.ranks import Ranks
 from model.runs import Hooks, Run

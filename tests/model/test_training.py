@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from model.checkpoints import training as checkpoints
 from model.contract import Recipe
-from model.entity_scores import EvaluationOptions
-from model.evaluation import measure
+from model.evaluation.entity_scores import EvaluationOptions
+from model.evaluation.measure import measure
+from model.evaluation.split_scoring import score_split
 from model.ranks import Ranks
 from model.run_logs import EpochRow, Evaluated, is_past_best
 from model.runs import Hooks, Run, describe_settings
-from model.split_scoring import score_split
 from model.training import Trainer
 from tests.made_training import MadeFaces, TinyNetwork, made_loader
 from tests.programs import ROOT, run_python
@@ -215,9 +215,9 @@ import sys
 import torch
 sys.path[:0] = [{root!r}]
 from tests.made_training import MadeFaces, made_loader
-from model.entity_scores import EvaluationOptions
-from model.evaluation import measure
-from model.split_scoring import score_split
+from model.evaluation.entity_scores import EvaluationOptions
+from model.evaluation.measure import measure
+from model.evaluation.split_scoring import score_split
 from model.networks.light_asd import LightASD
 from model.ranks import joined
 from model.training import Trainer

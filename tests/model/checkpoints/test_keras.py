@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.ava_asd_evaluation import load_any
 from model.checkpoints.build import load_released
 from model.checkpoints.keras import by_topology, is_keras, load_keras_state, shared_part
+from model.evaluation.window_evaluation import load_any
 from model.networks.ava_asd import AvaASD
 
 h5py = pytest.importorskip("h5py")

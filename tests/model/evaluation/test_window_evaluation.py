@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.ava_asd_evaluation import (
+from model.checkpoints import training as checkpoints
+from model.evaluation.window_evaluation import (
     COLUMNS,
     Truth,
     carry_over,
@@ -22,7 +23,6 @@ from model.ava_asd_evaluation import (
     truth_of,
     weights_of,
 )
-from model.checkpoints import training as checkpoints
 from model.networks.ava_asd import AvaASD
 from tests.made_windows import make_windows
 from utils.datasets.ava_asd_extract import ExtractOptions, extract

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.contract import Network
-from model.entity_scores import EntityScores
+from model.evaluation.entity_scores import EntityScores
 from model.layers.seen_faces import SeenFace, embed_sequences
 from model.ranks import Ranks
 from model.scoring import Precision, inference_copy

@@ -10,10 +10,10 @@ import torch
 from model.checkpoints import training as checkpoints
 from model.checkpoints.build import network_name
 from model.contract import ClipNetwork, ContextNetwork
-from model.entity_scores import EntityScores
+from model.evaluation.entity_scores import EntityScores
+from model.evaluation.split_scoring import Selection, run_clips
 from model.ranks import Ranks
 from model.scoring import inference_copy
-from model.split_scoring import Selection, run_clips
 from utils.datasets.context_loading import ContextLoader, ContextLoaderOptions
 from utils.datasets.entities import DataSet
 from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures

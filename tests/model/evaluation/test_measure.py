@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.entity_scores import EntityScores, EvaluationOptions
-from model.evaluation import check_labels, measure, measure_table, write_predictions
+from model.evaluation.entity_scores import EntityScores, EvaluationOptions
+from model.evaluation.measure import check_labels, measure, measure_table, write_predictions
+from model.evaluation.split_scoring import score_split
 from model.ranks import Ranks
-from model.split_scoring import score_split
 from tests.made_training import MadeFaces, TinyNetwork
 from utils.datasets.entities import UNLABELLED
 from utils.features.mfcc import align, mfcc

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.entity_scores import EntityScores
+from model.evaluation.entity_scores import EntityScores
 from utils.datasets.entities import SPEAKING, UNLABELLED, DataSet
 from utils.errors import UserError
 from utils.files import replacing

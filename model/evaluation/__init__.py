@@ -1,0 +1,1 @@
+"""Entities of a data set to scores and average precision."""
