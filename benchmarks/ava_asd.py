@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.measure import measure, parse, report
-from model.layers.same_padding import odd_one_after
+from model.layers.convolutions import odd_one_after
 from model.networks.ava_asd import CONVOLUTIONS, MODES, AudioTower, AvaASD, VideoTower
 
 

@@ -14,7 +14,7 @@ from benchmarks.ava_asd import published_tower
 from model.contract import Logits, Model
 from model.layers.face_encoder import normalise_faces
 from model.layers.factored import VisualBlock
-from model.layers.visual_frontend import VisualFrontend
+from model.layers.talknet_parts import VisualFrontend
 from model.networks.asc import ASC
 from model.networks.asc_encoder import STE, stack
 from model.networks.asdnet import TMISRM

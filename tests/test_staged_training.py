@@ -41,7 +41,7 @@ def small_pictures() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         quick = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.3)
-        patch.setattr("model.layers.visual_frontend._norm", quick)
+        patch.setattr("model.layers.talknet_parts._norm", quick)
         for kind, size in ((STE, 32), (TwoStreamNet, 32), (LoCoNet, 16)):
             patch.setattr(kind, "inputs", replace(kind.inputs, size=size))
         yield

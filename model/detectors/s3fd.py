@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from model.checkpoints.files import load_state
 from model.contract import WeightsFile
-from model.layers.suppression import suppress
+from model.layers.nms import suppress
 from utils.errors import UserError
 from utils.settings import DetectorOptions
 from utils.structures import Detections

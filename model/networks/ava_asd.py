@@ -15,12 +15,7 @@ from torch.nn import functional
 
 from model.checkpoints.keras import shared_part
 from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
-from model.layers.same_padding import (
-    SameConv2d,
-    SamePictureConv3d,
-    SameStemConv3d,
-    same_pool,
-)
+from model.layers.convolutions import SameConv2d, SamePictureConv3d, SameStemConv3d, same_pool
 from utils.errors import UserError
 
 MODES = ("s_av", "s_av_fc", "s_a", "s_v")

@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import InputSpec, Logits, Network, Recipe
-from model.layers.attention import AttentionLayer
-from model.layers.released_names import TALKNET_NAMES
+from model.layers.talknet_parts import (
+    TALKNET_NAMES,
+    AttentionLayer,
+    TemporalConvNet,
+    VisualFrontend,
+    VisualProjection,
+)
 from model.layers.vggish import VGGishEncoder
-from model.layers.visual_frontend import VisualFrontend
-from model.layers.visual_temporal import TemporalConvNet, VisualProjection
 from utils.errors import UserError
 
 _WRAPPERS = ("", "model.module.")  # the second one stands before every name of the released file

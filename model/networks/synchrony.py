@@ -13,9 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import Logits, Network, Recipe
-from model.layers.factored import FactoredAudioEncoder, FactoredVisualEncoder, initialise
+from model.layers.factored import (
+    FactoredAudioEncoder,
+    FactoredVisualEncoder,
+    PlainAudioBlock,
+    PlainGate,
+    PlainVisualBlock,
+    initialise,
+)
 from model.layers.lag_profile import Comparison, LagProfile
-from model.layers.plain_blocks import PlainAudioBlock, PlainGate, PlainVisualBlock
 from utils.structures import STEPS_PER_FRAME
 
 SEEN_ROWS = slice(32, 112)  # of a crop of 112 x 112: from the eyes to under the chin

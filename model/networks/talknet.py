@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import Logits, Network, Recipe
-from model.layers.attention import AttentionLayer
 from model.layers.folding import Foldable
-from model.layers.released_names import TALKNET_NAMES
-from model.layers.visual_frontend import VisualFrontend
-from model.layers.visual_temporal import TemporalConvNet, VisualProjection
+from model.layers.talknet_parts import (
+    TALKNET_NAMES,
+    AttentionLayer,
+    TemporalConvNet,
+    VisualFrontend,
+    VisualProjection,
+)
 
 
 class SqueezeExcite(nn.Module):

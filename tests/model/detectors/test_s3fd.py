@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.contract import WeightsFile
 from model.detectors import s3fd
-from model.layers.suppression import suppress
+from model.layers.nms import suppress
 from tests.parity import fill, references
 from utils.settings import DetectorOptions
 from utils.structures import Detections

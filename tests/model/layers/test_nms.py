@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.layers.suppression import suppress
+from model.layers.nms import suppress
 
 BOXES = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [5, 0, 15, 10], [40, 40, 50, 50]], np.float32)
 

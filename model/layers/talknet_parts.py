@@ -1,5 +1,6 @@
-"""The visual front end of TalkNet and LoCoNet: a stem over 5 frames, then a residual trunk."""
+"""The parts that TalkNet and LoCoNet share: visual front end, temporal network, attention."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -87,3 +88,108 @@ class VisualFrontend(FaceEncoder, Foldable):
         faces = normalise_faces(faces[:, first:last], self.stem_conv.weight.dtype)
         frames = functional.relu(self.stem_norm(self.stem_conv(faces, pads[0])), inplace=True)
         return functional.max_pool2d(frames, 3, 2, 1)
+
+
+class GlobalLayerNorm(nn.Module):
+    """Normalise over channels and time of a clip together (Conv-TasNet, Luo and Mesgarani, 2019).
+
+    Every frame thus depends on the whole clip.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(1, channels, 1))
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (B, C, T) to the same shape."""
+        variance, mean = torch.var_mean(clips, dim=(1, 2), keepdim=True, correction=0)
+        return self.gamma * (clips - mean) * torch.rsqrt(variance + 1e-8) + self.beta
+
+
+class TemporalBlock(nn.Module):
+    """A residual block of a convolution over 3 frames, channel by channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.ReLU(),
+            nn.BatchNorm1d(channels),
+            nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False),
+            nn.PReLU(),
+            GlobalLayerNorm(channels),
+            nn.Conv1d(channels, channels, 1, bias=False),
+        )
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (B, C, T) to the same shape."""
+        return clips + self.net(clips)  # type: ignore[no-any-return]
+
+
+class TemporalConvNet(nn.Module):
+    """Five residual blocks over time (V-TCN)."""
+
+    def __init__(self, channels: int = 512) -> None:
+        super().__init__()
+        self.net = nn.Sequential(*(TemporalBlock(channels) for _ in range(5)))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (B, C, T) to the same shape."""
+        return self.net(clips)  # type: ignore[no-any-return]
+
+
+class VisualProjection(nn.Module):
+    """Bring the channels of a clip down to the size of the audio embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv1d(512, 256, 5, padding=2),
+            nn.BatchNorm1d(256),
+            nn.ReLU(),
+            nn.Conv1d(256, 128, 1),
+        )
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (B, 512, T) to (B, 128, T)."""
+        return self.net(clips)  # type: ignore[no-any-return]
+
+
+class AttentionLayer(nn.Module):
+    """Let one sequence look for what explains it in another.
+
+    Kept: the queries come from `other` but the residual from `own`, the reverse of a decoder
+    block; the released weights were trained this way.
+    """
+
+    def __init__(self, dim: int, num_heads: int = 8, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(dim, num_heads, dropout, batch_first=True)
+        self.linear1 = nn.Linear(dim, 4 * dim)
+        self.linear2 = nn.Linear(4 * dim, dim)
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, own: Tensor, other: Tensor) -> Tensor:
+        """Map two (B, T, dim) sequences to one (B, T, dim)."""
+        found, _ = self.self_attn(query=other, key=own, value=own, need_weights=False)
+        own = self.norm1(own + self.dropout(found))
+        hidden = self.dropout(functional.relu(self.linear1(own)))
+        return self.norm2(own + self.dropout(self.linear2(hidden)))  # type: ignore[no-any-return]
+
+
+# The beginning of a published name, and what the project calls it.
+TALKNET_NAMES = {
+    "model.visualFrontend.frontend3D.0.": "visual_frontend.stem_conv.",
+    "model.visualFrontend.frontend3D.1.": "visual_frontend.stem_norm.",
+    "model.visualFrontend.resnet.": "visual_frontend.",
+    "model.visualTCN.": "visual_temporal.",
+    "model.visualConv1D.": "visual_projection.",
+    "model.audioEncoder.": "audio_encoder.",
+    "model.crossA2V.": "cross_audio.",
+    "model.crossV2A.": "cross_visual.",
+    "lossAV.FC.": "head_av.",
+    "lossA.FC.": "head_audio.",
+    "lossV.FC.": "head_visual.",
+}
