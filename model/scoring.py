@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from model.contract import Model, Network
 from model.layers.face_encoder import FaceEncoder
 from model.layers.folding import fold_norms
-from model.layers.video_backbones import VideoBackbone
+from model.layers.video_backbones.choose import VideoBackbone
 from utils.features import feature_function, feature_module
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 

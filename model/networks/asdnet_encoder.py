@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
 from model.layers.sinc_dsnet import SincDSNet
-from model.layers.video_backbones import NUM_CHANNELS, VideoBackbone, recognise_backbone
+from model.layers.video_backbones.choose import NUM_CHANNELS, VideoBackbone, recognise_backbone
 from utils.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.layers.mobilenet3d import MobileNet3D, MobileNetV23D
-from model.layers.resnet3d import RESNETS, RESNEXTS, ResNet3D, ResNeXt3D
-from model.layers.shufflenet3d import WIDTHS, WIDTHS_V2, ShuffleNet3D, ShuffleNetV23D
+from model.layers.video_backbones.mobilenet3d import MobileNet3D, MobileNetV23D
+from model.layers.video_backbones.resnet3d import RESNETS, RESNEXTS, ResNet3D, ResNeXt3D
+from model.layers.video_backbones.shufflenet3d import (
+    WIDTHS,
+    WIDTHS_V2,
+    ShuffleNet3D,
+    ShuffleNetV23D,
+)
 from utils.errors import UserError
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from model.layers.folding import fold_norms
-from model.layers.volumes import (
+from model.layers.video_backbones.volumes import (
     ConvNorm,
     VolumeConv3d,
     halve,

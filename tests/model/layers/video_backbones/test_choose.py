@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from model.layers.folding import fold_norms
-from model.layers.mobilenet3d import MobileNetV23D
-from model.layers.resnet3d import ResNet3D
-from model.layers.video_backbones import (
+from model.layers.video_backbones.choose import (
     NAMES,
     VideoBackbone,
     make_backbone,
     recognise_backbone,
 )
+from model.layers.video_backbones.mobilenet3d import MobileNetV23D
+from model.layers.video_backbones.resnet3d import ResNet3D
 from tests.parity.fill import fill, inputs
 from tests.parity.references import reference, reference_table
 

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.layers.folding import Foldable
-from model.layers.volumes import (
+from model.layers.video_backbones.volumes import (
     ConvNorm,
     VolumeConv3d,
     initialise,

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.layers.folding import Foldable
-from model.layers.volumes import ConvNorm, Size3, VolumeConv3d, initialise
+from model.layers.video_backbones.volumes import ConvNorm, Size3, VolumeConv3d, initialise
 
 NUM_CHANNELS = 512  # of the published last layer
 

@@ -1,0 +1,1 @@
+"""Networks over short volumes of faces, one file each."""
