@@ -24,9 +24,9 @@ from model.checkpoints.build import build_network
 from model.contract import Cascade, FaceDetector, Model
 from model.detection import detect_faces, load_detector
 from model.loading import Models, load_models, load_network, make_record, record_of
-from model.scorer_choice import make_scorer
-from model.scorers import SAMPLES_PER_FRAME
-from model.scoring import probabilities, score_track, scores
+from model.scoring.choose import make_scorer
+from model.scoring.scorers import SAMPLES_PER_FRAME
+from model.scoring.windows import probabilities, score_track, scores
 from utils.audio import KEEP_S, SILENT_RADIUS, Sound, read_sound, silent_frames
 from utils.crops import CropOptions, crop_faces, crop_given, longest_delay
 from utils.errors import UserError

@@ -20,8 +20,8 @@ from benchmarks.flops import VARIANTS, count
 from benchmarks.measure import measure, parse, report
 from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
-from model.scorer_choice import make_scorer
-from model.scoring import Precision, inference_copy
+from model.scoring.choose import make_scorer
+from model.scoring.windows import Precision, inference_copy
 from utils.settings import network_names
 from utils.structures import CropForm, CropPiece
 

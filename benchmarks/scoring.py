@@ -25,7 +25,7 @@ from model.layers.factored import VisualBlock
 from model.networks.light_asd import LightASD, LightVisualBlock
 from model.networks.lr_asd import LRASD, ChainVisualBlock
 from model.networks.talknet import TalkNet
-from model.scoring import track_logits
+from model.scoring.windows import track_logits
 
 PUBLISHED = (1, 2, 3, 4, 5, 6)
 OTHERS = ((1,), (2,), (1, 2), (2, 5))

@@ -19,7 +19,7 @@ from benchmarks.measure import report
 from model.checkpoints.registry import load_single
 from model.contract import Model, Network
 from model.face_finding import FaceFinder, choose_finder
-from model.scoring import score_track
+from model.scoring.windows import score_track
 from utils.audio import Sound
 from utils.datasets.talkset_sources import SAMPLES_PER_FRAME
 from utils.errors import UserError

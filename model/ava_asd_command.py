@@ -31,7 +31,7 @@ from model.preparation import stages
 from model.ranks import Ranks
 from model.run_logs import EpochRow, Evaluated, is_past_best
 from model.runs import Run, describe_settings, released_weights, train_at_terminal
-from model.scoring import Precision
+from model.scoring.windows import Precision
 from model.training import Trainer
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_asd_extract import ExtractOptions, Work, extract

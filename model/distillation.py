@@ -40,7 +40,7 @@ from model.precision import warn_of_slow_bf16
 from model.preparation import find_videos
 from model.recipes import seeded
 from model.run_logs import put_row
-from model.scoring import inference_copy
+from model.scoring.windows import inference_copy
 from utils.commands import run_command
 from utils.datasets.pairing_pool import PairingPool
 from utils.datasets.pairings import SITUATIONS, Pairer

@@ -104,7 +104,7 @@ def test_pieces_of_a_long_track_score_as_the_whole(
     options = AnalysisOptions(boxes=[track(0, 90)], windows=(1, 2))
     whole = talkNet.detect_active_speakers(video, network, None, options)
     form = CropForm(piece=50)  # frames, a multiple of both windows
-    monkeypatch.setattr("model.scorers.CropForm", lambda *_, **__: form)
+    monkeypatch.setattr("model.scoring.scorers.CropForm", lambda *_, **__: form)
     pieces = talkNet.detect_active_speakers(video, network, None, options)
     np.testing.assert_allclose(pieces.tracks[0].scores, whole.tracks[0].scores, atol=1e-3)
 
@@ -186,7 +186,7 @@ def test_a_track_that_waits_long_for_its_face_is_still_heard(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("talkNet.KEEP_S", 2.0)
-    monkeypatch.setattr("model.scorers.CropForm", lambda *_, **__: CropForm(piece=50))
+    monkeypatch.setattr("model.scoring.scorers.CropForm", lambda *_, **__: CropForm(piece=50))
     path = tmp_path / "a.mkv"
     levels = [60] * 30 + [120] * 300
     frames = [np.full((HEIGHT, WIDTH, 3), level, np.uint8) for level in levels]

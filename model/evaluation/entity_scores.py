@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.scoring import Precision, probabilities
+from model.scoring.windows import Precision, probabilities
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from model.contract import Network
 from model.evaluation.entity_scores import EntityScores
-from model.layers.seen_faces import SeenFace, embed_sequences
 from model.ranks import Ranks
-from model.scoring import Precision, inference_copy
-from model.speaker_scoring import encode_pictures
+from model.scoring.seen_faces import SeenFace, embed_sequences
+from model.scoring.speaker_scoring import encode_pictures
+from model.scoring.windows import Precision, inference_copy
 from utils.datasets.clips import as_read
 from utils.datasets.entities import DataSet
 from utils.datasets.speakers import ABSENT, Beside, SpeakerIndex, choose_speakers

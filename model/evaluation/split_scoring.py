@@ -13,7 +13,7 @@ from model.contract import ClipNetwork, Network
 from model.evaluation.entity_scores import EntityScores, EvaluationOptions
 from model.evaluation.speaker_evaluation import score_beside_others
 from model.ranks import Ranks
-from model.scoring import inference_copy, track_logits
+from model.scoring.windows import inference_copy, track_logits
 from utils.datasets.clip_loading import ClipLoader, ClipLoaderOptions
 from utils.datasets.clips import InputForm, as_read
 from utils.datasets.entities import DataSet, EntityInfo, EntityPart, read_labels

@@ -13,7 +13,7 @@ from model.contract import ClipNetwork, ContextNetwork
 from model.evaluation.entity_scores import EntityScores
 from model.evaluation.split_scoring import Selection, run_clips
 from model.ranks import Ranks
-from model.scoring import inference_copy
+from model.scoring.windows import inference_copy
 from utils.datasets.context_loading import ContextLoader, ContextLoaderOptions
 from utils.datasets.entities import DataSet
 from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures

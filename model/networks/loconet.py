@@ -58,7 +58,7 @@ def _pointwise(conv: nn.Conv2d, vectors: Tensor) -> Tensor:
 class LoCoNet(Network):
     """Joins each face with the voice as TalkNet does, then compares the faces of a shot.
 
-    Each face is encoded once, however often it is compared: `model.layers.seen_faces` puts the
+    Each face is encoded once, however often it is compared: `model.scoring.seen_faces` puts the
     embeddings of one face into the sequence of another, in which it may be absent for a while.
 
     Args:

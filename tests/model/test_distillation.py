@@ -14,7 +14,7 @@ from model.distillation import Distiller, main
 from model.distillation_run import Distillation, Stage, rate
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import Synchrony
-from model.scoring import inference_copy
+from model.scoring.windows import inference_copy
 from tests.made_people import make_people
 from tests.parity.filled import filled
 from utils.datasets.pairings import SITUATIONS

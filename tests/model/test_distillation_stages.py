@@ -21,7 +21,7 @@ from model.distillation_stages import (
 from model.layers.lag_profile import OUT_OF_STEP, SHOWN_LAG
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
-from model.scoring import inference_copy
+from model.scoring.windows import inference_copy
 from tests.made_people import make_people
 from tests.parity.filled import filled
 from utils.datasets.pairing_pool import Embedded

@@ -14,7 +14,7 @@ from model.distillation_run import Distillation
 from model.loading import load_models
 from model.precision import has_bf16, warn_of_slow_bf16
 from model.recipes import use_bf16
-from model.scoring import Precision
+from model.scoring.windows import Precision
 from utils.settings import ModelOptions
 from utils.training_settings import TrainingOptions
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from model.checkpoints.build import load_released, recognise
 from model.networks.loconet import LoCoNet
-from model.scoring import score_track, track_logits
+from model.scoring.windows import score_track, track_logits
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name
 from tests.parity.references import reference, reference_table

@@ -17,7 +17,7 @@ from model.contract import Network
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from model.networks.talknet import TalkNet
-from model.scoring import inference_copy, probabilities, score_track, scores, track_logits
+from model.scoring.windows import inference_copy, probabilities, score_track, scores, track_logits
 from tests.parity.fill import fill, inputs
 from tests.parity.filled import filled
 from tests.parity.references import reference

@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.clip_scoring import ClipEncoder, ClipScorer, clip_offsets
-from model.context_scoring import ContextScorer
 from model.contract import (
     Cascade,
     ClipNetwork,
@@ -22,9 +20,11 @@ from model.contract import (
     Logits,
     Network,
 )
-from model.scorer_choice import make_scorer
-from model.scorers import Scorer
-from model.speaker_scoring import SpeakerScorer
+from model.scoring.choose import make_scorer
+from model.scoring.clip_scoring import ClipEncoder, ClipScorer, clip_offsets
+from model.scoring.context_scoring import ContextScorer
+from model.scoring.scorers import Scorer
+from model.scoring.speaker_scoring import SpeakerScorer
 from utils.structures import CropPiece
 
 DELAY = 30

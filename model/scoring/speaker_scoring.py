@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.contract import Network
-from model.layers.seen_faces import SeenFace, embed_sequences
-from model.scorers import SAMPLES_PER_FRAME, Hear, Scored, still_needed
-from model.scoring import Precision, inference_copy
+from model.scoring.scorers import SAMPLES_PER_FRAME, Hear, Scored, still_needed
+from model.scoring.seen_faces import SeenFace, embed_sequences
+from model.scoring.windows import Precision, inference_copy
 from utils.datasets.speakers import choose_speakers, tracks_beside
 from utils.errors import UserError
 from utils.features import feature_function

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from model.contract import ClipNetwork, ClipSpec
-from model.scorers import SAMPLES_PER_FRAME, Hear, Scored, WholeSound
-from model.scoring import inference_copy
+from model.scoring.scorers import SAMPLES_PER_FRAME, Hear, Scored, WholeSound
+from model.scoring.windows import inference_copy
 from utils.features import feature_module
 from utils.structures import FPS, CropForm, CropPiece
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from model.clip_scoring import ClipEncoder, ClipScorer
-from model.context_scoring import ContextScorer
 from model.contract import Cascade, ClipNetwork, Model, Network
-from model.scorers import Hear, Scorer, SequenceScorer, WholeSound
-from model.scoring import Precision
-from model.speaker_scoring import SpeakerScorer
+from model.scoring.clip_scoring import ClipEncoder, ClipScorer
+from model.scoring.context_scoring import ContextScorer
+from model.scoring.scorers import Hear, Scorer, SequenceScorer, WholeSound
+from model.scoring.speaker_scoring import SpeakerScorer
+from model.scoring.windows import Precision
 from utils.errors import UserError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import Network
-from model.scoring import Precision, track_logits
+from model.scoring.windows import Precision, track_logits
 from utils.features import feature_function
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropForm, CropPiece
 

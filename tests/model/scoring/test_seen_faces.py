@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.contract import InputSpec, Logits, Network
 from model.layers.face_encoder import temporal_pads
-from model.layers.seen_faces import SeenFace, embed_sequences
+from model.scoring.seen_faces import SeenFace, embed_sequences
 
 SIZE = 4
 TRACK = np.random.default_rng(0).integers(1, 256, (60, SIZE, SIZE)).astype(np.uint8)

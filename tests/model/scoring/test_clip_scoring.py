@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.clip_scoring import ClipScorer, ClipSound, clip_offsets
 from model.networks.ava_asd import AvaASD
+from model.scoring.clip_scoring import ClipScorer, ClipSound, clip_offsets
 from utils.features import ava_asd_mfcc
 from utils.structures import CropPiece
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.clip_scoring import ClipEncoder, Encoded
 from model.contract import ContextNetwork
-from model.scorers import Scored, still_needed
-from model.scoring import inference_copy
+from model.scoring.clip_scoring import ClipEncoder, Encoded
+from model.scoring.scorers import Scored, still_needed
+from model.scoring.windows import inference_copy
 from utils.datasets.contexts import FaceMoments, context_rows, gather, ranked_choice
 from utils.structures import CropPiece
 

@@ -1,0 +1,1 @@
+"""Tracks of a video to logits."""
