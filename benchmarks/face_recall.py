@@ -22,8 +22,8 @@ from benchmarks.measure import report
 from model.checkpoints.registry import get_weights
 from model.contract import FaceDetector
 from model.detection import load_detector
-from model.detector_teaching import look, overlaps
 from model.detectors.yunet import YuNet
+from model.shipped.tiny_fcos_pictures import look, overlaps
 
 STEP_S = 0.25
 FOUND = 0.4  # IoU

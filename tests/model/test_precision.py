@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from model import detector_training, distillation
-from model.detector_training import DetectorTraining
-from model.distillation_run import Distillation
 from model.loading import load_models
 from model.precision import has_bf16, warn_of_slow_bf16
 from model.recipes import use_bf16
 from model.scoring.windows import Precision
+from model.shipped import train_synchrony, train_tiny_fcos
+from model.shipped.synchrony_run import Distillation
+from model.shipped.train_tiny_fcos import DetectorTraining
 from utils.settings import ModelOptions
 from utils.training_settings import TrainingOptions
 
@@ -83,9 +83,9 @@ def test_trainings_of_what_is_shipped_warn(
     """They warn before they find out that there are no weights to learn from."""
     processor(LAPTOP)
     with pytest.raises(OSError, match="yunet"):
-        detector_training.train(DetectorTraining(videos="nowhere", bf16=True))
+        train_tiny_fcos.train(DetectorTraining(videos="nowhere", bf16=True))
     with pytest.raises(OSError, match="lr_asd"):
-        distillation.distil(Distillation(videos="nowhere", bf16=True))
+        train_synchrony.distil(Distillation(videos="nowhere", bf16=True))
     assert caplog.messages == [WARNING, WARNING]
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from model.contract import WeightsFile
-from model.detector_teaching import overlaps
 from model.detectors.tiny_fcos import (
     STRIDES,
     TinyFcos,
@@ -24,6 +23,7 @@ from model.detectors.tiny_fcos import (
     mirrored_cells,
     pad,
 )
+from model.shipped.tiny_fcos_pictures import overlaps
 from utils.settings import DetectorOptions
 
 ROOT = Path(__file__).parents[3]

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from model.checkpoints.build import load_released, recognise
 from model.checkpoints.files import load_state
-from model.distillation_stages import take_over
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_JUDGES, SEEN_COLUMNS, SEEN_ROWS, Synchrony, _silence
 from model.scoring.windows import inference_copy, score_track, track_logits
+from model.shipped.synchrony_stages import take_over
 from tests.parity.fill import inputs
 from tests.parity.filled import filled
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.detector_losses import assign, box_overlaps, detection_loss, stack
 from model.detectors.tiny_fcos import cells
+from model.shipped.tiny_fcos_losses import assign, box_overlaps, detection_loss, stack
 from utils.datasets.face_pictures import MarkedPicture
 
 SIDE = 128

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from model import detector_training
 from model.checkpoints.training import write_halves
 from model.contract import WeightsFile
-from model.detector_training import DetectorTraining, begin, measure, rate, report, take_step
 from model.detectors.tiny_fcos import load
+from model.shipped import train_tiny_fcos
+from model.shipped.train_tiny_fcos import DetectorTraining, begin, measure, rate, report, take_step
 from utils.datasets.face_pictures import MarkedPicture, PictureFolder
 from utils.settings import DetectorOptions
 
@@ -111,7 +111,7 @@ def test_the_student_is_read_and_may_change_on_the_way(tmp_path: Path) -> None:
 def test_wrong_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for flags in ([], ["--videos", str(tmp_path), "--side", "50"]):
         with pytest.raises(SystemExit) as stopped:
-            detector_training.main(flags)
+            train_tiny_fcos.main(flags)
         assert stopped.value.code == 2
     shown = capsys.readouterr().err
     assert "--videos must name a folder" in shown

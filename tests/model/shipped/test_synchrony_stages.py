@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from model import distillation_stages
-from model.distillation_stages import (
+from model.layers.lag_profile import OUT_OF_STEP, SHOWN_LAG
+from model.networks.lr_asd import LRASD
+from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
+from model.scoring.windows import inference_copy
+from model.shipped import synchrony_stages
+from model.shipped.synchrony_stages import (
     SeeingLessons,
     _find_voices,
     draw_embedded,
@@ -18,10 +22,6 @@ from model.distillation_stages import (
     set_statistics,
     take_over,
 )
-from model.layers.lag_profile import OUT_OF_STEP, SHOWN_LAG
-from model.networks.lr_asd import LRASD
-from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
-from model.scoring.windows import inference_copy
 from tests.made_people import make_people
 from tests.parity.filled import filled
 from utils.datasets.pairing_pool import Embedded
@@ -107,7 +107,7 @@ def test_voices_may_be_early_or_late() -> None:
 
 
 def test_half_precision_changes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distillation_stages, "MATCHED_CLIPS", 2)
+    monkeypatch.setattr(synchrony_stages, "MATCHED_CLIPS", 2)
     store, sources = make_people(tmp_path)
     teacher = inference_copy(filled(LRASD()), "fp32")
     lessons, pairer = SeeingLessons(store, sources, teacher), Pairer(store, sources, 60)
@@ -162,7 +162,7 @@ def test_seeing_is_learned(tmp_path: Path) -> None:
 def test_matching_is_learned_through_the_visual_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distillation_stages, "MATCHED_CLIPS", 2)
+    monkeypatch.setattr(synchrony_stages, "MATCHED_CLIPS", 2)
     network, pairer = begun(), Pairer(*make_people(tmp_path), 60)
     loss = matching_loss(network, pairer, np.random.default_rng(0))
     loss.backward()  # type: ignore[no-untyped-call]

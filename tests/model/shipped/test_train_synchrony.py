@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model import distillation, distillation_stages
-from model.distillation import Distiller, main
-from model.distillation_run import Distillation, Stage, rate
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import Synchrony
 from model.scoring.windows import inference_copy
+from model.shipped import synchrony_stages, train_synchrony
+from model.shipped.synchrony_run import Distillation, Stage, rate
+from model.shipped.train_synchrony import Distiller, main
 from tests.made_people import make_people
 from tests.parity.filled import filled
 from utils.datasets.pairings import SITUATIONS
@@ -35,15 +35,15 @@ def options(folder: Path) -> Distillation:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a step look at less, for speed."""
-    monkeypatch.setattr(distillation, "SEEN_CLIPS", 1)
-    monkeypatch.setattr(distillation, "REMEMBERED_CLIPS", 1)
-    monkeypatch.setattr(distillation, "FITTED_PAIRINGS", 4)
-    monkeypatch.setattr(distillation, "FITTED_FRAMES", 100)
-    monkeypatch.setattr(distillation, "MATCHED_FRAMES", 60)
-    monkeypatch.setattr(distillation, "JUDGED_FRAMES", 110)
-    monkeypatch.setattr(distillation, "MATCHED_BATCHES", 1)
-    monkeypatch.setattr(distillation, "HELD_OUT_EACH", 1)
-    monkeypatch.setattr(distillation_stages, "MATCHED_CLIPS", 2)
+    monkeypatch.setattr(train_synchrony, "SEEN_CLIPS", 1)
+    monkeypatch.setattr(train_synchrony, "REMEMBERED_CLIPS", 1)
+    monkeypatch.setattr(train_synchrony, "FITTED_PAIRINGS", 4)
+    monkeypatch.setattr(train_synchrony, "FITTED_FRAMES", 100)
+    monkeypatch.setattr(train_synchrony, "MATCHED_FRAMES", 60)
+    monkeypatch.setattr(train_synchrony, "JUDGED_FRAMES", 110)
+    monkeypatch.setattr(train_synchrony, "MATCHED_BATCHES", 1)
+    monkeypatch.setattr(train_synchrony, "HELD_OUT_EACH", 1)
+    monkeypatch.setattr(synchrony_stages, "MATCHED_CLIPS", 2)
 
 
 def distiller(chosen: Distillation, people: Path) -> Distiller:

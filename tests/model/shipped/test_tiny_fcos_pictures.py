@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model import detector_teaching
 from model.contract import WeightsFile
-from model.detector_teaching import (
+from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, load
+from model.shipped import tiny_fcos_pictures
+from model.shipped.tiny_fcos_pictures import (
     STORED,
     SURE,
     Sources,
@@ -27,13 +28,12 @@ from model.detector_teaching import (
     read_backgrounds,
     turn_heads,
 )
-from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, load
 from utils.datasets.face_composites import Composite
 from utils.datasets.face_cutouts import pack
 from utils.settings import DetectorOptions
 from utils.structures import Detections
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WEIGHTS = ROOT / "pretrain" / "tiny_fcos.safetensors"
 
 
@@ -67,8 +67,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 @pytest.fixture(autouse=True)
 def _sure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no face be hard: the small detector that teaches here is less certain than YuNet."""
-    monkeypatch.setattr(detector_teaching, "HARD", 0.0)
-    monkeypatch.setattr(detector_teaching, "CHOICE", 3)
+    monkeypatch.setattr(tiny_fcos_pictures, "HARD", 0.0)
+    monkeypatch.setattr(tiny_fcos_pictures, "CHOICE", 3)
 
 
 def test_people_are_gathered_from_videos(teacher: TinyFcos, sources: Sources) -> None:
@@ -92,7 +92,7 @@ def test_all_frames_are_kept_where_the_teacher_is_not_certain(
     teacher: TinyFcos, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not any(one.hard for one in gather(teacher, sources).cutouts)
-    monkeypatch.setattr(detector_teaching, "HARD", 1.01)
+    monkeypatch.setattr(tiny_fcos_pictures, "HARD", 1.01)
     material = gather(teacher, sources)
     assert len(material.frames) == 6 and len(material.faceless) == 2
     assert len(material.cutouts) == 12 and all(one.hard for one in material.cutouts)
@@ -118,9 +118,9 @@ def test_a_student_errs_where_it_misses_a_sure_face_or_finds_a_false_one(teacher
 def test_turned_heads_have_faces_where_the_teacher_sees_them(
     teacher: TinyFcos, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detector_teaching, "TURNED", 3)
-    monkeypatch.setattr(detector_teaching, "FRONTAL", 0.0)
-    monkeypatch.setattr(detector_teaching, "SURE", 0.5)
+    monkeypatch.setattr(tiny_fcos_pictures, "TURNED", 3)
+    monkeypatch.setattr(tiny_fcos_pictures, "FRONTAL", 0.0)
+    monkeypatch.setattr(tiny_fcos_pictures, "SURE", 0.5)
     cutouts = gather(teacher, sources).cutouts
     heads = turn_heads(teacher, cutouts, 0)
     assert 1 <= len(heads) <= 3
@@ -148,7 +148,7 @@ def test_people_held_out_are_left_out(teacher: TinyFcos, sources: Sources) -> No
 def test_making_goes_on_where_it_stopped(
     teacher: TinyFcos, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detector_teaching, "TURNED", 2)
+    monkeypatch.setattr(tiny_fcos_pictures, "TURNED", 2)
     told: list[int] = []
     prepare(teacher, sources, tmp_path / "a", 5, told.append)
     stopped = prepare(teacher, sources, tmp_path / "a", 8, told.append)

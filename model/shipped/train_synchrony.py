@@ -1,6 +1,6 @@
 """Train the network that the project ships; docs/embedded.md tells what came of it.
 
-python -m model.distillation --videos DIR --people CSV --facesOnly DIR --savePath DIR
+python -m model.shipped.train_synchrony --videos DIR --people CSV --facesOnly DIR --savePath DIR
 
 The same command goes on where it was stopped. LR-ASD is the teacher.
 """
@@ -20,8 +20,15 @@ from torch import Tensor, nn
 from model.checkpoints import training as checkpoints
 from model.checkpoints.registry import load_single
 from model.contract import Network
-from model.distillation_run import NAME, Distillation, Run, Stage, rate
-from model.distillation_stages import (
+from model.face_finding import choose_finder
+from model.networks.synchrony import Synchrony
+from model.precision import warn_of_slow_bf16
+from model.preparation import find_videos
+from model.recipes import seeded
+from model.run_logs import put_row
+from model.scoring.windows import inference_copy
+from model.shipped.synchrony_run import NAME, Distillation, Run, Stage, rate
+from model.shipped.synchrony_stages import (
     MATCHED_FRAMES,
     REMEMBERED_CLIPS,
     SEEN_CLIPS,
@@ -34,13 +41,6 @@ from model.distillation_stages import (
     set_statistics,
     take_over,
 )
-from model.face_finding import choose_finder
-from model.networks.synchrony import Synchrony
-from model.precision import warn_of_slow_bf16
-from model.preparation import find_videos
-from model.recipes import seeded
-from model.run_logs import put_row
-from model.scoring.windows import inference_copy
 from utils.commands import run_command
 from utils.datasets.pairing_pool import PairingPool
 from utils.datasets.pairings import SITUATIONS, Pairer

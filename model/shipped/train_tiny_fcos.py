@@ -1,6 +1,6 @@
 """Train the face detector that the project ships; docs/detector.md tells what came of it.
 
-python -m model.detector_training --videos DIR,DIR --backgrounds DIR --savePath DIR
+python -m model.shipped.train_tiny_fcos --videos DIR,DIR --backgrounds DIR --savePath DIR
 
 The same command goes on where it was stopped. YuNet is the teacher.
 """
@@ -20,12 +20,12 @@ import torch
 from model.checkpoints import training as checkpoints
 from model.checkpoints.registry import get_weights
 from model.contract import WeightsFile
-from model.detector_losses import assign, detection_loss, stack
-from model.detector_teaching import DOUBTFUL, Sources, overlaps, prepare
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.precision import warn_of_slow_bf16
 from model.run_logs import put_row
+from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
+from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, overlaps, prepare
 from utils.commands import run_command
 from utils.datasets.face_pictures import PictureFolder, draw_batch
 from utils.errors import UserError
