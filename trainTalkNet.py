@@ -70,15 +70,16 @@ def act(options: Options) -> int:
     """Do what the options ask for; return the exit status."""
     if options.instead.download or options.instead.check_data or options.instead.build:
         return make_data(options)
-    from model import ava_asd_command, train_command
     from model.loading import choose_device
     from model.ranks import joined
+    from model.training import command as train_command
+    from model.training import window_command
 
     with joined(choose_device(options.network.device)) as ranks:
         if options.instead.forward:
             train_command.forward(options, ranks)
             return 0
-        command = ava_asd_command if options.network.model == "ava_asd" else train_command
+        command = window_command if options.network.model == "ava_asd" else train_command
         result = (command.evaluate_only if options.instead.evaluation else command.train)(
             options, ranks
         )
@@ -89,22 +90,22 @@ def act(options: Options) -> int:
 
 def make_data(options: Options) -> int:
     """Fetch, build or check data; return the exit status."""
-    from model import preparation
     from model.face_finding import choose_finder
     from model.loading import choose_device
+    from model.training import prepare_data
 
     if options.instead.check_data:
         to = options.run.save_path / "check_report.json"
-        report = preparation.check_own(options.data, options.own, options.instead.decode, to)
+        report = prepare_data.check_own(options.data, options.own, options.instead.decode, to)
         print("\n".join(report.lines()))
         return int(bool(report.problems))
     if options.instead.download:
-        lines, whole = preparation.download_ava(options.ava, options.data)
+        lines, whole = prepare_data.download_ava(options.ava, options.data)
         print("\n".join(lines))
         return int(not whole)
     finder = choose_finder(options.detector, choose_device(options.network.device))
     folders, seed = options.instead.build_folders, options.training.seed
-    made = preparation.make_talkset(options.talkset, options.data, folders, finder, seed)
+    made = prepare_data.make_talkset(options.talkset, options.data, folders, finder, seed)
     print(json.dumps(asdict(made), indent=1))
     return int(not any(made.clips.values()))  # without a single clip there is nothing to train on
 

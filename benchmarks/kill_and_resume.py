@@ -30,8 +30,8 @@ import demoTalkNet
 import trainTalkNet
 from benchmarks.command import loop_clip
 from benchmarks.measure import report
-from model import train_command  # noqa: F401 - loaded before programs are forked
 from model.scoring import windows as scoring  # noqa: F401 - loaded before programs are forked
+from model.training import command as train_command  # noqa: F401 - loaded before programs are forked
 from utils.datasets.own import OwnOptions
 from utils.datasets.splits import prepare_split
 from utils.training_settings import DataOptions

@@ -22,7 +22,7 @@ from model.checkpoints.build import build_network, read_variant
 from model.contract import ClipNetwork, ContextNetwork, Model, Network
 from model.loading import choose_device
 from model.ranks import Ranks
-from model.training import Trainer
+from model.training.trainer import Trainer
 from utils.settings import network_names
 from utils.structures import STEPS_PER_FRAME
 from utils.training_settings import TrainingOptions

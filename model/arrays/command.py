@@ -158,8 +158,8 @@ def train(options: Options) -> None:
     from model.loading import choose_device
     from model.localizers.tragic_crnn import TragicCRNN
     from model.ranks import joined
-    from model.recipes import seeded
-    from model.runs import at_terminal
+    from model.training.recipes import seeded
+    from model.training.run import at_terminal
 
     chunks, source, scaler = _source(options)
     chosen, held_out = list(range(len(chunks))), list[int]()

@@ -13,9 +13,9 @@ from model.arrays.localisation import LocalisationObjective, localisation_loss, 
 from model.checkpoints import training as checkpoints
 from model.contract import Localizer
 from model.ranks import Ranks
-from model.recipes import make_optimiser
-from model.runs import Hooks, Run, describe_settings
-from model.training import Batch, Trainer
+from model.training.recipes import make_optimiser
+from model.training.run import Hooks, Run, describe_settings
+from model.training.trainer import Batch, Trainer
 from utils.array_spectra import FPS
 from utils.datasets.tragic_chunks import CHUNK_FRAMES
 from utils.datasets.tragic_loading import ChunkBatch, ChunkLoader

@@ -23,9 +23,6 @@ from model.contract import Network
 from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
 from model.precision import warn_of_slow_bf16
-from model.preparation import find_videos
-from model.recipes import seeded
-from model.run_logs import put_row
 from model.scoring.windows import inference_copy
 from model.shipped.synchrony_run import NAME, Distillation, Run, Stage, rate
 from model.shipped.synchrony_stages import (
@@ -41,6 +38,9 @@ from model.shipped.synchrony_stages import (
     set_statistics,
     take_over,
 )
+from model.training.prepare_data import find_videos
+from model.training.recipes import seeded
+from model.training.run_logs import put_row
 from utils.commands import run_command
 from utils.datasets.pairing_pool import PairingPool
 from utils.datasets.pairings import SITUATIONS, Pairer

@@ -23,9 +23,9 @@ from model.contract import WeightsFile
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.precision import warn_of_slow_bf16
-from model.run_logs import put_row
 from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
 from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, overlaps, prepare
+from model.training.run_logs import put_row
 from utils.commands import run_command
 from utils.datasets.face_pictures import PictureFolder, draw_batch
 from utils.errors import UserError

@@ -10,11 +10,11 @@ import torch
 
 from model.loading import load_models
 from model.precision import has_bf16, warn_of_slow_bf16
-from model.recipes import use_bf16
 from model.scoring.windows import Precision
 from model.shipped import train_synchrony, train_tiny_fcos
 from model.shipped.synchrony_run import Distillation
 from model.shipped.train_tiny_fcos import DetectorTraining
+from model.training.recipes import use_bf16
 from utils.settings import ModelOptions
 from utils.training_settings import TrainingOptions
 

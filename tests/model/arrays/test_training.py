@@ -12,7 +12,7 @@ from model.arrays.command import main
 from model.arrays.training import LocalizerTraining, ScheduleOptions, merge_folds, train_localizer
 from model.localizers.tragic_crnn import TragicCRNN
 from model.ranks import Ranks
-from model.runs import Hooks, Run
+from model.training.run import Hooks, Run
 from utils.datasets.array_scene import SceneOptions, make_data, plan
 from utils.datasets.tragic_chunks import Chunk, cut
 from utils.datasets.tragic_labels import ViewLabels, frame_times

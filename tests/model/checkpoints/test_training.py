@@ -10,8 +10,8 @@ from model.checkpoints import training as checkpoints
 from model.checkpoints.registry import load_single
 from model.networks.lr_asd import LRASD
 from model.ranks import Ranks
-from model.runs import Run, describe_settings
-from model.training import Trainer
+from model.training.run import Run, describe_settings
+from model.training.trainer import Trainer
 from tests.made_training import TinyNetwork
 from utils.training_settings import RunOptions, TrainingOptions
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from model.begin import IMAGENET
 from model.checkpoints import training as checkpoints
 from model.checkpoints.build import (
     build_network,
@@ -28,8 +27,9 @@ from model.checkpoints.build import (
 from model.checkpoints.registry import load_single, registry
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
 from model.layers.lag_profile import BLIND
-from model.losses import Clips, Contrast, Counts, Objective
-from model.recipes import seeded
+from model.training.initial_weights import IMAGENET
+from model.training.losses import Clips, Contrast, Counts, Objective
+from model.training.recipes import seeded
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name
 from utils.datasets.entities import UNLABELLED

@@ -8,7 +8,7 @@ from model.checkpoints.registry import find_file, load_single
 from model.contract import Model
 from model.layers.resnet18 import imagenet_weights
 from model.ranks import Ranks
-from model.recipes import seeded
+from model.training.recipes import seeded
 from utils.errors import ResourceError, UserError
 from utils.training_settings import NetworkOptions
 

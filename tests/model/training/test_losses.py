@@ -7,8 +7,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.contract import Logits, Recipe
-from model.losses import Clips, Contrast, Counts, Objective, embedding_widths, head_losses, talk_nce
 from model.networks.talknet import TalkNet
+from model.training.losses import (
+    Clips,
+    Contrast,
+    Counts,
+    Objective,
+    embedding_widths,
+    head_losses,
+    talk_nce,
+)
 from tests.made_training import TinyNetwork
 from utils.datasets.entities import UNLABELLED
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from model.begin import load_or_begin
 from model.contract import ClipNetwork, ContextNetwork, Model, Network
 from model.evaluation import measure as evaluation
 from model.evaluation.entity_scores import EntityScores, EvaluationOptions
@@ -20,10 +19,11 @@ from model.evaluation.stored_features import (
     score_store,
     store_features,
 )
-from model.preparation import stages
 from model.ranks import Ranks
-from model.runs import Run, describe_settings, released_weights, train_at_terminal
-from model.training import BatchLoader, Trainer
+from model.training.initial_weights import load_or_begin
+from model.training.prepare_data import stages
+from model.training.run import Run, describe_settings, released_weights, train_at_terminal
+from model.training.trainer import BatchLoader, Trainer
 from utils.datasets.ava import AvaFolder
 from utils.datasets.clip_faces import FaceChanges
 from utils.datasets.clip_loading import ClipLoader, ClipLoaderOptions

@@ -20,7 +20,7 @@ import torch
 sys.path[:0] = [{root!r}]
 from model.checkpoints.build import build_network
 from model.ranks import joined
-from model.training import Trainer
+from model.training.trainer import Trainer
 from utils.datasets.clip_loading import ClipBatch
 from utils.datasets.context_loading import ContextBatch
 from utils.training_settings import TrainingOptions

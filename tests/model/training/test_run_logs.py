@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model.run_logs import EpochRow, is_past_best, put_row
+from model.training.run_logs import EpochRow, is_past_best, put_row
 
 
 def test_rows_are_added_under_one_head(tmp_path: Path) -> None:

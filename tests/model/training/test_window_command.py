@@ -11,13 +11,13 @@ import torch
 from torch.nn import functional
 
 import trainTalkNet
-from model.ava_asd_command import judge
 from model.checkpoints import training as checkpoints
 from model.evaluation.window_evaluation import COLUMNS
 from model.networks.ava_asd import MODES, AvaASD
 from model.ranks import Ranks
-from model.runs import Hooks, Run
-from model.training import Trainer
+from model.training.run import Hooks, Run
+from model.training.trainer import Trainer
+from model.training.window_command import judge
 from tests.made_windows import make_windows
 from utils.datasets.ava_asd_extract import ExtractOptions, extract
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet

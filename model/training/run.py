@@ -12,8 +12,8 @@ from model.checkpoints import training as checkpoints
 from model.checkpoints.registry import default_checkpoint, registry
 from model.checkpoints.training import Settings
 from model.ranks import Ranks
-from model.run_logs import Board, EpochRow, Evaluated, best_row, write_logs
-from model.training import BatchLoader, Position, Trainer
+from model.training.run_logs import Board, EpochRow, Evaluated, best_row, write_logs
+from model.training.trainer import BatchLoader, Position, Trainer
 from utils.files import check_folder
 from utils.training_progress import StepBar, stopping
 from utils.training_settings import RunOptions, TrainingOptions

@@ -16,9 +16,9 @@ from model.evaluation.entity_scores import EvaluationOptions
 from model.evaluation.measure import measure
 from model.evaluation.split_scoring import score_split
 from model.ranks import Ranks
-from model.run_logs import EpochRow, Evaluated, is_past_best
-from model.runs import Hooks, Run, describe_settings
-from model.training import Trainer
+from model.training.run import Hooks, Run, describe_settings
+from model.training.run_logs import EpochRow, Evaluated, is_past_best
+from model.training.trainer import Trainer
 from tests.made_training import MadeFaces, TinyNetwork, made_loader
 from tests.programs import ROOT, run_python
 from utils.errors import UserError
@@ -220,7 +220,7 @@ from model.evaluation.measure import measure
 from model.evaluation.split_scoring import score_split
 from model.networks.light_asd import LightASD
 from model.ranks import joined
-from model.training import Trainer
+from model.training.trainer import Trainer
 from model.contract import InputSpec, Recipe
 from utils.training_settings import TrainingOptions
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.begin import load_or_begin
 from model.checkpoints.build import read_variant
 from model.evaluation.measure import write_table
 from model.evaluation.window_evaluation import (
@@ -27,12 +26,13 @@ from model.evaluation.window_evaluation import (
     weights_of,
 )
 from model.networks.ava_asd import AvaASD
-from model.preparation import stages
 from model.ranks import Ranks
-from model.run_logs import EpochRow, Evaluated, is_past_best
-from model.runs import Run, describe_settings, released_weights, train_at_terminal
 from model.scoring.windows import Precision
-from model.training import Trainer
+from model.training.initial_weights import load_or_begin
+from model.training.prepare_data import stages
+from model.training.run import Run, describe_settings, released_weights, train_at_terminal
+from model.training.run_logs import EpochRow, Evaluated, is_past_best
+from model.training.trainer import Trainer
 from utils.datasets.ava import AvaFolder
 from utils.datasets.ava_asd_extract import ExtractOptions, Work, extract
 from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet

@@ -17,10 +17,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from model.contract import Model, Network
-from model.layers.shared_norm import Share, share_norms
-from model.losses import Clips, Contrast, Counts, Objective
 from model.ranks import Ranks
-from model.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
+from model.training.losses import Clips, Contrast, Counts, Objective
+from model.training.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
+from model.training.shared_norm import Share, share_norms
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import UserError
 from utils.training_settings import TrainingOptions

@@ -1,0 +1,1 @@
+"""Trainer, losses, recipes, runs, data preparation and the training command."""
