@@ -195,7 +195,7 @@ def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
         detector=models.detector_record,
     )
     if heard is not None:
-        from utils.array_fusion import fuse_tracks
+        from utils.arrays.fusion import fuse_tracks
 
         result = replace(
             result, tracks=fuse_tracks(result.tracks, video.width, heard, options.fusion)

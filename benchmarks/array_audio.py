@@ -25,8 +25,10 @@ from benchmarks.measure import measure, parse, report
 from model.arrays.command import main as array_command
 from model.arrays.localisation import LocalisationObjective
 from model.localizers.tragic_crnn import TragicCRNN
-from utils.array_geometry import read_geometry
-from utils.array_spectra import FFT_SIZE, HOP, hann, kept_frames, log_mel
+from utils.arrays.geometry import read_geometry
+from utils.arrays.spectra import FFT_SIZE, HOP, hann, kept_frames, log_mel
+from utils.arrays.speech_positions import read_heard
+from utils.arrays.srp_phat import steer
 from utils.datasets.array_room import Room
 from utils.datasets.array_scene import (
     CONDITION,
@@ -49,8 +51,6 @@ from utils.datasets.tragic_store import (
     build_store,
 )
 from utils.datasets.tragic_talkers import TragicTalkers, View
-from utils.heard import read_heard
-from utils.steered_response import steer
 
 PX_PER_DEGREE = 44.4
 ROOMS = {"free": Room(), "echoes": Room(order=1)}

@@ -24,7 +24,7 @@ from tests.made_sound import MadeTrack, music, speech, write_tracks, write_undec
 from tests.made_video import write_video
 from tests.parity.filled import filled, published_name
 from tests.programs import run_python
-from utils.array_geometry import write_geometry
+from utils.arrays.geometry import write_geometry
 from utils.datasets.array_room import Room, heard
 from utils.datasets.array_scene import made_rig
 from utils.structures import Detections

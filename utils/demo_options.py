@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from utils.array_fusion import ArrayOptions, FusionOptions
-from utils.array_sound import SoundChecks
+from utils.arrays.fusion import ArrayOptions, FusionOptions
+from utils.arrays.sound import SoundChecks
 from utils.crops import CropOptions
 from utils.errors import UserError
 from utils.flags import flag_name

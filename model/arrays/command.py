@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from utils.array_sound import SoundChecks
+from utils.arrays.sound import SoundChecks
+from utils.arrays.speech_positions import read_heard, write_heard
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.datasets.tragic_chunks import NUM_FOLDS, Chunk, cut, folds, split_fold
 from utils.datasets.tragic_evaluation import compare_all, evaluate, write_evaluation
@@ -38,7 +39,6 @@ from utils.datasets.tragic_store import (
 from utils.datasets.tragic_talkers import TragicTalkers, View
 from utils.errors import UserError
 from utils.flags import add_groups, read_groups
-from utils.heard import read_heard, write_heard
 from utils.progress import bar
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def judge(options: Options) -> None:
 
 def make_video(options: Options) -> None:
     """Write the video of a view with a line where speech was heard."""
-    from utils.array_video import render_blank, render_over
+    from utils.arrays.video import render_blank, render_over
     from utils.media import probe
 
     place = options.place

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from model.arrays.localisation import hear, load_localizer
-from utils.array_fusion import ArrayOptions
-from utils.array_geometry import ArrayGeometry, Camera, read_geometry
-from utils.array_sound import ArraySound, SoundChecks, check_levels, open_array
-from utils.array_spectra import FPS
+from utils.arrays.fusion import ArrayOptions
+from utils.arrays.geometry import ArrayGeometry, Camera, read_geometry
+from utils.arrays.sound import ArraySound, SoundChecks, check_levels, open_array
+from utils.arrays.spectra import FPS
+from utils.arrays.speech_positions import Heard
+from utils.arrays.srp_phat import SteeringOptions, steer
 from utils.datasets.tragic_scaler import FILE as SCALER
 from utils.datasets.tragic_scaler import read_scaler
 from utils.errors import UserError
-from utils.heard import Heard
-from utils.steered_response import SteeringOptions, steer
 
 
 def listen(options: ArrayOptions, checks: SoundChecks, device: str = "cpu") -> tuple[Heard, Camera]:

@@ -12,16 +12,16 @@ from model.checkpoints.build import load_released
 from model.checkpoints.files import load_state
 from model.contract import Localizer
 from model.localizers.tragic_crnn import Pooling, TragicCRNN
-from utils.array_sound import ArraySound, SoundChecks, check_levels
-from utils.array_spectra import FPS
+from utils.arrays.sound import ArraySound, SoundChecks, check_levels
+from utils.arrays.spectra import FPS
+from utils.arrays.speech_positions import Heard
+from utils.arrays.speech_positions import num_frames as frames_of
 from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_S, CHUNK_SAMPLES, first_sample
 from utils.datasets.tragic_labels import read_truth
 from utils.datasets.tragic_loading import ChunkBatch
 from utils.datasets.tragic_scaler import FEATURES, Scaler
 from utils.datasets.tragic_talkers import Split, TragicTalkers, View
 from utils.errors import UserError
-from utils.heard import Heard
-from utils.heard import num_frames as frames_of
 from utils.metrics.localisation import DETECTED
 
 CONSTANT_EPOCHS = 30

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.array_geometry import read_geometry
+from utils.arrays.geometry import read_geometry
+from utils.arrays.speech_positions import read_heard
 from utils.boxes import read_boxes
 from utils.datasets.talkset import read_clips, read_speech
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
-from utils.heard import read_heard
 from utils.metrics.average_precision import average_precision
 from utils.metrics.f1 import f1
 from utils.results import Result

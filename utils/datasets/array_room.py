@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_geometry import SPEED_OF_SOUND
-from utils.array_spectra import RATE
+from utils.arrays.geometry import SPEED_OF_SOUND
+from utils.arrays.spectra import RATE
 from utils.errors import UserError
 
 OVERSAMPLING = 8  # linear interpolation between samples so close errs by less than -50 dB of 8 kHz

@@ -17,8 +17,8 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_geometry import ArrayGeometry, Camera, write_geometry
-from utils.array_spectra import FPS, RATE
+from utils.arrays.geometry import ArrayGeometry, Camera, write_geometry
+from utils.arrays.spectra import FPS, RATE
 from utils.commands import print_any_text
 from utils.datasets.array_room import Room, heard
 from utils.datasets.scripts import SENTENCES

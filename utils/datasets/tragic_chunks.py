@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_spectra import FPS, RATE
+from utils.arrays.spectra import FPS, RATE
 from utils.datasets.tragic_labels import ViewLabels
 from utils.datasets.tragic_talkers import View
 from utils.errors import UserError

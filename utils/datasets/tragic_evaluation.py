@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.arrays.line_plot import Axis, Curve, draw_curves
+from utils.arrays.speech_positions import Heard
 from utils.datasets.tragic_labels import Truth, read_truth
 from utils.datasets.tragic_talkers import TragicTalkers, View
 from utils.errors import UserError
 from utils.files import replacing
-from utils.heard import Heard
-from utils.line_plot import Axis, Curve, draw_curves
 from utils.metrics.localisation import (
     COLUMNS,
     TOLERANCES,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_spectra import FPS
+from utils.arrays.spectra import FPS
 from utils.datasets.tragic_talkers import View
 from utils.errors import UserError
 from utils.files import reading_table, replacing

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_sound import ArraySound, SoundChecks, check_levels
+from utils.arrays.sound import ArraySound, SoundChecks, check_levels
 from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_SAMPLES, Chunk
 from utils.datasets.tragic_scaler import FEATURES, Scaler, check_feature, fit
 from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, Split, TragicTalkers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from utils.array_sound import ArraySound, open_wav
+from utils.arrays.sound import ArraySound, open_wav
 from utils.errors import UserError
 
 RIGS = {1: tuple(range(1, 17)), 2: tuple(range(23, 39))}  # microphones of each, in order

@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_sound import ArraySound
-from utils.array_spectra import FPS as LABEL_FPS
-from utils.array_spectra import RATE
+from utils.arrays.sound import ArraySound
+from utils.arrays.spectra import FPS as LABEL_FPS
+from utils.arrays.spectra import RATE
+from utils.arrays.speech_positions import num_frames
 from utils.commands import ErrorReport, add_debug, exit_status
 from utils.datasets.tragic_labels import ViewLabels, frame_times, read_truth, write_labels
 from utils.datasets.tragic_talkers import TragicTalkers, View
 from utils.datasets.voice_activity import find_voice
-from utils.heard import num_frames
 from utils.results import Result
 from utils.structures import FPS
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_spectra import NUM_BANDS, log_mel, num_rows, spectrum_blocks
+from utils.arrays.spectra import NUM_BANDS, log_mel, num_rows, spectrum_blocks
 
 
 def array_log_mel(chunk: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_spectra import FFT_SIZE, NUM_BANDS, log_mel, num_rows, power, spectrum_blocks
+from utils.arrays.spectra import FFT_SIZE, NUM_BANDS, log_mel, num_rows, power, spectrum_blocks
 
 ZERO_LAG = NUM_BANDS // 2  # bin of lag 0; sound that is late by d samples peaks at bin 32 + d
 

@@ -6,7 +6,7 @@ After T. N. T. Nguyen et al., "SALSA-Lite", ICASSP 2022.
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_spectra import (
+from utils.arrays.spectra import (
     FFT_SIZE,
     NUM_BANDS,
     RATE,

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from model.arrays.hearing import listen
 from model.localizers.tragic_crnn import TragicCRNN
 from tests.made_array import write_wav
-from utils.array_fusion import ArrayOptions, FusionOptions, fuse
-from utils.array_geometry import Camera, write_geometry
-from utils.array_sound import SoundChecks
+from utils.arrays.fusion import ArrayOptions, FusionOptions, fuse
+from utils.arrays.geometry import Camera, write_geometry
+from utils.arrays.sound import SoundChecks
+from utils.arrays.speech_positions import Heard
 from utils.datasets.array_room import Room, heard
 from utils.datasets.array_scene import made_rig
 from utils.datasets.tragic_scaler import Scaler, write_scaler
-from utils.heard import Heard
 from utils.media import ReadOptions, ReadReport, probe
 from utils.resample import SoundFormat, read_pieces
 

@@ -20,7 +20,7 @@ from model.localizers.tragic_crnn import TragicCRNN
 from tests.made_array import write_wav
 from tests.parity import filled
 from tests.parity.fill import fill
-from utils.array_sound import ArraySound, SoundChecks, open_array
+from utils.arrays.sound import ArraySound, SoundChecks, open_array
 from utils.datasets.array_scene import SceneOptions, make_data, plan
 from utils.datasets.tragic_loading import ChunkBatch
 from utils.datasets.tragic_scaler import Scaler

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.array_geometry import SPEED_OF_SOUND, read_geometry
+from utils.arrays.geometry import SPEED_OF_SOUND, read_geometry
 from utils.datasets.array_room import Room, heard
 from utils.datasets.array_scene import (
     SceneOptions,

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_array import write_wav
-from utils.array_sound import SoundChecks
+from utils.arrays.sound import SoundChecks
 from utils.datasets.array_scene import SceneOptions, make_data, plan
 from utils.datasets.tragic_chunks import Chunk, cut
 from utils.datasets.tragic_labels import read_labels

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.made_array import write_wav
-from utils.array_sound import open_array
+from utils.arrays.sound import open_array
 from utils.datasets.tragic_labels import Truth, read_labels, write_truth
 from utils.datasets.tragic_talkers import RIGS, TragicTalkers, View
 from utils.datasets.tragic_teacher import heard_activity, main, view_labels

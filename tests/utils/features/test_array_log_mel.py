@@ -4,7 +4,7 @@ import numpy as np
 
 from tests.made_array import reference_chunk
 from tests.parity.references import reference
-from utils.array_spectra import kept_frames, mel_filters
+from utils.arrays.spectra import kept_frames, mel_filters
 from utils.features.array_log_mel import array_log_mel
 
 REFERENCE = reference("tragic_gcc_phat")

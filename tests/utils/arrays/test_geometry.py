@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.array_geometry import (
+from utils.arrays.geometry import (
     SPEED_OF_SOUND,
     ArrayGeometry,
     Camera,

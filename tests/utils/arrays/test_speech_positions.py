@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.parity import filled
-from utils.heard import Heard, num_frames, read_heard, write_heard
+from utils.arrays.speech_positions import Heard, num_frames, read_heard, write_heard
 
 SCHEDULE = Path(filled.__file__).with_name("tragic_schedule.json")
 

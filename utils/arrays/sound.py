@@ -9,7 +9,7 @@ from typing import IO, Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_spectra import RATE
+from utils.arrays.spectra import RATE
 from utils.errors import UserError
 
 FULL_SCALE = 0.999  # a sample from here on is clipped

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.line_plot import COLOURS, HEIGHT, LEFT, WIDTH, Axis, Curve, draw_curves, fitting_axis
+from utils.arrays.line_plot import (
+    COLOURS,
+    HEIGHT,
+    LEFT,
+    WIDTH,
+    Axis,
+    Curve,
+    draw_curves,
+    fitting_axis,
+)
 
 
 def test_a_curve_is_where_its_values_are(tmp_path: Path) -> None:

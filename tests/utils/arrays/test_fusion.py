@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from utils.array_fusion import LARGEST_SCORE, FusionOptions, array_scores, fuse
-from utils.array_geometry import Camera
-from utils.heard import Heard
+from utils.arrays.fusion import LARGEST_SCORE, FusionOptions, array_scores, fuse
+from utils.arrays.geometry import Camera
+from utils.arrays.speech_positions import Heard
 
 CAMERA = Camera("a", fov_deg=60)
 BOX = np.array([[400.0, 100, 500, 200]])  # of 1000 px

@@ -8,13 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_array import RATE, write_wav
-from utils.array_sound import (
-    ArraySound,
-    SoundChecks,
-    check_levels,
-    open_array,
-    open_wav,
-)
+from utils.arrays.sound import ArraySound, SoundChecks, check_levels, open_array, open_wav
 
 SAMPLES = np.random.default_rng(0).uniform(-0.9, 0.9, (500, 3))
 

@@ -11,10 +11,10 @@ from av import AudioFrame, AudioStream, VideoFrame, VideoStream
 from av.container import OutputContainer
 from numpy.typing import NDArray
 
-from utils.array_sound import ArraySound
-from utils.array_spectra import FPS, RATE
+from utils.arrays.sound import ArraySound
+from utils.arrays.spectra import FPS, RATE
+from utils.arrays.speech_positions import Heard
 from utils.errors import UserError
-from utils.heard import Heard
 from utils.media import ReadOptions, ReadReport, VideoInfo
 from utils.metrics.localisation import DETECTED
 from utils.render import writing_mp4

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from tests.made_array import write_wav
-from utils.array_sound import ArraySound, open_array
+from utils.arrays.sound import ArraySound, open_array
+from utils.arrays.srp_phat import SteeringOptions, steer
 from utils.datasets.array_room import Room
 from utils.datasets.array_scene import SceneOptions, made_rig, make_scene
 from utils.datasets.tragic_evaluation import compare
 from utils.datasets.tragic_labels import Truth
 from utils.metrics.localisation import WIDTH, errors
-from utils.steered_response import SteeringOptions, steer
 
 RIG = made_rig()
 

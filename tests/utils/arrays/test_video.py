@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from tests.made_array import write_wav
 from tests.made_video import write_video
-from utils.array_sound import open_array
-from utils.array_video import CANVAS_SIZE, draw_line, render_blank, render_over
-from utils.heard import Heard
+from utils.arrays.sound import open_array
+from utils.arrays.speech_positions import Heard
+from utils.arrays.video import CANVAS_SIZE, draw_line, render_blank, render_over
 from utils.media import probe
 
 

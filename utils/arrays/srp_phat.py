@@ -11,11 +11,11 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_geometry import ArrayGeometry, Camera
-from utils.array_sound import ArraySound
-from utils.array_spectra import FPS, RATE
+from utils.arrays.geometry import ArrayGeometry, Camera
+from utils.arrays.sound import ArraySound
+from utils.arrays.spectra import FPS, RATE
+from utils.arrays.speech_positions import Heard
 from utils.errors import UserError
-from utils.heard import Heard
 
 FFT_SIZE = 1024
 HOP = RATE // FPS // 2  # two windows a frame

@@ -14,9 +14,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.array_geometry import Camera
+from utils.arrays.geometry import Camera
+from utils.arrays.speech_positions import Heard
 from utils.errors import UserError
-from utils.heard import Heard
 from utils.structures import FPS, ScoredTrack
 
 LARGEST_SCORE = 4.0  # the array alone is never more certain than 98 %

@@ -1,0 +1,1 @@
+"""Microphone arrays: sound, geometry, localisation, fusion with faces."""
