@@ -33,8 +33,7 @@ from benchmarks.measure import report
 from model.scoring import windows as scoring  # noqa: F401 - loaded before programs are forked
 from model.training import command as train_command  # noqa: F401 - loaded before programs are forked
 from utils.datasets.own import OwnOptions
-from utils.datasets.splits import prepare_split
-from utils.training_settings import DataOptions
+from utils.datasets.splits import DataOptions, prepare_split
 
 CLIP_S = 1.2  # of each video
 CLIPS = {"train": 3, "val": 2}  # videos of each split

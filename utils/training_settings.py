@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 from utils.errors import UserError
 from utils.settings import network_names
 
-DataName = Literal["ava", "talkset", "own"]
-
 AVA_MOVIES = "https://s3.amazonaws.com/ava-dataset"  # the mirror of CVDF
 AVA_LABELS = "https://research.google.com/ava/download"
 TALKSET_EACH = 500
@@ -56,48 +54,6 @@ class NetworkOptions:
     def window_lengths(self) -> tuple[int, ...] | None:
         """Window lengths in s; None reads entities whole."""
         return tuple(int(part) for part in self.windows.split(",") if part) or None
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Which data, and how batches are made of them."""
-
-    data: Annotated[DataName, "kind of data set"] = "ava"
-    data_path: Annotated[Path, "folder of the data set"] = Path("/data08/AVA")
-    videos: Annotated[
-        Path | None, "with --data own: folder of the videos; else they lie beside the tables"
-    ] = None
-    eval_data_type: Annotated[Literal["train", "val", "test"], "split that is evaluated"] = "val"
-    n_data_loader_thread: Annotated[int, "processes that read data; 0 reads in the main one"] = 4
-    num_processes: Annotated[
-        int, "processes that cut faces when data are prepared; 0 is one for each core"
-    ] = 0
-    max_clip: Annotated[
-        int, "longer entities are cut to clips of so many frames; 0 is batchSize"
-    ] = 0
-    published_batches: Annotated[
-        bool, "cut all clips of a batch to the shortest and lose the rest, as published"
-    ] = False
-    published_crop: Annotated[
-        bool, "clip networks: crop at random as published, to the upper left by a slip"
-    ] = False
-    no_augment: Annotated[bool, "train on pictures and sound as they are"] = False
-    desync: Annotated[
-        float,
-        "share of speaking clips that get another sound and count as not speaking: half of them "
-        "their own, moved by 0.3 to 2 s, half another voice",
-    ] = 0.0
-
-    def __post_init__(self) -> None:
-        for flag, count in (
-            ("nDataLoaderThread", self.n_data_loader_thread),
-            ("numProcesses", self.num_processes),
-            ("maxClip", self.max_clip),
-        ):
-            if count < 0:
-                raise UserError(f"--{flag} must be 0 or more, got {count}")
-        if not 0 <= self.desync <= 1:
-            raise UserError(f"--desync must be in [0, 1], got {self.desync}")
 
 
 @dataclass(frozen=True)

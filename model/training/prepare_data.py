@@ -13,6 +13,7 @@ from model.face_finding import FaceFinder
 from utils.datasets import ava_download, ava_prepare, own_check
 from utils.datasets.ava_labels import LABELS_MD5, Sources
 from utils.datasets.own import OwnOptions
+from utils.datasets.splits import DataOptions
 from utils.datasets.talkset import PUBLISHED_EACH, read_lists
 from utils.datasets.talkset_build import (
     TalkSetOptions,
@@ -23,7 +24,7 @@ from utils.datasets.talkset_build import (
 from utils.datasets.talkset_faces import FaceFinding
 from utils.files import replacing
 from utils.progress import bar
-from utils.training_settings import AvaOptions, BuildOptions, DataOptions
+from utils.training_settings import AvaOptions, BuildOptions
 
 logger = logging.getLogger(__name__)
 

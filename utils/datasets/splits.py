@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from utils.datasets.ava import AvaSplit
 from utils.datasets.entities import DataSet
@@ -12,11 +13,55 @@ from utils.datasets.own_prepare import PrepareOptions, prepare
 from utils.datasets.store import Store
 from utils.errors import UserError
 from utils.files import locked
-from utils.training_settings import DataName, DataOptions
 
 logger = logging.getLogger(__name__)
 
 SHOWN = 20  # problems of a data set that are logged one by one
+
+
+DataName = Literal["ava", "talkset", "own"]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data, and how batches are made of them."""
+
+    data: Annotated[DataName, "kind of data set"] = "ava"
+    data_path: Annotated[Path, "folder of the data set"] = Path("/data08/AVA")
+    videos: Annotated[
+        Path | None, "with --data own: folder of the videos; else they lie beside the tables"
+    ] = None
+    eval_data_type: Annotated[Literal["train", "val", "test"], "split that is evaluated"] = "val"
+    n_data_loader_thread: Annotated[int, "processes that read data; 0 reads in the main one"] = 4
+    num_processes: Annotated[
+        int, "processes that cut faces when data are prepared; 0 is one for each core"
+    ] = 0
+    max_clip: Annotated[
+        int, "longer entities are cut to clips of so many frames; 0 is batchSize"
+    ] = 0
+    published_batches: Annotated[
+        bool, "cut all clips of a batch to the shortest and lose the rest, as published"
+    ] = False
+    published_crop: Annotated[
+        bool, "clip networks: crop at random as published, to the upper left by a slip"
+    ] = False
+    no_augment: Annotated[bool, "train on pictures and sound as they are"] = False
+    desync: Annotated[
+        float,
+        "share of speaking clips that get another sound and count as not speaking: half of them "
+        "their own, moved by 0.3 to 2 s, half another voice",
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        for flag, count in (
+            ("nDataLoaderThread", self.n_data_loader_thread),
+            ("numProcesses", self.num_processes),
+            ("maxClip", self.max_clip),
+        ):
+            if count < 0:
+                raise UserError(f"--{flag} must be 0 or more, got {count}")
+        if not 0 <= self.desync <= 1:
+            raise UserError(f"--desync must be in [0, 1], got {self.desync}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,11 @@ from utils.crops import CropOptions, crop_given
 from utils.datasets.own import OwnOptions, Problem, make_tracks, read_table
 from utils.datasets.own_check import check
 from utils.datasets.own_prepare import PrepareOptions, prepare
-from utils.datasets.splits import own_store, prepare_split
+from utils.datasets.splits import DataOptions, own_store, prepare_split
 from utils.datasets.store import Store
 from utils.errors import UserError
 from utils.media import ReadOptions, probe
 from utils.structures import CropPiece, FaceTrack
-from utils.training_settings import DataOptions
 from utils.video import read_frames
 
 HEADER = "video,entity,time_s,x1,y1,x2,y2,label"

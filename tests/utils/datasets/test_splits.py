@@ -8,9 +8,8 @@ import pytest
 
 from tests.made_ava import Movie, write_movie
 from utils.datasets.own import OwnOptions
-from utils.datasets.splits import open_split, own_store, prepare_split
+from utils.datasets.splits import DataOptions, open_split, own_store, prepare_split
 from utils.files import locked
-from utils.training_settings import DataOptions
 
 
 def test_own_data_are_prepared_by_one_process_at_a_time(
