@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from benchmarks.measure import measure, report
 from model.contract import InputSpec
 from utils.audio import Sound
-from utils.datasets.ava import AvaFolder, AvaSplit
-from utils.datasets.ava_prepare import PrepareOptions, prepare
-from utils.datasets.ava_tables import LabelledFace, LoaderRow, read_labels, read_loader
+from utils.datasets.ava.dataset import AvaFolder, AvaSplit
+from utils.datasets.ava.prepare import PrepareOptions, prepare
+from utils.datasets.ava.tables import LabelledFace, LoaderRow, read_labels, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart
 from utils.datasets.loading import Loader, LoaderOptions
 from utils.files import check_folder

@@ -7,13 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.datasets.ava_asd_windows import (
-    LABELS,
-    VideoRows,
-    WindowOptions,
-    thinned_tracks,
-    windows_of,
-)
+from utils.datasets.ava.windows import LABELS, VideoRows, WindowOptions, thinned_tracks, windows_of
 
 FPS = 25
 TURN_S = 0.8  # how long a face speaks, then the other

@@ -19,7 +19,7 @@ from model.checkpoints.keras import by_topology, is_keras
 from model.checkpoints.registry import find_file
 from model.networks.ava_asd import MODES, AvaASD
 from model.scoring.windows import Precision
-from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
+from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
 from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.ava_asd import (

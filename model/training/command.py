@@ -24,7 +24,7 @@ from model.training.initial_weights import load_or_begin
 from model.training.prepare_data import stages
 from model.training.run import Run, describe_settings, released_weights, train_at_terminal
 from model.training.trainer import BatchLoader, Trainer
-from utils.datasets.ava import AvaFolder
+from utils.datasets.ava.dataset import AvaFolder
 from utils.datasets.clip_faces import FaceChanges
 from utils.datasets.clip_loading import ClipLoader, ClipLoaderOptions
 from utils.datasets.context_loading import ContextLoader, ContextLoaderOptions

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from model.face_finding import FaceFinder
-from utils.datasets import ava_download, ava_prepare, own_check
-from utils.datasets.ava_labels import LABELS_MD5, Sources
+from utils.datasets import own_check
+from utils.datasets.ava import download as ava_download
+from utils.datasets.ava import prepare as ava_prepare
+from utils.datasets.ava.labels import LABELS_MD5, Sources
+from utils.datasets.ava.options import AvaOptions
 from utils.datasets.own import OwnOptions
 from utils.datasets.splits import DataOptions
 from utils.datasets.talkset import PUBLISHED_EACH, read_lists
@@ -24,7 +27,7 @@ from utils.datasets.talkset_build import (
 from utils.datasets.talkset_faces import FaceFinding
 from utils.files import replacing
 from utils.progress import bar
-from utils.training_settings import AvaOptions, BuildOptions
+from utils.training_settings import BuildOptions
 
 logger = logging.getLogger(__name__)
 

@@ -33,11 +33,11 @@ from model.training.prepare_data import stages
 from model.training.run import Run, describe_settings, released_weights, train_at_terminal
 from model.training.run_logs import EpochRow, Evaluated, is_past_best
 from model.training.trainer import Trainer
-from utils.datasets.ava import AvaFolder
-from utils.datasets.ava_asd_extract import ExtractOptions, Work, extract
-from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
-from utils.datasets.ava_asd_windows import VideoRows, WindowOptions, read_rows
-from utils.datasets.ava_prepare import find_videos
+from utils.datasets.ava.dataset import AvaFolder
+from utils.datasets.ava.prepare import find_videos
+from utils.datasets.ava.window_extract import ExtractOptions, Work, extract
+from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
+from utils.datasets.ava.windows import VideoRows, WindowOptions, read_rows
 from utils.errors import UserError
 from utils.files import locked
 from utils.flags import flag_name

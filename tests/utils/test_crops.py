@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.parity.references import reference
 from utils.crop_geometry import crop_face, crop_window, smooth_boxes
 from utils.crops import CropOptions, crop_faces, crop_given
-from utils.datasets.ava_video import crop_box
+from utils.datasets.ava.video import crop_box
 from utils.structures import CropForm, CropPiece, Detections, FaceTrack, Frame, Shot
 from utils.tracks import TrackOptions
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.datasets import columbia
-from utils.datasets.ava_prepare import find_videos
+from utils.datasets.ava.prepare import find_videos
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
 from utils.datasets.own import Problem
 from utils.errors import ResourceError, UserError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from utils.datasets.ava import AvaSplit
+from utils.datasets.ava.dataset import AvaSplit
 from utils.datasets.entities import DataSet
 from utils.datasets.own import OwnOptions
 from utils.datasets.own_prepare import PrepareOptions, prepare

@@ -25,9 +25,9 @@ from model.evaluation.window_evaluation import (
 )
 from model.networks.ava_asd import AvaASD
 from tests.made_windows import make_windows
-from utils.datasets.ava_asd_extract import ExtractOptions, extract
-from utils.datasets.ava_asd_loading import WindowChoice, WindowSet
-from utils.datasets.ava_asd_windows import WindowOptions, read_rows
+from utils.datasets.ava.window_extract import ExtractOptions, extract
+from utils.datasets.ava.window_loader import WindowChoice, WindowSet
+from utils.datasets.ava.windows import WindowOptions, read_rows
 from utils.metrics.ava_asd import keras_precision_area, keras_roc_area
 from utils.metrics.average_precision import FaceRows, read_truth
 

@@ -19,9 +19,9 @@ from model.training.run import Hooks, Run
 from model.training.trainer import Trainer
 from model.training.window_command import judge
 from tests.made_windows import make_windows
-from utils.datasets.ava_asd_extract import ExtractOptions, extract
-from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
-from utils.datasets.ava_asd_windows import WindowOptions, read_rows
+from utils.datasets.ava.window_extract import ExtractOptions, extract
+from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
+from utils.datasets.ava.windows import WindowOptions, read_rows
 from utils.metrics.average_precision import average_precision, join, read_predictions, read_truth
 from utils.training_settings import RunOptions, TrainingOptions
 

@@ -11,7 +11,7 @@ from tests.made_ava import Movie, level, table, write_movie
 from tests.made_sound import MadeTrack, speech, write_tracks
 from tests.made_windows import all_windows
 from utils.audio import Sound
-from utils.datasets.ava_asd_extract import (
+from utils.datasets.ava.window_extract import (
     ExtractOptions,
     Work,
     _own_rate,
@@ -19,13 +19,8 @@ from utils.datasets.ava_asd_extract import (
     sound_path,
     track_name,
 )
-from utils.datasets.ava_asd_loading import WindowChoice, WindowLoader, WindowSet
-from utils.datasets.ava_asd_windows import (
-    VideoRows,
-    WindowOptions,
-    read_rows,
-    thinned_tracks,
-)
+from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
+from utils.datasets.ava.windows import VideoRows, WindowOptions, read_rows, thinned_tracks
 from utils.datasets.store import Store
 from utils.features.ava_asd_mfcc import ava_asd_mfcc, num_rows
 from utils.media import ReadOptions, probe

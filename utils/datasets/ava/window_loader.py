@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.ava_asd_extract import (
-    ExtractOptions,
-    open_journal,
-    sound_path,
-    track_name,
-)
-from utils.datasets.ava_asd_windows import (
+from utils.datasets.ava.window_extract import ExtractOptions, open_journal, sound_path, track_name
+from utils.datasets.ava.windows import (
     VideoRows,
     WindowOptions,
     draw_balanced,

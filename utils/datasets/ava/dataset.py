@@ -5,7 +5,7 @@ Folder, as published but for `store`:
 csv/{train,val,test}_orig.csv      official labels; csv/{train,val,test}_loader.csv entities
 orig_videos/{trainval,test}        the movies
 clips_audios/SPLIT/VIDEO/ENTITY.wav, clips_videos/SPLIT/VIDEO/ENTITY/TIMESTAMP.jpg
-store/SPLIT                        what `ava_prepare` makes of them
+store/SPLIT                        what `prepare` makes of them
 """
 
 import logging
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.ava_tables import SPLITS, LoaderRow, read_loader
+from utils.datasets.ava.tables import SPLITS, LoaderRow, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart, read_labels
 from utils.datasets.store import Store
 from utils.errors import UserError

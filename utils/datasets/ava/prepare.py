@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
-from utils.datasets.ava import AvaFolder
-from utils.datasets.ava_tables import (
+from utils.datasets.ava.dataset import AvaFolder
+from utils.datasets.ava.tables import (
     LabelledFace,
     LoaderRow,
     make_loader_rows,
@@ -17,7 +17,7 @@ from utils.datasets.ava_tables import (
     read_loader,
     write_loader,
 )
-from utils.datasets.ava_video import Cut, cut_video
+from utils.datasets.ava.video import Cut, cut_video
 from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.audio import read_sound
-from utils.datasets.ava_asd_windows import VideoRows, WindowOptions, thinned_tracks
-from utils.datasets.ava_tables import LabelledFace, LoaderRow
-from utils.datasets.ava_video import cut_video
+from utils.datasets.ava.tables import LabelledFace, LoaderRow
+from utils.datasets.ava.video import cut_video
+from utils.datasets.ava.windows import VideoRows, WindowOptions, thinned_tracks
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
 from utils.datasets.entity_writer import DiskFullError
 from utils.datasets.journal import Journal

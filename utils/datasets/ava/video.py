@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from utils.audio import Sound
 from utils.crop_geometry import crop_tight
-from utils.datasets.ava_tables import LabelledFace, LoaderRow
+from utils.datasets.ava.tables import LabelledFace, LoaderRow
 from utils.datasets.entities import SPEAKING, EntityInfo
 from utils.datasets.entity_writer import EntityWriter
 from utils.datasets.store import StoreWriter

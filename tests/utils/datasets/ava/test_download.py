@@ -9,10 +9,10 @@ import pytest
 
 from tests.made_ava import Movie, archive, table, write_movie
 from tests.made_mirror import Mirror, serving
-from utils.datasets.ava import AvaFolder, AvaSplit
-from utils.datasets.ava_download import download, read_list
-from utils.datasets.ava_labels import Sources, download_labels
-from utils.datasets.ava_prepare import PrepareOptions, prepare
+from utils.datasets.ava.dataset import AvaFolder, AvaSplit
+from utils.datasets.ava.download import download, read_list
+from utils.datasets.ava.labels import Sources, download_labels
+from utils.datasets.ava.prepare import PrepareOptions, prepare
 from utils.errors import ResourceError, UserError
 
 GOOD, BROKEN, GONE, UNLISTED, VAL, OTHER = (

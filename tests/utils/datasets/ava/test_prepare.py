@@ -10,10 +10,10 @@ import pytest
 
 from tests.made_ava import Movie, level, table, write_movie
 from tests.made_video import write_video
-from utils.datasets.ava import AvaFolder, AvaSplit
-from utils.datasets.ava_prepare import PrepareOptions, prepare
-from utils.datasets.ava_tables import LabelledFace, read_labels
-from utils.datasets.ava_video import crop_box, split_spans
+from utils.datasets.ava.dataset import AvaFolder, AvaSplit
+from utils.datasets.ava.prepare import PrepareOptions, prepare
+from utils.datasets.ava.tables import LabelledFace, read_labels
+from utils.datasets.ava.video import crop_box, split_spans
 from utils.datasets.store import Store, entity_path
 
 ONE = PrepareOptions(num_processes=1)

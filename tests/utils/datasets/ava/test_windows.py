@@ -8,7 +8,7 @@ import pytest
 
 from tests.made_windows import all_windows
 from tests.parity.references import reference_table
-from utils.datasets.ava_asd_windows import (
+from utils.datasets.ava.windows import (
     LABELS,
     VideoRows,
     WindowOptions,

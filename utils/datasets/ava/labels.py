@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils import downloads
-from utils.datasets.ava import AvaFolder
-from utils.datasets.ava_tables import merge_tables
+from utils.datasets.ava.dataset import AvaFolder
+from utils.datasets.ava.options import AVA_LABELS, AVA_MOVIES
+from utils.datasets.ava.tables import merge_tables
 from utils.errors import ResourceError, UserError
-from utils.training_settings import AVA_LABELS, AVA_MOVIES
 
 LABELS_MD5 = {
     "train": "0e6ebaacfb3a554199e319e0c26a1ec0",

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.made_ava import Movie, level, table, write_movie
-from utils.datasets.ava import AvaFolder, AvaSplit
-from utils.datasets.ava_prepare import PrepareOptions, prepare
-from utils.datasets.ava_tables import (
+from utils.datasets.ava.dataset import AvaFolder, AvaSplit
+from utils.datasets.ava.prepare import PrepareOptions, prepare
+from utils.datasets.ava.tables import (
     LabelledFace,
     label_rate,
     make_loader_rows,

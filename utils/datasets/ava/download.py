@@ -13,8 +13,8 @@ from http.client import HTTPException
 from pathlib import Path
 
 from utils import downloads
-from utils.datasets.ava import AvaFolder
-from utils.datasets.ava_labels import Progress, Sources, download_labels, md5_of, told
+from utils.datasets.ava.dataset import AvaFolder
+from utils.datasets.ava.labels import Progress, Sources, download_labels, md5_of, told
 from utils.errors import ResourceError, UserError
 from utils.files import check_folder, publish, replacing
 from utils.media import probe

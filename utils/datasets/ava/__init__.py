@@ -1,0 +1,1 @@
+"""AVA-ActiveSpeaker: labels, download, preparation, windows."""
