@@ -32,7 +32,7 @@ from benchmarks.command import loop_clip
 from benchmarks.measure import report
 from model.scoring import windows as scoring  # noqa: F401 - loaded before programs are forked
 from model.training import command as train_command  # noqa: F401 - loaded before programs are forked
-from utils.datasets.own import OwnOptions
+from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.splits import DataOptions, prepare_split
 
 CLIP_S = 1.2  # of each video

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from utils.datasets.ava.options import AvaOptions
 from utils.datasets.ava.window_options import AvaAsdOptions
-from utils.datasets.own import OwnOptions
+from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.splits import DataOptions
 from utils.errors import UserError
 from utils.settings import DetectorOptions

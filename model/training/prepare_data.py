@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from model.face_finding import FaceFinder
-from utils.datasets import own_check
 from utils.datasets.ava import download as ava_download
 from utils.datasets.ava import prepare as ava_prepare
 from utils.datasets.ava.labels import LABELS_MD5, Sources
 from utils.datasets.ava.options import AvaOptions
-from utils.datasets.own import OwnOptions
+from utils.datasets.custom import check as custom_check
+from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.splits import DataOptions
 from utils.datasets.talkset import PUBLISHED_EACH, read_lists
 from utils.datasets.talkset_build import (
@@ -120,10 +120,12 @@ def find_videos(folders: Sequence[Path]) -> list[Path]:
     return videos
 
 
-def check_own(data: DataOptions, options: OwnOptions, decode: bool, to: Path) -> own_check.Report:
+def check_own(
+    data: DataOptions, options: OwnOptions, decode: bool, to: Path
+) -> custom_check.Report:
     """Check own data, and write what was found as JSON."""
     with stages("videos") as tell:
-        report = own_check.check(
+        report = custom_check.check(
             data.data_path, data.videos, options, decode, partial(tell, "checking")
         )
     with replacing(to) as temporary:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from utils.datasets.ava.dataset import AvaSplit
+from utils.datasets.custom.prepare import PrepareOptions, prepare
+from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.entities import DataSet
-from utils.datasets.own import OwnOptions
-from utils.datasets.own_prepare import PrepareOptions, prepare
 from utils.datasets.store import Store
 from utils.errors import UserError
 from utils.files import locked

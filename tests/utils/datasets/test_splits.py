@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.made_ava import Movie, write_movie
-from utils.datasets.own import OwnOptions
+from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.splits import DataOptions, open_split, own_store, prepare_split
 from utils.files import locked
 

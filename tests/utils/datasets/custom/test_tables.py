@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tests.made_video import write_video
 from utils.crops import CropOptions, crop_given
-from utils.datasets.own import OwnOptions, Problem, make_tracks, read_table
-from utils.datasets.own_check import check
-from utils.datasets.own_prepare import PrepareOptions, prepare
+from utils.datasets.custom.check import check
+from utils.datasets.custom.prepare import PrepareOptions, prepare
+from utils.datasets.custom.tables import OwnOptions, Problem, make_tracks, read_table
 from utils.datasets.splits import DataOptions, own_store, prepare_split
 from utils.datasets.store import Store
 from utils.errors import UserError

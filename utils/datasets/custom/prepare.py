@@ -11,8 +11,9 @@ import numpy as np
 
 from utils.audio import Sound
 from utils.crops import CropOptions, crop_given
-from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
-from utils.datasets.own import (
+from utils.datasets.custom.check import keep_inside, open_video, twice_problem
+from utils.datasets.custom.prepared import PreparedVideos, checksum, key_of
+from utils.datasets.custom.tables import (
     TABLE,
     UNREAD,
     OwnEntity,
@@ -25,8 +26,7 @@ from utils.datasets.own import (
     read_tables,
     short_problem,
 )
-from utils.datasets.own_check import keep_inside, open_video, twice_problem
-from utils.datasets.own_done import PreparedVideos, checksum, key_of
+from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
 from utils.datasets.processes import do_all
 from utils.datasets.store import StoreWriter
 from utils.errors import UserError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.made_video import write_video
-from utils.datasets.importers import import_ava, import_clips, import_columbia
-from utils.datasets.own import read_table
+from utils.datasets.custom.importers import import_ava, import_clips, import_columbia
+from utils.datasets.custom.tables import read_table
 from utils.errors import UserError
 from utils.metrics.columbia import SPEAKERS
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.datasets.entities import SPEAKING, UNLABELLED
-from utils.datasets.own import (
+from utils.datasets.custom.tables import (
     OwnEntity,
     OwnOptions,
     OwnTrack,
@@ -21,6 +20,7 @@ from utils.datasets.own import (
     read_tables,
     short_problem,
 )
+from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import ResourceError, UserError
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.source import read_source_frames

@@ -11,8 +11,8 @@ import numpy as np
 
 from utils.datasets import columbia
 from utils.datasets.ava.prepare import find_videos
+from utils.datasets.custom.tables import Problem
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
-from utils.datasets.own import Problem
 from utils.errors import ResourceError, UserError
 from utils.files import reading_table, replacing
 from utils.media import VideoInfo, probe

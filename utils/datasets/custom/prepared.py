@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from utils.datasets.custom.tables import OwnEntity
 from utils.datasets.journal import Journal
-from utils.datasets.own import OwnEntity
 from utils.datasets.store import entity_path
 
 NOTHING: dict[str, Any] = {"read": False, "rows": 0, "names": [], "frames": 0, "problems": []}

@@ -1,0 +1,1 @@
+"""The user's own data: tables, checks, preparation, importers."""
