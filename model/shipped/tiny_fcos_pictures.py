@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import FaceDetector
-from utils.datasets.face_changes import hide_face
-from utils.datasets.face_composites import Composer, Composite
-from utils.datasets.face_cutouts import Cutout, cut_out, find_videos, sample_frames
-from utils.datasets.face_pictures import MarkedPicture, PictureFolder
-from utils.datasets.face_turning import likeness, turned
+from utils.datasets.face_pictures.augmentation import hide_face
+from utils.datasets.face_pictures.composites import Composer, Composite
+from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, sample_frames
+from utils.datasets.face_pictures.pictures import MarkedPicture, PictureFolder
+from utils.datasets.face_pictures.turning import likeness, turned
 from utils.files import check_folder
 from utils.structures import Detections
 

@@ -27,7 +27,7 @@ from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
 from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, overlaps, prepare
 from model.training.run_logs import put_row
 from utils.commands import run_command
-from utils.datasets.face_pictures import PictureFolder, draw_batch
+from utils.datasets.face_pictures.pictures import PictureFolder, draw_batch
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.progress import bar

@@ -28,8 +28,8 @@ from model.shipped.tiny_fcos_pictures import (
     read_backgrounds,
     turn_heads,
 )
-from utils.datasets.face_composites import Composite
-from utils.datasets.face_cutouts import pack
+from utils.datasets.face_pictures.composites import Composite
+from utils.datasets.face_pictures.cutouts import pack
 from utils.settings import DetectorOptions
 from utils.structures import Detections
 

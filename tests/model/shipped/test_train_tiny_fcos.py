@@ -13,7 +13,7 @@ from model.contract import WeightsFile
 from model.detectors.tiny_fcos import load
 from model.shipped import train_tiny_fcos
 from model.shipped.train_tiny_fcos import DetectorTraining, begin, measure, rate, report, take_step
-from utils.datasets.face_pictures import MarkedPicture, PictureFolder
+from utils.datasets.face_pictures.pictures import MarkedPicture, PictureFolder
 from utils.settings import DetectorOptions
 
 

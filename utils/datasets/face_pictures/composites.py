@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.face_changes import blend_face, cover_face, hide_face, recolour
-from utils.datasets.face_cutouts import Cutout
+from utils.datasets.face_pictures.augmentation import blend_face, cover_face, hide_face, recolour
+from utils.datasets.face_pictures.cutouts import Cutout
 
 WIDTHS = (640, 640, 512, 400)  # of a picture, pixels
 ASPECTS = (16 / 9, 16 / 9, 4 / 3, 1.0, 3 / 4, 9 / 16)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.face_cutouts import Cutout, pack
-from utils.datasets.face_heads import AXIS, Head, model_head
+from utils.datasets.face_pictures.cutouts import Cutout, pack
+from utils.datasets.face_pictures.heads import AXIS, Head, model_head
 
 UNIT = 110  # pixels of a unit of the head
 SIZE = (440, 400)  # pixels of a rendered head with its shoulders, height and width

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.face_changes import dim, recolour
+from utils.datasets.face_pictures.augmentation import dim, recolour
 from utils.errors import UserError
 from utils.files import append_line, read_lines, replacing
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets import face_pictures
-from utils.datasets.face_pictures import (
+from utils.datasets.face_pictures import pictures
+from utils.datasets.face_pictures.pictures import (
     MarkedPicture,
     PictureFolder,
     bend,
@@ -89,7 +89,7 @@ def test_boxes_follow_the_crop(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_boxes_follow_the_change(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(face_pictures, "DARK", 0.0)  # a lamp's edge is no rectangle's
+    monkeypatch.setattr(pictures, "DARK", 0.0)  # a lamp's edge is no rectangle's
     changed = change(with_rectangle((60, 50, 180, 150)), np.random.default_rng(seed))
     assert np.abs(changed.boxes[0] - bright_part(changed.image)).max() <= 4
 
@@ -97,7 +97,7 @@ def test_boxes_follow_the_change(seed: int, monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_cannot_be_seen_in_little_light_may_or_may_not_be_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(face_pictures, "DARK", 1.0)
+    monkeypatch.setattr(pictures, "DARK", 1.0)
     face = with_rectangle((60, 50, 180, 150))
     plain = MarkedPicture(np.full_like(face.image, 20), face.boxes, face.clear)
     for seed in range(6):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.face_cutouts import Cutout, cut_out, pack
-from utils.datasets.face_heads import Head, model_head
-from utils.datasets.face_turning import SIZE, likeness, render, turned
+from utils.datasets.face_pictures.cutouts import Cutout, cut_out, pack
+from utils.datasets.face_pictures.heads import Head, model_head
+from utils.datasets.face_pictures.turning import SIZE, likeness, render, turned
 
 FACE = (183.0, 120.5, 353.0, 333.0)
 

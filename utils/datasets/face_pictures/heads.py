@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.face_cutouts import Cutout
+from utils.datasets.face_pictures.cutouts import Cutout
 
 ROWS, COLUMNS = 560, 840  # points of the surface
 TOP, BOTTOM = 1.15, -2.3  # heights that are modelled

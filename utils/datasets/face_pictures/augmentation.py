@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.face_cutouts import Cutout
+from utils.datasets.face_pictures.cutouts import Cutout
 
 
 def blend_face(

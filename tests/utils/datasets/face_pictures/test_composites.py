@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets import face_composites
-from utils.datasets.face_changes import blend_face, dim, hide_face, recolour
-from utils.datasets.face_composites import Composer
-from utils.datasets.face_cutouts import Cutout, cut_out, find_videos, pack, sample_frames
+from utils.datasets.face_pictures import composites
+from utils.datasets.face_pictures.augmentation import blend_face, dim, hide_face, recolour
+from utils.datasets.face_pictures.composites import Composer
+from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, pack, sample_frames
 
 FACE = (183.0, 120.5, 353.0, 333.0)
 
@@ -91,7 +91,7 @@ def test_people_who_are_hard_to_find_are_drawn_more_often(
         pack(name, np.full((120, 100, 3), colour, np.uint8), whole, box)
         for name, colour in (("easy", (200, 30, 30)), ("hard", (30, 200, 30)))
     )
-    monkeypatch.setattr(face_composites, "HARD", 1.0)
+    monkeypatch.setattr(composites, "HARD", 1.0)
     for hard, stronger in ((False, 0), (True, 1)):
         people = [red, replace(green, hard=True)] if hard else [red]
         made = Composer(people, [background], np.random.default_rng(1)).compose()
@@ -149,7 +149,7 @@ def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:
 
 
 def test_frames_are_spread_over_the_video() -> None:
-    demo = Path(__file__).parents[3] / "demo" / "001.mp4"
+    demo = Path(__file__).parents[4] / "demo" / "001.mp4"
     frames = list(sample_frames([demo], 4))
     assert 4 <= len(frames) <= 5
     assert {frame.shape for frame in frames} == {(720, 1280, 3)}

@@ -1,0 +1,1 @@
+"""Images with marked faces, for training face detectors."""
