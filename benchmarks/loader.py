@@ -29,7 +29,7 @@ from utils.datasets.ava.dataset import AvaFolder, AvaSplit
 from utils.datasets.ava.prepare import PrepareOptions, prepare
 from utils.datasets.ava.tables import LabelledFace, LoaderRow, read_labels, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart
-from utils.datasets.loading import Loader, LoaderOptions
+from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.files import check_folder
 from utils.media import ReadOptions, probe
 from utils.structures import SAMPLE_RATE

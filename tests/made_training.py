@@ -18,7 +18,7 @@ from torch.nn import functional
 from model.contract import InputSpec, Logits, Model, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
-from utils.datasets.loading import Loader, LoaderOptions
+from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.datasets.store import StoreWriter
 from utils.structures import FPS, SAMPLE_RATE
 

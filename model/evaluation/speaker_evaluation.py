@@ -17,9 +17,9 @@ from model.ranks import Ranks
 from model.scoring.seen_faces import SeenFace, embed_sequences
 from model.scoring.speaker_scoring import encode_pictures
 from model.scoring.windows import Precision, inference_copy
-from utils.datasets.clips import as_read
 from utils.datasets.entities import DataSet
-from utils.datasets.speakers import ABSENT, Beside, SpeakerIndex, choose_speakers
+from utils.datasets.loading.sequence_batches import as_read
+from utils.datasets.loading.speaker_choice import ABSENT, Beside, SpeakerIndex, choose_speakers
 from utils.features import feature_function
 from utils.features.mfcc import align
 

@@ -14,10 +14,10 @@ from model.evaluation.entity_scores import EntityScores, EvaluationOptions
 from model.evaluation.speaker_evaluation import score_beside_others
 from model.ranks import Ranks
 from model.scoring.windows import inference_copy, track_logits
-from utils.datasets.clip_loading import ClipLoader, ClipLoaderOptions
-from utils.datasets.clips import InputForm, as_read
 from utils.datasets.entities import DataSet, EntityInfo, EntityPart, read_labels
-from utils.datasets.reading import Reading
+from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
+from utils.datasets.loading.sequence_batches import InputForm, as_read
+from utils.datasets.loading.workers import Reading
 from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import FPS

@@ -21,8 +21,8 @@ sys.path[:0] = [{root!r}]
 from model.checkpoints.build import build_network
 from model.ranks import joined
 from model.training.trainer import Trainer
-from utils.datasets.clip_loading import ClipBatch
-from utils.datasets.context_loading import ContextBatch
+from utils.datasets.loading.clip_loader import ClipBatch
+from utils.datasets.loading.context_loader import ContextBatch
 from utils.training_settings import TrainingOptions
 
 torch.set_num_threads(1)

@@ -65,7 +65,7 @@ def test_an_error_of_a_process_tells_where_it_was() -> None:
 MAIN = """
 import os, sys, time
 from utils.datasets.processes import do_all
-from utils.datasets.reading import Reading
+from utils.datasets.loading.workers import Reading
 from utils.errors import ResourceError
 
 class Maker:

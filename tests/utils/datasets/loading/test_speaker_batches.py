@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from model.contract import InputSpec
-from utils.datasets.batching import BatchPlan, Item, plan_batches, plan_whole
-from utils.datasets.clips import Batch, Changes
 from utils.datasets.entities import EntityInfo
-from utils.datasets.speaker_clips import SpeakerBatchMaker
-from utils.datasets.speakers import SpeakerOptions
+from utils.datasets.loading.batch_plans import BatchPlan, Item, plan_batches, plan_whole
+from utils.datasets.loading.sequence_batches import Batch, Changes
+from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
+from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.store import Store, StoreWriter
 from utils.features.log_mel import log_mel
 from utils.features.mfcc import align

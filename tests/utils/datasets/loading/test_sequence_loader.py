@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from model.contract import InputSpec
-from utils.datasets.batching import plan_batches
-from utils.datasets.clips import Batch
 from utils.datasets.entities import EntityInfo
-from utils.datasets.loading import Loader, LoaderOptions
+from utils.datasets.loading.batch_plans import plan_batches
+from utils.datasets.loading.sequence_batches import Batch
+from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.datasets.store import Store, StoreWriter
 from utils.errors import ResourceError
 from utils.features.mfcc import align, mfcc

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from utils.datasets.clip_faces import FaceChanges, change_clip, draw_crop, jitter, resize_faces
+from utils.datasets.loading.clip_augmentation import (
+    FaceChanges,
+    change_clip,
+    draw_crop,
+    jitter,
+    resize_faces,
+)
 
 SIZE = 24
 

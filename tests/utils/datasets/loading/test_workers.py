@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.datasets.reading import Reading, WorkerTraceback
+from utils.datasets.loading.workers import Reading, WorkerTraceback
 
 
 class TwoPartError(Exception):

@@ -5,11 +5,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.augmentation import NOISE_PROBABILITY, SNR_DB, add_noise, change_faces
-from utils.datasets.batching import BatchPlan, Item
-from utils.datasets.clips import CLIP, Batch, BatchMaker, Changes, InputForm, as_read
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
-from utils.datasets.speakers import ABSENT, SpeakerIndex, SpeakerOptions, draw_speakers
+from utils.datasets.loading.augmentation import NOISE_PROBABILITY, SNR_DB, add_noise, change_faces
+from utils.datasets.loading.batch_plans import BatchPlan, Item
+from utils.datasets.loading.sequence_batches import (
+    CLIP,
+    Batch,
+    BatchMaker,
+    Changes,
+    InputForm,
+    as_read,
+)
+from utils.datasets.loading.speaker_choice import (
+    ABSENT,
+    SpeakerIndex,
+    SpeakerOptions,
+    draw_speakers,
+)
 from utils.features.mfcc import align
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
 

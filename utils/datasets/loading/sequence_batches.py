@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.augmentation import can_shift, change_faces, mix_noise, shift_sound
-from utils.datasets.batching import BatchPlan, Item
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
+from utils.datasets.loading.augmentation import can_shift, change_faces, mix_noise, shift_sound
+from utils.datasets.loading.batch_plans import BatchPlan, Item
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.features.mfcc import align

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from model.contract import ContextSpec
-from utils.datasets.context_loading import (
+from utils.datasets.contexts import FaceMoments, context_rows, gather, moments_of, ranked_choice
+from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
+from utils.datasets.loading.context_loader import (
     ContextBatch,
     ContextLoader,
     ContextLoaderOptions,
     box_areas,
 )
-from utils.datasets.contexts import FaceMoments, context_rows, gather, moments_of, ranked_choice
-from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
 
 COUNTS = {"a": (30, 20, 5), "b": (8,), "c": (1, 40)}
 FORM = ContextSpec(length=5, before=2, num_speakers=3, fill="repeat", stride=2)

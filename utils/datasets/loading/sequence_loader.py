@@ -8,12 +8,12 @@ from typing import Annotated
 
 import numpy as np
 
-from utils.datasets.batching import BatchPlan, plan_batches, plan_published, plan_whole
-from utils.datasets.clips import Batch, BatchMaker, Changes, InputForm
 from utils.datasets.entities import DataSet
-from utils.datasets.reading import Reading, check_share
-from utils.datasets.speaker_clips import SpeakerBatchMaker
-from utils.datasets.speakers import SpeakerOptions
+from utils.datasets.loading.batch_plans import BatchPlan, plan_batches, plan_published, plan_whole
+from utils.datasets.loading.sequence_batches import Batch, BatchMaker, Changes, InputForm
+from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
+from utils.datasets.loading.speaker_choice import SpeakerOptions
+from utils.datasets.loading.workers import Reading, check_share
 from utils.errors import UserError
 
 ORDER = 0  # a generator's purpose; clips have their own

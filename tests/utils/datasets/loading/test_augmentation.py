@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from utils.datasets.augmentation import (
+from utils.datasets.loading.augmentation import (
     add_noise,
     can_shift,
     change_faces,

@@ -22,7 +22,7 @@ from utils.datasets.contexts import (
 )
 from utils.datasets.entities import UNLABELLED
 from utils.datasets.feature_store import FeatureStore, VideoFeatures
-from utils.datasets.reading import Reading, RowPlan, check_batching, check_share, plan_rows
+from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from utils.datasets.entities import EntityInfo, EntityPart
-from utils.datasets.speakers import (
+from utils.datasets.loading.speaker_choice import (
     ABSENT,
     Beside,
     SpeakerIndex,
