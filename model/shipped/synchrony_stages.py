@@ -14,10 +14,10 @@ from torch.nn import functional
 from model.contract import Network
 from model.layers.lag_profile import FLOOR, OUT_OF_STEP, centre, moved, moving_mean
 from model.networks.synchrony import NUM_CHANNELS, Judge, Synchrony
-from utils.datasets.crop_changes import change_crops
 from utils.datasets.entities import SPEAKING, UNLABELLED
-from utils.datasets.pairing_pool import Embedded, stacked
-from utils.datasets.pairings import Pairer
+from utils.datasets.pairings.crop_augmentation import change_crops
+from utils.datasets.pairings.pairings import Pairer
+from utils.datasets.pairings.pool import Embedded, stacked
 from utils.datasets.store import Store
 from utils.datasets.talkset_sources import Source
 from utils.errors import UserError

@@ -42,8 +42,8 @@ from model.training.prepare_data import find_videos
 from model.training.recipes import seeded
 from model.training.run_logs import put_row
 from utils.commands import run_command
-from utils.datasets.pairing_pool import PairingPool
-from utils.datasets.pairings import SITUATIONS, Pairer
+from utils.datasets.pairings.pairings import SITUATIONS, Pairer
+from utils.datasets.pairings.pool import PairingPool
 from utils.datasets.store import Store
 from utils.datasets.talkset_faces import FaceFinding, find_all
 from utils.datasets.talkset_sources import Person, Source, name_people

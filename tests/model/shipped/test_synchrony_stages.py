@@ -24,8 +24,8 @@ from model.shipped.synchrony_stages import (
 )
 from tests.made_people import make_people
 from tests.parity.filled import filled
-from utils.datasets.pairing_pool import Embedded
-from utils.datasets.pairings import Pairer
+from utils.datasets.pairings.pairings import Pairer
+from utils.datasets.pairings.pool import Embedded
 
 LENGTH = 160
 

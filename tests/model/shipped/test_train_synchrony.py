@@ -17,7 +17,7 @@ from model.shipped.synchrony_run import Distillation, Stage, rate
 from model.shipped.train_synchrony import Distiller, main
 from tests.made_people import make_people
 from tests.parity.filled import filled
-from utils.datasets.pairings import SITUATIONS
+from utils.datasets.pairings.pairings import SITUATIONS
 
 
 def options(folder: Path) -> Distillation:

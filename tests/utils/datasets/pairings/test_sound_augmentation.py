@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from utils.datasets.sound_changes import gain, limit_band, music, noise, record, reverberate
+from utils.datasets.pairings.sound_augmentation import (
+    gain,
+    limit_band,
+    music,
+    noise,
+    record,
+    reverberate,
+)
 
 RATE = 16000
 

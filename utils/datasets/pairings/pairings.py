@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample
 
 from utils.datasets.entities import UNLABELLED, EntityPart
-from utils.datasets.sound_changes import gain, noise, record
+from utils.datasets.pairings.sound_augmentation import gain, noise, record
 from utils.datasets.store import Store
 from utils.datasets.talkset_sources import SAMPLES_PER_FRAME, Source
 from utils.errors import UserError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.crop_changes import change_crops
+from utils.datasets.pairings.crop_augmentation import change_crops
 
 
 def clip() -> NDArray[np.uint8]:

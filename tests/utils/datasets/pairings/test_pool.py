@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.made_people import make_people
-from utils.datasets.pairing_pool import PairingPool, stacked
-from utils.datasets.pairings import Pairer
+from utils.datasets.pairings.pairings import Pairer
+from utils.datasets.pairings.pool import PairingPool, stacked
 
 LENGTH = 40
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.crop_changes import change_crops
-from utils.datasets.pairings import Pairer
+from utils.datasets.pairings.crop_augmentation import change_crops
+from utils.datasets.pairings.pairings import Pairer
 from utils.features.mfcc import align, mfcc
 from utils.files import check_folder, replacing
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tests.made_people import QUIET, TONES, make_people
 from utils.datasets.entities import EntityPart
-from utils.datasets.pairings import SEAM, Pairer, Pairing
+from utils.datasets.pairings.pairings import SEAM, Pairer, Pairing
 
 LENGTH = 80
 NEVER = {"other", "elsewhere", "shifted", "silent", "faint", "noise"}

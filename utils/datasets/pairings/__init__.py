@@ -1,0 +1,1 @@
+"""Faces paired with audio, for training on synchrony."""
