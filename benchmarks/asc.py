@@ -24,7 +24,7 @@ from model.layers.folding import fold_norms
 from model.networks.asc import ASC
 from model.networks.asc_encoder import STE, stack
 from utils.datasets.clip_rows import rows_around
-from utils.datasets.feature_store import FeatureForm, FeatureWriter, VideoFeatures
+from utils.datasets.storage.feature_store import FeatureForm, FeatureWriter, VideoFeatures
 from utils.features.asc_mfcc import asc_mfcc
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.feature_store import VideoFeatures
+from utils.datasets.storage.feature_store import VideoFeatures
 from utils.errors import UserError
 from utils.files import replacing
 

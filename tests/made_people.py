@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.datasets.entities import UNLABELLED, EntityInfo
-from utils.datasets.store import Store, StoreWriter
+from utils.datasets.storage.entity_store import Store, StoreWriter
 from utils.datasets.talkset_sources import Source
 
 FPS = 25

@@ -19,7 +19,7 @@ from model.contract import InputSpec, Logits, Model, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
-from utils.datasets.store import StoreWriter
+from utils.datasets.storage.entity_store import StoreWriter
 from utils.structures import FPS, SAMPLE_RATE
 
 SIZE = 16

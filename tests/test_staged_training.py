@@ -23,7 +23,12 @@ from model.networks.asdnet_encoder import TwoStreamNet
 from model.networks.loconet import LoCoNet
 from tests.made_training import write_talks
 from tests.programs import run_python
-from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
+from utils.datasets.storage.feature_store import (
+    FeatureForm,
+    FeatureStore,
+    FeatureWriter,
+    VideoFeatures,
+)
 from utils.metrics.average_precision import FaceRows, read_predictions
 
 TRAIN, VAL = (1, 2, 3) * 5, (1, 2, 3, 3)  # faces of each video

@@ -26,7 +26,7 @@ from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part
 from tests.programs import ROOT, run_python
 from utils.datasets.entities import EntityInfo
-from utils.datasets.store import StoreWriter
+from utils.datasets.storage.entity_store import StoreWriter
 from utils.metrics.average_precision import read_predictions
 from utils.structures import FPS
 

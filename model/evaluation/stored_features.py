@@ -15,8 +15,13 @@ from model.evaluation.split_scoring import Selection, run_clips
 from model.ranks import Ranks
 from model.scoring.windows import inference_copy
 from utils.datasets.entities import DataSet
-from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
 from utils.datasets.loading.context_loader import ContextLoader, ContextLoaderOptions
+from utils.datasets.storage.feature_store import (
+    FeatureForm,
+    FeatureStore,
+    FeatureWriter,
+    VideoFeatures,
+)
 from utils.errors import UserError
 
 CONTEXTS = 256  # that pass a network at once

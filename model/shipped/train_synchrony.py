@@ -44,7 +44,7 @@ from model.training.run_logs import put_row
 from utils.commands import run_command
 from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
-from utils.datasets.store import Store
+from utils.datasets.storage.entity_store import Store
 from utils.datasets.talkset_faces import FaceFinding, find_all
 from utils.datasets.talkset_sources import Person, Source, name_people
 from utils.errors import UserError

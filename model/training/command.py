@@ -25,13 +25,13 @@ from model.training.prepare_data import stages
 from model.training.run import Run, describe_settings, released_weights, train_at_terminal
 from model.training.trainer import BatchLoader, Trainer
 from utils.datasets.ava.dataset import AvaFolder
-from utils.datasets.feature_store import FeatureStore
 from utils.datasets.loading.clip_augmentation import FaceChanges
 from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
 from utils.datasets.loading.context_loader import ContextLoader, ContextLoaderOptions
 from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.splits import Split, describe_data, open_split, prepare_split
+from utils.datasets.storage.feature_store import FeatureStore
 from utils.errors import UserError
 from utils.metrics.smoothed_logits import smooth_logits
 from utils.progress import bar

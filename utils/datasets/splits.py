@@ -10,7 +10,7 @@ from utils.datasets.ava.dataset import AvaSplit
 from utils.datasets.custom.prepare import PrepareOptions, prepare
 from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.entities import DataSet
-from utils.datasets.store import Store
+from utils.datasets.storage.entity_store import Store
 from utils.errors import UserError
 from utils.files import locked
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.datasets.store import Store
+from utils.datasets.storage.entity_store import Store
 from utils.datasets.talkset import (
     KINDS,
     TalkClip,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from utils.audio import Sound
 from utils.datasets.entities import SPEAKING, EntityInfo, EntityPart
-from utils.datasets.store import Store, StoreWriter
+from utils.datasets.storage.entity_store import Store, StoreWriter
 from utils.datasets.talkset import (
     F_AUDIO,
     T_AUDIO,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils.datasets.entity_writer import DiskFullError
-from utils.datasets.journal import Journal
-from utils.datasets.processes import do_all
-from utils.datasets.store import StoreWriter
+from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_writer import DiskFullError
+from utils.datasets.storage.job_journal import Journal
+from utils.datasets.storage.parallel import do_all
 from utils.datasets.talkset_sources import FindFaces, Person, Source, find_sources
 from utils.errors import ResourceError, UserError
 from utils.files import locked

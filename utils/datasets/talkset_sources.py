@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from utils.audio import Sound
 from utils.datasets.entities import UNLABELLED, EntityInfo
 from utils.datasets.spreadsheets import TableError, read_cells
-from utils.datasets.store import StoreWriter
+from utils.datasets.storage.entity_store import StoreWriter
 from utils.datasets.voice_activity import Runs, find_runs, find_voice, mouth_motion, sound_levels
 from utils.errors import UserError
 from utils.media import ReadOptions, VideoInfo

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.made_video import write_video
 from utils.crops import CropOptions, crop_given
-from utils.datasets.store import Store
+from utils.datasets.storage.entity_store import Store
 from utils.datasets.talkset import (
     KINDS,
     TalkClip,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.journal import Journal
+from utils.datasets.storage.job_journal import Journal
 from utils.datasets.voice_activity import find_runs, find_voice, mouth_motion
 
 QUIET, LOUD = -62.0, -20.0

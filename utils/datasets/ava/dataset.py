@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.ava.tables import SPLITS, LoaderRow, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart, read_labels
-from utils.datasets.store import Store
+from utils.datasets.storage.entity_store import Store
 from utils.errors import UserError
 from utils.structures import SAMPLE_RATE
 

@@ -18,9 +18,9 @@ from utils.datasets.ava.tables import (
     write_loader,
 )
 from utils.datasets.ava.video import Cut, cut_video
-from utils.datasets.entity_writer import DiskFullError
-from utils.datasets.processes import do_all
-from utils.datasets.store import StoreWriter
+from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_writer import DiskFullError
+from utils.datasets.storage.parallel import do_all
 from utils.errors import ResourceError, UserError
 from utils.files import check_folder, replacing
 from utils.media import probe

@@ -16,8 +16,8 @@ from utils.audio import Sound
 from utils.crop_geometry import crop_tight
 from utils.datasets.ava.tables import LabelledFace, LoaderRow
 from utils.datasets.entities import SPEAKING, EntityInfo
-from utils.datasets.entity_writer import EntityWriter
-from utils.datasets.store import StoreWriter
+from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_writer import EntityWriter
 from utils.media import ReadOptions, ReadReport, VideoInfo, probe
 from utils.source import read_source_frames
 from utils.structures import SAMPLE_RATE

@@ -21,10 +21,10 @@ from utils.datasets.ava.tables import LabelledFace, LoaderRow
 from utils.datasets.ava.video import cut_video
 from utils.datasets.ava.windows import VideoRows, WindowOptions, thinned_tracks
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
-from utils.datasets.entity_writer import DiskFullError
-from utils.datasets.journal import Journal
-from utils.datasets.processes import do_all
-from utils.datasets.store import StoreWriter
+from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_writer import DiskFullError
+from utils.datasets.storage.job_journal import Journal
+from utils.datasets.storage.parallel import do_all
 from utils.errors import ResourceError, UserError
 from utils.features.ava_asd_mfcc import NUM_FEATURES, measure, vectors
 from utils.files import check_folder, replacing

@@ -22,7 +22,7 @@ from utils.datasets.ava.windows import (
 )
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
 from utils.datasets.loading.workers import Reading
-from utils.datasets.store import Store
+from utils.datasets.storage.entity_store import Store
 from utils.errors import UserError
 from utils.features.ava_asd_mfcc import VECTORS_PER_ROW, chosen_vectors
 

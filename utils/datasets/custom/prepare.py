@@ -27,8 +27,8 @@ from utils.datasets.custom.tables import (
     short_problem,
 )
 from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
-from utils.datasets.processes import do_all
-from utils.datasets.store import StoreWriter
+from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.parallel import do_all
 from utils.errors import UserError
 from utils.flags import flag_name
 from utils.media import ReadOptions, ReadReport, VideoInfo

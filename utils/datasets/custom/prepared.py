@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.datasets.custom.tables import OwnEntity
-from utils.datasets.journal import Journal
-from utils.datasets.store import entity_path
+from utils.datasets.storage.entity_store import entity_path
+from utils.datasets.storage.job_journal import Journal
 
 NOTHING: dict[str, Any] = {"read": False, "rows": 0, "names": [], "frames": 0, "problems": []}
 

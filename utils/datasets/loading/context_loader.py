@@ -21,8 +21,8 @@ from utils.datasets.contexts import (
     ranked_choice,
 )
 from utils.datasets.entities import UNLABELLED
-from utils.datasets.feature_store import FeatureStore, VideoFeatures
 from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
+from utils.datasets.storage.feature_store import FeatureStore, VideoFeatures
 
 if TYPE_CHECKING:
     from torch import Tensor

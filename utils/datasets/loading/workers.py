@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.processes import begin_worker, signals_held
+from utils.datasets.storage.parallel import begin_worker, signals_held
 from utils.errors import ResourceError, UserError
 
 Plan = TypeVar("Plan")

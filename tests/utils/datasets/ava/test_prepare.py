@@ -14,7 +14,7 @@ from utils.datasets.ava.dataset import AvaFolder, AvaSplit
 from utils.datasets.ava.prepare import PrepareOptions, prepare
 from utils.datasets.ava.tables import LabelledFace, read_labels
 from utils.datasets.ava.video import crop_box, split_spans
-from utils.datasets.store import Store, entity_path
+from utils.datasets.storage.entity_store import Store, entity_path
 
 ONE = PrepareOptions(num_processes=1)
 MOVIES = [

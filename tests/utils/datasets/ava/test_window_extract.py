@@ -21,7 +21,7 @@ from utils.datasets.ava.window_extract import (
 )
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava.windows import VideoRows, WindowOptions, read_rows, thinned_tracks
-from utils.datasets.store import Store
+from utils.datasets.storage.entity_store import Store
 from utils.features.ava_asd_mfcc import ava_asd_mfcc, num_rows
 from utils.media import ReadOptions, probe
 

@@ -15,7 +15,7 @@ from utils.datasets.custom.check import check
 from utils.datasets.custom.prepare import PrepareOptions, prepare
 from utils.datasets.custom.tables import OwnOptions, Problem, make_tracks, read_table
 from utils.datasets.splits import DataOptions, own_store, prepare_split
-from utils.datasets.store import Store
+from utils.datasets.storage.entity_store import Store
 from utils.errors import UserError
 from utils.media import ReadOptions, probe
 from utils.structures import CropPiece, FaceTrack

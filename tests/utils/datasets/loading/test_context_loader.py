@@ -10,12 +10,17 @@ import torch
 
 from model.contract import ContextSpec
 from utils.datasets.contexts import FaceMoments, context_rows, gather, moments_of, ranked_choice
-from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
 from utils.datasets.loading.context_loader import (
     ContextBatch,
     ContextLoader,
     ContextLoaderOptions,
     box_areas,
+)
+from utils.datasets.storage.feature_store import (
+    FeatureForm,
+    FeatureStore,
+    FeatureWriter,
+    VideoFeatures,
 )
 
 COUNTS = {"a": (30, 20, 5), "b": (8,), "c": (1, 40)}

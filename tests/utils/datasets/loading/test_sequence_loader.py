@@ -17,7 +17,7 @@ from utils.datasets.entities import EntityInfo
 from utils.datasets.loading.batch_plans import plan_batches
 from utils.datasets.loading.sequence_batches import Batch
 from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
-from utils.datasets.store import Store, StoreWriter
+from utils.datasets.storage.entity_store import Store, StoreWriter
 from utils.errors import ResourceError
 from utils.features.mfcc import align, mfcc
 

@@ -14,7 +14,7 @@ from utils.datasets.loading.batch_plans import BatchPlan, Item, plan_batches, pl
 from utils.datasets.loading.sequence_batches import Batch, Changes
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
-from utils.datasets.store import Store, StoreWriter
+from utils.datasets.storage.entity_store import Store, StoreWriter
 from utils.features.log_mel import log_mel
 from utils.features.mfcc import align
 

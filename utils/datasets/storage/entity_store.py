@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import EntityInfo, EntityPart
-from utils.datasets.entity_file import (
+from utils.datasets.storage.entity_file import (
     MAGIC,
     SUFFIX,
     Form,
@@ -27,7 +27,7 @@ from utils.datasets.entity_file import (
     read_rows,
     verify,
 )
-from utils.datasets.entity_writer import EntityWriter
+from utils.datasets.storage.entity_writer import EntityWriter
 from utils.errors import UserError
 from utils.files import check_folder, is_abandoned, replacing
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT
-from utils.datasets.processes import AHEAD, do_all
+from utils.datasets.storage.parallel import AHEAD, do_all
 from utils.errors import ResourceError
 
 
@@ -64,7 +64,7 @@ def test_an_error_of_a_process_tells_where_it_was() -> None:
 
 MAIN = """
 import os, sys, time
-from utils.datasets.processes import do_all
+from utils.datasets.storage.parallel import do_all
 from utils.datasets.loading.workers import Reading
 from utils.errors import ResourceError
 

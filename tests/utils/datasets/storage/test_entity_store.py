@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from utils.datasets.entities import EntityInfo
-from utils.datasets.entity_writer import DiskFullError
-from utils.datasets.store import INDEX, Store, StoreWriter, entity_path
+from utils.datasets.storage.entity_store import INDEX, Store, StoreWriter, entity_path
+from utils.datasets.storage.entity_writer import DiskFullError
 from utils.files import replacing
 
 NUM_FRAMES = 40

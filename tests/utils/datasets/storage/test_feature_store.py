@@ -8,7 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.feature_tables import read_feature_table, write_feature_table, write_score_table
-from utils.datasets.feature_store import FeatureForm, FeatureStore, FeatureWriter, VideoFeatures
+from utils.datasets.storage.feature_store import (
+    FeatureForm,
+    FeatureStore,
+    FeatureWriter,
+    VideoFeatures,
+)
 
 FORM = FeatureForm("asc_encoder", 64, 11, "ab12" * 16)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
-from utils.datasets.entity_file import FOOTER, MAGIC, ROW, Form, Header
+from utils.datasets.storage.entity_file import FOOTER, MAGIC, ROW, Form, Header
 from utils.errors import ResourceError
 from utils.files import replacing
 
