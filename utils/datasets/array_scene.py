@@ -21,11 +21,11 @@ from utils.arrays.geometry import ArrayGeometry, Camera, write_geometry
 from utils.arrays.spectra import FPS, RATE
 from utils.commands import print_any_text
 from utils.datasets.array_room import Room, heard
-from utils.datasets.scripts import SENTENCES
+from utils.datasets.synthetic.scripts import SENTENCES
+from utils.datasets.synthetic.voices import RATE as VOICE_RATE
+from utils.datasets.synthetic.voices import Voice, speak, speech_spans
 from utils.datasets.tragic_labels import Truth, labels_of_truth, write_labels, write_truth
 from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, RIGS, Split, TragicTalkers, View
-from utils.datasets.voices import RATE as VOICE_RATE
-from utils.datasets.voices import Voice, speak, speech_spans
 from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.localisation import WIDTH

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.portraits import Mouth, Portrait
+from utils.datasets.synthetic.portraits import Mouth, Portrait
 
 FloatImage = NDArray[np.float32]
 

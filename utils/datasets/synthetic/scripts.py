@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.portraits import PORTRAITS
-from utils.datasets.voices import RATE, Voice, speak
+from utils.datasets.synthetic.portraits import PORTRAITS
+from utils.datasets.synthetic.voices import RATE, Voice, speak
 from utils.structures import FPS
 
 WIDTH, HEIGHT = 1280, 720

@@ -1,7 +1,9 @@
 """Make labelled clips of portraits that talk.
 
-`python -m utils.datasets.made demo/001.mp4` makes the demo clip, with --seed any number of others.
-Portraits come from utils/datasets/portraits.py, voices from espeak-ng, which must be installed.
+`python -m utils.datasets.synthetic.clips demo/001.mp4` makes the demo clip, with --seed any number
+of others.
+Portraits come from utils/datasets/synthetic/portraits.py, voices from espeak-ng, which must be
+installed.
 """
 
 import argparse
@@ -17,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.portraits import PORTRAITS, Portrait
-from utils.datasets.puppets import Pose, draw, face_box
-from utils.datasets.scripts import (
+from utils.datasets.synthetic.portraits import PORTRAITS, Portrait
+from utils.datasets.synthetic.puppets import Pose, draw, face_box
+from utils.datasets.synthetic.scripts import (
     DEMO,
     HEIGHT,
     OFF_SCREEN,
@@ -31,7 +33,7 @@ from utils.datasets.scripts import (
     random_script,
     rehearse,
 )
-from utils.datasets.voices import RATE, mouth_motion, speech_spans
+from utils.datasets.synthetic.voices import RATE, mouth_motion, speech_spans
 from utils.files import replacing
 from utils.structures import FPS
 
@@ -212,7 +214,7 @@ def labels(clip: Clip, path: Path) -> dict[str, Any]:
         "file": path.name,
         "sha256": hashlib.sha256(content).hexdigest(),
         "bytes": len(content),
-        "source": {"script": "python -m utils.datasets.made", "seed": clip.script.seed},
+        "source": {"script": "python -m utils.datasets.synthetic.clips", "seed": clip.script.seed},
         "licence": "portraits: public domain (NASA; US Navy); voices: made with espeak-ng",
         "duration": clip.num_frames / FPS,
         "video": {"width": WIDTH, "height": HEIGHT, "avg_frame_rate": f"{FPS}/1"},

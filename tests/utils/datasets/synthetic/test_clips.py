@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.made import Clip, labels, main, make_clip, soundtrack, stage
-from utils.datasets.portraits import PORTRAITS, Portrait
-from utils.datasets.puppets import Pose, draw, face_box
-from utils.datasets.scripts import DEMO, OFF_SCREEN, Script, Turn, random_script
-from utils.datasets.voices import RATE, mouth_motion, speech_spans
+from utils.datasets.synthetic.clips import Clip, labels, main, make_clip, soundtrack, stage
+from utils.datasets.synthetic.portraits import PORTRAITS, Portrait
+from utils.datasets.synthetic.puppets import Pose, draw, face_box
+from utils.datasets.synthetic.scripts import DEMO, OFF_SCREEN, Script, Turn, random_script
+from utils.datasets.synthetic.voices import RATE, mouth_motion, speech_spans
 
-DEMO_FOLDER = Path(__file__).parents[3] / "demo"
+DEMO_FOLDER = Path(__file__).parents[4] / "demo"
 needs_voices = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is missing")
 
 
