@@ -21,7 +21,7 @@ from model.contract import Model, Network
 from model.face_finding import FaceFinder, choose_finder
 from model.scoring.windows import score_track
 from utils.audio import Sound
-from utils.datasets.talkset_sources import SAMPLES_PER_FRAME
+from utils.datasets.talkset.sources import SAMPLES_PER_FRAME
 from utils.errors import UserError
 from utils.media import ReadOptions, VideoInfo, probe
 from utils.settings import DetectorOptions

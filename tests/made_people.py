@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.datasets.entities import UNLABELLED, EntityInfo
 from utils.datasets.storage.entity_store import Store, StoreWriter
-from utils.datasets.talkset_sources import Source
+from utils.datasets.talkset.sources import Source
 
 FPS = 25
 SAMPLES = 640

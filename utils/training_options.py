@@ -6,15 +6,10 @@ from utils.datasets.ava.options import AvaOptions
 from utils.datasets.ava.window_options import AvaAsdOptions
 from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.splits import DataOptions
+from utils.datasets.talkset.options import BuildOptions
 from utils.errors import UserError
 from utils.settings import DetectorOptions
-from utils.training_settings import (
-    BuildOptions,
-    InsteadOptions,
-    NetworkOptions,
-    RunOptions,
-    TrainingOptions,
-)
+from utils.training_settings import InsteadOptions, NetworkOptions, RunOptions, TrainingOptions
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,6 @@ from typing import Annotated, Literal
 from utils.errors import UserError
 from utils.settings import network_names
 
-TALKSET_EACH = 500
-TALKSET_KINDS = ("TAudio", "FAudio", "TFAudio", "TSilence", "FSilence")
-
 
 @dataclass(frozen=True)
 class NetworkOptions:
@@ -156,52 +153,3 @@ class InsteadOptions:
     def build_folders(self) -> tuple[Path, ...]:
         """The folders of `build`, one by one."""
         return tuple(Path(part.strip()) for part in self.build.split(",") if part.strip())
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """Which clips a TalkSet gets."""
-
-    lists: Annotated[
-        str, "with --build: published lists with commas between, of videos below its folders"
-    ] = ""
-    clips_each: Annotated[
-        int | None,
-        f"with --build: clips of each of the five kinds; else {TALKSET_EACH}, of lists 30000",
-    ] = None
-    clips: Annotated[
-        str, "with --build: clips of single kinds instead, such as TAudio=800,FSilence=0"
-    ] = ""
-    val_share: Annotated[float, "with --build: share of people and clips for validation"] = 0.1
-    people: Annotated[
-        Path | None, "with --build: CSV table of who is in which video: file,identity,kind"
-    ] = None
-
-    def __post_init__(self) -> None:
-        if self.clips_each is not None and self.clips_each < 1:
-            raise UserError(f"--clipsEach must be at least 1, got {self.clips_each}")
-        if not 0 <= self.val_share < 1:
-            raise UserError(f"--valShare must be in [0, 1), got {self.val_share}")
-        for part in filter(None, self.clips.split(",")):
-            kind, _, count = part.partition("=")
-            if kind.strip() not in TALKSET_KINDS or not count.strip().isdecimal():
-                raise UserError(
-                    f"--clips must be KIND=COUNT with commas between, kinds "
-                    f"{', '.join(TALKSET_KINDS)}, got {part!r}"
-                )
-        if self.lists and self.clips:
-            raise UserError("--clips and --lists do not go together: lists say what they hold")
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many clips of each kind are wanted."""
-        counts = dict.fromkeys(TALKSET_KINDS, self.clips_each or TALKSET_EACH)
-        for part in filter(None, self.clips.split(",")):
-            kind, _, count = part.partition("=")
-            counts[kind.strip()] = int(count)
-        return counts
-
-    @property
-    def list_files(self) -> tuple[Path, ...]:
-        """The files of `lists`, one by one."""
-        return tuple(Path(part.strip()) for part in self.lists.split(",") if part.strip())

@@ -19,7 +19,7 @@ from utils.datasets.pairings.crop_augmentation import change_crops
 from utils.datasets.pairings.pairings import Pairer
 from utils.datasets.pairings.pool import Embedded, stacked
 from utils.datasets.storage.entity_store import Store
-from utils.datasets.talkset_sources import Source
+from utils.datasets.talkset.sources import Source
 from utils.errors import UserError
 from utils.features.mfcc import align, mfcc
 

@@ -45,8 +45,8 @@ from utils.commands import run_command
 from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
 from utils.datasets.storage.entity_store import Store
-from utils.datasets.talkset_faces import FaceFinding, find_all
-from utils.datasets.talkset_sources import Person, Source, name_people
+from utils.datasets.talkset.faces import FaceFinding, find_all
+from utils.datasets.talkset.sources import Person, Source, name_people
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.progress import bar

@@ -17,17 +17,17 @@ from utils.datasets.ava.options import AvaOptions
 from utils.datasets.custom import check as custom_check
 from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.splits import DataOptions
-from utils.datasets.talkset import PUBLISHED_EACH, read_lists
-from utils.datasets.talkset_build import (
+from utils.datasets.talkset.build import (
     TalkSetOptions,
     TalkSetReport,
     build_from_lists,
     build_talkset,
 )
-from utils.datasets.talkset_faces import FaceFinding
+from utils.datasets.talkset.faces import FaceFinding
+from utils.datasets.talkset.lists import PUBLISHED_EACH, read_lists
+from utils.datasets.talkset.options import BuildOptions
 from utils.files import replacing
 from utils.progress import bar
-from utils.training_settings import BuildOptions
 
 logger = logging.getLogger(__name__)
 

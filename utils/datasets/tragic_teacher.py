@@ -19,9 +19,9 @@ from utils.arrays.spectra import FPS as LABEL_FPS
 from utils.arrays.spectra import RATE
 from utils.arrays.speech_positions import num_frames
 from utils.commands import ErrorReport, add_debug, exit_status
+from utils.datasets.talkset.voice_activity import find_voice
 from utils.datasets.tragic_labels import ViewLabels, frame_times, read_truth, write_labels
 from utils.datasets.tragic_talkers import TragicTalkers, View
-from utils.datasets.voice_activity import find_voice
 from utils.results import Result
 from utils.structures import FPS
 

@@ -13,7 +13,7 @@ from scipy.signal import resample
 from utils.datasets.entities import UNLABELLED, EntityPart
 from utils.datasets.pairings.sound_augmentation import gain, noise, record
 from utils.datasets.storage.entity_store import Store
-from utils.datasets.talkset_sources import SAMPLES_PER_FRAME, Source
+from utils.datasets.talkset.sources import SAMPLES_PER_FRAME, Source
 from utils.errors import UserError
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import SPEAKING
+from utils.datasets.talkset.options import TALKSET_KINDS
 from utils.errors import UserError
 from utils.files import reading_table, replacing
 from utils.structures import FPS, STEPS_PER_FRAME
-from utils.training_settings import TALKSET_KINDS
 
 KINDS = TALKSET_KINDS
 T_AUDIO, F_AUDIO, TF_AUDIO, T_SILENCE, F_SILENCE = KINDS

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from utils.datasets.storage.job_journal import Journal
-from utils.datasets.voice_activity import find_runs, find_voice, mouth_motion
+from utils.datasets.talkset.voice_activity import find_runs, find_voice, mouth_motion
 
 QUIET, LOUD = -62.0, -20.0
 

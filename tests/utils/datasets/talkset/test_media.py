@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.made_sound import speech
-from utils.datasets.talkset_compose import read_sound
+from utils.datasets.talkset.compose import read_sound
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])

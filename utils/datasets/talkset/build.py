@@ -9,21 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from utils.datasets.storage.entity_store import Store
-from utils.datasets.talkset import (
-    KINDS,
-    TalkClip,
-    clip_to,
-    is_held_out,
-    split_name,
-)
-from utils.datasets.talkset_compose import Composer, write_clips_of
-from utils.datasets.talkset_faces import FaceFinding, Progress, find_all
-from utils.datasets.talkset_media import find_media
-from utils.datasets.talkset_plan import Planner, split_people
-from utils.datasets.talkset_sources import Person, Source, name_people, names_below
+from utils.datasets.talkset.compose import Composer, write_clips_of
+from utils.datasets.talkset.faces import FaceFinding, Progress, find_all
+from utils.datasets.talkset.lists import KINDS, TalkClip, clip_to, is_held_out, split_name
+from utils.datasets.talkset.media import find_media
+from utils.datasets.talkset.options import TALKSET_EACH
+from utils.datasets.talkset.plan import Planner, split_people
+from utils.datasets.talkset.sources import Person, Source, name_people, names_below
 from utils.errors import UserError
 from utils.structures import FPS
-from utils.training_settings import TALKSET_EACH
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from utils.datasets.storage.entity_store import StoreWriter
 from utils.datasets.storage.entity_writer import DiskFullError
 from utils.datasets.storage.job_journal import Journal
 from utils.datasets.storage.parallel import do_all
-from utils.datasets.talkset_sources import FindFaces, Person, Source, find_sources
+from utils.datasets.talkset.sources import FindFaces, Person, Source, find_sources
 from utils.errors import ResourceError, UserError
 from utils.files import locked
 from utils.media import probe

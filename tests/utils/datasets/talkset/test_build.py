@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from tests.made_video import write_video
 from utils.crops import CropOptions, crop_given
 from utils.datasets.storage.entity_store import Store
-from utils.datasets.talkset import (
+from utils.datasets.talkset.build import (
+    TalkSetOptions,
+    TalkSetReport,
+    build_from_lists,
+    build_talkset,
+)
+from utils.datasets.talkset.faces import FaceFinding
+from utils.datasets.talkset.lists import (
     KINDS,
     TalkClip,
     read_clips,
@@ -22,15 +29,8 @@ from utils.datasets.talkset import (
     split_name,
     write_clips,
 )
-from utils.datasets.talkset_build import (
-    TalkSetOptions,
-    TalkSetReport,
-    build_from_lists,
-    build_talkset,
-)
-from utils.datasets.talkset_faces import FaceFinding
-from utils.datasets.talkset_plan import Planner, split_people
-from utils.datasets.talkset_sources import Person, Source, name_people, names_below
+from utils.datasets.talkset.plan import Planner, split_people
+from utils.datasets.talkset.sources import Person, Source, name_people, names_below
 from utils.errors import UserError
 from utils.media import ReadOptions, VideoInfo
 from utils.structures import CropPiece, FaceTrack, Shot

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.talkset import (
+from utils.datasets.talkset.lists import (
     F_AUDIO,
     F_SILENCE,
     MAX_S,
@@ -20,8 +20,8 @@ from utils.datasets.talkset import (
     clip_to,
     make_clip,
 )
-from utils.datasets.talkset_sources import Source
-from utils.datasets.voice_activity import STEPS_PER_S, find_runs
+from utils.datasets.talkset.sources import Source
+from utils.datasets.talkset.voice_activity import STEPS_PER_S, find_runs
 from utils.structures import FPS, STEPS_PER_FRAME
 
 MIN_S = 1.0  # shorter clips are not used, as in the published loader

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.datasets.talkset import (
+from utils.datasets.talkset.lists import (
     F_AUDIO,
     F_SILENCE,
     KINDS,

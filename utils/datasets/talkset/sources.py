@@ -17,7 +17,13 @@ from utils.audio import Sound
 from utils.datasets.entities import UNLABELLED, EntityInfo
 from utils.datasets.spreadsheets import TableError, read_cells
 from utils.datasets.storage.entity_store import StoreWriter
-from utils.datasets.voice_activity import Runs, find_runs, find_voice, mouth_motion, sound_levels
+from utils.datasets.talkset.voice_activity import (
+    Runs,
+    find_runs,
+    find_voice,
+    mouth_motion,
+    sound_levels,
+)
 from utils.errors import UserError
 from utils.media import ReadOptions, VideoInfo
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropPiece, Shot

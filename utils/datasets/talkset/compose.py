@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from utils.audio import Sound
 from utils.datasets.entities import SPEAKING, EntityInfo, EntityPart
 from utils.datasets.storage.entity_store import Store, StoreWriter
-from utils.datasets.talkset import (
+from utils.datasets.talkset.lists import (
     F_AUDIO,
     T_AUDIO,
     T_SILENCE,
@@ -23,8 +23,8 @@ from utils.datasets.talkset import (
     split_name,
     write_clips,
 )
-from utils.datasets.talkset_media import probe_sound
-from utils.datasets.talkset_sources import Source
+from utils.datasets.talkset.media import probe_sound
+from utils.datasets.talkset.sources import Source
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.media import ReadOptions

@@ -1,0 +1,1 @@
+"""TalkSet: plan it from videos, build it, read its lists."""
