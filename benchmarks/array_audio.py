@@ -3,8 +3,8 @@
 python -m benchmarks.array_audio speed --json FILE     what features, storing and hearing cost
 python -m benchmarks.array_audio scene --folder DIR    make sequences, train, test on unseen ones
 
-Everything on made sequences of the array in utils/datasets/array_scene.py. `scene` started again
-with the same folder goes on where it was.
+Everything on made sequences of the array in utils/datasets/tragic_talkers/synthetic_scene.py.
+`scene` started again with the same folder goes on where it was.
 """
 
 import argparse
@@ -29,8 +29,21 @@ from utils.arrays.geometry import read_geometry
 from utils.arrays.spectra import FFT_SIZE, HOP, hann, kept_frames, log_mel
 from utils.arrays.speech_positions import read_heard
 from utils.arrays.srp_phat import steer
-from utils.datasets.array_room import Room
-from utils.datasets.array_scene import (
+from utils.datasets.tragic_talkers.chunks import CHUNK_S, CHUNK_SAMPLES, cut
+from utils.datasets.tragic_talkers.evaluation import compare, compare_all, evaluate
+from utils.datasets.tragic_talkers.features import (
+    FILE,
+    LiveFeatures,
+    StoredFeatures,
+    StoreOptions,
+    build_store,
+)
+from utils.datasets.tragic_talkers.labels import read_labels, read_truth
+from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.loader import ChunkBatch
+from utils.datasets.tragic_talkers.scaler import FEATURES
+from utils.datasets.tragic_talkers.synthetic_room import Room
+from utils.datasets.tragic_talkers.synthetic_scene import (
     CONDITION,
     SceneOptions,
     made_rig,
@@ -38,19 +51,6 @@ from utils.datasets.array_scene import (
     make_scene,
     plan,
 )
-from utils.datasets.tragic_chunks import CHUNK_S, CHUNK_SAMPLES, cut
-from utils.datasets.tragic_evaluation import compare, compare_all, evaluate
-from utils.datasets.tragic_labels import read_labels, read_truth
-from utils.datasets.tragic_loading import ChunkBatch
-from utils.datasets.tragic_scaler import FEATURES
-from utils.datasets.tragic_store import (
-    FILE,
-    LiveFeatures,
-    StoredFeatures,
-    StoreOptions,
-    build_store,
-)
-from utils.datasets.tragic_talkers import TragicTalkers, View
 
 PX_PER_DEGREE = 44.4
 ROOMS = {"free": Room(), "echoes": Room(order=1)}

@@ -25,8 +25,8 @@ from tests.made_video import write_video
 from tests.parity.filled import filled, published_name
 from tests.programs import run_python
 from utils.arrays.geometry import write_geometry
-from utils.datasets.array_room import Room, heard
-from utils.datasets.array_scene import made_rig
+from utils.datasets.tragic_talkers.synthetic_room import Room, heard
+from utils.datasets.tragic_talkers.synthetic_scene import made_rig
 from utils.structures import Detections
 
 OUTPUTS = {

@@ -21,14 +21,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from utils.arrays.sound import SoundChecks
 from utils.arrays.speech_positions import read_heard, write_heard
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
-from utils.datasets.tragic_chunks import NUM_FOLDS, Chunk, cut, folds, split_fold
-from utils.datasets.tragic_evaluation import compare_all, evaluate, write_evaluation
-from utils.datasets.tragic_labels import read_labels
-from utils.datasets.tragic_loading import ChunkLoader, ChunkLoaderOptions
-from utils.datasets.tragic_scaler import FEATURES, Scaler, check_feature, read_scaler, write_scaler
-from utils.datasets.tragic_scaler import FILE as SCALER
-from utils.datasets.tragic_store import FILE as STORE
-from utils.datasets.tragic_store import (
+from utils.datasets.tragic_talkers.chunks import NUM_FOLDS, Chunk, cut, folds, split_fold
+from utils.datasets.tragic_talkers.evaluation import compare_all, evaluate, write_evaluation
+from utils.datasets.tragic_talkers.features import FILE as STORE
+from utils.datasets.tragic_talkers.features import (
     FeatureSource,
     LiveFeatures,
     StoredFeatures,
@@ -36,7 +32,17 @@ from utils.datasets.tragic_store import (
     build_store,
     measure_scaler,
 )
-from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.datasets.tragic_talkers.labels import read_labels
+from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.loader import ChunkLoader, ChunkLoaderOptions
+from utils.datasets.tragic_talkers.scaler import (
+    FEATURES,
+    Scaler,
+    check_feature,
+    read_scaler,
+    write_scaler,
+)
+from utils.datasets.tragic_talkers.scaler import FILE as SCALER
 from utils.errors import UserError
 from utils.flags import add_groups, read_groups
 from utils.progress import bar

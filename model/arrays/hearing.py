@@ -9,8 +9,8 @@ from utils.arrays.sound import ArraySound, SoundChecks, check_levels, open_array
 from utils.arrays.spectra import FPS
 from utils.arrays.speech_positions import Heard
 from utils.arrays.srp_phat import SteeringOptions, steer
-from utils.datasets.tragic_scaler import FILE as SCALER
-from utils.datasets.tragic_scaler import read_scaler
+from utils.datasets.tragic_talkers.scaler import FILE as SCALER
+from utils.datasets.tragic_talkers.scaler import read_scaler
 from utils.errors import UserError
 
 

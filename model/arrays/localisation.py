@@ -16,11 +16,11 @@ from utils.arrays.sound import ArraySound, SoundChecks, check_levels
 from utils.arrays.spectra import FPS
 from utils.arrays.speech_positions import Heard
 from utils.arrays.speech_positions import num_frames as frames_of
-from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_S, CHUNK_SAMPLES, first_sample
-from utils.datasets.tragic_labels import read_truth
-from utils.datasets.tragic_loading import ChunkBatch
-from utils.datasets.tragic_scaler import FEATURES, Scaler
-from utils.datasets.tragic_talkers import Split, TragicTalkers, View
+from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, CHUNK_S, CHUNK_SAMPLES, first_sample
+from utils.datasets.tragic_talkers.labels import read_truth
+from utils.datasets.tragic_talkers.layout import Split, TragicTalkers, View
+from utils.datasets.tragic_talkers.loader import ChunkBatch
+from utils.datasets.tragic_talkers.scaler import FEATURES, Scaler
 from utils.errors import UserError
 from utils.metrics.localisation import DETECTED
 

@@ -18,8 +18,8 @@ from model.training.run import Hooks, Run, describe_settings
 from model.training.trainer import Batch, Trainer
 from utils.arrays.line_plot import Axis, Curve, draw_curves, fitting_axis
 from utils.arrays.spectra import FPS
-from utils.datasets.tragic_chunks import CHUNK_FRAMES
-from utils.datasets.tragic_loading import ChunkBatch, ChunkLoader
+from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES
+from utils.datasets.tragic_talkers.loader import ChunkBatch, ChunkLoader
 from utils.errors import UserError
 from utils.metrics.localisation import TOLERANCES, WIDTH, LocalisedFrames, area, precision_recall
 from utils.training_settings import RunOptions, TrainingOptions

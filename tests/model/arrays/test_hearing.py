@@ -16,9 +16,9 @@ from utils.arrays.fusion import ArrayOptions, FusionOptions, fuse
 from utils.arrays.geometry import Camera, write_geometry
 from utils.arrays.sound import SoundChecks
 from utils.arrays.speech_positions import Heard
-from utils.datasets.array_room import Room, heard
-from utils.datasets.array_scene import made_rig
-from utils.datasets.tragic_scaler import Scaler, write_scaler
+from utils.datasets.tragic_talkers.scaler import Scaler, write_scaler
+from utils.datasets.tragic_talkers.synthetic_room import Room, heard
+from utils.datasets.tragic_talkers.synthetic_scene import made_rig
 from utils.media import ReadOptions, ReadReport, probe
 from utils.resample import SoundFormat, read_pieces
 

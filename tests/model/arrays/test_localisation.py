@@ -21,10 +21,10 @@ from tests.made_array import write_wav
 from tests.parity import filled
 from tests.parity.fill import fill
 from utils.arrays.sound import ArraySound, SoundChecks, open_array
-from utils.datasets.array_scene import SceneOptions, make_data, plan
-from utils.datasets.tragic_loading import ChunkBatch
-from utils.datasets.tragic_scaler import Scaler
-from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.loader import ChunkBatch
+from utils.datasets.tragic_talkers.scaler import Scaler
+from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, make_data, plan
 from utils.features.gcc_phat import gcc_phat
 
 SCHEDULE: dict[str, Any] = json.loads(

@@ -13,13 +13,13 @@ from model.arrays.training import LocalizerTraining, ScheduleOptions, merge_fold
 from model.localizers.tragic_crnn import TragicCRNN
 from model.ranks import Ranks
 from model.training.run import Hooks, Run
-from utils.datasets.array_scene import SceneOptions, make_data, plan
-from utils.datasets.tragic_chunks import Chunk, cut
-from utils.datasets.tragic_labels import ViewLabels, frame_times
-from utils.datasets.tragic_loading import ChunkLoader, ChunkLoaderOptions
-from utils.datasets.tragic_scaler import Scaler
-from utils.datasets.tragic_store import group
-from utils.datasets.tragic_talkers import View
+from utils.datasets.tragic_talkers.chunks import Chunk, cut
+from utils.datasets.tragic_talkers.features import group
+from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times
+from utils.datasets.tragic_talkers.layout import View
+from utils.datasets.tragic_talkers.loader import ChunkLoader, ChunkLoaderOptions
+from utils.datasets.tragic_talkers.scaler import Scaler
+from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, make_data, plan
 from utils.training_settings import RunOptions, TrainingOptions
 
 SCALER = Scaler("gcc_phat", np.zeros((16, 1, 64), np.float32), np.ones((16, 1, 64), np.float32))

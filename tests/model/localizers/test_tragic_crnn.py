@@ -13,7 +13,7 @@ from model.localizers.tragic_crnn import TragicCRNN
 from tests.parity.fill import inputs
 from tests.parity.filled import filled
 from tests.parity.references import reference
-from utils.datasets.tragic_loading import ChunkBatch
+from utils.datasets.tragic_talkers.loader import ChunkBatch
 
 REFERENCE = reference("tragic_crnn")
 

@@ -6,10 +6,10 @@ import pytest
 from tests.made_array import write_wav
 from utils.arrays.sound import ArraySound, open_array
 from utils.arrays.srp_phat import SteeringOptions, steer
-from utils.datasets.array_room import Room
-from utils.datasets.array_scene import SceneOptions, made_rig, make_scene
-from utils.datasets.tragic_evaluation import compare
-from utils.datasets.tragic_labels import Truth
+from utils.datasets.tragic_talkers.evaluation import compare
+from utils.datasets.tragic_talkers.labels import Truth
+from utils.datasets.tragic_talkers.synthetic_room import Room
+from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, made_rig, make_scene
 from utils.metrics.localisation import WIDTH, errors
 
 RIG = made_rig()

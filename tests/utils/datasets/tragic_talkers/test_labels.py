@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.datasets.tragic_labels import (
+from utils.datasets.tragic_talkers.labels import (
     Truth,
     ViewLabels,
     frame_times,
@@ -15,7 +15,7 @@ from utils.datasets.tragic_labels import (
     write_labels,
     write_truth,
 )
-from utils.datasets.tragic_talkers import View
+from utils.datasets.tragic_talkers.layout import View
 
 TRUTH = Truth(
     np.array([[10.0, 20, 30, 40], [1000, 1100, 1200, -5]]),

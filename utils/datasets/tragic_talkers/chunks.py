@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.arrays.spectra import FPS, RATE
-from utils.datasets.tragic_labels import ViewLabels
-from utils.datasets.tragic_talkers import View
+from utils.datasets.tragic_talkers.labels import ViewLabels
+from utils.datasets.tragic_talkers.layout import View
 from utils.errors import UserError
 
 CHUNK_S = 2

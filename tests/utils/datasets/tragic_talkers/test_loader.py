@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.tragic_chunks import Chunk, cut
-from utils.datasets.tragic_labels import ViewLabels, frame_times
-from utils.datasets.tragic_loading import ChunkBatch, ChunkLoader, ChunkLoaderOptions
-from utils.datasets.tragic_scaler import Scaler
-from utils.datasets.tragic_store import group
-from utils.datasets.tragic_talkers import View
+from utils.datasets.tragic_talkers.chunks import Chunk, cut
+from utils.datasets.tragic_talkers.features import group
+from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times
+from utils.datasets.tragic_talkers.layout import View
+from utils.datasets.tragic_talkers.loader import ChunkBatch, ChunkLoader, ChunkLoaderOptions
+from utils.datasets.tragic_talkers.scaler import Scaler
 
 
 class Numbered:

@@ -1,7 +1,7 @@
 """Make labels for an array from what visual networks found in the videos of its cameras.
 
-`python -m utils.datasets.tragic_teacher DATA RESULTS --teacher talknet --activity VAD` reads
-RESULTS/VIEW/result.json for each view (demoTalkNet.py writes it) and writes
+`python -m utils.datasets.tragic_talkers.teacher DATA RESULTS --teacher talknet --activity VAD`
+reads RESULTS/VIEW/result.json for each view (demoTalkNet.py writes it) and writes
 DATA/csv/development_talknet_VAD.csv, a supervision condition to train on.
 """
 
@@ -20,8 +20,8 @@ from utils.arrays.spectra import RATE
 from utils.arrays.speech_positions import num_frames
 from utils.commands import ErrorReport, add_debug, exit_status
 from utils.datasets.talkset.voice_activity import find_voice
-from utils.datasets.tragic_labels import ViewLabels, frame_times, read_truth, write_labels
-from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times, read_truth, write_labels
+from utils.datasets.tragic_talkers.layout import TragicTalkers, View
 from utils.results import Result
 from utils.structures import FPS
 

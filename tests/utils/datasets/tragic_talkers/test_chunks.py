@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.parity import filled
-from utils.datasets.tragic_chunks import cut, first_sample, folds, split_fold, start_rows
-from utils.datasets.tragic_labels import ViewLabels, frame_times
-from utils.datasets.tragic_talkers import View
+from utils.datasets.tragic_talkers.chunks import cut, first_sample, folds, split_fold, start_rows
+from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times
+from utils.datasets.tragic_talkers.layout import View
 
 SCHEDULE: dict[str, Any] = json.loads(
     Path(filled.__file__).with_name("tragic_schedule.json").read_text()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.arrays.spectra import FPS
-from utils.datasets.tragic_talkers import View
+from utils.datasets.tragic_talkers.layout import View
 from utils.errors import UserError
 from utils.files import reading_table, replacing
 

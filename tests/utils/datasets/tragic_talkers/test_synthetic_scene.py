@@ -7,15 +7,10 @@ import numpy as np
 import pytest
 
 from utils.arrays.geometry import SPEED_OF_SOUND, read_geometry
-from utils.datasets.array_room import Room, heard
-from utils.datasets.array_scene import (
-    SceneOptions,
-    made_rig,
-    main,
-    make_scene,
-)
-from utils.datasets.tragic_labels import read_labels, read_truth
-from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.datasets.tragic_talkers.labels import read_labels, read_truth
+from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.synthetic_room import Room, heard
+from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, made_rig, main, make_scene
 from utils.features.gcc_phat import ZERO_LAG, gcc_phat
 
 RATE = 48000

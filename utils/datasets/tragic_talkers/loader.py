@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.tragic_chunks import CHUNK_FRAMES, Chunk
-from utils.datasets.tragic_scaler import Scaler
-from utils.datasets.tragic_store import FeatureSource
+from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, Chunk
+from utils.datasets.tragic_talkers.features import FeatureSource
+from utils.datasets.tragic_talkers.scaler import Scaler
 from utils.errors import UserError
 
 if TYPE_CHECKING:

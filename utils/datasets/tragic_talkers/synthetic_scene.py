@@ -1,6 +1,7 @@
 """Make sequences of somebody who walks and talks before an array of 16 microphones.
 
-`python -m utils.datasets.array_scene FOLDER` writes them in the layout of TragicTalkers, with the
+`python -m utils.datasets.tragic_talkers.synthetic_scene FOLDER` writes them in the layout of
+TragicTalkers, with the
 truth for the array's eleven cameras. Voices come from espeak-ng where it is installed, else they
 are bursts of noise.
 """
@@ -20,12 +21,12 @@ from numpy.typing import NDArray
 from utils.arrays.geometry import ArrayGeometry, Camera, write_geometry
 from utils.arrays.spectra import FPS, RATE
 from utils.commands import print_any_text
-from utils.datasets.array_room import Room, heard
 from utils.datasets.synthetic.scripts import SENTENCES
 from utils.datasets.synthetic.voices import RATE as VOICE_RATE
 from utils.datasets.synthetic.voices import Voice, speak, speech_spans
-from utils.datasets.tragic_labels import Truth, labels_of_truth, write_labels, write_truth
-from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, RIGS, Split, TragicTalkers, View
+from utils.datasets.tragic_talkers.labels import Truth, labels_of_truth, write_labels, write_truth
+from utils.datasets.tragic_talkers.layout import CAMERAS_PER_RIG, RIGS, Split, TragicTalkers, View
+from utils.datasets.tragic_talkers.synthetic_room import Room, heard
 from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.localisation import WIDTH

@@ -10,9 +10,9 @@ import pytest
 
 from tests.parity.references import reference
 from utils.arrays.speech_positions import Heard, read_heard, write_heard
-from utils.datasets.tragic_evaluation import compare_all, evaluate, write_evaluation
-from utils.datasets.tragic_labels import Truth, write_truth
-from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.datasets.tragic_talkers.evaluation import compare_all, evaluate, write_evaluation
+from utils.datasets.tragic_talkers.labels import Truth, write_truth
+from utils.datasets.tragic_talkers.layout import TragicTalkers, View
 from utils.metrics.localisation import COLUMNS
 
 MADE = reference("tragic_metrics")

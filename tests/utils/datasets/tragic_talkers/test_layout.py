@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from tests.made_array import write_wav
-from utils.datasets.tragic_talkers import CONDITIONS, RIGS, TragicTalkers, View, open_microphones
+from utils.datasets.tragic_talkers.layout import (
+    CONDITIONS,
+    RIGS,
+    TragicTalkers,
+    View,
+    open_microphones,
+)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 
 from tests.made_array import write_wav
 from utils.arrays.sound import SoundChecks
-from utils.datasets.array_scene import SceneOptions, make_data, plan
-from utils.datasets.tragic_chunks import Chunk, cut
-from utils.datasets.tragic_labels import read_labels
-from utils.datasets.tragic_store import (
+from utils.datasets.tragic_talkers.chunks import Chunk, cut
+from utils.datasets.tragic_talkers.features import (
     LiveFeatures,
     StoredFeatures,
     StoreOptions,
@@ -23,7 +21,9 @@ from utils.datasets.tragic_store import (
     group,
     measure_scaler,
 )
-from utils.datasets.tragic_talkers import TragicTalkers
+from utils.datasets.tragic_talkers.labels import read_labels
+from utils.datasets.tragic_talkers.layout import TragicTalkers
+from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, make_data, plan
 from utils.errors import ResourceError
 from utils.features.gcc_phat import gcc_phat
 
@@ -113,7 +113,7 @@ class Part:
 def test_a_break_loses_nothing(
     tmp_path: Path, chunks: list[Chunk], live: LiveFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("utils.datasets.tragic_store.FLUSH_EVERY", 1)
+    monkeypatch.setattr("utils.datasets.tragic_talkers.features.FLUSH_EVERY", 1)
     some, path = chunks[:4], tmp_path / "store.h5"
     options = StoreOptions("published")
     with pytest.raises(OSError, match="the disk is gone"):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tests.parity.fill import inputs
 from tests.parity.references import reference
-from utils.datasets.tragic_scaler import Scaler, fit, read_scaler, recognise, write_scaler
+from utils.datasets.tragic_talkers.scaler import Scaler, fit, read_scaler, recognise, write_scaler
 
 REFERENCE = reference("tragic_gcc_phat")
 ARRAYS = [inputs(f"scaler{number}", (16, 24, 64), -2, 3) for number in range(3)]

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.arrays.sound import ArraySound, SoundChecks, check_levels
-from utils.datasets.tragic_chunks import CHUNK_FRAMES, CHUNK_SAMPLES, Chunk
-from utils.datasets.tragic_scaler import FEATURES, Scaler, check_feature, fit
-from utils.datasets.tragic_talkers import CAMERAS_PER_RIG, Split, TragicTalkers
+from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, CHUNK_SAMPLES, Chunk
+from utils.datasets.tragic_talkers.layout import CAMERAS_PER_RIG, Split, TragicTalkers
+from utils.datasets.tragic_talkers.scaler import FEATURES, Scaler, check_feature, fit
 from utils.errors import ResourceError, UserError
 from utils.files import publish
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from utils.arrays.line_plot import Axis, Curve, draw_curves
 from utils.arrays.speech_positions import Heard
-from utils.datasets.tragic_labels import Truth, read_truth
-from utils.datasets.tragic_talkers import TragicTalkers, View
+from utils.datasets.tragic_talkers.labels import Truth, read_truth
+from utils.datasets.tragic_talkers.layout import TragicTalkers, View
 from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.localisation import (

@@ -1,0 +1,1 @@
+"""Tragic Talkers: recordings of microphone arrays with labels."""
