@@ -25,7 +25,7 @@ from utils.progress import bar, byte_bar
 
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
-    from utils.media import ReadOptions, VideoInfo
+    from utils.media.container import ReadOptions, VideoInfo
     from utils.outputs import Seen
     from utils.structures import Detections, Frame
 
@@ -129,9 +129,9 @@ def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int
             f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
             "them in two runs with another --outputFolder"
         )
-    from utils.media import probe
-    from utils.sound_choice import choose_sound
-    from utils.source import check_span
+    from utils.media.container import probe
+    from utils.media.sound_choice import choose_sound
+    from utils.media.source_frames import check_span
 
     models: Models | None = None
     failed = 0
@@ -219,7 +219,7 @@ def write_all(found: Found, video: "VideoInfo", folder: Path, options: Options) 
 
 def read_options(options: VideoOptions) -> "ReadOptions":
     """Return which part of a video is read, and how."""
-    from utils.media import ReadOptions
+    from utils.media.container import ReadOptions
 
     threads = min(options.n_data_loader_thread, os.cpu_count() or 1)
     return ReadOptions(options.start, options.duration, threads, options.audio_track)
@@ -265,7 +265,7 @@ def evaluate_columbia(options: Options) -> None:
     """Print and write F1 on Columbia ASD by the published procedure, and with its faults mended."""
     from utils.crop_geometry import smooth_boxes
     from utils.datasets import columbia
-    from utils.media import probe
+    from utils.media.container import probe
     from utils.metrics.columbia import evaluate, format_tables
 
     folder = options.video.col_save_path

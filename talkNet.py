@@ -27,13 +27,14 @@ from model.loading import Models, load_models, load_network, make_record, record
 from model.scoring.choose import make_scorer
 from model.scoring.scorers import SAMPLES_PER_FRAME
 from model.scoring.windows import probabilities, score_track, scores
-from utils.audio import KEEP_S, SILENT_RADIUS, Sound, read_sound, silent_frames
 from utils.crops import CropOptions, crop_faces, crop_given, longest_delay
 from utils.errors import UserError
-from utils.media import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.audio import KEEP_S, SILENT_RADIUS, Sound, read_sound, silent_frames
+from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.source_frames import no_image, read_warnings
+from utils.media.video import read_frames
 from utils.results import ModelRecord, Result, VideoFacts
 from utils.shots import ShotOptions, mark_shots
-from utils.source import no_image, read_warnings
 from utils.structures import (
     FPS,
     CropPiece,
@@ -43,7 +44,6 @@ from utils.structures import (
     Shot,
 )
 from utils.tracks import TrackOptions
-from utils.video import read_frames
 
 __all__ = [
     "FPS",

@@ -23,7 +23,7 @@ from benchmarks.measure import report
 
 if TYPE_CHECKING:
     from model.contract import FaceDetector
-    from utils.media import VideoInfo
+    from utils.media.container import VideoInfo
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "demo" / "001.mp4"
@@ -121,7 +121,7 @@ def time_commands(folder: Path, repeats: int) -> list[dict[str, object]]:
 def time_stages(folder: Path) -> list[dict[str, object]]:
     """Return what each stage takes on 20 s: the time of all up to it less that of those before."""
     import talkNet
-    from utils.media import ReadOptions
+    from utils.media.container import ReadOptions
     from utils.render import render_video
 
     clip = folder / "20s.mp4"
@@ -156,11 +156,11 @@ def make_stages(
     """Return the stages before scoring by name, each with all those before it."""
     from model.detection import detect_faces
     from utils.crops import CropOptions, crop_faces
-    from utils.media import ReadOptions
+    from utils.media.container import ReadOptions
+    from utils.media.video import read_frames
     from utils.shots import ShotOptions, mark_shots
     from utils.structures import Frame
     from utils.tracks import TrackOptions
-    from utils.video import read_frames
 
     size = detector.picture_size(video.width, video.height)
 

@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import measure, report
 from model.contract import InputSpec
-from utils.audio import Sound
 from utils.datasets.ava.dataset import AvaFolder, AvaSplit
 from utils.datasets.ava.prepare import PrepareOptions, prepare
 from utils.datasets.ava.tables import LabelledFace, LoaderRow, read_labels, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart
 from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.files import check_folder
-from utils.media import ReadOptions, probe
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, probe
 from utils.structures import SAMPLE_RATE
 
 VIDEO = "benchmark_1"  # AVA's names have 11 characters

@@ -20,10 +20,10 @@ from model.checkpoints.registry import load_single
 from model.contract import Model, Network
 from model.face_finding import FaceFinder, choose_finder
 from model.scoring.windows import score_track
-from utils.audio import Sound
 from utils.datasets.talkset.sources import SAMPLES_PER_FRAME
 from utils.errors import UserError
-from utils.media import ReadOptions, VideoInfo, probe
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, VideoInfo, probe
 from utils.settings import DetectorOptions
 from utils.structures import SAMPLE_RATE, CropPiece
 

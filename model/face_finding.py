@@ -10,12 +10,12 @@ from model.contract import FaceDetector
 from model.detection import choose_detector, detect_faces
 from utils.crops import CropOptions, crop_faces
 from utils.flags import flag_name
-from utils.media import ReadOptions, VideoInfo
+from utils.media.container import ReadOptions, VideoInfo
+from utils.media.video import read_frames
 from utils.settings import DetectorOptions
 from utils.shots import ShotOptions, mark_shots
 from utils.structures import CropPiece, Shot
 from utils.tracks import TrackOptions
-from utils.video import read_frames
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from tests.made_video import write_video
 from tests.parity.filled import filled
 from utils.crop_geometry import crop_face, smooth_boxes
 from utils.errors import UserError
-from utils.media import ReadOptions
+from utils.media.container import ReadOptions
 from utils.results import Result
 from utils.structures import CropForm, Detections, FaceTrack
 from utils.tracks import TrackOptions

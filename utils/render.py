@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from utils.errors import ResourceError, UserError
 from utils.files import replacing
-from utils.media import ReadOptions, ReadReport, VideoInfo
+from utils.media.container import ReadOptions, ReadReport, VideoInfo
+from utils.media.source_frames import SourceFrame, read_source_frames
+from utils.media.tone_mapping import ToneMapper
 from utils.overlay import Mark, Overlay
 from utils.render_sound import sound_packets
 from utils.smoothing import smooth_boxes, smooth_scores
-from utils.source import SourceFrame, read_source_frames
 from utils.structures import FPS, ScoredTrack
-from utils.tone_mapping import ToneMapper
 
 MP4_OPTIONS = {
     "movflags": "+faststart",  # players on the web start before they have it all

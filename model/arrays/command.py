@@ -246,7 +246,7 @@ def judge(options: Options) -> None:
 def make_video(options: Options) -> None:
     """Write the video of a view with a line where speech was heard."""
     from utils.arrays.video import render_blank, render_over
-    from utils.media import probe
+    from utils.media.container import probe
 
     place = options.place
     layout, view = TragicTalkers(place.data_path), View.parse(options.hear.view)

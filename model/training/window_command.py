@@ -34,13 +34,13 @@ from model.training.run import Run, describe_settings, released_weights, train_a
 from model.training.run_logs import EpochRow, Evaluated, is_past_best
 from model.training.trainer import Trainer
 from utils.datasets.ava.dataset import AvaFolder
-from utils.datasets.ava.prepare import find_videos
 from utils.datasets.ava.window_extract import ExtractOptions, Work, extract
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava.windows import VideoRows, WindowOptions, read_rows
 from utils.errors import UserError
 from utils.files import locked
 from utils.flags import flag_name
+from utils.media.video_files import find_videos
 from utils.metrics.ava_asd import cross_entropy
 from utils.metrics.average_precision import average_precision, read_truth
 from utils.progress import bar

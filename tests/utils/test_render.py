@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from tests.made_sound import MadeTrack, music, speech, write_tracks
 from tests.made_video import write_video
-from utils.audio import Sound
 from utils.errors import ResourceError, UserError
-from utils.media import ReadOptions, ReadReport, probe
-from utils.orientation import Orientation
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, ReadReport, probe
+from utils.media.orientation import Orientation
+from utils.media.video import read_frames
 from utils.overlay import GREEN, RED
 from utils.render import RenderOptions, render_video, writing_mp4
 from utils.structures import ScoredTrack
-from utils.video import read_frames
 
 GREY = 120
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.audio import Sound
-from utils.media import ReadOptions, probe
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, probe
 from utils.render import render_video
 
 RATE = 48000

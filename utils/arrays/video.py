@@ -15,12 +15,12 @@ from utils.arrays.sound import ArraySound
 from utils.arrays.spectra import FPS, RATE
 from utils.arrays.speech_positions import Heard
 from utils.errors import UserError
-from utils.media import ReadOptions, ReadReport, VideoInfo
+from utils.media.container import ReadOptions, ReadReport, VideoInfo
+from utils.media.sound_pieces import SoundFormat, read_pieces
+from utils.media.source_frames import read_source_frames
+from utils.media.tone_mapping import ToneMapper
 from utils.metrics.localisation import DETECTED
 from utils.render import writing_mp4
-from utils.resample import SoundFormat, read_pieces
-from utils.source import read_source_frames
-from utils.tone_mapping import ToneMapper
 
 GREEN = (0, 255, 0)
 CANVAS = (24, 28, 34)

@@ -12,7 +12,7 @@ from tests.made_video import write_video
 from utils.arrays.sound import open_array
 from utils.arrays.speech_positions import Heard
 from utils.arrays.video import CANVAS_SIZE, draw_line, render_blank, render_over
-from utils.media import probe
+from utils.media.container import probe
 
 
 def frames_of(path: Path) -> tuple[list[NDArray[np.uint8]], list[float], int]:

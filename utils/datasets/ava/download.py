@@ -17,7 +17,7 @@ from utils.datasets.ava.dataset import AvaFolder
 from utils.datasets.ava.labels import Progress, Sources, download_labels, md5_of, told
 from utils.errors import ResourceError, UserError
 from utils.files import check_folder, publish, replacing
-from utils.media import probe
+from utils.media.container import probe
 
 logger = logging.getLogger(__name__)
 

@@ -23,11 +23,11 @@ from utils.datasets.storage.entity_writer import DiskFullError
 from utils.datasets.storage.parallel import do_all
 from utils.errors import ResourceError, UserError
 from utils.files import check_folder, replacing
-from utils.media import probe
+from utils.media.container import probe
+from utils.media.video_files import find_videos
 
 logger = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = (".mkv", ".mp4", ".webm", ".avi", ".mov")
 REPORT = "prepare_report"
 
 Progress = Callable[[float, float], None]  # faces so far, faces in all
@@ -134,17 +134,6 @@ def prepare(
     writer.write_index()
     write_report(root / f"{REPORT}_{split}", report)
     return report
-
-
-def find_videos(folder: Path) -> dict[str, Path]:
-    """Return the videos in a folder by name without suffix."""
-    if not folder.is_dir():
-        return {}
-    return {
-        path.stem: path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
-    }
 
 
 def write_report(stem: Path, report: PrepareReport) -> None:

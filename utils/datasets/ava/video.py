@@ -12,16 +12,16 @@ from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from utils.audio import Sound
 from utils.crop_geometry import crop_tight
 from utils.datasets.ava.tables import LabelledFace, LoaderRow
 from utils.datasets.entities import SPEAKING, EntityInfo
 from utils.datasets.storage.entity_store import StoreWriter
 from utils.datasets.storage.entity_writer import EntityWriter
-from utils.media import ReadOptions, ReadReport, VideoInfo, probe
-from utils.source import read_source_frames
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.source_frames import read_source_frames
+from utils.media.tone_mapping import ToneMapper
 from utils.structures import SAMPLE_RATE
-from utils.tone_mapping import ToneMapper
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.audio import read_sound
 from utils.datasets.ava.tables import LabelledFace, LoaderRow
 from utils.datasets.ava.video import cut_video
 from utils.datasets.ava.windows import VideoRows, WindowOptions, thinned_tracks
@@ -28,8 +27,9 @@ from utils.datasets.storage.parallel import do_all
 from utils.errors import ResourceError, UserError
 from utils.features.ava_asd_mfcc import NUM_FEATURES, measure, vectors
 from utils.files import check_folder, replacing
-from utils.media import ReadOptions, VideoInfo, open_media, probe, sound_stream
-from utils.sound_choice import choose_sound
+from utils.media.audio import read_sound
+from utils.media.container import ReadOptions, VideoInfo, open_media, probe, sound_stream
+from utils.media.sound_choice import choose_sound
 from utils.structures import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from utils.datasets.custom.tables import (
 )
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import ResourceError, UserError
-from utils.media import ReadOptions, ReadReport, VideoInfo, probe
-from utils.source import read_source_frames
+from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.source_frames import read_source_frames
 from utils.structures import FPS
 
 SAME_FACE = 0.8  # boxes of two entities that overlap more than this are one face

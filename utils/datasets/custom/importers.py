@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.datasets import columbia
-from utils.datasets.ava.prepare import find_videos
 from utils.datasets.custom.tables import Problem
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
 from utils.errors import ResourceError, UserError
 from utils.files import reading_table, replacing
-from utils.media import VideoInfo, probe
+from utils.media.container import VideoInfo, probe
+from utils.media.video_files import find_videos
 from utils.metrics.average_precision import COLUMNS, LABELS
 from utils.metrics.columbia import LABEL_FPS, LABEL_HEIGHT
 from utils.structures import FPS

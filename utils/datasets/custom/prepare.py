@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from utils.audio import Sound
 from utils.crops import CropOptions, crop_given
 from utils.datasets.custom.check import keep_inside, open_video, twice_problem
 from utils.datasets.custom.prepared import PreparedVideos, checksum, key_of
@@ -31,10 +30,11 @@ from utils.datasets.storage.entity_store import StoreWriter
 from utils.datasets.storage.parallel import do_all
 from utils.errors import UserError
 from utils.flags import flag_name
-from utils.media import ReadOptions, ReadReport, VideoInfo
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, ReadReport, VideoInfo
+from utils.media.video import read_frames
 from utils.shots import ShotOptions, mark_shots
 from utils.structures import FPS, SAMPLE_RATE, CropPiece
-from utils.video import read_frames
 
 PICTURE = 256  # pixels of the longer side of what cuts are looked for in
 LOST_S = 0.5  # missing from the end of a video, this much is noted

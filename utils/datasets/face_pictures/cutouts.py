@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import reading_table
-from utils.media import ReadOptions, probe
-from utils.video import read_frames
+from utils.media.container import ReadOptions, probe
+from utils.media.video import read_frames
 
 INDEX = "INDEX.csv"  # beside the videos, with columns file and identity
 SUFFIXES = (".mp4", ".mpg", ".avi", ".webm", ".mkv", ".mov")

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.audio import Sound
 from utils.datasets.entities import SPEAKING, EntityInfo, EntityPart
 from utils.datasets.storage.entity_store import Store, StoreWriter
 from utils.datasets.talkset.lists import (
@@ -27,7 +26,8 @@ from utils.datasets.talkset.media import probe_sound
 from utils.datasets.talkset.sources import Source
 from utils.errors import UserError
 from utils.files import check_folder
-from utils.media import ReadOptions
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS

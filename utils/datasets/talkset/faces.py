@@ -13,7 +13,7 @@ from utils.datasets.storage.parallel import do_all
 from utils.datasets.talkset.sources import FindFaces, Person, Source, find_sources
 from utils.errors import ResourceError, UserError
 from utils.files import locked
-from utils.media import probe
+from utils.media.container import probe
 
 logger = logging.getLogger(__name__)
 

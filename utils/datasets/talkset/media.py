@@ -6,8 +6,8 @@ from pathlib import Path
 
 from av.stream import Disposition
 
-from utils.media import VideoInfo, open_media, probe, sound_stream
-from utils.orientation import Orientation
+from utils.media.container import VideoInfo, open_media, probe, sound_stream
+from utils.media.orientation import Orientation
 
 PICTURES = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".mpg", ".m4v")
 SOUNDS = (".wav", ".m4a", ".flac", ".mp3", ".aac", ".ogg")

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.audio import Sound
 from utils.datasets.entities import UNLABELLED, EntityInfo
 from utils.datasets.spreadsheets import TableError, read_cells
 from utils.datasets.storage.entity_store import StoreWriter
@@ -25,7 +24,8 @@ from utils.datasets.talkset.voice_activity import (
     sound_levels,
 )
 from utils.errors import UserError
-from utils.media import ReadOptions, VideoInfo
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, VideoInfo
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropPiece, Shot
 
 logger = logging.getLogger(__name__)

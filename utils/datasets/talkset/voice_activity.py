@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.audio import Sound
+from utils.media.audio import Sound
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
 Runs = list[tuple[int, int]]  # half-open ranges, in order

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from utils.arrays.sound import ArraySound, open_wav
+from utils.arrays.sound import ArraySound
 from utils.errors import UserError
+from utils.media.wav import open_wav
 
 RIGS = {1: tuple(range(1, 17)), 2: tuple(range(23, 39))}  # microphones of each, in order
 CAMERAS_PER_RIG = 11

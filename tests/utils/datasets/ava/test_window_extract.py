@@ -10,7 +10,6 @@ import pytest
 from tests.made_ava import Movie, level, table, write_movie
 from tests.made_sound import MadeTrack, speech, write_tracks
 from tests.made_windows import all_windows
-from utils.audio import Sound
 from utils.datasets.ava.window_extract import (
     ExtractOptions,
     Work,
@@ -23,7 +22,8 @@ from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowS
 from utils.datasets.ava.windows import VideoRows, WindowOptions, read_rows, thinned_tracks
 from utils.datasets.storage.entity_store import Store
 from utils.features.ava_asd_mfcc import ava_asd_mfcc, num_rows
-from utils.media import ReadOptions, probe
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, probe
 
 MOVIE = Movie("movie_for_00")
 OPTIONS = ExtractOptions(size=24)

@@ -17,9 +17,9 @@ from utils.datasets.custom.tables import OwnOptions, Problem, make_tracks, read_
 from utils.datasets.splits import DataOptions, own_store, prepare_split
 from utils.datasets.storage.entity_store import Store
 from utils.errors import UserError
-from utils.media import ReadOptions, probe
+from utils.media.container import ReadOptions, probe
+from utils.media.video import read_frames
 from utils.structures import CropPiece, FaceTrack
-from utils.video import read_frames
 
 HEADER = "video,entity,time_s,x1,y1,x2,y2,label"
 RATE = 16000

@@ -32,9 +32,9 @@ from utils.datasets.talkset.lists import (
 from utils.datasets.talkset.plan import Planner, split_people
 from utils.datasets.talkset.sources import Person, Source, name_people, names_below
 from utils.errors import UserError
-from utils.media import ReadOptions, VideoInfo
+from utils.media.container import ReadOptions, VideoInfo
+from utils.media.video import read_frames
 from utils.structures import CropPiece, FaceTrack, Shot
-from utils.video import read_frames
 
 RATE = 16000
 TONES = {"ann": 500, "bob": 800, "cat": 1300, "dan": 2100}  # Hz: by its tone a voice is known

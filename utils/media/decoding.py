@@ -10,7 +10,7 @@ import av.error
 from av import Packet
 from av.container import InputContainer
 
-from utils.media import (
+from utils.media.container import (
     MediaFrame,
     MediaStream,
     ReadReport,
@@ -21,7 +21,7 @@ from utils.media import (
     sound_stream,
     video_stream,
 )
-from utils.packet_times import close_joins
+from utils.media.packet_times import close_joins
 
 SEEK_MARGINS_S = (0, 10)  # how far before the wanted time a seek aims; then from the beginning
 LEAP_S = Fraction(1, 2)  # a time stamp this far ahead is a fault if the next ones are not

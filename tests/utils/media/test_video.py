@@ -12,11 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.decoding import decode_from
-from utils.media import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.decoding import decode_from
+from utils.media.video import read_frames
 from utils.render import render_video
 from utils.structures import Frame
-from utils.video import read_frames
 
 STEP = 4  # grey levels between neighbouring frames
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.audio import Sound, read_sound, silent_frames
-from utils.media import ReadOptions, probe
+from utils.media.audio import Sound, read_sound, silent_frames
+from utils.media.container import ReadOptions, probe
 from utils.structures import SAMPLE_RATE
 
 IMAGES = [np.full((32, 48, 3), 90, np.uint8)] * 100

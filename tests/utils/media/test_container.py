@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from tests.made_video import write_video
-from utils.audio import Sound
 from utils.errors import ResourceError
-from utils.media import ReadOptions, probe
-from utils.orientation import Orientation
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, probe
+from utils.media.orientation import Orientation
+from utils.media.video import read_frames
 from utils.structures import SAMPLE_RATE
-from utils.video import read_frames
 
 GREY = np.full((32, 48, 3), 90, np.uint8)
 

@@ -8,12 +8,12 @@ from functools import lru_cache
 from av import AudioStream
 from av.stream import Disposition
 
-from utils.channel_mix import ChannelMix
 from utils.errors import UserError
-from utils.media import VideoInfo, open_media, sound_stream
-from utils.sound_sample import TrackSample, sample_tracks
+from utils.media.channel_mix import ChannelMix
+from utils.media.container import VideoInfo, open_media, sound_stream
+from utils.media.sound_sample import TrackSample, sample_tracks
+from utils.media.voicing import FLOOR_DB
 from utils.structures import AudioFacts
-from utils.voicing import FLOOR_DB
 
 # Tracks of these kinds are read only if no other has speech, and never mixed.
 SECONDARY = (

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.made_video import write_video
-from utils.media import probe
-from utils.orientation import Orientation
+from utils.media.container import probe
+from utils.media.orientation import Orientation
 
 ONE = 1 << 16  # 1 in the fixed-point numbers of the matrix
 UPRIGHT = (ONE, 0, 0, ONE)

@@ -10,10 +10,10 @@ from av import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from utils.media import ReadOptions, ReadReport, VideoInfo
-from utils.source import SourceFrame, read_source_frames
+from utils.media.container import ReadOptions, ReadReport, VideoInfo
+from utils.media.source_frames import SourceFrame, read_source_frames
+from utils.media.tone_mapping import ToneMapper
 from utils.structures import FPS, Frame
-from utils.tone_mapping import ToneMapper
 
 PLANAR_8_BIT = {  # formats whose first plane is 8-bit luma
     *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "nv12", "nv21", "nv16"),

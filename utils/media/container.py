@@ -17,8 +17,8 @@ from av.format import Flags
 from av.stream import Discard, Disposition
 
 from utils.errors import ResourceError, UserError
-from utils.orientation import Orientation, orientation_of
-from utils.packet_times import Join, PacketTimes, duration_s, read_packet_times
+from utils.media.orientation import Orientation, orientation_of
+from utils.media.packet_times import Join, PacketTimes, duration_s, read_packet_times
 from utils.structures import FPS
 
 MediaStream: TypeAlias = VideoStream | AudioStream

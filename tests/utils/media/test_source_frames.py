@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.audio import Sound
 from utils.errors import UserError
-from utils.media import ReadOptions, ReadReport, probe
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, ReadReport, probe
+from utils.media.source_frames import check_span, read_source_frames, read_warnings
+from utils.media.video import read_frames
 from utils.shots import ShotOptions, mark_shots
-from utils.source import check_span, read_source_frames, read_warnings
 from utils.structures import SAMPLE_RATE, Frame
-from utils.video import read_frames
 
 GREY = np.full((32, 48, 3), 90, np.uint8)
 HOUR_S = 3600.0

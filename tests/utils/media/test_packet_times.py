@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.audio import Sound
-from utils.media import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.audio import Sound
+from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.source_frames import read_source_frames, read_warnings
 from utils.render import render_video
-from utils.source import read_source_frames, read_warnings
 from utils.structures import SAMPLE_RATE
 
 RATE = 48000

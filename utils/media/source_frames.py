@@ -9,10 +9,10 @@ import av.error
 from av import VideoFrame
 from av.filter import Graph
 
-from utils.decoding import TimedFrame, decode_from
 from utils.errors import UserError
-from utils.media import ReadOptions, ReadReport, VideoInfo
-from utils.packet_times import Join
+from utils.media.container import ReadOptions, ReadReport, VideoInfo
+from utils.media.decoding import TimedFrame, decode_from
+from utils.media.packet_times import Join
 
 GAP_S = 5  # an image is not shown for longer: what follows is a gap
 LOST_S = 0.5  # missing from the end of a video, this much is worth a warning

@@ -1,0 +1,1 @@
+"""Reading video and sound: from a file to time-stamped images and samples."""
