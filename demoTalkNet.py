@@ -26,7 +26,7 @@ from utils.progress import bar, byte_bar
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media.container import ReadOptions, VideoInfo
-    from utils.outputs import Seen
+    from utils.output.write_outputs import Seen
     from utils.structures import Detections, Frame
 
 logger = logging.getLogger("demoTalkNet")
@@ -207,7 +207,7 @@ def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
 
 def write_all(found: Found, video: "VideoInfo", folder: Path, options: Options) -> None:
     """Write all that is asked for, and print where; the tables are named whatever comes after."""
-    from utils.outputs import Wanted, write_pictures, write_tables
+    from utils.output.write_outputs import Wanted, write_pictures, write_tables
 
     wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
     write_tables(found.result, folder)

@@ -33,7 +33,7 @@ from utils.media.audio import KEEP_S, SILENT_RADIUS, Sound, read_sound, silent_f
 from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
 from utils.media.video import read_frames
-from utils.results import ModelRecord, Result, VideoFacts
+from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.shots import ShotOptions, mark_shots
 from utils.structures import (
     FPS,

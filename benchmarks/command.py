@@ -122,7 +122,7 @@ def time_stages(folder: Path) -> list[dict[str, object]]:
     """Return what each stage takes on 20 s: the time of all up to it less that of those before."""
     import talkNet
     from utils.media.container import ReadOptions
-    from utils.render import render_video
+    from utils.output.render import render_video
 
     clip = folder / "20s.mp4"
     loop_clip(clip, 20)

@@ -17,7 +17,7 @@ from tests.parity.filled import filled
 from utils.crop_geometry import crop_face, smooth_boxes
 from utils.errors import UserError
 from utils.media.container import ReadOptions
-from utils.results import Result
+from utils.output.results import Result
 from utils.structures import CropForm, Detections, FaceTrack
 from utils.tracks import TrackOptions
 

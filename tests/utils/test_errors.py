@@ -13,7 +13,7 @@ from utils.datasets.talkset.lists import read_clips, read_speech
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
 from utils.metrics.average_precision import average_precision
 from utils.metrics.f1 import f1
-from utils.results import Result
+from utils.output.results import Result
 from utils.shots import read_cuts
 
 

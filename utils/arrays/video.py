@@ -20,7 +20,7 @@ from utils.media.sound_pieces import SoundFormat, read_pieces
 from utils.media.source_frames import read_source_frames
 from utils.media.tone_mapping import ToneMapper
 from utils.metrics.localisation import DETECTED
-from utils.render import writing_mp4
+from utils.output.render import writing_mp4
 
 GREEN = (0, 255, 0)
 CANVAS = (24, 28, 34)

@@ -13,7 +13,7 @@ from tests.made_video import write_video
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import read_source_frames, read_warnings
-from utils.render import render_video
+from utils.output.render import render_video
 from utils.structures import SAMPLE_RATE
 
 RATE = 48000

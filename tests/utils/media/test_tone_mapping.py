@@ -12,7 +12,7 @@ from tests.made_video import write_video
 from utils.media.container import ReadOptions, probe
 from utils.media.tone_mapping import ToneMapper
 from utils.media.video import read_frames
-from utils.render import render_video
+from utils.output.render import render_video
 
 WHITE = 203  # cd/m2, of the white of SDR in an HDR picture (BT.2408)
 SIDE = 32  # of a patch, pixels

@@ -15,7 +15,7 @@ from tests.made_video import write_video
 from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.decoding import decode_from
 from utils.media.video import read_frames
-from utils.render import render_video
+from utils.output.render import render_video
 from utils.structures import Frame
 
 STEP = 4  # grey levels between neighbouring frames

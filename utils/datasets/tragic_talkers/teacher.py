@@ -22,7 +22,7 @@ from utils.commands import ErrorReport, add_debug, exit_status
 from utils.datasets.talkset.voice_activity import find_voice
 from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times, read_truth, write_labels
 from utils.datasets.tragic_talkers.layout import TragicTalkers, View
-from utils.results import Result
+from utils.output.results import Result
 from utils.structures import FPS
 
 Activity = Literal["GT", "VAD"]

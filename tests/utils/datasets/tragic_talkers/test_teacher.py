@@ -11,7 +11,7 @@ from utils.arrays.sound import open_array
 from utils.datasets.tragic_talkers.labels import Truth, read_labels, write_truth
 from utils.datasets.tragic_talkers.layout import RIGS, TragicTalkers, View
 from utils.datasets.tragic_talkers.teacher import heard_activity, main, view_labels
-from utils.results import ModelRecord, Result, VideoFacts
+from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import ScoredTrack, Shot
 
 

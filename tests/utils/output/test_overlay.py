@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.overlay import GREEN, RED, Mark, Overlay, yuv_matrix
+from utils.output.overlay import GREEN, RED, Mark, Overlay, yuv_matrix
 
 
 def draw(

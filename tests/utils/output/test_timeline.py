@@ -8,9 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from utils.results import ModelRecord, Result, VideoFacts
-from utils.structures import ScoredTrack, Shot
-from utils.timeline import (
+from utils.output.results import ModelRecord, Result, VideoFacts
+from utils.output.timeline import (
     BOTTOM,
     LEFT,
     MAX_LANES,
@@ -21,6 +20,7 @@ from utils.timeline import (
     WIDTH,
     write_timeline,
 )
+from utils.structures import ScoredTrack, Shot
 
 
 def scored(number: int, start: int, scores: NDArray[np.floating]) -> ScoredTrack:

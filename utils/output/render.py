@@ -22,8 +22,8 @@ from utils.files import replacing
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.source_frames import SourceFrame, read_source_frames
 from utils.media.tone_mapping import ToneMapper
-from utils.overlay import Mark, Overlay
-from utils.render_sound import sound_packets
+from utils.output.overlay import Mark, Overlay
+from utils.output.render_sound import sound_packets
 from utils.smoothing import smooth_boxes, smooth_scores
 from utils.structures import FPS, ScoredTrack
 

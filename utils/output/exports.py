@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.files import replacing
 from utils.metrics import average_precision
-from utils.results import Result
+from utils.output.results import Result
 from utils.structures import FPS
 
 # The official evaluation of AVA-ActiveSpeaker reads these columns, and every prediction as one of

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.made_video import write_video
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, probe
-from utils.render import render_video
+from utils.output.render import render_video
 
 RATE = 48000
 CLICK = RATE // 2  # the sample of each part that is loud

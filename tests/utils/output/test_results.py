@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from utils.results import ModelRecord, Result, VideoFacts, find_segments
+from utils.output.results import ModelRecord, Result, VideoFacts, find_segments
 from utils.structures import AudioFacts, ScoredTrack, Segment, Shot
 
 AUDIO = AudioFacts(3, (1, 3), "as asked for", "track 3: channel 1 of 2")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import replacing
-from utils.results import Result
+from utils.output.results import Result
 from utils.smoothing import smooth_scores
 from utils.structures import FPS, ScoredTrack
 

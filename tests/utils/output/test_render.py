@@ -19,8 +19,8 @@ from utils.media.audio import Sound
 from utils.media.container import ReadOptions, ReadReport, probe
 from utils.media.orientation import Orientation
 from utils.media.video import read_frames
-from utils.overlay import GREEN, RED
-from utils.render import RenderOptions, render_video, writing_mp4
+from utils.output.overlay import GREEN, RED
+from utils.output.render import RenderOptions, render_video, writing_mp4
 from utils.structures import ScoredTrack
 
 GREY = 120

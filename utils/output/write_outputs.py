@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from utils.crop_geometry import crop_window, smooth_boxes
 from utils.crops import CropOptions
-from utils.exports import write_rttm, write_scores_csv, write_vtt
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
-from utils.official_tree import CropGeometry, TreeContents, write_official_tree
+from utils.output.exports import write_rttm, write_scores_csv, write_vtt
+from utils.output.official_tree import CropGeometry, TreeContents, write_official_tree
+from utils.output.render import render_video
+from utils.output.results import Result
+from utils.output.timeline import write_timeline
 from utils.progress import bar
-from utils.render import render_video
-from utils.results import Result
 from utils.structures import FPS, SAMPLE_RATE, Detections, Shot
-from utils.timeline import write_timeline
 
 Seen = Sequence[tuple[int, Detections | None]]  # number of each frame analysed, and its faces
 

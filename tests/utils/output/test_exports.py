@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.exports import video_id, write_rttm, write_scores_csv, write_vtt
-from utils.results import ModelRecord, Result, VideoFacts
+from utils.output.exports import video_id, write_rttm, write_scores_csv, write_vtt
+from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import ScoredTrack, Shot
 
 NAMES = {

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.results import Result
+from utils.output.results import Result
 from utils.structures import FPS, SAMPLE_RATE, Detections, ScoredTrack
 
 FOLDERS = ("pyavi", "pyframes", "pycrop", "pywork")

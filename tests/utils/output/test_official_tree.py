@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from tests.parity.references import reference
 from utils.crop_geometry import crop_window, smooth_boxes
-from utils.official_tree import CropGeometry, TreeContents, drawn_scores, write_official_tree
-from utils.results import ModelRecord, Result, VideoFacts
+from utils.output.official_tree import CropGeometry, TreeContents, drawn_scores, write_official_tree
+from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import Detections, ScoredTrack, Shot
 
-PARITY = Path(__file__).parents[1] / "parity"
+PARITY = Path(__file__).parents[2] / "parity"
 GEOMETRY = CropGeometry(smooth_boxes, crop_window)
 FIRST, NUM_FRAMES = 50, 40  # the tree shows frames 50 to 90 of the video
 SIZE = (121, 75)  # width, height: odd ones

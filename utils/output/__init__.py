@@ -1,0 +1,1 @@
+"""Everything written for one video: results, tables, timeline, marked video."""
