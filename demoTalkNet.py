@@ -228,8 +228,8 @@ def read_options(options: VideoOptions) -> "ReadOptions":
 def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "ActiveSpeakers":
     """Return the analysis of one video, prepared by the options."""
     import talkNet
-    from utils.boxes import read_boxes
-    from utils.shots import read_cuts
+    from utils.tracking.shots import read_cuts
+    from utils.tracking.track_files import read_boxes
 
     wanted = options.video
     boxes = read_boxes(wanted.tracks, video.width, video.height) if wanted.tracks else None
@@ -263,10 +263,10 @@ def summary(result: "Result") -> str:
 
 def evaluate_columbia(options: Options) -> None:
     """Print and write F1 on Columbia ASD by the published procedure, and with its faults mended."""
-    from utils.crop_geometry import smooth_boxes
     from utils.datasets import columbia
     from utils.media.container import probe
     from utils.metrics.columbia import evaluate, format_tables
+    from utils.tracking.crop_geometry import smooth_boxes
 
     folder = options.video.col_save_path
     check_folder(folder)

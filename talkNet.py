@@ -27,14 +27,12 @@ from model.loading import Models, load_models, load_network, make_record, record
 from model.scoring.choose import make_scorer
 from model.scoring.scorers import SAMPLES_PER_FRAME
 from model.scoring.windows import probabilities, score_track, scores
-from utils.crops import CropOptions, crop_faces, crop_given, longest_delay
 from utils.errors import UserError
 from utils.media.audio import KEEP_S, SILENT_RADIUS, Sound, read_sound, silent_frames
 from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
 from utils.media.video import read_frames
 from utils.output.results import ModelRecord, Result, VideoFacts
-from utils.shots import ShotOptions, mark_shots
 from utils.structures import (
     FPS,
     CropPiece,
@@ -43,7 +41,9 @@ from utils.structures import (
     ScoredTrack,
     Shot,
 )
-from utils.tracks import TrackOptions
+from utils.tracking.crops import CropOptions, crop_faces, crop_given, longest_delay
+from utils.tracking.shots import ShotOptions, mark_shots
+from utils.tracking.tracks import TrackOptions
 
 __all__ = [
     "FPS",

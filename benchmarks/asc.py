@@ -23,9 +23,9 @@ from model.contract import Logits
 from model.layers.folding import fold_norms
 from model.networks.asc import ASC
 from model.networks.asc_encoder import STE, stack
-from utils.datasets.clip_rows import rows_around
 from utils.datasets.storage.feature_store import FeatureForm, FeatureWriter, VideoFeatures
 from utils.features.asc_mfcc import asc_mfcc
+from utils.tracking.contexts import rows_around
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -155,12 +155,12 @@ def make_stages(
 ) -> dict[str, Callable[[], Iterable[object]]]:
     """Return the stages before scoring by name, each with all those before it."""
     from model.detection import detect_faces
-    from utils.crops import CropOptions, crop_faces
     from utils.media.container import ReadOptions
     from utils.media.video import read_frames
-    from utils.shots import ShotOptions, mark_shots
     from utils.structures import Frame
-    from utils.tracks import TrackOptions
+    from utils.tracking.crops import CropOptions, crop_faces
+    from utils.tracking.shots import ShotOptions, mark_shots
+    from utils.tracking.tracks import TrackOptions
 
     size = detector.picture_size(video.width, video.height)
 

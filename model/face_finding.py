@@ -8,14 +8,14 @@ from typing import Any
 
 from model.contract import FaceDetector
 from model.detection import choose_detector, detect_faces
-from utils.crops import CropOptions, crop_faces
 from utils.flags import flag_name
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
 from utils.settings import DetectorOptions
-from utils.shots import ShotOptions, mark_shots
 from utils.structures import CropPiece, Shot
-from utils.tracks import TrackOptions
+from utils.tracking.crops import CropOptions, crop_faces
+from utils.tracking.shots import ShotOptions, mark_shots
+from utils.tracking.tracks import TrackOptions
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from model.networks.lr_asd import LRASD
 from talkNet import ActiveSpeakers, AnalysisOptions
 from tests.made_video import write_video
 from tests.parity.filled import filled
-from utils.crop_geometry import crop_face, smooth_boxes
 from utils.errors import UserError
 from utils.media.container import ReadOptions
 from utils.output.results import Result
 from utils.structures import CropForm, Detections, FaceTrack
-from utils.tracks import TrackOptions
+from utils.tracking.crop_geometry import crop_face, smooth_boxes
+from utils.tracking.tracks import TrackOptions
 
 SECONDS = 4
 WIDTH, HEIGHT = 96, 64

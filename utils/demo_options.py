@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from utils.arrays.fusion import ArrayOptions, FusionOptions
 from utils.arrays.sound import SoundChecks
-from utils.crops import CropOptions
 from utils.errors import UserError
 from utils.flags import flag_name
 from utils.settings import DetectorOptions, ModelOptions
-from utils.shots import ShotOptions
-from utils.tracks import TrackOptions
+from utils.tracking.crops import CropOptions
+from utils.tracking.shots import ShotOptions
+from utils.tracking.tracks import TrackOptions
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from model.scoring.speaker_scoring import encode_pictures
 from model.scoring.windows import Precision, inference_copy
 from utils.datasets.entities import DataSet
 from utils.datasets.loading.sequence_batches import as_read
-from utils.datasets.loading.speaker_choice import ABSENT, Beside, SpeakerIndex, choose_speakers
+from utils.datasets.loading.speaker_choice import ABSENT, SpeakerIndex
 from utils.features import feature_function
 from utils.features.mfcc import align
+from utils.tracking.neighbours import Beside, choose_speakers
 
 
 def score_beside_others(

@@ -10,8 +10,8 @@ from model.contract import ContextNetwork
 from model.scoring.clip_scoring import ClipEncoder, Encoded
 from model.scoring.scorers import Scored, still_needed
 from model.scoring.windows import inference_copy
-from utils.datasets.contexts import FaceMoments, context_rows, gather, ranked_choice
 from utils.structures import CropPiece
+from utils.tracking.contexts import FaceMoments, context_rows, gather, ranked_choice
 
 BATCH = 128  # frames that pass the network at once
 

@@ -2,7 +2,7 @@
 
 A track is scored in windows that overlap by half; where two windows meet, one fades into the
 other, so there are no seams. In each window a face stands beside those of the shot that are chosen
-by `utils.datasets.loading.speaker_choice.choose_speakers`.
+by `utils.tracking.neighbours.choose_speakers`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,10 +16,10 @@ from model.contract import Network
 from model.scoring.scorers import SAMPLES_PER_FRAME, Hear, Scored, still_needed
 from model.scoring.seen_faces import SeenFace, embed_sequences
 from model.scoring.windows import Precision, inference_copy
-from utils.datasets.loading.speaker_choice import choose_speakers, tracks_beside
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.structures import FPS, STEPS_PER_FRAME, CropForm, CropPiece, FaceTrack
+from utils.tracking.neighbours import choose_speakers, tracks_beside
 
 PIECE = 4 * FPS
 _ENCODED = 32  # frames that the encoder reads at once

@@ -8,13 +8,13 @@ import pytest
 
 from utils.arrays.geometry import read_geometry
 from utils.arrays.speech_positions import read_heard
-from utils.boxes import read_boxes
 from utils.datasets.talkset.lists import read_clips, read_speech
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
 from utils.metrics.average_precision import average_precision
 from utils.metrics.f1 import f1
 from utils.output.results import Result
-from utils.shots import read_cuts
+from utils.tracking.shots import read_cuts
+from utils.tracking.track_files import read_boxes
 
 
 def test_what_they_are() -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.crop_geometry import crop_window, smooth_boxes
-from utils.crops import CropOptions
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
@@ -19,6 +17,8 @@ from utils.output.results import Result
 from utils.output.timeline import write_timeline
 from utils.progress import bar
 from utils.structures import FPS, SAMPLE_RATE, Detections, Shot
+from utils.tracking.crop_geometry import crop_window, smooth_boxes
+from utils.tracking.crops import CropOptions
 
 Seen = Sequence[tuple[int, Detections | None]]  # number of each frame analysed, and its faces
 

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.references import reference
-from utils.datasets.clip_rows import rows_around
 from utils.features.asc_mfcc import asc_mfcc, num_steps
+from utils.tracking.contexts import rows_around
 
 PARITY = reference("asc_mfcc")
 

@@ -16,8 +16,8 @@ from utils.media.audio import Sound
 from utils.media.container import ReadOptions, ReadReport, probe
 from utils.media.source_frames import check_span, read_source_frames, read_warnings
 from utils.media.video import read_frames
-from utils.shots import ShotOptions, mark_shots
 from utils.structures import SAMPLE_RATE, Frame
+from utils.tracking.shots import ShotOptions, mark_shots
 
 GREY = np.full((32, 48, 3), 90, np.uint8)
 HOUR_S = 3600.0

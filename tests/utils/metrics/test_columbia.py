@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.references import reference_table
-from utils.crop_geometry import smooth_boxes
 from utils.metrics.columbia import (
     AVERAGED,
     SPEAKERS,
@@ -20,6 +19,7 @@ from utils.metrics.columbia import (
     format_tables,
     make_table,
 )
+from utils.tracking.crop_geometry import smooth_boxes
 
 PARITY: dict[str, Any] = reference_table("columbia")
 

@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.references import reference
-from utils.crop_geometry import crop_window, smooth_boxes
 from utils.output.official_tree import CropGeometry, TreeContents, drawn_scores, write_official_tree
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import Detections, ScoredTrack, Shot
+from utils.tracking.crop_geometry import crop_window, smooth_boxes
 
 PARITY = Path(__file__).parents[2] / "parity"
 GEOMETRY = CropGeometry(smooth_boxes, crop_window)

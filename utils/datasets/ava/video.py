@@ -12,7 +12,6 @@ from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from utils.crop_geometry import crop_tight
 from utils.datasets.ava.tables import LabelledFace, LoaderRow
 from utils.datasets.entities import SPEAKING, EntityInfo
 from utils.datasets.storage.entity_store import StoreWriter
@@ -22,6 +21,7 @@ from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import read_source_frames
 from utils.media.tone_mapping import ToneMapper
 from utils.structures import SAMPLE_RATE
+from utils.tracking.crop_geometry import crop_tight
 
 logger = logging.getLogger(__name__)
 

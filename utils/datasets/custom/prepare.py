@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from utils.crops import CropOptions, crop_given
 from utils.datasets.custom.check import keep_inside, open_video, twice_problem
 from utils.datasets.custom.prepared import PreparedVideos, checksum, key_of
 from utils.datasets.custom.tables import (
@@ -33,8 +32,9 @@ from utils.flags import flag_name
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.video import read_frames
-from utils.shots import ShotOptions, mark_shots
 from utils.structures import FPS, SAMPLE_RATE, CropPiece
+from utils.tracking.crops import CropOptions, crop_given
+from utils.tracking.shots import ShotOptions, mark_shots
 
 PICTURE = 256  # pixels of the longer side of what cuts are looked for in
 LOST_S = 0.5  # missing from the end of a video, this much is noted

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.clip_rows import rows_around
-from utils.datasets.contexts import moments_of
 from utils.datasets.entities import (
     NOT_SPEAKING,
     SPEAKING,
@@ -25,6 +23,7 @@ from utils.datasets.loading.sequence_batches import InputForm, check_colour
 from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
 from utils.errors import UserError
 from utils.features import feature_function
+from utils.tracking.contexts import moments_of, rows_around
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.contexts import (
+from utils.datasets.entities import UNLABELLED
+from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
+from utils.datasets.storage.feature_store import FeatureStore, VideoFeatures
+from utils.tracking.contexts import (
     Choice,
     ContextForm,
     FaceMoments,
@@ -20,9 +23,6 @@ from utils.datasets.contexts import (
     moments_of,
     ranked_choice,
 )
-from utils.datasets.entities import UNLABELLED
-from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
-from utils.datasets.storage.feature_store import FeatureStore, VideoFeatures
 
 if TYPE_CHECKING:
     from torch import Tensor

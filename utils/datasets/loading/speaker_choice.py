@@ -1,13 +1,12 @@
 """Choose whom a face is compared with: others that are seen at the same time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import DataSet, read_labels
-from utils.structures import FaceTrack
 
 SAME_S = 0.011  # times this close are one moment: some tables have hundredths of a second
 ABSENT = -1  # instead of a row
@@ -19,15 +18,6 @@ class SpeakerOptions:
 
     num_speakers: int = 3  # S, the scored face among them
     min_share: float = 0.5  # others share more than this of the clip's frames; 0 for validation
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A face that is seen together with the scored one for some time."""
-
-    track: int  # its number
-    num_shared: int  # frames in which both are seen
-    mean_area: float = 0.0  # of its boxes in these frames; 0 where no boxes are known
 
 
 def draw_speakers(
@@ -57,35 +47,6 @@ def draw_speakers(
     while drawn and len(drawn) < num_others:
         drawn.append(drawn[int(rng.integers(len(found)))])
     return [target, *(drawn or [target] * num_others)]
-
-
-def choose_speakers(target: int, beside: Sequence[Beside], num_speakers: int) -> list[int]:
-    """Return S tracks to compare, the target first, by the rule for scoring: nothing is drawn.
-
-    First come those that share most frames with it, then the larger ones, then those that began
-    first. Where there are too few, they are repeated in that order; where there is none, the
-    target is.
-
-    Args:
-        target: Number of the scored track.
-        beside: All other tracks of the shot that share a frame with what is scored.
-        num_speakers: S.
-    """
-    ranked = sorted(beside, key=lambda one: (-one.num_shared, -one.mean_area, one.track))
-    order = [one.track for one in ranked if one.num_shared > 0] or [target]
-    return [target, *(order[place % len(order)] for place in range(num_speakers - 1))]
-
-
-def tracks_beside(start: int, stop: int, tracks: Mapping[int, FaceTrack]) -> list[Beside]:
-    """Return which of some tracks of a shot are seen within frames [start, stop)."""
-    found = []
-    for number, track in tracks.items():
-        first, last = max(start, track.start), min(stop, track.stop)
-        if first < last:
-            boxes = track.boxes[first - track.start : last - track.start].astype(np.float64)
-            areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-            found.append(Beside(number, last - first, float(areas.mean())))
-    return found
 
 
 def rows_at(times: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.crops import CropOptions, crop_given
 from utils.datasets.custom.check import check
 from utils.datasets.custom.prepare import PrepareOptions, prepare
 from utils.datasets.custom.tables import OwnOptions, Problem, make_tracks, read_table
@@ -20,6 +19,7 @@ from utils.errors import UserError
 from utils.media.container import ReadOptions, probe
 from utils.media.video import read_frames
 from utils.structures import CropPiece, FaceTrack
+from utils.tracking.crops import CropOptions, crop_given
 
 HEADER = "video,entity,time_s,x1,y1,x2,y2,label"
 RATE = 16000

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from model.contract import ContextSpec
-from utils.datasets.contexts import FaceMoments, context_rows, gather, moments_of, ranked_choice
 from utils.datasets.loading.context_loader import (
     ContextBatch,
     ContextLoader,
@@ -22,6 +21,7 @@ from utils.datasets.storage.feature_store import (
     FeatureWriter,
     VideoFeatures,
 )
+from utils.tracking.contexts import FaceMoments, context_rows, gather, moments_of, ranked_choice
 
 COUNTS = {"a": (30, 20, 5), "b": (8,), "c": (1, 40)}
 FORM = ContextSpec(length=5, before=2, num_speakers=3, fill="repeat", stride=2)

@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading.speaker_choice import (
     ABSENT,
-    Beside,
     SpeakerIndex,
     SpeakerOptions,
-    choose_speakers,
     draw_speakers,
     rows_at,
-    tracks_beside,
 )
-from utils.structures import FaceTrack
 
 VALIDATION = SpeakerOptions(min_share=0.0)
 
@@ -69,39 +65,6 @@ def test_too_few_are_repeated_at_random() -> None:
     assert {frozenset(drawn[1:3]) for drawn in found} == {frozenset((1, 2))}
     assert {drawn[3:] for drawn in found} == {(1, 1), (1, 2), (2, 1), (2, 2)}
     assert min(found.values()) > 15  # of 300, eight ways
-
-
-@pytest.mark.parametrize(
-    ("beside", "num_speakers", "expected"),
-    [
-        ([], 3, [7, 7, 7]),
-        ([Beside(2, 0, 50.0)], 3, [7, 7, 7]),
-        ([Beside(2, 4)], 4, [7, 2, 2, 2]),
-        ([Beside(1, 4, 10.0), Beside(2, 9, 5.0)], 3, [7, 2, 1]),
-        ([Beside(1, 4, 10.0), Beside(2, 4, 50.0), Beside(3, 4, 20.0)], 3, [7, 2, 3]),
-        ([Beside(5, 4, 10.0), Beside(3, 4, 10.0)], 3, [7, 3, 5]),
-        ([Beside(1, 1), Beside(2, 2)], 6, [7, 2, 1, 2, 1, 2]),
-        ([Beside(1, 1)], 1, [7]),
-    ],
-    ids=["alone", "never together", "one", "longer", "larger", "earlier", "in turns", "S = 1"],
-)
-def test_rule_for_scoring(beside: list[Beside], num_speakers: int, expected: list[int]) -> None:
-    for order in (beside, beside[::-1]):
-        assert choose_speakers(7, order, num_speakers) == expected
-
-
-def test_tracks_beside() -> None:
-    growing = np.array([[0, 0, size, 2 * size] for size in range(10)], np.float32)
-    tracks = {
-        3: FaceTrack(100, growing),
-        4: FaceTrack(107, growing),
-        5: FaceTrack(90, growing),
-        6: FaceTrack(112, growing),
-    }
-    assert tracks_beside(102, 112, tracks) == [
-        Beside(3, 8, float(np.mean([2 * size**2 for size in range(2, 10)]))),
-        Beside(4, 5, float(np.mean([2 * size**2 for size in range(5)]))),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.crops import CropOptions, crop_given
 from utils.datasets.storage.entity_store import Store
 from utils.datasets.talkset.build import (
     TalkSetOptions,
@@ -35,6 +34,7 @@ from utils.errors import UserError
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
 from utils.structures import CropPiece, FaceTrack, Shot
+from utils.tracking.crops import CropOptions, crop_given
 
 RATE = 16000
 TONES = {"ann": 500, "bob": 800, "cat": 1300, "dan": 2100}  # Hz: by its tone a voice is known

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.shots import ShotOptions, mark_shots, read_cuts
 from utils.structures import Frame
+from utils.tracking.shots import ShotOptions, mark_shots, read_cuts
 
 PICTURES = np.random.default_rng(3).integers(0, 256, (4, 180, 320, 3), dtype=np.uint8)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.boxes import read_boxes
 from utils.structures import FaceTrack
+from utils.tracking.track_files import read_boxes
 
 
 def read(tmp_path: Path, text: str, name: str = "boxes.csv") -> list[FaceTrack]:

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.references import reference
-from utils.crop_geometry import crop_face, crop_window, smooth_boxes
-from utils.crops import CropOptions, crop_faces, crop_given
 from utils.datasets.ava.video import crop_box
 from utils.structures import CropForm, CropPiece, Detections, FaceTrack, Frame, Shot
-from utils.tracks import TrackOptions
+from utils.tracking.crop_geometry import crop_face, crop_window, smooth_boxes
+from utils.tracking.crops import CropOptions, crop_faces, crop_given
+from utils.tracking.tracks import TrackOptions
 
 PIECE = CropForm().piece
 GREY = np.random.default_rng(1).integers(0, 256, (90, 120), dtype=np.uint8)

@@ -8,7 +8,9 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.crop_geometry import (
+from utils.errors import UserError
+from utils.structures import CropForm, CropPiece, FaceTrack, Frame, Shot
+from utils.tracking.crop_geometry import (
     RADIUS,
     boxes_to_places,
     crop_face,
@@ -17,9 +19,7 @@ from utils.crop_geometry import (
     portray,
     smooth_boxes,
 )
-from utils.errors import UserError
-from utils.structures import CropForm, CropPiece, FaceTrack, Frame, Shot
-from utils.tracks import Follower, GivenTracks, GrowingTrack, Tracker, TrackOptions
+from utils.tracking.tracks import Follower, GivenTracks, GrowingTrack, Tracker, TrackOptions
 
 _FIRST_ROOM = 50  # frames of a piece that memory is taken for at first
 _FORM = CropForm()

@@ -1,4 +1,4 @@
-"""Which faces and moments stand around a scored one, for networks that compare speakers.
+"""Which rows of which faces make a clip or a context around a scored row.
 
 The faces of a context are aligned at the scored moment. Before and after it each follows its own
 track, whose first and last rows stand where it has none.
@@ -11,7 +11,29 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.clip_rows import rows_around
+
+def rows_around(
+    num_rows: int | NDArray[np.int64],
+    centres: NDArray[np.int64],
+    length: int,
+    before: int,
+    stride: int = 1,
+) -> NDArray[np.int64]:
+    """Return the rows of a clip around each of `centres`, (..., length).
+
+    Where the track has none, its first or last one stands.
+
+    Args:
+        num_rows: Rows of the track, or of the track of each centre, (...).
+        centres: (...) the rows that are scored.
+        length: Rows of a clip, odd or even.
+        before: How many of them lie before the scored one.
+        stride: Rows from one to the next.
+    """
+    last = np.asarray(num_rows)[..., None] - 1
+    offsets = stride * (np.arange(length) - before)
+    return np.asarray(np.clip(centres[..., None] + offsets, 0, last), np.int64)
+
 
 NOBODY = -1  # instead of a row: the context has a place that no face takes
 

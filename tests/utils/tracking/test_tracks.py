@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tests.parity.references import reference_table
 from utils.structures import Detections, FaceTrack
-from utils.tracks import GivenTracks, Tracker, TrackOptions, track_detections
+from utils.tracking.tracks import GivenTracks, Tracker, TrackOptions, track_detections
 
 Face = tuple[float, ...]  # x1, y1, x2, y2, confidence
 

@@ -8,8 +8,7 @@ import pytest
 
 from tests.parity.fill import inputs
 from tests.parity.references import reference
-from utils.datasets.clip_rows import rows_around
-from utils.datasets.contexts import (
+from utils.tracking.contexts import (
     NOBODY,
     FaceMoments,
     Fill,
@@ -18,6 +17,7 @@ from utils.datasets.contexts import (
     gather,
     moments_of,
     ranked_choice,
+    rows_around,
 )
 
 SYSTEMS: dict[str, Fill] = {"asc": "repeat", "asdnet": "zero"}

@@ -1,0 +1,1 @@
+"""Frames to shots, face tracks and crops; which faces are neighbours."""
