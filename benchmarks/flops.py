@@ -21,7 +21,7 @@ from benchmarks.measure import report
 from model.checkpoints.build import build_network
 from model.contract import ClipNetwork, ContextNetwork, InputSpec, Model, Network
 from utils.features import feature_function
-from utils.settings import network_names
+from utils.model_options import network_names
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
 BACKBONES = ("resnext101", "resnet18", "mobilenet", "mobilenetv2", "shufflenet", "shufflenetv2")

@@ -22,7 +22,7 @@ from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
 from model.scoring.choose import make_scorer
 from model.scoring.windows import Precision, inference_copy
-from utils.settings import network_names
+from utils.model_options import network_names
 from utils.structures import CropForm, CropPiece
 
 CONTEXTS = 256  # frames that pass a context network at once

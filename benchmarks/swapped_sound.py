@@ -24,7 +24,7 @@ from utils.datasets.talkset.sources import SAMPLES_PER_FRAME
 from utils.errors import UserError
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, VideoInfo, probe
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 from utils.structures import SAMPLE_RATE, CropPiece
 
 

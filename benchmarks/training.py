@@ -23,9 +23,9 @@ from model.contract import ClipNetwork, ContextNetwork, Model, Network
 from model.loading import choose_device
 from model.ranks import Ranks
 from model.training.trainer import Trainer
-from utils.settings import network_names
+from utils.model_options import network_names
 from utils.structures import STEPS_PER_FRAME
-from utils.training_settings import TrainingOptions
+from utils.training_options import TrainingOptions
 
 SOUNDS: Mapping[str, Callable[[int], tuple[int, ...]]] = {  # by feature, of a clip of that length
     "asc_mfcc": lambda length: (1, 13, 40 * length // 11),

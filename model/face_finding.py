@@ -11,7 +11,7 @@ from model.detection import choose_detector, detect_faces
 from utils.flags import flag_name
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 from utils.structures import CropPiece, Shot
 from utils.tracking.crops import CropOptions, crop_faces
 from utils.tracking.shots import ShotOptions, mark_shots

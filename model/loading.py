@@ -21,8 +21,8 @@ from model.detection import choose_detector
 from model.precision import warn_of_slow_bf16
 from utils.downloads import Progress
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
+from utils.model_options import AUTO_NETWORKS, DetectorOptions, ModelOptions, network_names
 from utils.output.results import ModelRecord
-from utils.settings import AUTO_NETWORKS, DetectorOptions, ModelOptions, network_names
 
 logger = logging.getLogger(__name__)
 

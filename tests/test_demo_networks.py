@@ -16,7 +16,7 @@ from model.checkpoints import training as checkpoints
 from model.checkpoints.build import build_network, network_class
 from model.contract import ContextNetwork
 from tests.made_video import write_video
-from utils.settings import network_names
+from utils.model_options import network_names
 
 NUM_FRAMES = 60
 FACES = {"anna": (5, 55), "ben": (15, 40)}  # frames [start, stop)

@@ -30,14 +30,14 @@ LAYERS = [
     ("utils.commands",),
     ("utils.arrays.spectra",),
     ("utils.media.channel_mix", "utils.media.voicing"),
-    ("utils.smoothing", "utils.metrics.f1", "utils.settings", "utils.datasets.entities"),
+    ("utils.smoothing", "utils.metrics.f1", "utils.model_options", "utils.datasets.entities"),
     (
         "utils.arrays.geometry",
         "utils.arrays.sound",
         "utils.arrays.speech_positions",
         "utils.arrays.line_plot",
     ),
-    ("utils.training_settings", "utils.training_progress"),
+    ("utils.training_options", "utils.progress"),
     ("utils.arrays.fusion", "utils.arrays.srp_phat"),
     (
         "utils.metrics",

@@ -8,7 +8,7 @@ from utils.arrays.fusion import ArrayOptions, FusionOptions
 from utils.arrays.sound import SoundChecks
 from utils.errors import UserError
 from utils.flags import flag_name
-from utils.settings import DetectorOptions, ModelOptions
+from utils.model_options import DetectorOptions, ModelOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.shots import ShotOptions
 from utils.tracking.tracks import TrackOptions

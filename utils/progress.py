@@ -1,9 +1,12 @@
-"""Progress bars on stderr for the command lines."""
+"""Progress bars on stderr, and how Ctrl-C stops training."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn, Protocol
 
 from tqdm import tqdm
 
@@ -43,3 +46,89 @@ def byte_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
     finally:
         for one in shown:
             one.close()
+
+
+class Sums(Protocol):
+    """What the steps of an epoch add up to so far."""
+
+    frames: int
+    seconds: float
+
+    @property
+    def mean_loss(self) -> float:
+        """Loss of a frame."""
+        ...
+
+    @property
+    def accuracy(self) -> float:
+        """Share of frames that are judged rightly, in [0, 1]."""
+        ...
+
+
+class Position(Protocol):
+    """How far training has got."""
+
+    epoch: int
+    step: int
+
+    @property
+    def sums(self) -> Sums:
+        """Of the epoch."""
+        ...
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether Ctrl-C (or SIGTERM) came; a second Ctrl-C is at once.
+
+    SIGTERM comes several times where it is sent to a process and to its group, as `timeout` does;
+    what means "at once" is SIGKILL. So does either of them where torchrun passes it on, and that
+    kills after 30 s by itself.
+    """
+    came: list[int] = []
+    patient = "TORCHELASTIC_RUN_ID" in os.environ
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal calls it
+        if came and number == signal.SIGINT and not patient:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class StepBar:
+    """A bar for each epoch on stderr: batches, loss, accuracy, frames a second."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[NoReturn] | None = None
+
+    def move(self, position: Position, num_steps: int) -> None:
+        """Show how far the epoch is."""
+        step, sums = position.step, position.sums
+        if self._bar is None:
+            self._bar = tqdm(
+                total=num_steps,
+                initial=step - 1,
+                desc=f"epoch {position.epoch}",
+                unit="batch",
+                mininterval=0.1 if sys.stderr.isatty() else QUIET_S,
+            )
+        rate = sums.frames / max(sums.seconds, 1e-9)
+        self._bar.set_postfix_str(
+            f"loss {sums.mean_loss:.4f}, accuracy {sums.accuracy:.2%}, {rate:.0f} frames/s",
+            refresh=False,
+        )
+        self._bar.update(step - self._bar.n)
+        if step == num_steps:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

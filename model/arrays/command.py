@@ -188,7 +188,7 @@ def train(options: Options) -> None:
 
 def _settings(options: Options) -> "LocalizerTraining":
     from model.arrays.training import LocalizerTraining, ScheduleOptions
-    from utils.training_settings import RunOptions, TrainingOptions
+    from utils.training_options import RunOptions, TrainingOptions
 
     learn = options.learn
     folder = options.place.save_path / (str(learn.fold) if learn.fold >= 0 else "")

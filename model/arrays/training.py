@@ -22,7 +22,7 @@ from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES
 from utils.datasets.tragic_talkers.loader import ChunkBatch, ChunkLoader
 from utils.errors import UserError
 from utils.metrics.localisation import TOLERANCES, WIDTH, LocalisedFrames, area, precision_recall
-from utils.training_settings import RunOptions, TrainingOptions
+from utils.training_options import RunOptions, TrainingOptions
 
 AT_ONCE = 32  # sounds passed at once, to fit memory
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.contract import Model
 from utils.errors import UserError
-from utils.settings import network_names
+from utils.model_options import network_names
 
 Variant = Mapping[str, Any]  # arguments of a network's constructor
 

@@ -17,7 +17,7 @@ from model.checkpoints.files import load_state
 from model.contract import WeightsFile
 from model.layers.nms import suppress
 from utils.errors import UserError
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 from utils.structures import Detections
 
 MEAN = (123.0, 117.0, 104.0)  # RGB, subtracted from the pictures

@@ -19,7 +19,7 @@ from model.contract import WeightsFile
 from model.layers.folding import Foldable, fold_norms
 from model.layers.nms import suppress
 from utils.errors import UserError
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 from utils.structures import Detections
 
 STRIDES = (8, 16, 32)  # pixels of a cell, level by level

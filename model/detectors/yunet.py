@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.contract import WeightsFile
 from utils.errors import UserError
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 from utils.structures import Detections
 
 # On twelve difficult clips, 320 pixels find 0.957 of the faces and 640 pixels 0.962 at twice the

@@ -49,8 +49,8 @@ from utils.datasets.talkset.faces import FaceFinding, find_all
 from utils.datasets.talkset.sources import Person, Source, name_people
 from utils.errors import UserError
 from utils.files import check_folder
+from utils.model_options import DetectorOptions
 from utils.progress import bar
-from utils.settings import DetectorOptions
 
 logger = logging.getLogger(__name__)
 

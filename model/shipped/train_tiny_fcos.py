@@ -30,8 +30,8 @@ from utils.commands import run_command
 from utils.datasets.face_pictures.pictures import PictureFolder, draw_batch
 from utils.errors import UserError
 from utils.files import check_folder
+from utils.model_options import DetectorOptions
 from utils.progress import bar
-from utils.settings import DetectorOptions
 
 logger = logging.getLogger(__name__)
 

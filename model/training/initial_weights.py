@@ -10,7 +10,7 @@ from model.layers.resnet18 import imagenet_weights
 from model.ranks import Ranks
 from model.training.recipes import seeded
 from utils.errors import ResourceError, UserError
-from utils.training_settings import NetworkOptions
+from utils.training_options import NetworkOptions
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from torch import nn
 from model.contract import Recipe
 from model.precision import warn_of_slow_bf16
 from utils.errors import UserError
-from utils.training_settings import TrainingOptions
+from utils.training_options import TrainingOptions
 
 OPTIMISERS = ("adam", "adamw", "sgd")
 SGD_MOMENTUM = 0.9

@@ -15,8 +15,8 @@ from model.ranks import Ranks
 from model.training.run_logs import Board, EpochRow, Evaluated, best_row, write_logs
 from model.training.trainer import BatchLoader, Position, Trainer
 from utils.files import check_folder
-from utils.training_progress import StepBar, stopping
-from utils.training_settings import RunOptions, TrainingOptions
+from utils.progress import StepBar, stopping
+from utils.training_options import RunOptions, TrainingOptions
 
 logger = logging.getLogger(__name__)
 

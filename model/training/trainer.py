@@ -23,7 +23,7 @@ from model.training.recipes import freeze, make_optimiser, resolve, seeded, use_
 from model.training.shared_norm import Share, share_norms
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import UserError
-from utils.training_settings import TrainingOptions
+from utils.training_options import TrainingOptions
 
 Part = TypeVar("Part")
 

@@ -14,7 +14,7 @@ from model import detection
 from model.contract import WeightsFile
 from model.detection import choose_detector, detect_faces, load_detector
 from utils.errors import WeightsUnavailableError
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 from utils.structures import Detections, Frame
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")

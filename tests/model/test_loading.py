@@ -9,7 +9,7 @@ from model.checkpoints.build import build_network
 from model.checkpoints.registry import default_checkpoint
 from model.loading import choose_device, choose_network, load_network
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
-from utils.settings import AUTO_NETWORKS, ModelOptions
+from utils.model_options import AUTO_NETWORKS, ModelOptions
 
 SHIPPED = Path(__file__).parents[2] / "pretrain" / "synchrony.safetensors"
 

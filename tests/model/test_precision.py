@@ -15,8 +15,8 @@ from model.shipped import train_synchrony, train_tiny_fcos
 from model.shipped.synchrony_run import Distillation
 from model.shipped.train_tiny_fcos import DetectorTraining
 from model.training.recipes import use_bf16
-from utils.settings import ModelOptions
-from utils.training_settings import TrainingOptions
+from utils.model_options import ModelOptions
+from utils.training_options import TrainingOptions
 
 LAPTOP = {"architecture": "x86_64", "avx2": True, "fma3": True, "avx512_bf16": False}
 SERVER = {**LAPTOP, "avx512_f": True, "avx512_bf16": True}

@@ -20,7 +20,7 @@ from utils.datasets.tragic_talkers.layout import View
 from utils.datasets.tragic_talkers.loader import ChunkLoader, ChunkLoaderOptions
 from utils.datasets.tragic_talkers.scaler import Scaler
 from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, make_data, plan
-from utils.training_settings import RunOptions, TrainingOptions
+from utils.training_options import RunOptions, TrainingOptions
 
 SCALER = Scaler("gcc_phat", np.zeros((16, 1, 64), np.float32), np.ones((16, 1, 64), np.float32))
 

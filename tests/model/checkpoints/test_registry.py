@@ -28,7 +28,7 @@ from model.checkpoints.registry import (
 )
 from model.contract import Logits, Network, WeightsFile
 from utils.errors import WeightsUnavailableError
-from utils.settings import network_names
+from utils.model_options import network_names
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
 CONTENT = b"the weights" * 1000

@@ -13,7 +13,7 @@ from model.ranks import Ranks
 from model.training.run import Run, describe_settings
 from model.training.trainer import Trainer
 from tests.made_training import TinyNetwork
-from utils.training_settings import RunOptions, TrainingOptions
+from utils.training_options import RunOptions, TrainingOptions
 
 
 def made_run(folder: Path, options: TrainingOptions) -> Run:

@@ -14,7 +14,7 @@ from model.contract import WeightsFile
 from model.detectors import s3fd
 from model.layers.nms import suppress
 from tests.parity import fill, references
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 from utils.structures import Detections
 
 SIZE = np.array([160, 128, 160, 128], np.float32)  # of the reference picture, twice

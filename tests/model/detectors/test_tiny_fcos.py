@@ -24,7 +24,7 @@ from model.detectors.tiny_fcos import (
     pad,
 )
 from model.shipped.tiny_fcos_pictures import overlaps
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 
 ROOT = Path(__file__).parents[3]
 DEMO = (ROOT / "demo" / "001.mp4", ROOT / "demo" / "001.labels.json")

@@ -33,7 +33,7 @@ from model.training.recipes import seeded
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name
 from utils.datasets.entities import UNLABELLED
-from utils.settings import network_names
+from utils.model_options import network_names
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
 
 SMALL: Mapping[str, Mapping[str, Any]] = {

@@ -30,7 +30,7 @@ from model.shipped.tiny_fcos_pictures import (
 )
 from utils.datasets.face_pictures.composites import Composite
 from utils.datasets.face_pictures.cutouts import pack
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 from utils.structures import Detections
 
 ROOT = Path(__file__).parents[3]

@@ -14,7 +14,7 @@ from model.detectors.tiny_fcos import load
 from model.shipped import train_tiny_fcos
 from model.shipped.train_tiny_fcos import DetectorTraining, begin, measure, rate, report, take_step
 from utils.datasets.face_pictures.pictures import MarkedPicture, PictureFolder
-from utils.settings import DetectorOptions
+from utils.model_options import DetectorOptions
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from model.ranks import joined
 from model.training.trainer import Trainer
 from utils.datasets.loading.clip_loader import ClipBatch
 from utils.datasets.loading.context_loader import ContextBatch
-from utils.training_settings import TrainingOptions
+from utils.training_options import TrainingOptions
 
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)

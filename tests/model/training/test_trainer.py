@@ -22,7 +22,7 @@ from model.training.trainer import Trainer
 from tests.made_training import MadeFaces, TinyNetwork, made_loader
 from tests.programs import ROOT, run_python
 from utils.errors import UserError
-from utils.training_settings import RunOptions, TrainingOptions
+from utils.training_options import RunOptions, TrainingOptions
 
 OPTIONS = TrainingOptions(max_epoch=2)
 LENGTHS = [12, 12, 12, 30, 30, 30, 30, 30, 30, 30, 30, 30, 40, 40, 40, 120]
@@ -222,7 +222,7 @@ from model.networks.light_asd import LightASD
 from model.ranks import joined
 from model.training.trainer import Trainer
 from model.contract import InputSpec, Recipe
-from utils.training_settings import TrainingOptions
+from utils.training_options import TrainingOptions
 
 class Small(LightASD):
     inputs = InputSpec(size=16)

@@ -23,7 +23,7 @@ from utils.datasets.ava.window_extract import ExtractOptions, extract
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava.windows import WindowOptions, read_rows
 from utils.metrics.average_precision import average_precision, join, read_predictions, read_truth
-from utils.training_settings import RunOptions, TrainingOptions
+from utils.training_options import RunOptions, TrainingOptions
 
 SIZE, LENGTH = 18, 2
 CHOICE = WindowChoice(batch_size=16)

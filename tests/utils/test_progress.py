@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from utils.training_progress import stopping
+from utils.progress import stopping
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
