@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import measure, report
-from model.contract import InputSpec
 from utils.datasets.ava.dataset import AvaFolder, AvaSplit
 from utils.datasets.ava.prepare import PrepareOptions, prepare
 from utils.datasets.ava.tables import LabelledFace, LoaderRow, read_labels, read_loader
@@ -32,7 +31,7 @@ from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.files import check_folder
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, probe
-from utils.structures import SAMPLE_RATE
+from utils.structures import SAMPLE_RATE, InputSpec
 
 VIDEO = "benchmark_1"  # AVA's names have 11 characters
 TIMES = 25  # the short data set is loaded so many times over

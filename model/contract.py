@@ -21,18 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from utils.errors import UserError
-from utils.structures import FPS, Detections
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """What a network reads."""
-
-    feature: str = "mfcc"  # module of utils/features, and the function in it
-    num_features: int = 13  # F, per step
-    size: int = 112  # H = W of a face crop
-    colour: bool = False
-    tight: bool = False  # the demo's crops show the face's own box, as AVA's do
+from utils.structures import ClipSpec, ContextSpec, Detections, InputSpec
 
 
 @dataclass(frozen=True)
@@ -43,29 +32,6 @@ class Logits:
     audio: Tensor | None = None  # (B, T, 2)
     visual: Tensor | None = None  # (B, T, 2)
     embedding: Tensor | None = None  # (B, T, C), what a context network reads
-
-
-@dataclass(frozen=True)
-class ClipSpec:
-    """Which frames of a track a clip network reads to score one of them.
-
-    Where the track has none, its first or last one stands.
-    """
-
-    length: int
-    before: int  # how many of them lie before the scored one
-    fps: int = FPS  # they are so far apart
-
-
-@dataclass(frozen=True)
-class ContextSpec:
-    """Which moments and faces of a shot a context network reads to score one frame of a face."""
-
-    length: int  # L, moments
-    before: int  # how many of them lie before the scored one
-    num_speakers: int  # S, the scored face among them
-    fill: Literal["repeat", "zero"]  # what stands where the shot has fewer faces
-    stride: int = 1  # frames from one moment to the next
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import InputSpec, Logits, Model, Network, Recipe
+from model.contract import Logits, Model, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.datasets.storage.entity_store import StoreWriter
-from utils.structures import FPS, SAMPLE_RATE
+from utils.structures import FPS, SAMPLE_RATE, InputSpec
 
 SIZE = 16
 SAMPLES = SAMPLE_RATE // FPS

@@ -5,12 +5,43 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 QUIET_S = 30.0  # between two lines where stderr is no terminal
+
+
+@dataclass
+class Sums:
+    """What the steps of an epoch add up to."""
+
+    loss: float = 0.0  # of all labelled frames
+    right: int = 0
+    frames: int = 0  # labelled
+    seconds: float = 0.0  # of training, waiting for data included
+
+    @property
+    def mean_loss(self) -> float:
+        """Loss of a frame."""
+        return self.loss / max(1, self.frames)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of frames that are judged rightly."""
+        return self.right / max(1, self.frames)
+
+
+@dataclass
+class Position:
+    """How far training has got: `step` batches of `epoch` are done."""
+
+    epoch: int = 1
+    step: int = 0
+    sums: Sums = field(default_factory=Sums)
+    updates: int = 0  # steps of all epochs so far
 
 
 @contextmanager
@@ -46,35 +77,6 @@ def byte_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
     finally:
         for one in shown:
             one.close()
-
-
-class Sums(Protocol):
-    """What the steps of an epoch add up to so far."""
-
-    frames: int
-    seconds: float
-
-    @property
-    def mean_loss(self) -> float:
-        """Loss of a frame."""
-        ...
-
-    @property
-    def accuracy(self) -> float:
-        """Share of frames that are judged rightly, in [0, 1]."""
-        ...
-
-
-class Position(Protocol):
-    """How far training has got."""
-
-    epoch: int
-    step: int
-
-    @property
-    def sums(self) -> Sums:
-        """Of the epoch."""
-        ...
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""What flows between the stages: frames, shots, faces, tracks, crops, scores."""
+"""What flows between the stages: frames, shots, faces, tracks, crops, scores; network inputs."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,3 +135,37 @@ class AudioFacts:
     tracks: tuple[int, ...]  # those used, from 1; several were mixed
     reason: str  # why these
     channels: str = ""  # how channels were mixed where not as FFmpeg does it
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network reads."""
+
+    feature: str = "mfcc"  # module of utils/features, and the function in it
+    num_features: int = 13  # F, per step
+    size: int = 112  # H = W of a face crop
+    colour: bool = False
+    tight: bool = False  # the demo's crops show the face's own box, as AVA's do
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """Which frames of a track a clip network reads to score one of them.
+
+    Where the track has none, its first or last one stands.
+    """
+
+    length: int
+    before: int  # how many of them lie before the scored one
+    fps: int = FPS  # they are so far apart
+
+
+@dataclass(frozen=True)
+class ContextSpec:
+    """Which moments and faces of a shot a context network reads to score one frame of a face."""
+
+    length: int  # L, moments
+    before: int  # how many of them lie before the scored one
+    num_speakers: int  # S, the scored face among them
+    fill: Literal["repeat", "zero"]  # what stands where the shot has fewer faces
+    stride: int = 1  # frames from one moment to the next

@@ -16,11 +16,11 @@ from model.ranks import Ranks
 from model.scoring.windows import inference_copy, track_logits
 from utils.datasets.entities import DataSet, EntityInfo, EntityPart, read_labels
 from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
-from utils.datasets.loading.sequence_batches import InputForm, as_read
+from utils.datasets.loading.sequence_batches import as_read
 from utils.datasets.loading.workers import Reading
 from utils.features import feature_function
 from utils.features.mfcc import align
-from utils.structures import FPS
+from utils.structures import FPS, InputSpec
 
 FEW_FRAMES = 20_000  # for fewer, starting processes that read takes longer than reading
 
@@ -47,7 +47,7 @@ class _Entity:
 class _EntityMaker:
     """Reads entities; goes to the reading processes."""
 
-    def __init__(self, dataset: DataSet, inputs: InputForm) -> None:
+    def __init__(self, dataset: DataSet, inputs: InputSpec) -> None:
         self.dataset, self.inputs = dataset, inputs
 
     def make(self, number: int) -> _Entity:

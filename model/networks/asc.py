@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from model.contract import ContextNetwork, ContextSpec, Logits, Recipe
+from model.contract import ContextNetwork, Logits, Recipe
 from model.layers.folding import Foldable
 from utils.errors import UserError
+from utils.structures import ContextSpec
 
 HIDDEN = 128  # channels inside
 

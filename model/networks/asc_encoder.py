@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
+from model.contract import ClipNetwork, Logits, Recipe
 from model.layers.resnet18 import NUM_EMBEDDING, ResNet18
 from utils.errors import UserError
+from utils.structures import ClipSpec, InputSpec
 
 # Kept: of the face crops, in the order blue, green, red, and read as red, green, blue.
 FACE_MEAN = (0.2324, 0.2721, 0.3448)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import ContextNetwork, ContextSpec, Logits, Recipe
+from model.contract import ContextNetwork, Logits, Recipe
 from utils.errors import UserError
+from utils.structures import ContextSpec
 
 NUM_EMBEDDING = 672  # numbers for each face and moment
 NUM_HIDDEN = 128

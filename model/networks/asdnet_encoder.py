@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
+from model.contract import ClipNetwork, Logits, Recipe
 from model.layers.sinc_dsnet import SincDSNet
 from model.layers.video_backbones.choose import NUM_CHANNELS, VideoBackbone, recognise_backbone
 from utils.errors import UserError
+from utils.structures import ClipSpec, InputSpec
 
 logger = logging.getLogger(__name__)
 

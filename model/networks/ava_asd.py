@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.checkpoints.keras import shared_part
-from model.contract import ClipNetwork, ClipSpec, InputSpec, Logits, Recipe
+from model.contract import ClipNetwork, Logits, Recipe
 from model.layers.convolutions import SameConv2d, SamePictureConv3d, SameStemConv3d, same_pool
 from utils.errors import UserError
+from utils.structures import ClipSpec, InputSpec
 
 MODES = ("s_av", "s_av_fc", "s_a", "s_v")
 MAX_FRAMES = 101  # for which a checkpoint is recognised

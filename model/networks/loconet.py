@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import InputSpec, Logits, Network, Recipe
+from model.contract import Logits, Network, Recipe
 from model.layers.talknet_parts import (
     TALKNET_NAMES,
     AttentionLayer,
@@ -17,6 +17,7 @@ from model.layers.talknet_parts import (
 )
 from model.layers.vggish import VGGishEncoder
 from utils.errors import UserError
+from utils.structures import InputSpec
 
 _WRAPPERS = ("", "model.module.")  # the second one stands before every name of the released file
 _NAMES = {**TALKNET_NAMES, "model.convAV.": "context."}

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -23,6 +23,7 @@ from model.training.recipes import freeze, make_optimiser, resolve, seeded, use_
 from model.training.shared_norm import Share, share_norms
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import UserError
+from utils.progress import Position, Sums
 from utils.training_options import TrainingOptions
 
 Part = TypeVar("Part")
@@ -52,36 +53,6 @@ class BatchLoader(Protocol):
     def len_epoch(self, number: int) -> int:
         """Return the number of batches of an epoch."""
         ...
-
-
-@dataclass
-class Sums:
-    """What the steps of an epoch add up to."""
-
-    loss: float = 0.0  # of all labelled frames
-    right: int = 0
-    frames: int = 0  # labelled
-    seconds: float = 0.0  # of training, waiting for data included
-
-    @property
-    def mean_loss(self) -> float:
-        """Loss of a frame."""
-        return self.loss / max(1, self.frames)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of frames that are judged rightly."""
-        return self.right / max(1, self.frames)
-
-
-@dataclass
-class Position:
-    """How far training has got: `step` batches of `epoch` are done."""
-
-    epoch: int = 1
-    step: int = 0
-    sums: Sums = field(default_factory=Sums)
-    updates: int = 0  # steps of all epochs so far
 
 
 class Trainer:

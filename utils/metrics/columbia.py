@@ -7,7 +7,7 @@ where there is none, the speaker counts as silent.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from utils.errors import UserError
 from utils.metrics.f1 import accuracy, f1
 from utils.smoothing import smooth_scores
-from utils.structures import FPS
+from utils.structures import FPS, ScoredTrack
 
 LABEL_FPS = 29.97
 LABEL_HEIGHT = 360  # rows of the picture that labels are given in
@@ -38,22 +38,6 @@ class SpeakerLabels:
     frames: NDArray[np.int64]  # (N,) at 29.97 frames/s
     squares: NDArray[np.float64]  # (N, 3) left, top, side in pixels of the label picture
     speaking: NDArray[np.bool_]  # (N,)
-
-
-class FoundTrack(Protocol):
-    """What is read of a scored track, whether in memory or from result.json."""
-
-    @property
-    def start(self) -> int:
-        """Frame of the first box, at 25 frames/s."""
-
-    @property
-    def boxes(self) -> NDArray[np.float32]:
-        """Boxes (T, 4) in pixels of the video."""
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """Scores (T,), speaking above 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +69,7 @@ class Pairs(NamedTuple):
 
 def evaluate(
     labels: Mapping[str, SpeakerLabels],
-    tracks: Sequence[FoundTrack],
+    tracks: Sequence[ScoredTrack],
     video_height: int,
     smooth_boxes: SmoothBoxes,
 ) -> dict[str, Any]:
@@ -112,7 +96,7 @@ def evaluate(
     }
 
 
-def as_published(track: FoundTrack, smooth_boxes: SmoothBoxes) -> PublishedTrack:
+def as_published(track: ScoredTrack, smooth_boxes: SmoothBoxes) -> PublishedTrack:
     """Return the track as the published demo would have saved it.
 
     Kept: the published demo has no score for a track's last frame and rounds scores to 0.1.
@@ -156,7 +140,7 @@ def answer_as_published(
 
 
 def answer_mended(
-    labels: Mapping[str, SpeakerLabels], tracks: Sequence[FoundTrack], video_height: int
+    labels: Mapping[str, SpeakerLabels], tracks: Sequence[ScoredTrack], video_height: int
 ) -> dict[str, Answers]:
     """Answer every label with the faults of the published procedure mended.
 

@@ -6,10 +6,12 @@ track, whose first and last rows stand where it has none.
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from utils.structures import ContextSpec
 
 
 def rows_around(
@@ -38,37 +40,7 @@ def rows_around(
 NOBODY = -1  # instead of a row: the context has a place that no face takes
 
 Number = TypeVar("Number", bound=np.floating)
-Fill = Literal["repeat", "zero"]
 Choice = Callable[[int, Sequence[int]], Sequence[int]]  # row, rows at its moment -> S rows
-
-
-class ContextForm(Protocol):
-    """What a network reads; `model.contract.ContextSpec` is one."""
-
-    @property
-    def length(self) -> int:
-        """Moments, L."""
-        ...
-
-    @property
-    def before(self) -> int:
-        """How many of them lie before the scored one."""
-        ...
-
-    @property
-    def num_speakers(self) -> int:
-        """Faces with the scored one, S."""
-        ...
-
-    @property
-    def fill(self) -> Fill:
-        """What stands where there are fewer faces."""
-        ...
-
-    @property
-    def stride(self) -> int:
-        """Rows from one moment to the next."""
-        ...
 
 
 class FaceMoments:
@@ -104,7 +76,7 @@ class FaceMoments:
 
 
 def context_rows(
-    faces: FaceMoments, rows: Sequence[int], form: ContextForm, choose: Choice
+    faces: FaceMoments, rows: Sequence[int], form: ContextSpec, choose: Choice
 ) -> NDArray[np.int64]:
     """Return the rows of the context of each of `rows`, (N, S, L); NOBODY where a place is empty.
 
@@ -129,7 +101,7 @@ def gather(embeddings: NDArray[Number], rows: NDArray[np.int64]) -> NDArray[Numb
     return found
 
 
-def drawn_choice(form: ContextForm, rng: random.Random) -> Choice:
+def drawn_choice(form: ContextSpec, rng: random.Random) -> Choice:
     """Return a choice at random, as published, for training.
 
     The published one draws by the same rule from Python's generator, without a seed.
@@ -148,7 +120,7 @@ def drawn_choice(form: ContextForm, rng: random.Random) -> Choice:
     return choose
 
 
-def ranked_choice(form: ContextForm, faces: FaceMoments, areas: NDArray[np.floating]) -> Choice:
+def ranked_choice(form: ContextSpec, faces: FaceMoments, areas: NDArray[np.floating]) -> Choice:
     """Return a choice without chance: the largest faces first, then those that came first.
 
     What counts is the size at the scored moment, so it does not matter how much of the video is

@@ -10,22 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.contract import (
-    Cascade,
-    ClipNetwork,
-    ClipSpec,
-    ContextNetwork,
-    ContextSpec,
-    InputSpec,
-    Logits,
-    Network,
-)
+from model.contract import Cascade, ClipNetwork, ContextNetwork, Logits, Network
 from model.scoring.choose import make_scorer
 from model.scoring.clip_scoring import ClipEncoder, ClipScorer, clip_offsets
 from model.scoring.context_scoring import ContextScorer
 from model.scoring.scorers import Scorer
 from model.scoring.speaker_scoring import SpeakerScorer
-from utils.structures import CropPiece
+from utils.structures import ClipSpec, ContextSpec, CropPiece, InputSpec
 
 DELAY = 30
 TRACKS = {0: (0, 520), 1: (40, 300), 2: (310, 330), 3: (400, 520)}  # frames of each face

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.contract import InputSpec, Logits, Network
+from model.contract import Logits, Network
 from model.layers.face_encoder import temporal_pads
 from model.scoring.seen_faces import SeenFace, embed_sequences
+from utils.structures import InputSpec
 
 SIZE = 4
 TRACK = np.random.default_rng(0).integers(1, 256, (60, SIZE, SIZE)).astype(np.uint8)

@@ -1,7 +1,6 @@
 """The published procedure gives the published lines; the mended one finds what it got wrong."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,11 @@ from utils.metrics.columbia import (
     format_tables,
     make_table,
 )
+from utils.structures import ScoredTrack
 from utils.tracking.crop_geometry import smooth_boxes
 
 PARITY: dict[str, Any] = reference_table("columbia")
+THUMBNAIL = np.zeros((112, 112), np.uint8)
 
 
 def speaker_labels(rows: list[list[int]]) -> SpeakerLabels:
@@ -85,13 +86,6 @@ def test_published_matching(
     assert (found.speaking.tolist(), found.matched.tolist()) == ([answer[0]], [answer[1]])
 
 
-@dataclass(frozen=True, eq=False)
-class Track:
-    start: int
-    boxes: NDArray[np.float32]
-    scores: NDArray[np.float32]
-
-
 # Six people side by side: 30 labels of 29.97 frames/s are 25 frames; the first 15 speak.
 HEADS = {name: (100 * number + 10, 100, 60) for number, name in enumerate(SPEAKERS)}
 LABELS = {
@@ -107,16 +101,17 @@ def track(
     scores: NDArray[np.float32],
     side: float = 40,
     shift: float = 0,
-) -> Track:
+) -> ScoredTrack:
     """Return a still face of that side in the middle of a head, `shift` to the right."""
     left, top, head = HEADS[name]
     x, y = left + head / 2 + shift, top + head / 2
     box = np.array([x - 0.4 * side, y - side / 2, x + 0.4 * side, y + side / 2])  # taller than wide
     scaled = (box * video_height / 360).astype(np.float32)
-    return Track(0, np.tile(scaled, (len(scores), 1)), scores)
+    boxes = np.tile(scaled, (len(scores), 1))
+    return ScoredTrack(0, 0, 0, boxes, scores, np.zeros_like(scores), THUMBNAIL)
 
 
-def panel(video_height: int) -> list[Track]:
+def panel(video_height: int) -> list[ScoredTrack]:
     """Tracks of the panel with every way to go wrong but one person each."""
     return [
         track("bell", video_height, RIGHT),

@@ -1,17 +1,17 @@
 """Clips and contexts have the rows that the published code takes, or those of a stated rule."""
 
 import random
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from tests.parity.fill import inputs
 from tests.parity.references import reference
+from utils.structures import ContextSpec
 from utils.tracking.contexts import (
     NOBODY,
     FaceMoments,
-    Fill,
     context_rows,
     drawn_choice,
     gather,
@@ -19,6 +19,8 @@ from utils.tracking.contexts import (
     ranked_choice,
     rows_around,
 )
+
+Fill = Literal["repeat", "zero"]
 
 SYSTEMS: dict[str, Fill] = {"asc": "repeat", "asdnet": "zero"}
 PARITY = {system: reference(f"{system}_sampling") for system in SYSTEMS}
@@ -30,13 +32,10 @@ def cases(kind: str) -> list[tuple[str, str]]:
     ]
 
 
-@dataclass(frozen=True)
-class Form:
-    length: int = 1
-    before: int = 0
-    num_speakers: int = 3
-    fill: Fill = "repeat"
-    stride: int = 1
+def spec(
+    length: int = 1, before: int = 0, num_speakers: int = 3, fill: Fill = "repeat", stride: int = 1
+) -> ContextSpec:
+    return ContextSpec(length, before, num_speakers, fill, stride)
 
 
 def numbers(name: str) -> list[int]:
@@ -63,7 +62,7 @@ def test_rows_of_the_time_around(system: str, name: str) -> None:
 @pytest.mark.parametrize(("system", "name"), cases("speakers."))
 def test_drawn_speakers(system: str, name: str) -> None:
     num_faces, num_speakers = numbers(name)
-    form = Form(num_speakers=num_speakers, fill=SYSTEMS[system])
+    form = spec(num_speakers=num_speakers, fill=SYSTEMS[system])
     faces = FaceMoments([1] * num_faces, np.zeros(num_faces, np.int64))
     for seed, wanted in enumerate(PARITY[system][name].tolist()):
         choose = drawn_choice(form, random.Random(seed))
@@ -76,7 +75,7 @@ def test_whole_contexts(system: str) -> None:
     """The reference's feature file, its items in order, one generator for all."""
     wanted = PARITY[system]
     length, stride, num_speakers = wanted["item.LstrideS"].tolist()
-    form = Form(length, length // 2, num_speakers, SYSTEMS[system], stride)
+    form = spec(length, length // 2, num_speakers, SYSTEMS[system], stride)
     names, spans = wanted["item.entities"].tolist(), wanted["item.spans"].tolist()
     width = {"asc": 1024, "asdnet": 672}[system]
     frames = np.concatenate([np.arange(*span) for span in spans])
@@ -114,7 +113,7 @@ def test_whole_contexts(system: str) -> None:
     ids=["fit", "again", "nobody", "tie", "alone", "alone, nobody", "no others"],
 )
 def test_ranked_speakers(fill: Fill, num_speakers: int, row: int, wanted: list[int]) -> None:
-    form = Form(num_speakers=num_speakers, fill=fill)
+    form = spec(num_speakers=num_speakers, fill=fill)
     moments = np.array([0, 1, 0, 5, 0, 6, 0, 7])  # four faces of two rows
     faces = FaceMoments([2, 2, 2, 2], moments)
     areas = np.array([20.0, 99, 10, 99, 20, 99, 40, 99])
@@ -123,7 +122,7 @@ def test_ranked_speakers(fill: Fill, num_speakers: int, row: int, wanted: list[i
 
 
 def test_others_follow_their_own_tracks() -> None:
-    form = Form(length=5, before=2, num_speakers=2, fill="zero", stride=2)
+    form = spec(length=5, before=2, num_speakers=2, fill="zero", stride=2)
     faces = FaceMoments([6, 2], np.array([0, 1, 2, 3, 4, 5, 3, 4]))
     choose = ranked_choice(form, faces, np.ones(8))
     found = context_rows(faces, [3, 5], form, choose).tolist()
@@ -137,4 +136,4 @@ def test_wrong_counts_are_refused() -> None:
     with pytest.raises(ValueError, match=r"one row or more .* 3 in all, got \[2, 2\]"):
         FaceMoments([2, 2], np.arange(3))
     with pytest.raises(ValueError, match="expected 4 areas, one a row"):
-        ranked_choice(Form(), FaceMoments([2, 2], np.arange(4)), np.ones(2))
+        ranked_choice(spec(), FaceMoments([2, 2], np.arange(4)), np.ones(2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ from utils.datasets.entities import (
     read_labels,
 )
 from utils.datasets.loading.clip_augmentation import FaceChanges, change_clip, resize_faces
-from utils.datasets.loading.sequence_batches import InputForm, check_colour
+from utils.datasets.loading.sequence_batches import check_colour
 from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
 from utils.errors import UserError
 from utils.features import feature_function
+from utils.structures import ClipSpec, InputSpec
 from utils.tracking.contexts import moments_of, rows_around
 
 if TYPE_CHECKING:
@@ -68,20 +69,6 @@ def _merged(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 ORDER, CLIP = 0, 1  # purposes of a generator
 
 
-class ClipForm(Protocol):
-    """Which rows a network reads; `model.contract.ClipSpec` is one."""
-
-    @property
-    def length(self) -> int:
-        """Rows of a clip."""
-        ...
-
-    @property
-    def before(self) -> int:
-        """How many of them lie before the scored one."""
-        ...
-
-
 @dataclass(frozen=True, eq=False)
 class ClipBatch:
     """Some clips."""
@@ -125,8 +112,8 @@ class ClipLoader:
     def __init__(
         self,
         dataset: DataSet,
-        inputs: InputForm,
-        clip: ClipForm,
+        inputs: InputSpec,
+        clip: ClipSpec,
         options: ClipLoaderOptions,
         share: tuple[int, int] = (0, 1),
     ) -> None:
@@ -183,8 +170,8 @@ class ClipMaker:
     def __init__(
         self,
         dataset: DataSet,
-        inputs: InputForm,
-        clip: ClipForm,
+        inputs: InputSpec,
+        clip: ClipSpec,
         options: ClipLoaderOptions,
         speech: SpeechTimes | None,
     ) -> None:

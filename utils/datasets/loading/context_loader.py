@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from utils.datasets.entities import UNLABELLED
 from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
 from utils.datasets.storage.feature_store import FeatureStore, VideoFeatures
+from utils.structures import ContextSpec
 from utils.tracking.contexts import (
     Choice,
-    ContextForm,
     FaceMoments,
     context_rows,
     drawn_choice,
@@ -67,7 +67,7 @@ class ContextLoader:
     def __init__(
         self,
         store: FeatureStore,
-        context: ContextForm,
+        context: ContextSpec,
         options: ContextLoaderOptions,
         share: tuple[int, int] = (0, 1),
     ) -> None:
@@ -113,7 +113,7 @@ class ContextMaker:
     """Makes batches of plans; goes to the reading processes. Holds the rows' keys of all videos."""
 
     def __init__(
-        self, store: FeatureStore, context: ContextForm, options: ContextLoaderOptions
+        self, store: FeatureStore, context: ContextSpec, options: ContextLoaderOptions
     ) -> None:
         self._store, self._context, self._options = store, context, options
         self._videos: dict[int, _Video] = {}

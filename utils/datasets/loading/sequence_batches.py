@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -16,37 +16,14 @@ from utils.datasets.loading.batch_plans import BatchPlan, Item
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.features.mfcc import align
-from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
+from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME, InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+
 CLIP = 1  # a generator's purpose; the order of the batches has its own
 DRAWS = 20  # how often another voice is looked for
-
-
-class InputForm(Protocol):
-    """What a network reads; `model.contract.InputSpec` is one."""
-
-    @property
-    def feature(self) -> str:
-        """Module of utils/features, and the function in it."""
-        ...
-
-    @property
-    def num_features(self) -> int:
-        """Columns of the features."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Height and width of a face."""
-        ...
-
-    @property
-    def colour(self) -> bool:
-        """Whether faces are RGB."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +58,7 @@ class BatchMaker:
     def __init__(
         self,
         dataset: DataSet,
-        inputs: InputForm,
+        inputs: InputSpec,
         changes: Changes,
         rank: int,
         world_size: int,
@@ -196,7 +173,7 @@ class BatchMaker:
         return align(rows, num_frames)
 
 
-def check_colour(faces: NDArray[np.uint8], inputs: InputForm) -> None:
+def check_colour(faces: NDArray[np.uint8], inputs: InputSpec) -> None:
     """Raise UserError where faces are grey, but the network reads colour."""
     if inputs.colour and faces.ndim == 3:
         raise UserError(
@@ -205,7 +182,7 @@ def check_colour(faces: NDArray[np.uint8], inputs: InputForm) -> None:
         )
 
 
-def as_read(faces: NDArray[np.uint8], inputs: InputForm) -> NDArray[np.uint8]:
+def as_read(faces: NDArray[np.uint8], inputs: InputSpec) -> NDArray[np.uint8]:
     """Return faces in the size and colour that the network reads."""
     check_colour(faces, inputs)
     if not inputs.colour and faces.ndim == 4:

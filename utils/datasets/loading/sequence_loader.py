@@ -10,11 +10,12 @@ import numpy as np
 
 from utils.datasets.entities import DataSet
 from utils.datasets.loading.batch_plans import BatchPlan, plan_batches, plan_published, plan_whole
-from utils.datasets.loading.sequence_batches import Batch, BatchMaker, Changes, InputForm
+from utils.datasets.loading.sequence_batches import Batch, BatchMaker, Changes
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.loading.workers import Reading, check_share
 from utils.errors import UserError
+from utils.structures import InputSpec
 
 ORDER = 0  # a generator's purpose; clips have their own
 
@@ -71,7 +72,7 @@ class Loader:
     def __init__(
         self,
         dataset: DataSet,
-        inputs: InputForm,
+        inputs: InputSpec,
         options: LoaderOptions,
         rank: int = 0,
         world_size: int = 1,

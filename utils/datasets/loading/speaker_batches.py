@@ -8,14 +8,7 @@ from numpy.typing import NDArray
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
 from utils.datasets.loading.augmentation import NOISE_PROBABILITY, SNR_DB, add_noise, change_faces
 from utils.datasets.loading.batch_plans import BatchPlan, Item
-from utils.datasets.loading.sequence_batches import (
-    CLIP,
-    Batch,
-    BatchMaker,
-    Changes,
-    InputForm,
-    as_read,
-)
+from utils.datasets.loading.sequence_batches import CLIP, Batch, BatchMaker, Changes, as_read
 from utils.datasets.loading.speaker_choice import (
     ABSENT,
     SpeakerIndex,
@@ -23,7 +16,7 @@ from utils.datasets.loading.speaker_choice import (
     draw_speakers,
 )
 from utils.features.mfcc import align
-from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
+from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME, InputSpec
 
 
 class _Arrays(NamedTuple):
@@ -36,7 +29,7 @@ class _Arrays(NamedTuple):
 
 
 def read_seen(
-    dataset: DataSet, entity: int, rows: NDArray[np.int64], inputs: InputForm
+    dataset: DataSet, entity: int, rows: NDArray[np.int64], inputs: InputSpec
 ) -> tuple[NDArray[np.uint8], NDArray[np.int8]]:
     """Return faces and labels of an entity where it is seen, (n, H, W) and (n,).
 
@@ -63,7 +56,7 @@ class SpeakerBatchMaker(BatchMaker):
     def __init__(
         self,
         dataset: DataSet,
-        inputs: InputForm,
+        inputs: InputSpec,
         changes: Changes,
         rank: int,
         world_size: int,

@@ -10,13 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.contract import ClipSpec, InputSpec
 from tests.made_training import MadeFaces
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading.clip_augmentation import resize_faces
 from utils.datasets.loading.clip_loader import ClipBatch, ClipLoader, ClipLoaderOptions, SpeechTimes
 from utils.features.asc_mfcc import asc_mfcc
-from utils.structures import FPS
+from utils.structures import FPS, ClipSpec, InputSpec
 from utils.tracking.contexts import rows_around
 
 SIZE = 20

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from model.contract import ContextSpec
 from utils.datasets.loading.context_loader import (
     ContextBatch,
     ContextLoader,
@@ -21,6 +20,7 @@ from utils.datasets.storage.feature_store import (
     FeatureWriter,
     VideoFeatures,
 )
+from utils.structures import ContextSpec
 from utils.tracking.contexts import FaceMoments, context_rows, gather, moments_of, ranked_choice
 
 COUNTS = {"a": (30, 20, 5), "b": (8,), "c": (1, 40)}

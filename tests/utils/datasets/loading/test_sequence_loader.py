@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from model.contract import InputSpec
 from utils.datasets.entities import EntityInfo
 from utils.datasets.loading.batch_plans import plan_batches
 from utils.datasets.loading.sequence_batches import Batch
@@ -20,6 +19,7 @@ from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.datasets.storage.entity_store import Store, StoreWriter
 from utils.errors import ResourceError
 from utils.features.mfcc import align, mfcc
+from utils.structures import InputSpec
 
 SIZE = 16
 LENGTHS = [90, 75, 75, 74, 40, 33, 30, 12, 7, 1]

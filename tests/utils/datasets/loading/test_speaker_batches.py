@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from model.contract import InputSpec
 from utils.datasets.entities import EntityInfo
 from utils.datasets.loading.batch_plans import BatchPlan, Item, plan_batches, plan_whole
 from utils.datasets.loading.sequence_batches import Batch, Changes
@@ -17,6 +16,7 @@ from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.storage.entity_store import Store, StoreWriter
 from utils.features.log_mel import log_mel
 from utils.features.mfcc import align
+from utils.structures import InputSpec
 
 SIZE = 16
 SPANS = [  # video, first frame, frame after the last
