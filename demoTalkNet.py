@@ -266,7 +266,6 @@ def evaluate_columbia(options: Options) -> None:
     from utils.datasets import columbia
     from utils.media.container import probe
     from utils.metrics.columbia import evaluate, format_tables
-    from utils.tracking.crop_geometry import smooth_boxes
 
     folder = options.video.col_save_path
     check_folder(folder)
@@ -277,9 +276,7 @@ def evaluate_columbia(options: Options) -> None:
     video = probe(path)
     found = analyse(video, load_models(options), options)
     result = found.result
-    report = evaluate(
-        columbia.read_labels(folder), result.tracks, result.video.height, smooth_boxes
-    )
+    report = evaluate(columbia.read_labels(folder), result.tracks, result.video.height)
     report["settings"] = options.settings()
     report["network"] = vars(result.network)
     report["detector"] = vars(result.detector)

@@ -5,7 +5,7 @@ tracks at 25 frames/s in pixels of the video. A label is given the score of the 
 where there is none, the speaker counts as silent.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from utils.errors import UserError
 from utils.metrics.f1 import accuracy, f1
 from utils.smoothing import smooth_scores
 from utils.structures import FPS, ScoredTrack
+from utils.tracking.crop_geometry import smooth_boxes
 
 LABEL_FPS = 29.97
 LABEL_HEIGHT = 360  # rows of the picture that labels are given in
@@ -24,11 +25,6 @@ SPEAKERS = (*AVERAGED, "abbas")  # abbas hardly ever speaks and is left out of t
 # Labels enclose the head, detectors the face, so half would be too much to ask: 0.25 is a square
 # of half the side in the middle of the label. A neighbour's face shares next to nothing with it.
 MIN_IOU = 0.25
-
-SmoothBoxes = Callable[
-    [NDArray[np.float32]],
-    tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +67,6 @@ def evaluate(
     labels: Mapping[str, SpeakerLabels],
     tracks: Sequence[ScoredTrack],
     video_height: int,
-    smooth_boxes: SmoothBoxes,
 ) -> dict[str, Any]:
     """Return both tables, ready for JSON: {"published": ..., "mended": ..., the picture heights}.
 
@@ -79,15 +74,13 @@ def evaluate(
         labels: By name; all of `SPEAKERS`.
         tracks: Everything found in the video, in any order.
         video_height: Rows of the pictures that the boxes are given in.
-        smooth_boxes: Gives centre x, centre y and half side, (T,) each, of boxes (T, 4), with the
-            published median filter.
     """
     missing = [name for name in SPEAKERS if name not in labels]
     if missing:
         raise UserError(f"expected labels of {', '.join(SPEAKERS)}; no {', '.join(missing)}")
     if video_height < 1:
         raise ValueError(f"expected the video's height in pixels, got {video_height}")
-    published = [as_published(track, smooth_boxes) for track in tracks]
+    published = [as_published(track) for track in tracks]
     return {
         "label_height": LABEL_HEIGHT,
         "video_height": video_height,
@@ -96,7 +89,7 @@ def evaluate(
     }
 
 
-def as_published(track: ScoredTrack, smooth_boxes: SmoothBoxes) -> PublishedTrack:
+def as_published(track: ScoredTrack) -> PublishedTrack:
     """Return the track as the published demo would have saved it.
 
     Kept: the published demo has no score for a track's last frame and rounds scores to 0.1.

@@ -7,7 +7,7 @@ import pickle
 import shutil
 import tempfile
 import wave
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from utils.output.results import Result
 from utils.structures import FPS, SAMPLE_RATE, Detections, ScoredTrack
+from utils.tracking.crop_geometry import crop_window, smooth_boxes
 
 FOLDERS = ("pyavi", "pyframes", "pycrop", "pywork")
 CROP_SIZE = 224  # pixels
@@ -27,19 +28,6 @@ VIDEO_QUANTISER = "2"  # of MPEG-4, as published
 SPEAKING, SILENT = (0, 255, 0), (255, 0, 0)  # RGB
 
 Image = NDArray[np.uint8]
-Smooth = Callable[
-    [NDArray[np.float32]], tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-]
-Window = Callable[[float, float, float, float], tuple[int, int, int, int]]
-
-
-@dataclass(frozen=True)
-class CropGeometry:
-    """Where the crop of a face lies."""
-
-    smooth: Smooth  # boxes (T, 4) -> centres x, y and half sides s, each (T,)
-    window: Window  # x, y, s, crop_scale -> top, bottom, left, right, half-open
-    crop_scale: float = 0.40
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +41,7 @@ class TreeContents:
 
 
 def write_official_tree(
-    folder: Path, frames: Iterable[Image], contents: TreeContents, geometry: CropGeometry
+    folder: Path, frames: Iterable[Image], contents: TreeContents, crop_scale: float
 ) -> None:
     """Write the four folders into `folder`; only when all is done do they replace older ones.
 
@@ -62,7 +50,7 @@ def write_official_tree(
         frames: RGB images (H, W, 3) at 25 frames/s, one for each entry of `contents.faces`; one is
             held at a time.
         contents: What was found, and the sound.
-        geometry: Where the crops lie.
+        crop_scale: Of the crops; how much of the face's surroundings they show.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".official.", dir=folder))
@@ -70,10 +58,9 @@ def write_official_tree(
         for name in FOLDERS:
             (temporary / name).mkdir()
         placed = [
-            _place(number, track, contents, geometry)
-            for number, track in enumerate(contents.result.tracks)
+            _place(number, track, contents) for number, track in enumerate(contents.result.tracks)
         ]
-        pictures = _Pictures(temporary, contents, placed, geometry)
+        pictures = _Pictures(temporary, contents, placed, crop_scale)
         for index, (image, _) in enumerate(zip(frames, contents.faces, strict=True)):
             pictures.add(index, image)
         pictures.close()
@@ -104,9 +91,7 @@ class _Placed:
         return self.start + len(self.boxes)
 
 
-def _place(
-    number: int, track: ScoredTrack, contents: TreeContents, geometry: CropGeometry
-) -> _Placed:
+def _place(number: int, track: ScoredTrack, contents: TreeContents) -> _Placed:
     """Return a track as the tree has it.
 
     Kept: published scores are rounded to 0.1, and there is one less than the track has frames.
@@ -114,7 +99,7 @@ def _place(
     start, boxes = track.start - contents.first_frame, track.boxes.astype(np.float64)
     scores = np.round(track.scores[:-1], 1).astype(np.float64)
     shown = drawn_scores(scores, len(boxes))
-    return _Placed(number, start, boxes, *geometry.smooth(track.boxes), scores, shown)
+    return _Placed(number, start, boxes, *smooth_boxes(track.boxes), scores, shown)
 
 
 def drawn_scores(scores: NDArray[np.float64], num_frames: int) -> NDArray[np.float64]:
@@ -138,9 +123,9 @@ class _Pictures:
         folder: Path,
         contents: TreeContents,
         tracks: Sequence[_Placed],
-        geometry: CropGeometry,
+        crop_scale: float,
     ) -> None:
-        self.folder, self.geometry = folder, geometry
+        self.folder, self.crop_scale = folder, crop_scale
         self.waiting = sorted(tracks, key=lambda track: track.start, reverse=True)
         self.active: dict[_Placed, _Avi] = {}
         self.whole: list[_Avi] = []
@@ -164,7 +149,7 @@ class _Pictures:
         for video, picture in zip(self.whole, (image, drawn, drawn), strict=True):
             video.write(picture, heard)
         for track, crop in list(self.active.items()):
-            crop.write(_crop(image, track, index, self.geometry), heard)
+            crop.write(_crop(image, track, index, self.crop_scale), heard)
             if index + 1 == track.stop:
                 self.active.pop(track).close()
 
@@ -233,11 +218,11 @@ def _write_jpeg(path: Path, image: Image) -> None:
     path.write_bytes(content.tobytes())
 
 
-def _crop(image: Image, track: _Placed, index: int, geometry: CropGeometry) -> Image:
+def _crop(image: Image, track: _Placed, index: int, crop_scale: float) -> Image:
     """Return the (224, 224, 3) crop of a track in a frame; beyond the picture all is grey."""
     place = index - track.start
     x, y, s = float(track.x[place]), float(track.y[place]), float(track.s[place])
-    top, bottom, left, right = geometry.window(x, y, s, geometry.crop_scale)
+    top, bottom, left, right = crop_window(x, y, s, crop_scale)
     inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     if inside.shape[:2] != (bottom - top, right - left):
         window = np.full((bottom - top, right - left, 3), OUTSIDE, np.uint8)

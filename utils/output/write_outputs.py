@@ -11,13 +11,12 @@ from utils.media.audio import Sound
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
 from utils.output.exports import write_rttm, write_scores_csv, write_vtt
-from utils.output.official_tree import CropGeometry, TreeContents, write_official_tree
+from utils.output.official_tree import TreeContents, write_official_tree
 from utils.output.render import render_video
 from utils.output.results import Result
 from utils.output.timeline import write_timeline
 from utils.progress import bar
 from utils.structures import FPS, SAMPLE_RATE, Detections, Shot
-from utils.tracking.crop_geometry import crop_window, smooth_boxes
 from utils.tracking.crops import CropOptions
 
 Seen = Sequence[tuple[int, Detections | None]]  # number of each frame analysed, and its faces
@@ -71,10 +70,9 @@ def write_pictures(
         sound = _sound_of(indices, offset, Sound(video, read))
         closed_up = _closed_up(result, indices)
         contents = TreeContents(closed_up, [faces for _, faces in seen], sound, indices[0])
-        geometry = CropGeometry(smooth_boxes, crop_window, wanted.crops.crop_scale)
         with bar(f"{name}: writing the published tree", len(seen), "frames") as move:
             pictures = _pictures(video, read, _steps(move))
-            write_official_tree(folder, pictures, contents, geometry)
+            write_official_tree(folder, pictures, contents, wanted.crops.crop_scale)
 
 
 def _sound_of(indices: Sequence[int], offset: int, sound: Sound) -> NDArray[np.int16]:

@@ -19,7 +19,6 @@ from utils.metrics.columbia import (
     make_table,
 )
 from utils.structures import ScoredTrack
-from utils.tracking.crop_geometry import smooth_boxes
 
 PARITY: dict[str, Any] = reference_table("columbia")
 THUMBNAIL = np.zeros((112, 112), np.uint8)
@@ -136,7 +135,7 @@ MENDED = {"bell": 100, "boll": 33.33, "lieb": 0, "long": 100, "sick": 66.67, "ab
 
 @pytest.mark.parametrize("video_height", [720, 360, 1080])
 def test_mended_knows_the_video_size(video_height: int) -> None:
-    report = evaluate(LABELS, panel(video_height), video_height, smooth_boxes)
+    report = evaluate(LABELS, panel(video_height), video_height)
     table = report["mended"]
     assert f1_of(table) == MENDED
     assert table["average_f1"] == pytest.approx((100 + 100 / 3 + 0 + 100 + 200 / 3) / 5)
@@ -149,11 +148,11 @@ def test_mended_knows_the_video_size(video_height: int) -> None:
 
 
 def test_published_has_its_faults() -> None:
-    table = evaluate(LABELS, panel(720), 720, smooth_boxes)["published"]
+    table = evaluate(LABELS, panel(720), 720)["published"]
     assert f1_of(table) == {**MENDED, "boll": 0, "long": 0}
     assert table["speakers"]["lieb"]["accuracy"] == 50  # not found counts as silent
     # half the size, and halved again: no face lies on its label any more
-    assert evaluate(LABELS, panel(360), 360, smooth_boxes)["published"]["average_f1"] == 0
+    assert evaluate(LABELS, panel(360), 360)["published"]["average_f1"] == 0
 
 
 def test_last_frames_count_in_the_mended_table() -> None:
@@ -163,7 +162,7 @@ def test_last_frames_count_in_the_mended_table() -> None:
         name: SpeakerLabels(frames, known.squares, (frames / 29.97 * 25).astype(int) >= 23)
         for name, known in LABELS.items()
     }
-    report = evaluate(labels, [track("bell", 720, late)], 720, smooth_boxes)
+    report = evaluate(labels, [track("bell", 720, late)], 720)
     assert report["published"]["speakers"]["bell"]["f1"] == 0
     assert report["mended"]["speakers"]["bell"]["f1"] > 50
 
@@ -173,7 +172,7 @@ def test_one_face_serves_one_label() -> None:
     moved = LABELS["boll"].squares.copy()
     moved[:, 0] = HEADS["bell"][0] + 12
     labels = {**LABELS, "boll": SpeakerLabels(np.arange(30), moved, LABELS["boll"].speaking)}
-    report = evaluate(labels, [track("bell", 720, RIGHT)], 720, smooth_boxes)
+    report = evaluate(labels, [track("bell", 720, RIGHT)], 720)
     published, mended = report["published"]["speakers"], report["mended"]["speakers"]
     assert (published["bell"]["f1"], published["boll"]["f1"]) == (100, 100)
     assert (mended["bell"]["f1"], mended["boll"]["f1"]) == (100, 0)
@@ -181,18 +180,18 @@ def test_one_face_serves_one_label() -> None:
 
 
 def test_no_tracks_and_missing_labels() -> None:
-    report = evaluate(LABELS, [], 720, smooth_boxes)
+    report = evaluate(LABELS, [], 720)
     assert report["published"]["average_f1"] == report["mended"]["average_f1"] == 0
     assert report["mended"]["speakers"]["sick"]["num_not_found"] == 30
     others = {name: LABELS[name] for name in SPEAKERS if name != "sick"}
     with pytest.raises(ValueError, match=r"expected labels of bell, .*; no sick"):
-        evaluate(others, [], 720, smooth_boxes)
+        evaluate(others, [], 720)
     with pytest.raises(ValueError, match="video's height in pixels, got 0"):
-        evaluate(LABELS, [], 0, smooth_boxes)
+        evaluate(LABELS, [], 0)
 
 
 def test_report_is_json_and_text() -> None:
-    report = evaluate(LABELS, panel(720), 720, smooth_boxes)
+    report = evaluate(LABELS, panel(720), 720)
     assert json.loads(json.dumps(report)) == report
     lines = format_tables(report).splitlines()
     assert len(lines) == 2 + len(SPEAKERS) + 1

@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.parity.references import reference
-from utils.output.official_tree import CropGeometry, TreeContents, drawn_scores, write_official_tree
+from utils.output.official_tree import TreeContents, drawn_scores, write_official_tree
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import Detections, ScoredTrack, Shot
-from utils.tracking.crop_geometry import crop_window, smooth_boxes
+from utils.tracking.crop_geometry import smooth_boxes
 
 PARITY = Path(__file__).parents[2] / "parity"
-GEOMETRY = CropGeometry(smooth_boxes, crop_window)
+CROP_SCALE = 0.40
 FIRST, NUM_FRAMES = 50, 40  # the tree shows frames 50 to 90 of the video
 SIZE = (121, 75)  # width, height: odd ones
 
@@ -72,7 +72,7 @@ def samples(path: Path) -> NDArray[np.int16]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tree") / 'video; "of" ö'
     tracks = (scored(0, 52, 72), scored(1, 72, 90), scored(2, 72, 80))
-    write_official_tree(folder, frames(), contents_of(*tracks), GEOMETRY)
+    write_official_tree(folder, frames(), contents_of(*tracks), CROP_SCALE)
     return folder
 
 
@@ -157,7 +157,7 @@ def test_an_older_tree_is_replaced_whole(tmp_path: Path) -> None:
     (tmp_path / "pycrop").mkdir()
     (tmp_path / "pycrop" / "00099.avi").write_text("old")
     (tmp_path / "result.json").write_text("not ours")
-    write_official_tree(tmp_path, frames(), contents_of(), GEOMETRY)
+    write_official_tree(tmp_path, frames(), contents_of(), CROP_SCALE)
     assert list((tmp_path / "pycrop").iterdir()) == []
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"pyavi", "pyframes", "pycrop", "pywork", "result.json"}
@@ -168,7 +168,7 @@ def test_an_error_leaves_the_older_tree(tmp_path: Path) -> None:
     (tmp_path / "pycrop").mkdir()
     (tmp_path / "pycrop" / "00099.avi").write_text("old")
     with pytest.raises(ValueError, match="longer than argument 1"):  # faces than frames
-        write_official_tree(tmp_path, frames(7), contents_of(scored(0, 52, 60)), GEOMETRY)
+        write_official_tree(tmp_path, frames(7), contents_of(scored(0, 52, 60)), CROP_SCALE)
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")] == [
         "pycrop/00099.avi"
     ]
@@ -187,7 +187,7 @@ def test_crops_equal_the_published_ones(tmp_path: Path) -> None:
     bgr = parity["frames6"]
     contents = TreeContents(result_of(track), [None] * count, np.zeros(0, np.int16))
     pictures = (np.ascontiguousarray(bgr[index % 6][..., ::-1]) for index in range(count))
-    write_official_tree(tmp_path, pictures, contents, GEOMETRY)
+    write_official_tree(tmp_path, pictures, contents, CROP_SCALE)
     with av.open(str(tmp_path / "pycrop" / "00000.avi")) as container:
         first = next(container.decode(video=0)).to_ndarray(format="gray")
     expected = cv2.cvtColor(parity["t0_first_crop_bgr224"], cv2.COLOR_BGR2GRAY)
