@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model.names import detector_names, network_names
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.demo_options import Options, VideoOptions
 from utils.errors import UserError
@@ -66,7 +67,8 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
-    add_groups(parser, Options)
+    names = {"model": network_names(), "detector": detector_names()}
+    add_groups(parser, Options, {field: ("auto", *found) for field, found in names.items()})
     add_debug(parser)
     return parser
 

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from model.names import detector_names, network_names
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.flags import add_groups, read_groups
 from utils.training_options import Options
@@ -45,7 +46,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_groups(parser, Options)
+    names = {"model": network_names(), "detector": ("auto", *detector_names())}
+    add_groups(parser, Options, names)
     add_debug(parser)
     same = parser.add_argument_group("other spellings")
     absent = argparse.SUPPRESS

@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.measure import report
 from model.checkpoints.build import build_network
 from model.contract import ClipNetwork, ContextNetwork, Model, Network
+from model.names import network_names
 from utils.features import feature_function
-from utils.model_options import network_names
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, InputSpec
 
 BACKBONES = ("resnext101", "resnet18", "mobilenet", "mobilenetv2", "shufflenet", "shufflenetv2")

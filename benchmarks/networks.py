@@ -20,9 +20,9 @@ from benchmarks.flops import VARIANTS, count
 from benchmarks.measure import measure, parse, report
 from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
+from model.names import network_names
 from model.scoring.choose import make_scorer
 from model.scoring.windows import Precision, inference_copy
-from utils.model_options import network_names
 from utils.structures import CropForm, CropPiece
 
 CONTEXTS = 256  # frames that pass a context network at once

@@ -21,9 +21,9 @@ from benchmarks.plain import PLAIN, plain
 from model.checkpoints.build import build_network, read_variant
 from model.contract import ClipNetwork, ContextNetwork, Model, Network
 from model.loading import choose_device
+from model.names import network_names
 from model.ranks import Ranks
 from model.training.trainer import Trainer
-from utils.model_options import network_names
 from utils.structures import STEPS_PER_FRAME
 from utils.training_options import TrainingOptions
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from model.checkpoints.registry import find_weights, get_weights, registry
 from model.contract import FaceDetector, WeightsFile
+from model.names import detector_names
 from utils.downloads import Progress
 from utils.errors import UserError, WeightsUnavailableError
-from utils.model_options import DetectorOptions, detector_names
+from utils.model_options import DetectorOptions
 from utils.structures import Detections, Frame
 
 BATCH = 32  # pictures looked at in one go, at most

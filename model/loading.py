@@ -18,10 +18,11 @@ from model.contract import (
     WeightsFile,
 )
 from model.detection import choose_detector
+from model.names import network_names
 from model.precision import warn_of_slow_bf16
 from utils.downloads import Progress
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
-from utils.model_options import AUTO_NETWORKS, DetectorOptions, ModelOptions, network_names
+from utils.model_options import AUTO_NETWORKS, DetectorOptions, ModelOptions
 from utils.output.results import ModelRecord
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from demoTalkNet import main
 from model.checkpoints import training as checkpoints
 from model.checkpoints.build import build_network, network_class
 from model.contract import ContextNetwork
+from model.names import network_names
 from tests.made_video import write_video
-from utils.model_options import network_names
 
 NUM_FRAMES = 60
 FACES = {"anna": (5, 55), "ben": (15, 40)}  # frames [start, stop)

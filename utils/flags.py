@@ -5,10 +5,14 @@ Default, meaning and unit of an option stand once, in its `Annotated` line.
 
 import argparse
 import types
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Options = TypeVar("Options")
+Names = Mapping[str, Sequence[str]]  # by field
+NO_NAMES: Names = MappingProxyType({})
 
 
 def flag_name(field_name: str) -> str:
@@ -17,17 +21,25 @@ def flag_name(field_name: str) -> str:
     return first + "".join(word.capitalize() for word in others)
 
 
-def add_flags(parser: argparse.ArgumentParser, options: type[Any], title: str) -> None:
+def add_flags(
+    parser: argparse.ArgumentParser, options: type[Any], title: str, names: Names = NO_NAMES
+) -> None:
     """Add one flag for each field of the frozen dataclass `options`, under `title` in the help.
 
     Fields are `Annotated[type, "meaning"] = default`; bool fields (default False) become switches,
-    Literal fields choices. `Annotated[str, "meaning", names]` is a choice of what names() returns.
+    Literal fields choices.
+
+    Args:
+        parser: Gets the flags.
+        options: The class whose fields they are.
+        title: Of their group in the help.
+        names: By field, the names that can be chosen; other fields take any value.
     """
     group = parser.add_argument_group(title)
     hints = get_type_hints(options, include_extras=True)
     for field in fields(options):
         hint = hints[field.name]
-        kind, meaning, *names = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
+        kind, meaning = get_args(hint) if get_origin(hint) is Annotated else (hint, "")
         flag = f"--{flag_name(field.name)}"
         if kind is bool:
             group.add_argument(flag, dest=field.name, action="store_true", help=meaning)
@@ -38,8 +50,8 @@ def add_flags(parser: argparse.ArgumentParser, options: type[Any], title: str) -
         arguments: dict[str, Any] = {"type": kind, "metavar": kind_name(kind)}
         if get_origin(kind) is Literal:
             arguments = {"choices": get_args(kind)}
-        if names:
-            arguments = {"choices": names[0]()}
+        if field.name in names:
+            arguments = {"choices": names[field.name]}
         group.add_argument(
             flag, dest=field.name, default=field.default, help=meaning + shown, **arguments
         )
@@ -55,10 +67,12 @@ def read_flags(arguments: argparse.Namespace, options: type[Options]) -> Options
     return options(**{field.name: getattr(arguments, field.name) for field in fields(options)})  # type: ignore[arg-type]
 
 
-def add_groups(parser: argparse.ArgumentParser, options: type[Any]) -> None:
+def add_groups(
+    parser: argparse.ArgumentParser, options: type[Any], names: Names = NO_NAMES
+) -> None:
     """Add the flags of every field of `options`, each an option dataclass, under its name."""
     for name, group in get_type_hints(options).items():
-        add_flags(parser, group, name)
+        add_flags(parser, group, name, names)
 
 
 def read_groups(arguments: argparse.Namespace, options: type[Options]) -> Options:

@@ -6,19 +6,6 @@ from typing import Annotated, Literal
 
 from utils.errors import UserError
 
-MODEL = Path(__file__).parents[1] / "model"  # its folders are read, it is not imported
-
-
-def network_names() -> tuple[str, ...]:
-    """Return the names of all networks: those of the files in model/networks."""
-    return tuple(sorted(path.stem for path in (MODEL / "networks").glob("[!_]*.py")))
-
-
-def detector_names() -> tuple[str, ...]:
-    """Return the names of all face detectors: those of the files in model/detectors."""
-    return tuple(sorted(path.stem for path in (MODEL / "detectors").glob("[!_]*.py")))
-
-
 AUTO_NETWORKS = ("talknet", "lr_asd", "synchrony")  # the first with weights; the last is shipped
 
 
@@ -30,7 +17,6 @@ class ModelOptions:
         str,
         f"network; auto is the first of {', '.join(AUTO_NETWORKS)} whose weights are on this "
         "machine or can be downloaded; the last is part of the project",
-        lambda: ("auto", *network_names()),
     ] = "auto"
     pretrain_model: Annotated[
         Path | None, "weights file, or a name in pretrain/weights.toml; else the TalkSet weights"
@@ -69,7 +55,6 @@ class DetectorOptions:
         str,
         "face detector; auto is s3fd on a GPU, else yunet, else tiny_fcos: the first whose weights "
         "are on this machine or can be downloaded",
-        lambda: ("auto", *detector_names()),
     ] = "auto"
     detect_every: Annotated[
         int | None, "look for faces in each so many frames; else 1 on a GPU, 2 on a CPU"

@@ -10,14 +10,14 @@ from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.splits import DataOptions
 from utils.datasets.talkset.options import BuildOptions
 from utils.errors import UserError
-from utils.model_options import DetectorOptions, network_names
+from utils.model_options import DetectorOptions
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
     """Which network, from which weights, and where it runs."""
 
-    model: Annotated[str, "network", network_names] = "talknet"
+    model: Annotated[str, "network"] = "talknet"
     variant: Annotated[
         str, "of the network, where it begins anew: num_speakers=2,length=9 ...; else as published"
     ] = ""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from model.contract import Model
+from model.names import network_names
 from utils.errors import UserError
-from utils.model_options import network_names
 
 Variant = Mapping[str, Any]  # arguments of a network's constructor
 

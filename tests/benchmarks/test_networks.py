@@ -13,7 +13,7 @@ from benchmarks.plain import PLAIN, plain
 from benchmarks.training import make_batch
 from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
-from utils.model_options import network_names
+from model.names import network_names
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "asc_encoder": {"clip_length": 1},

@@ -95,3 +95,12 @@ def test_groups_of_options() -> None:
     add_groups(parser, Both)
     found = read_groups(parser.parse_args(["--windows", "1,2", "--minTrack", "3"]), Both)
     assert found == Both(Choice(3), Other("1,2"))
+
+
+def test_names_of_a_field_are_its_choices() -> None:
+    parser = argparse.ArgumentParser()
+    add_groups(parser, Both, {"windows": ("one", "two")})
+    assert read_groups(parser.parse_args(["--windows", "two"]), Both).other == Other("two")
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(["--windows", "three"])
+    assert stop.value.code == 2

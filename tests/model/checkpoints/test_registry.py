@@ -27,8 +27,8 @@ from model.checkpoints.registry import (
     registry,
 )
 from model.contract import Logits, Network, WeightsFile
+from model.names import network_names
 from utils.errors import WeightsUnavailableError
-from utils.model_options import network_names
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
 CONTENT = b"the weights" * 1000

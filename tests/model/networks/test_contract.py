@@ -27,13 +27,13 @@ from model.checkpoints.build import (
 from model.checkpoints.registry import load_single, registry
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
 from model.layers.lag_profile import BLIND
+from model.names import network_names
 from model.training.initial_weights import IMAGENET
 from model.training.losses import Clips, Contrast, Counts, Objective
 from model.training.recipes import seeded
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name
 from utils.datasets.entities import UNLABELLED
-from utils.model_options import network_names
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
