@@ -2,81 +2,36 @@
 
 import ast
 import graphlib
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 from tests.programs import ROOT, run_python
 
-MODULES = sorted(
-    path
-    for folder in (".", "model", "utils", "benchmarks")
-    for path in (ROOT / folder).glob("**/*.py" if folder != "." else "*.py")
-)
-# From the bottom up. A module may import modules of lower layers only; the first match counts.
-# The parts of one folder in SHARED may build on each other, as long as there is no circle.
-SHARED = ("utils.datasets", "model.layers", "model", "benchmarks")
+FOLDERS = (".", "model", "utils", "benchmarks")
+# From the bottom up. A folder may import itself, those beside it and those below, in no circle.
+# A module that stands in another row than its folder is named by itself.
 LAYERS = [
-    ("utils.structures", "utils.errors"),
-    ("utils.files",),
-    (
-        "utils.media.orientation",
-        "utils.media.tone_mapping",
-        "utils.flags",
-        "utils.progress",
-        "utils.media.packet_times",
-        "utils.downloads",
-    ),
-    ("utils.commands",),
-    ("utils.arrays.spectra",),
-    ("utils.media.channel_mix", "utils.media.voicing"),
-    ("utils.smoothing", "utils.metrics.f1", "utils.model_options", "utils.datasets.entities"),
-    (
-        "utils.arrays.geometry",
-        "utils.arrays.sound",
-        "utils.arrays.speech_positions",
-        "utils.arrays.line_plot",
-    ),
-    ("utils.training_options", "utils.progress"),
-    ("utils.arrays.fusion", "utils.arrays.srp_phat"),
-    (
-        "utils.metrics",
-        "utils.features",
-        "utils.media.container",
-        "utils.output.overlay",
-        "utils.tracking.crop_geometry",
-    ),
-    ("utils.media.decoding", "utils.media.sound_sample"),
-    ("utils.media.sound_choice",),
-    (
-        "utils.media.source_frames",
-        "utils.media.sound_pieces",
-        "utils.output.results",
-        "utils.tracking.track_files",
-        "utils.tracking.tracks",
-    ),
-    ("utils.output.render_sound",),
-    (
-        "utils.media.video",
-        "utils.media.audio",
-        "utils.tracking.shots",
-        "utils.tracking.crops",
-        "utils.output.render",
-    ),
-    ("utils.arrays.video",),
-    ("utils.output.exports", "utils.output.timeline", "utils.output.official_tree"),
-    ("utils.output.write_outputs", "utils.datasets"),
-    ("utils.training_options", "utils.demo_options"),
-    ("model.contract", "model.layers", "model.checkpoints.keras"),
-    ("model.checkpoints.files",),
-    ("model.networks", "model.detectors", "model.localizers"),
-    ("model.checkpoints.build",),
-    ("model.checkpoints.registry",),
-    ("model",),
+    ("utils", "utils.datasets", "model.contract", "model.names", "model.ranks"),
+    ("model.layers", "utils.tracking", "utils.media", "utils.metrics"),
+    ("utils.datasets.synthetic", "utils.datasets.storage"),
+    ("model.checkpoints", "model.layers.video_backbones", "model.localizers", "utils.output"),
+    ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),
+    ("model.networks", "model.detectors", "model", "utils.arrays", "utils.datasets.custom"),
+    ("model.scoring", "utils.features", "utils.demo_options"),
+    ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
     ("talkNet",),
+    ("utils.datasets.ava", "model.evaluation"),
+    ("utils.datasets.splits",),
+    ("utils.training_options",),
+    ("model.training",),
+    ("model.shipped", "model.arrays"),
     ("demoTalkNet", "trainTalkNet"),
     ("benchmarks",),
 ]
+LEVELS = {place: level for level, places in enumerate(LAYERS) for place in places}
+PUBLISHED = {"talkNet", "demoTalkNet", "trainTalkNet", "model.contract", "utils.structures"}
+OPENED_BY_NAME = ("model.networks", "model.detectors", "utils.features")
 
 
 def module_name(path: Path) -> str:
@@ -84,28 +39,72 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def layer(module: str) -> int:
-    for level, prefixes in enumerate(LAYERS):
-        if any(module == prefix or module.startswith(f"{prefix}.") for prefix in prefixes):
-            return level
-    return -1
+@cache
+def modules() -> dict[str, Path]:
+    """Return all modules of the project by name."""
+    found = (
+        path
+        for folder in FOLDERS
+        for path in (ROOT / folder).glob("*.py" if folder == "." else "**/*.py")
+    )
+    return {module_name(path): path for path in sorted(found)}
 
 
-def imports(tree: ast.AST) -> set[str]:
-    """Return our own modules that the code names in imports, inside functions too."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(modules()[module].read_text(encoding="utf-8"))
+
+
+def walk(block: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements of a block, those inside others too, but no expressions."""
+    for name in ("body", "handlers", "orelse", "finalbody", "cases"):
+        parts = getattr(block, name, [])
+        for statement in parts if isinstance(parts, list) else []:
+            yield statement
+            yield from walk(statement)
+
+
+@cache
+def statements(module: str) -> tuple[ast.AST, ...]:
+    return tuple(walk(tree(module)))
+
+
+def place(module: str) -> str:
+    """Return the entry of LAYERS that says where a module stands: its own or its folder's."""
+    if module in LEVELS or modules()[module].name == "__init__.py":
+        return module
+    return module.rpartition(".")[0]
+
+
+def imported(module: str, found: tuple[ast.AST, ...]) -> Iterator[str]:
+    """Yield our own modules that nodes name in imports."""
+    for node in found:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            whole = {f"{node.module}.{alias.name}" for alias in node.names}
-            known = {module_name(path) for path in MODULES}
-            found |= {name for name in whole if name in known} or {node.module}
-    return {name for name in found if layer(name) >= 0}
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in modules() else node.module for name in whole]
+        else:
+            continue
+        yield from (name for name in names if name in modules() and name != module)
 
 
-def functions(tree: ast.AST) -> list[ast.FunctionDef]:
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Return our own modules that a module imports, inside functions too."""
+    return frozenset(imported(module, statements(module)))
+
+
+@cache
+def imports_at_once(module: str) -> frozenset[str]:
+    """Return our own modules that importing a module imports, and the packages they are in."""
+    names = set(imported(module, tuple(tree(module).body)))
+    return frozenset(names | {name.rpartition(".")[0] for name in names} & modules().keys())
+
+
+def faults(check: Callable[[str], list[str]]) -> dict[str, list[str]]:
+    """Return by module what a check finds."""
+    return {module: found for module in modules() if (found := check(module))}
 
 
 def num_lines(function: ast.FunctionDef) -> int:
@@ -116,50 +115,66 @@ def num_lines(function: ast.FunctionDef) -> int:
     return int(body[-1].end_lineno or 0) - body[0].lineno + 1
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_imports_go_down_only(path: Path) -> None:
-    module = module_name(path)
-    level = layer(module)
-    shared = any(prefix in LAYERS[level] for prefix in SHARED) if level >= 0 else False
-    upward = {
-        name
-        for name in imports(ast.parse(path.read_text()))
-        if layer(name) > level or (layer(name) == level and not shared and name != module)
-    }
-    assert path.name == "__init__.py" or upward == set()
+def num_arguments(function: ast.FunctionDef) -> int:
+    arguments = function.args.args + function.args.kwonlyargs
+    return sum(argument.arg not in ("self", "cls") for argument in arguments)
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
-    graph = {module_name(path): imports(ast.parse(path.read_text())) for path in MODULES}
-    graphlib.TopologicalSorter(graph).prepare()  # raises where there is a circle
+def test_every_folder_has_its_place() -> None:
+    assert {place(module) for module in modules()} - LEVELS.keys() == set()
+    folders = {name.rpartition(".")[0] for name in modules()}
+    assert LEVELS.keys() - folders - modules().keys() == set()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_sizes(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) <= 300
-    for function in functions(ast.parse(text)):
-        limit = 60 if function.name == "__init__" else 40
-        assert num_lines(function) <= limit, function.name
-        arguments = [
-            argument.arg
-            for argument in function.args.args + function.args.kwonlyargs
-            if argument.arg not in ("self", "cls")
+def test_published_import_paths_stay() -> None:
+    assert {*PUBLISHED, "utils.metrics.average_precision"} - modules().keys() == set()
+
+
+def test_imports_go_down_only() -> None:
+    def upward(module: str) -> list[str]:
+        level = LEVELS[place(module)]
+        return [name for name in sorted(imports(module)) if LEVELS[place(name)] > level]
+
+    assert faults(upward) == {}
+
+
+def test_no_module_and_no_folder_imports_itself_in_a_circle() -> None:
+    graph = {module: imports(module) for module in modules()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises if there is a circle
+    folders: dict[str, set[str]] = {}
+    for module, names in graph.items():
+        own = place(module)
+        folders.setdefault(own, set()).update({place(name) for name in names} - {own})
+    graphlib.TopologicalSorter(folders).prepare()
+
+
+def test_sizes() -> None:
+    def too_large(module: str) -> list[str]:
+        length = len(modules()[module].read_text(encoding="utf-8").splitlines())
+        functions = [node for node in statements(module) if isinstance(node, ast.FunctionDef)]
+        return [f"{length} lines"] * (length > 300) + [
+            function.name
+            for function in functions
+            if num_lines(function) > (60 if function.name == "__init__" else 40)
+            or num_arguments(function) > 6
         ]
-        assert len(arguments) <= 6, function.name
+
+    assert faults(too_large) == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_nothing_forbidden(path: Path) -> None:
-    names = {
-        ast.unparse(node)
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call | ast.Global | ast.ImportFrom | ast.ExceptHandler)
-    }
-    joined = "\n".join(names)
-    for forbidden in (".cuda()", "import *", "os.system(", "shell=True", "weights_only=False"):
-        assert forbidden not in joined
-    assert not any(name.startswith("global ") for name in names)
+def test_nothing_forbidden() -> None:
+    texts = (".cuda()", "import *", "os.system(", "shell=True", "weights_only=False")
+    kinds = ast.Call | ast.ImportFrom
+
+    def forbidden(module: str) -> list[str]:
+        source = modules()[module].read_text(encoding="utf-8")
+        found = ["global" for node in statements(module) if isinstance(node, ast.Global)]
+        if any(text in source for text in texts):  # else there is no need to look closer
+            code = [ast.unparse(node) for node in ast.walk(tree(module)) if isinstance(node, kinds)]
+            found += [text for text in texts if any(text in line for line in code)]
+        return found
+
+    assert faults(forbidden) == {}
 
 
 def named(node: ast.expr | None) -> set[str]:
@@ -170,27 +185,53 @@ def named(node: ast.expr | None) -> set[str]:
     return {ast.unparse(part.func if isinstance(part, ast.Call) else part) for part in parts}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_errors_have_a_type_of_their_own(path: Path) -> None:
+def test_errors_have_a_type_of_their_own() -> None:
     """What is raised says whose fault it is, and no `except` takes one fault for another."""
-    module = module_name(path)
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ExceptHandler):
-            last = ast.unparse(node.body[-1])
-            passed_on = last in ("raise", "return Failure.of(error)")  # the main process raises it
-            assert passed_on or not named(node.type) & {"everything", "Exception", "BaseException"}
-        elif isinstance(node, ast.Raise) and node.exc:
-            untyped = {"RuntimeError", "OSError", "Exception"}
-            assert module.startswith("benchmarks") or not named(node.exc) & untyped
+    everything = {"everything", "Exception", "BaseException"}
+    untyped = {"RuntimeError", "OSError", "Exception"}
+
+    def without_type(module: str) -> list[str]:
+        found = []
+        for node in statements(module):
+            if isinstance(node, ast.ExceptHandler):
+                last = ast.unparse(node.body[-1])
+                passed_on = last in (
+                    "raise",
+                    "return Failure.of(error)",
+                )  # the main process raises it
+                found += [] if passed_on else sorted(named(node.type) & everything)
+            elif isinstance(node, ast.Raise) and node.exc:
+                found += [] if place(module) == "benchmarks" else sorted(named(node.exc) & untyped)
+        return found
+
+    assert faults(without_type) == {}
 
 
 def test_utils_never_imports_model() -> None:
-    for path in (ROOT / "utils").glob("**/*.py"):
-        assert not any(name.startswith("model") for name in imports(ast.parse(path.read_text())))
+    def above(module: str) -> list[str]:
+        return [name for name in sorted(imports(module)) if not name.startswith("utils")]
+
+    assert {name: found for name, found in faults(above).items() if name.startswith("utils")} == {}
 
 
-@pytest.mark.parametrize("command", ["demoTalkNet", "trainTalkNet"])
-def test_commands_start_without_heavy_imports(command: str) -> None:
+def test_inference_reads_no_data_sets() -> None:
+    """Neither commands nor networks import data sets when they are imported."""
+    waiting = ["talkNet", "demoTalkNet"]
+    waiting += [name for name in modules() if name.startswith(OPENED_BY_NAME)]
+    seen: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting += imports_at_once(module)
+    assert "model.scoring.windows" in seen
+    assert sorted(name for name in seen if name.startswith("utils.datasets")) == []
+
+
+def test_commands_start_without_heavy_imports() -> None:
     heavy = ("torch", "scipy", "PIL")
-    code = f"import sys, {command}; print([m for m in {heavy} if m in sys.modules])"
+    code = (
+        "import sys, demoTalkNet, trainTalkNet;"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     assert run_python("-c", code).stdout.strip() == "[]"
