@@ -14,6 +14,7 @@ from model.networks.lr_asd import LRASD
 from talkNet import ActiveSpeakers, AnalysisOptions
 from tests.made_video import write_video
 from tests.parity.filled import filled
+from tests.programs import run_python
 from utils.errors import UserError
 from utils.media.container import ReadOptions
 from utils.output.results import Result
@@ -244,3 +245,8 @@ def test_a_place_where_the_clock_jumps_is_told(network: Network, tmp_path: Path)
     (warning,) = result.warnings
     assert "the time stamps jump back by 2." in warning
     assert result.tracks[0].scores.min() > -10
+
+
+def test_importing_it_imports_no_data_sets() -> None:
+    code = "import sys, talkNet, demoTalkNet; print([m for m in sys.modules if 'datasets' in m])"
+    assert run_python("-c", code).stdout.strip() == "[]"
