@@ -14,7 +14,7 @@ from tests.programs import run_python
 @pytest.mark.parametrize("program", ["preparation", "training", "demo"])
 def test_killed_programs_go_on(program: str, tmp_path: Path) -> None:
     table = tmp_path / "table.json"
-    given = ["--kills", "3", "--seed", "1", "--only", program, "--json", table]
+    given = ["--kills", "3", "--seed", "1", "--only", program, "--json", str(table)]
     done = run_python("-m", "benchmarks.kill_and_resume", *given)
     assert done.returncode == 0, done.stderr[-3000:]
     (row,) = json.loads(table.read_text())["rows"]
