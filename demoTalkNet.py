@@ -7,7 +7,6 @@ python demoTalkNet.py /some/where/*.mp4 --outputFolder results
 import argparse
 import json
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -184,11 +183,12 @@ def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "Ac
     """Return the analysis of one video, prepared by the options."""
     import talkNet
     from utils.boxes import read_boxes
+    from utils.datasets.processes import num_cores
     from utils.media import ReadOptions
     from utils.shots import read_cuts
 
     wanted = options.video
-    threads = min(wanted.n_data_loader_thread, os.cpu_count() or 1)
+    threads = min(wanted.n_data_loader_thread, num_cores())
     boxes = read_boxes(wanted.tracks, video.width, video.height) if wanted.tracks else None
     analysis = talkNet.AnalysisOptions(
         read=ReadOptions(wanted.start, wanted.duration, threads),

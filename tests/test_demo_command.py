@@ -13,7 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from demoTalkNet import main
+from demoTalkNet import load_models, main, make_parser, make_speakers
 from model.contract import WeightsFile
 from model.detection import Choice
 from model.networks.light_asd import LightASD
@@ -25,6 +25,9 @@ from tests.programs import run_python
 from utils.array_geometry import write_geometry
 from utils.datasets.array_room import Room, heard
 from utils.datasets.array_scene import made_rig
+from utils.demo_options import Options
+from utils.flags import read_groups
+from utils.media import probe
 from utils.structures import Detections
 
 OUTPUTS = {
@@ -383,3 +386,20 @@ def test_an_array_moves_the_scores(
     assert np.median(difference) > 4 and (difference >= 0).all()
     assert run(video, "--array", tmp_path / "gone.wav", *array[2:], "--arrayCamera", "cam06") == 1
     assert "gone.wav" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be withheld here")
+def test_decoding_uses_the_cores_that_the_process_may_use(tmp_path: Path) -> None:
+    """A cluster or a container often gives it fewer than the machine has."""
+    path = tmp_path / "short.mp4"
+    write_video(path, images(5))
+    flags = ["--model", "synchrony", "--detector", "tiny_fcos", "--nDataLoaderThread", "10"]
+    options = read_groups(make_parser().parse_args(flags), Options)
+    models = load_models(options)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        speakers = make_speakers(probe(path), models, options)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert speakers.options.read.threads == 1
