@@ -403,3 +403,16 @@ def test_decoding_uses_the_cores_that_the_process_may_use(tmp_path: Path) -> Non
     finally:
         os.sched_setaffinity(0, cores)
     assert speakers.options.read.threads == 1
+
+
+def test_no_home_folder_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cached there, nor does a library ask for it: it may be missing or read-only."""
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TORCH_HOME", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, "/dev/null/nowhere")  # nobody can make it, not even root
+    video, results = tmp_path / "short.mp4", tmp_path / "results"
+    write_video(video, images(30), sound=sound(1.2))
+    given = ("--model", "synchrony", "--detector", "tiny_fcos", "--outputFolder", results)
+    done = run_python("demoTalkNet.py", video, *given)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert {path.name for path in (results / "short").iterdir()} == OUTPUTS
