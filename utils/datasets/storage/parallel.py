@@ -19,19 +19,13 @@ from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from utils.errors import ResourceError
+from utils.processor import num_cores
 
 HELD = (signal.SIGINT, signal.SIGTERM)
 AHEAD = 2  # jobs taken for each process, so that none waits for the next
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use, which on a cluster are not all."""
-    if hasattr(os, "sched_getaffinity"):  # not every system has it
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def do_all(
