@@ -7,8 +7,8 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoints.registry import find_weights, get_weights, registry
-from model.contract import FaceDetector, WeightsFile
+from model.checkpoints.registry import RawWeights, find_weights, get_weights, registry
+from model.contract import FaceDetector
 from model.names import detector_names
 from utils.downloads import Progress
 from utils.errors import UserError, WeightsUnavailableError
@@ -66,7 +66,7 @@ def choose_detector(
         except WeightsUnavailableError as error:
             problems.append(str(error))
             continue
-        reason = f"{name} ({weights.path.name})"
+        reason = f"{name} ({weights.file.path.name})"
         if options.detector != "auto":
             reason += ", as asked for"
         elif name == names[0]:
@@ -78,7 +78,7 @@ def choose_detector(
     raise WeightsUnavailableError(f"no face detector is available: {'; '.join(problems)}")
 
 
-def _weights_of(name: str, progress: Progress | None) -> WeightsFile:
+def _weights_of(name: str, progress: Progress | None) -> RawWeights:
     """Return a detector's weights: any file that is here before any download is tried."""
     names = [one.name for one in registry().values() if one.network == name]
     for one in names:
