@@ -33,9 +33,6 @@ def load_detector(
     name: str = "auto", device: str = "cpu", progress: Progress | None = None
 ) -> FaceDetector:
     """Return a face detector with its usual settings; see `choose_detector`."""
-    names = ("auto", *detector_names())
-    if name not in names:
-        raise UserError(f"expected a detector named one of {', '.join(names)}; got {name!r}")
     return choose_detector(DetectorOptions(name), device, progress=progress).detector
 
 
@@ -54,9 +51,15 @@ def choose_detector(
         progress: Told the bytes of a download.
 
     Raises:
+        UserError: There is no detector of that name.
         WeightsUnavailableError: Its weights are not available; one line that says what was tried
             and what to do.
     """
+    known = ("auto", *detector_names())
+    if options.detector not in known:
+        raise UserError(
+            f"expected a detector named one of {', '.join(known)}; got {options.detector!r}"
+        )
     preferred = ON_CPU if device == "cpu" else ON_GPU
     names = preferred if options.detector == "auto" else (options.detector,)
     problems: list[str] = []

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -63,6 +64,41 @@ def load_models(
     choice = choose_detector(detector, device, model.precision, progress)
     found = make_record(choice.detector.name, choice.detector.weights, choice.reason)
     return Models(network, network_record, choice.detector, found, device)
+
+
+def load_missing(
+    network: Model | Cascade | str | None,
+    detector: FaceDetector | str | None,
+    boxes_given: bool,
+    precision: Literal["fp32", "bf16"],
+) -> Models:
+    """Return a network and a detector; those that are not loaded are loaded, by name or as `auto`.
+
+    The log states which were loaded and why. They run on the fastest device of this machine.
+
+    Args:
+        network: Loaded, or a name; None is `auto`.
+        detector: Loaded, or a name; None is `auto`, or none if boxes are given.
+        boxes_given: Whether face tracks replace detection.
+        precision: Of a detector that is loaded.
+    """
+    device, reason = choose_device("auto"), ""
+    if network is None or isinstance(network, str):
+        network, reason = choose_network(ModelOptions(network or "auto"), device)
+        logger.info("network: %s", reason)
+    network_record = record_of(network, reason)
+    if boxes_given:
+        found = ModelRecord("none", reason="the boxes were given")
+        loaded = None if isinstance(detector, str) else detector
+        return Models(network, network_record, loaded, found, device)
+    reason = ""
+    if detector is None or isinstance(detector, str):
+        options = DetectorOptions(detector or "auto")
+        choice = choose_detector(options, device, precision)
+        detector, reason = choice.detector, choice.reason
+        logger.info("detector: %s", reason)
+    found = make_record(detector.name, detector.weights, reason)
+    return Models(network, network_record, detector, found, device)
 
 
 def choose_device(name: str) -> str:
