@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import trainTalkNet
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.checkpoints.training import load
 from tests.made_ava import Movie, archive, write_movie
 from tests.made_mirror import Mirror, serving

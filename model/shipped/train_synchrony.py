@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.checkpoints import training as checkpoints
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.contract import Network
 from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
