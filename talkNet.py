@@ -38,9 +38,10 @@ from utils.media.source_frames import no_image, read_warnings
 from utils.media.video import read_frames
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import FPS, CropPiece, FaceTrack, Frame, ScoredTrack, Shot
-from utils.tracking.crops import CropOptions, crop_faces, crop_given, longest_delay
+from utils.tracking.crops import CropOptions, crop_faces, longest_delay
+from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
 from utils.tracking.shots import ShotOptions, mark_shots
-from utils.tracking.tracks import TrackOptions
+from utils.tracking.tracks import GivenTracks, Tracker
 
 __all__ = [
     "FPS",
@@ -146,7 +147,12 @@ class ActiveSpeakers:
         self.on_frame: Callable[[Frame], None] | None = None  # sees each frame and its faces
         self._report = ReadReport()
         self._heard = False  # anything but digital silence under any face
-        delay = longest_delay(options.tracks, options.detect_every)
+        self._tracker: Tracker = (
+            GreedyTracker(options.tracks, options.detect_every)
+            if options.boxes is None
+            else GivenTracks(options.boxes)
+        )
+        delay = longest_delay(self._tracker)
         self._sound = Sound(video, self.options.read, KEEP_S + delay / FPS)
         if not self._sound.choice.usual:
             logger.info("%s: %s", video.path.name, self._sound.choice.describe())
@@ -218,11 +224,10 @@ class ActiveSpeakers:
         frames = read_frames(self.video, wanted, options.read, self._report, form.colour)
         frames = (replace(frame, index=frame.index + self.offset) for frame in frames)
         frames = mark_shots(frames, options.shots, options.cuts)
-        if options.boxes is not None:
-            return crop_given(self._watched(frames), options.boxes, options.crops, form)
-        assert detector is not None
-        frames = self._watched(detect_faces(frames, detector, options.detect_every))
-        return crop_faces(frames, options.tracks, options.crops, options.detect_every, form)
+        if options.boxes is None:
+            assert detector is not None
+            frames = detect_faces(frames, detector, options.detect_every)
+        return crop_faces(self._watched(frames), self._tracker, options.crops, form)
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:

@@ -33,8 +33,9 @@ from utils.media.audio import Sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.video import read_frames
 from utils.structures import FPS, SAMPLE_RATE, CropPiece
-from utils.tracking.crops import CropOptions, crop_given
+from utils.tracking.crops import CropOptions, crop_faces
 from utils.tracking.shots import ShotOptions, mark_shots
+from utils.tracking.tracks import GivenTracks
 
 PICTURE = 256  # pixels of the longer side of what cuts are looked for in
 LOST_S = 0.5  # missing from the end of a video, this much is noted
@@ -232,7 +233,8 @@ def _pieces(
     scale = min(1.0, PICTURE / max(video.width, video.height))
     size = (max(1, round(video.width * scale)), max(1, round(video.height * scale)))
     frames = mark_shots(read_frames(video, size, ReadOptions(), seen), job.options.shots)
-    for item in crop_given(frames, [track.face for track in tracks], job.options.crops):
+    tracker = GivenTracks([track.face for track in tracks])
+    for item in crop_faces(frames, tracker, job.options.crops):
         if isinstance(item, CropPiece):
             yield item
     lost_s = seen.lost_s(video, ReadOptions())

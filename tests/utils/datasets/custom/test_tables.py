@@ -19,7 +19,8 @@ from utils.errors import UserError
 from utils.media.container import ReadOptions, probe
 from utils.media.video import read_frames
 from utils.structures import CropPiece, FaceTrack
-from utils.tracking.crops import CropOptions, crop_given
+from utils.tracking.crops import CropOptions, crop_faces
+from utils.tracking.tracks import GivenTracks
 
 HEADER = "video,entity,time_s,x1,y1,x2,y2,label"
 RATE = 16000
@@ -180,7 +181,9 @@ def test_crops_are_those_of_the_demo(tmp_path: Path, video: Path) -> None:
     frames = read_frames(probe(video), None, ReadOptions())
     track = FaceTrack(0, boxes.astype(np.float32))
     (piece,) = (
-        one for one in crop_given(frames, [track], CropOptions()) if isinstance(one, CropPiece)
+        one
+        for one in crop_faces(frames, GivenTracks([track]), CropOptions())
+        if isinstance(one, CropPiece)
     )
     part = store.read(0)
     assert np.abs(part.faces.astype(int) - piece.crops).mean() < 1.5  # JPEG

@@ -34,7 +34,8 @@ from utils.errors import UserError
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
 from utils.structures import CropPiece, FaceTrack, Shot
-from utils.tracking.crops import CropOptions, crop_given
+from utils.tracking.crops import CropOptions, crop_faces
+from utils.tracking.tracks import GivenTracks
 
 RATE = 16000
 TONES = {"ann": 500, "bob": 800, "cat": 1300, "dan": 2100}  # Hz: by its tone a voice is known
@@ -82,7 +83,7 @@ def find_faces(video: VideoInfo) -> Iterator[CropPiece | Shot]:
     """Cut the one face, whose place is known, as the demo does."""
     boxes = np.tile(np.array([16, 16, 112, 112], np.float32), (int(LENGTH_S * 25), 1))
     frames = read_frames(video, None, ReadOptions())
-    return crop_given(frames, [FaceTrack(0, boxes)], CropOptions())
+    return crop_faces(frames, GivenTracks([FaceTrack(0, boxes)]), CropOptions())
 
 
 FACES = FaceFinding(find_faces)
