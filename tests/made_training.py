@@ -19,7 +19,7 @@ from model.contract import Logits, Model, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
-from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.structures import FPS, SAMPLE_RATE, InputSpec
 
 SIZE = 16
@@ -126,7 +126,7 @@ def write_talks(
     sound is loud. Who speaks is seen in a face alone, whether anybody does is heard as well.
     """
     generator = np.random.default_rng(seed)
-    writer = StoreWriter(folder, crop_size=TALK_SIZE, colour=True)
+    writer = EntityStoreWriter(folder, crop_size=TALK_SIZE, colour=True)
     for number, count in enumerate(num_faces):
         turns = generator.permutation([-1, *range(count)])[:2]  # -1: nobody
         who = np.repeat(turns, num_frames // 2)

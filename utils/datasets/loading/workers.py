@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.storage.parallel import begin_worker, signals_held
+from utils.datasets.storage.parallel import signals_blocked, start_worker
 from utils.errors import ResourceError, UserError
 
 Plan = TypeVar("Plan")
@@ -153,7 +153,7 @@ class Reading(Generic[Plan, Made]):
         if self._workers is None:
             self._workers = self._start()
         try:
-            with signals_held():
+            with signals_blocked():
                 coming = iter(self._workers)
             yield from coming
         except KeyboardInterrupt:
@@ -188,4 +188,4 @@ class Reading(Generic[Plan, Made]):
 
 
 def _begin(alive: Connection, number: int) -> None:  # noqa: ARG001 - as PyTorch's loader calls it
-    begin_worker(alive)
+    start_worker(alive)
