@@ -18,7 +18,7 @@ from torch.nn import functional
 from model.contract import Logits, Model, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
-from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
+from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
 from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.structures import FPS, SAMPLE_RATE, InputSpec
 
@@ -109,12 +109,12 @@ class TinyNetwork(Network):
 
 def made_loader(
     data: MadeFaces, network: Model, ranks: Ranks | None = None, batch_size: int = 200
-) -> Loader:
+) -> SequenceLoader:
     """Return a loader of small batches, in this process."""
     assert isinstance(network, Network)
     ranks = ranks or Ranks()
-    options = LoaderOptions(batch_size=batch_size, n_data_loader_thread=0)
-    return Loader(data, network.inputs, options, ranks.rank, ranks.size)
+    options = SequenceLoaderOptions(batch_size=batch_size, n_data_loader_thread=0)
+    return SequenceLoader(data, network.inputs, options, ranks.rank, ranks.size)
 
 
 def write_talks(

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from utils.datasets.entities import EntityInfo
-from utils.datasets.loading.batch_plans import BatchPlan, Item, plan_batches, plan_whole
-from utils.datasets.loading.sequence_batches import Batch, Changes
+from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, plan_batches, plan_whole
+from utils.datasets.loading.sequence_batches import SequenceAugmentation, SequenceBatch
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.storage.entity_store import EntityStore, EntityStoreWriter
@@ -56,25 +56,25 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EntityStore:
 def make(
     store: EntityStore,
     plan: BatchPlan,
-    changes: Changes | None = None,
+    changes: SequenceAugmentation | None = None,
     speakers: SpeakerOptions = SPEAKERS,
     share: tuple[int, int] = (0, 1),
     epoch: int = 1,
-) -> Batch:
-    maker = SpeakerBatchMaker(store, FORM, changes or Changes(), *share, speakers)
+) -> SequenceBatch:
+    maker = SpeakerBatchMaker(store, FORM, changes or SequenceAugmentation(), *share, speakers)
     batch = maker.make((epoch, plan))
-    assert isinstance(batch, Batch)
+    assert isinstance(batch, SequenceBatch)
     return batch
 
 
-def same(one: Batch, two: Batch) -> bool:
+def same(one: SequenceBatch, two: SequenceBatch) -> bool:
     names = ("audio", "faces", "labels", "mask")
     return one.items == two.items and all(
         torch.equal(getattr(one, name), getattr(two, name)) for name in names
     )
 
 
-def owners(batch: Batch, clip: int) -> list[int]:
+def owners(batch: SequenceBatch, clip: int) -> list[int]:
     """Return which entity each face of a clip is, by its level of grey."""
     return [
         round((int(faces[mask].max()) - 61) / 20)
@@ -82,7 +82,7 @@ def owners(batch: Batch, clip: int) -> list[int]:
     ]
 
 
-def frames_of(item: Item) -> range:
+def frames_of(item: EntityRange) -> range:
     first = SPANS[item.entity][1]
     return range(first + item.start, first + item.stop)
 
@@ -122,7 +122,7 @@ def test_every_face_stands_where_it_is_seen(store: EntityStore, min_share: float
 
 def test_whoever_is_alone_is_repeated(store: EntityStore) -> None:
     plan = plan_whole(LENGTHS)[ALONE]
-    batch = make(store, plan, Changes(augment=True))
+    batch = make(store, plan, SequenceAugmentation(augment=True))
     assert batch.mask.all()
     for speaker in (1, 2):
         assert torch.equal(batch.faces[:, speaker], batch.faces[:, 0])
@@ -135,11 +135,11 @@ def test_others_change_from_epoch_to_epoch(store: EntityStore) -> None:
     assert found == {(1, 0, 2), (1, 2, 0)}
 
 
-CHANGED = Changes(seed=3, augment=True, shifted_share=0.3, foreign_share=0.3)
+CHANGED = SequenceAugmentation(seed=3, augment=True, shifted_share=0.3, foreign_share=0.3)
 
 
 def test_the_same_seed_gives_the_same_batches(store: EntityStore) -> None:
-    items = tuple(Item(number, 0, length) for number, length in enumerate(LENGTHS))
+    items = tuple(EntityRange(number, 0, length) for number, length in enumerate(LENGTHS))
     plan = BatchPlan(0, max(LENGTHS), items)
     whole = make(store, plan, CHANGED)
     assert same(whole, make(store, plan, CHANGED))
@@ -156,7 +156,7 @@ def test_each_face_is_changed_by_itself(store: EntityStore) -> None:
     plan = plan_whole(LENGTHS)[0]
     turned = set()
     for seed in range(40):
-        batch = make(store, plan, Changes(seed=seed, augment=True))
+        batch = make(store, plan, SequenceAugmentation(seed=seed, augment=True))
         corners = batch.faces[0, :, :, 0, 0].float()
         shown = [bool((c[m] < 20).any()) for c, m in zip(corners, batch.mask[0], strict=True)]
         turned.add(tuple(shown[:2]))
@@ -168,7 +168,9 @@ def test_half_of_the_clips_get_noise_of_any_other_entity(store: EntityStore) -> 
     plan = plan_whole(LENGTHS)[ALONE]  # alone in its batch and its video
     plain = make(store, plan)
     noisy = [
-        not torch.equal(make(store, plan, Changes(seed=seed, augment=True)).audio, plain.audio)
+        not torch.equal(
+            make(store, plan, SequenceAugmentation(seed=seed, augment=True)).audio, plain.audio
+        )
         for seed in range(60)
     ]
     assert 18 <= sum(noisy) <= 42
@@ -176,10 +178,12 @@ def test_half_of_the_clips_get_noise_of_any_other_entity(store: EntityStore) -> 
 
 @pytest.mark.parametrize(
     "changes",
-    [Changes(shifted_share=1.0), Changes(foreign_share=1.0)],
+    [SequenceAugmentation(shifted_share=1.0), SequenceAugmentation(foreign_share=1.0)],
     ids=["shifted", "foreign"],
 )
-def test_with_a_wrong_sound_nobody_speaks(store: EntityStore, changes: Changes) -> None:
+def test_with_a_wrong_sound_nobody_speaks(
+    store: EntityStore, changes: SequenceAugmentation
+) -> None:
     plan = plan_whole(LENGTHS)[0]
     plain, wrong = make(store, plan), make(store, plan, changes)
     assert torch.equal(plain.mask, wrong.mask)
@@ -195,5 +199,5 @@ def test_one_entity_only(tmp_path: Path) -> None:
     writer.add(info, faces, np.ones(3200, np.int16), np.zeros(5, np.int8), np.arange(5) / 25)
     store = EntityStore(tmp_path)
     for seed in range(4):
-        batch = make(store, plan_whole([5])[0], Changes(seed=seed, augment=True))
+        batch = make(store, plan_whole([5])[0], SequenceAugmentation(seed=seed, augment=True))
         assert batch.mask.all() and batch.faces.shape == (1, 3, 5, SIZE, SIZE)
