@@ -2,12 +2,16 @@
 
     import talkNet
 
-    network = talkNet.load_network("lr_asd")
-    detector = talkNet.load_detector("yunet")
-    result = talkNet.detect_active_speakers("demo/001.mp4", network, detector)
+    result = talkNet.detect_active_speakers("demo/001.mp4")
     result.write_json("demo/001/result.json")
 
-For long video, `talkNet.ActiveSpeakers` gives the shots one by one while the video is running.
+To choose a network and a detector, or to load them once for many videos:
+
+    network = talkNet.load_network("lr_asd")
+    detector = talkNet.load_detector("yunet")
+    results = [talkNet.detect_active_speakers(path, network, detector) for path in paths]
+
+For long videos, iterate over `talkNet.ActiveSpeakers`: it yields each shot as it is finished.
 """
 
 import logging
@@ -22,7 +26,7 @@ from numpy.typing import NDArray
 from model.checkpoints.build import build_network
 from model.contract import Cascade, FaceDetector, Model
 from model.detection import detect_faces, load_detector
-from model.loading import Models, load_models, load_network, make_record, record_of
+from model.loading import Models, load_missing, load_models, load_network, make_record, record_of
 from model.scoring.choose import make_scorer
 from model.scoring.silence import SilenceScorer
 from model.scoring.windows import probabilities, score_track, scores
@@ -32,14 +36,7 @@ from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
 from utils.media.video import VideoSpan
 from utils.output.results import ModelRecord, Result, VideoFacts
-from utils.structures import (
-    FPS,
-    CropPiece,
-    FaceTrack,
-    Frame,
-    ScoredTrack,
-    Shot,
-)
+from utils.structures import FPS, CropPiece, FaceTrack, Frame, ScoredTrack, Shot
 from utils.tracking.crops import CropOptions, crop_faces, longest_delay
 from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
 from utils.tracking.shots import ShotOptions, mark_shots
@@ -244,27 +241,36 @@ class ActiveSpeakers:
 
 def detect_active_speakers(
     path: str | Path,
-    network: Model | Cascade,
-    detector: FaceDetector | None,
+    network: Model | Cascade | str | None = None,
+    detector: FaceDetector | str | None = None,
     options: AnalysisOptions | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Return who speaks in a video, face by face and frame by frame.
 
+    What is not passed in loaded form is loaded anew by every call.
+
     Args:
         path: Any video file that FFmpeg reads.
-        network: From `load_network`.
-        detector: From `load_detector`; may be None where the options bring boxes.
+        network: From `load_network`, or a name; None loads what `--model auto` would.
+        detector: From `load_detector`, or a name; None loads what `--detector auto` would, unless
+            the options contain boxes.
         options: How to analyse.
         progress: Called for each frame with the time, in s, that has been reached.
 
     Raises:
         FileNotFoundError: There is no such file.
-        UserError: It is no video, or not one that can be read.
+        UserError: It is no video that can be read, or there is no network or detector of that name.
+        WeightsUnavailableError: Weights are neither on this machine nor can they be downloaded.
     """
-    speakers = ActiveSpeakers(probe(path), network, detector, options)
+    options = options or AnalysisOptions()
+    video = probe(path)
+    models = load_missing(network, detector, options.boxes is not None, options.precision)
+    speakers = ActiveSpeakers(video, models.network, models.detector, options)
     if progress is not None:
         speakers.on_frame = lambda frame: progress((frame.index + 1) / FPS)
     for _ in speakers:
         pass
-    return speakers.result()
+    return replace(
+        speakers.result(), network=models.network_record, detector=models.detector_record
+    )

@@ -25,8 +25,8 @@ from utils.datasets.custom.tables import (
     short_problem,
 )
 from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
-from utils.datasets.storage.entity_store import StoreWriter
-from utils.datasets.storage.parallel import do_all
+from utils.datasets.storage.entity_store import EntityStoreWriter
+from utils.datasets.storage.parallel import run_parallel
 from utils.errors import UserError
 from utils.flags import flag_name
 from utils.media.audio import Sound
@@ -108,7 +108,7 @@ def prepare(
     _refuse_unread(report.problems, folder)
     if not jobs:
         return report
-    writer = StoreWriter(folder)
+    writer = EntityStoreWriter(folder)
     writer.remove_leftovers()
     settings: dict[str, Any] = {"split": split}
     for part in (options.own, options.crops, options.shots):
@@ -121,7 +121,7 @@ def prepare(
         if key not in left:
             _add(report, prepared.outcome(key))
     _note_kept(prepared.remove_outdated([job.entities for job in jobs], unread), unread, report)
-    done = do_all(prepare_video, undone, options.num_processes)
+    done = run_parallel(prepare_video, undone, options.num_processes)
     for number, (job, outcome) in enumerate(done, start=1):
         if outcome["read"]:
             prepared.add(key_of(job.entities), outcome)
@@ -195,7 +195,7 @@ def prepare_video(job: _Job) -> dict[str, Any]:
     if video is not None:
         tracks = _tracks(job, video, problems)
         sound = Sound(video, ReadOptions())
-        writer = StoreWriter(job.folder)
+        writer = EntityStoreWriter(job.folder)
         finder = _Finder(tracks)
         for piece in _pieces(job, video, tracks, problems):
             if len(piece.crops) >= job.options.own.min_length * FPS:
@@ -265,7 +265,7 @@ class _Finder:
         raise AssertionError("a piece of no track")
 
 
-def _write(writer: StoreWriter, track: OwnTrack, piece: CropPiece, sound: Sound) -> str:
+def _write(writer: EntityStoreWriter, track: OwnTrack, piece: CropPiece, sound: Sound) -> str:
     """Write a piece as an entity and return its name; nothing where it has no labels."""
     stop = piece.start + len(piece.crops)
     labels = track.labels[piece.start - track.face.start : stop - track.face.start]
