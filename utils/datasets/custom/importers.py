@@ -207,8 +207,8 @@ def _runs(spans: Sequence[Sequence[float]], cuts: Sequence[float]) -> list[list[
 
 def _follows(span: Sequence[float], previous: Sequence[float]) -> bool:
     """Return whether a span continues the one before it, in time and place."""
-    touches = abs(span[0] - previous[1]) < 1 / FPS
-    return touches and bool(iou(np.array(previous[2:6]), np.array(span[2:6])) > SAME_FACE)
+    before, box = (np.array(one[2:6], np.float64) for one in (previous, span))
+    return abs(span[0] - previous[1]) < 1 / FPS and bool(iou(before, box) > SAME_FACE)
 
 
 def _followed(spans: Sequence[Sequence[float]]) -> Iterator[tuple[float, Box]]:
