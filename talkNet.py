@@ -16,7 +16,7 @@ For long videos, iterate over `talkNet.ActiveSpeakers`: it yields each shot as i
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
