@@ -26,10 +26,11 @@ from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
-from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, overlaps, prepare
+from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, prepare
 from model.training.run import Run
 from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
+from utils.boxes import iou
 from utils.commands import run_command
 from utils.datasets.face_pictures.pictures import PictureFolder, draw_batch
 from utils.errors import UserError
@@ -196,7 +197,7 @@ def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, floa
     for index in range(len(pictures)):
         picture = pictures.read(index)
         boxes = detector.detect([picture.image])[0].boxes
-        overlap = overlaps(picture.boxes, boxes)
+        overlap = iou(picture.boxes[:, None], boxes[None])
         best = overlap.max(axis=1, initial=0)[picture.clear]
         faces += len(best)
         found += int((best >= FOUND).sum())
