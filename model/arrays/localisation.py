@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoints.build import load_released
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
+from model.checkpoints.registry import find_file
 from model.contract import Localizer
 from model.localizers.tragic_crnn import Pooling, TragicCRNN
 from utils.arrays.sound import ArraySound, SoundChecks, check_levels
@@ -29,7 +30,7 @@ def load_localizer(path: Path, pooling: Pooling = "avg") -> TragicCRNN:
         path: The checkpoint; it tells the network's width but not its pooling.
         pooling: That it was trained with.
     """
-    state = load_state(path)
+    state = read_weights(find_file(path)).state
     network = TragicCRNN(pooling, **TragicCRNN.variant_of(state))
     load_released(network, state)
     return network.eval()

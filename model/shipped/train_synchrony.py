@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.checkpoints import training as checkpoints
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.contract import Network
 from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
@@ -47,7 +47,7 @@ from model.training.trainer import Schedule, StepOptions, Trainer
 from utils.commands import run_command
 from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.faces import FaceFinding, find_all
 from utils.datasets.talkset.sources import Person, Source, name_people
 from utils.files import check_folder
@@ -66,7 +66,7 @@ MATCHED_BATCHES = 4  # of people held out
 COLUMNS = ("stage", "step", "loss", "held_out_loss", *SITUATIONS)  # of log.csv
 
 
-def find_people(options: SynchronyTraining) -> tuple[Store, list[Source]]:
+def find_people(options: SynchronyTraining) -> tuple[EntityStore, list[Source]]:
     """Return the faces of all videos; those found before are not searched for again."""
     faces_only = [Path(folder) for folder in options.faces_only.split(",") if folder]
     unheard = find_videos(faces_only) if faces_only else []
@@ -83,7 +83,7 @@ def find_people(options: SynchronyTraining) -> tuple[Store, list[Source]]:
         faces = find_all(videos, people, folder, finding, lambda _, done, __: advance(done))
     for key, problem in faces.broken.items():
         logger.warning("%s: %s", key, problem)
-    return Store(folder), faces.sources
+    return EntityStore(folder), faces.sources
 
 
 class StageObjective(SeededObjective):
@@ -117,7 +117,7 @@ class StagedTraining:
         self,
         options: SynchronyTraining,
         teacher: Network,
-        store: Store,
+        store: EntityStore,
         sources: Sequence[Source],
     ) -> None:
         self.options, self.teacher, self.store = options, teacher, store

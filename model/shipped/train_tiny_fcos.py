@@ -19,18 +19,18 @@ import torch
 from torch import Tensor
 
 from model.checkpoints import training as checkpoints
-from model.checkpoints.registry import get_weights
-from model.contract import WeightsFile
+from model.checkpoints.registry import find_file, get_weights
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
-from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, overlaps, prepare
+from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, prepare
 from model.training.run import Run
 from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
+from utils.boxes import iou
 from utils.commands import run_command
 from utils.datasets.face_pictures.pictures import PictureFolder, draw_batch
 from utils.errors import UserError
@@ -79,8 +79,8 @@ class DetectorTraining:
         held_out = tuple(name for name in self.held_out.split(",") if name)
         student = None
         if self.student:
-            weights = WeightsFile(TinyFcos.name, Path(self.student), "")
-            student = load(weights, DetectorOptions(TinyFcos.name), "cpu", "fp32")
+            options = DetectorOptions(TinyFcos.name)
+            student = load(find_file(self.student), options, "cpu", "fp32")
         return Sources(folders, self.backgrounds, held_out, only_held_out, self.seed, student)
 
 
@@ -198,7 +198,7 @@ def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, floa
     for index in range(len(pictures)):
         picture = pictures.read(index)
         boxes = detector.detect([picture.image])[0].boxes
-        overlap = overlaps(picture.boxes, boxes)
+        overlap = iou(picture.boxes[:, None], boxes[None])
         best = overlap.max(axis=1, initial=0)[picture.clear]
         faces += len(best)
         found += int((best >= FOUND).sum())

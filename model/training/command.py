@@ -27,10 +27,10 @@ from model.training.recipes import resolve
 from model.training.run import Run, released_weights, train_at_terminal
 from model.training.trainer import BatchLoader
 from utils.datasets.ava.dataset import AvaFolder
-from utils.datasets.loading.clip_augmentation import FaceChanges
+from utils.datasets.loading.clip_augmentation import ClipAugmentation
 from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
 from utils.datasets.loading.context_loader import ContextLoader, ContextLoaderOptions
-from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
+from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
 from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.splits import Split, describe_data, open_split, prepare_split
 from utils.datasets.storage.feature_store import FeatureStore
@@ -194,12 +194,12 @@ def choose_loader(options: Options, source: Source, network: Model, ranks: Ranks
     assert isinstance(source.content, Split)
     dataset = source.content.dataset
     if isinstance(network, ClipNetwork):
-        changes = FaceChanges(recipe.jitter, data.published_crop)
+        changes = ClipAugmentation(recipe.jitter, data.published_crop)
         clips = ClipLoaderOptions(batch_size, num_workers, seed, not data.no_augment, changes)
         return ClipLoader(dataset, network.inputs, network.clip, clips, share)
     assert isinstance(network, Network)
     beside = SpeakerOptions(network.num_speakers) if network.num_speakers > 1 else None
-    how = LoaderOptions(
+    how = SequenceLoaderOptions(
         batch_size=batch_size,
         max_clip=data.max_clip or recipe.max_clip,
         n_data_loader_thread=num_workers,
@@ -210,4 +210,4 @@ def choose_loader(options: Options, source: Source, network: Model, ranks: Ranks
         speakers=beside,
         published_batches=data.published_batches,
     )
-    return Loader(dataset, network.inputs, how, *share)
+    return SequenceLoader(dataset, network.inputs, how, *share)

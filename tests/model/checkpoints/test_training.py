@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from model.checkpoints import training as checkpoints
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.networks.lr_asd import LRASD
 from model.ranks import Ranks
 from model.training.network_trainer import describe_settings, make_trainer

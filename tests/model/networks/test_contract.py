@@ -20,11 +20,12 @@ from model.checkpoints import training as checkpoints
 from model.checkpoints.build import (
     build_network,
     load_released,
+    load_single,
     network_class,
     network_name,
     recognise,
 )
-from model.checkpoints.registry import load_single, registry
+from model.checkpoints.registry import registry
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
 from model.layers.lag_profile import BLIND
 from model.names import network_names

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from model.checkpoints.registry import find_file
 from model.checkpoints.training import write_halves
-from model.contract import WeightsFile
 from model.detectors.tiny_fcos import load
 from model.shipped import train_tiny_fcos
 from model.shipped.train_tiny_fcos import (
@@ -109,7 +109,7 @@ def test_it_learns_and_its_weights_can_be_used(pictures: PictureFolder, tmp_path
     assert lines[0] == "step,score_loss,box_loss,recall,false_boxes,iou"
     assert [line.split(",")[0] for line in lines[1:]] == ["10", "20", "30", "40", "50", "60"]
     path = tmp_path / "tiny_fcos.safetensors"
-    found = load(WeightsFile("made", path, ""), DetectorOptions("tiny_fcos"), "cpu", "fp32")
+    found = load(find_file(path), DetectorOptions("tiny_fcos"), "cpu", "fp32")
     assert len(found.detect([pictures.read(0).image])) == 1
 
 
