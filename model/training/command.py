@@ -35,8 +35,8 @@ from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.splits import Split, describe_data, open_split, prepare_split
 from utils.datasets.storage.feature_store import FeatureStore
 from utils.errors import UserError
-from utils.metrics.smoothed_logits import smooth_logits
 from utils.progress import bar
+from utils.scores import smooth_logits
 from utils.training_options import Options
 
 logger = logging.getLogger(__name__)
