@@ -27,7 +27,7 @@ from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
 from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, overlaps, prepare
 from model.training.run_logs import put_row
 from utils.commands import run_command
-from utils.datasets.face_pictures.pictures import PictureFolder, draw_batch
+from utils.datasets.face_pictures.pictures import ImageFolder, draw_batch
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.model_options import DetectorOptions
@@ -151,7 +151,7 @@ def rate(step: int, options: DetectorTraining) -> float:
     return options.lr * (0.5 + 0.5 * math.cos(math.pi * min(1.0, done)))
 
 
-def take_step(run: Run, pictures: PictureFolder) -> None:
+def take_step(run: Run, pictures: ImageFolder) -> None:
     """Learn from one batch; the choices depend on the seed and the step alone.
 
     Raises:
@@ -192,7 +192,7 @@ def follow(averaged: TinyFcosNetwork, network: TinyFcosNetwork, kept: float) -> 
             own[name].copy_(value)
 
 
-def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, float]:
+def measure(network: TinyFcosNetwork, pictures: ImageFolder) -> dict[str, float]:
     """Return recall, false boxes a picture and the mean IoU of what is found in pictures."""
     copy = TinyFcosNetwork()
     copy.load_state_dict(network.state_dict())
@@ -215,7 +215,7 @@ def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, floa
     }
 
 
-def report(run: Run, held_out: PictureFolder) -> None:
+def report(run: Run, held_out: ImageFolder) -> None:
     """Measure the averaged network, write a line of the log and the weights."""
     score_loss, box_loss = np.mean(run.losses, axis=0)
     row = {"step": run.step, "score_loss": score_loss, "box_loss": box_loss}

@@ -23,7 +23,7 @@ from model.training.recipes import freeze, make_optimiser, resolve, seeded, use_
 from model.training.shared_norm import Share, share_norms
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import UserError
-from utils.progress import Position, Sums
+from utils.progress import EpochSums, Position
 from utils.training_options import TrainingOptions
 
 Part = TypeVar("Part")
@@ -239,7 +239,7 @@ class Trainer:
         self.network.load_state_dict(weights)
         self.objective.projection.load_state_dict(state["projection"])
         self.optimiser.load_state_dict(state["optimiser"])
-        sums = Sums(**state["sums"])
+        sums = EpochSums(**state["sums"])
         self.position = Position(state["epoch"], state["step"], sums, state["updates"])
 
 

@@ -13,14 +13,14 @@ from model.contract import WeightsFile
 from model.detectors.tiny_fcos import load
 from model.shipped import train_tiny_fcos
 from model.shipped.train_tiny_fcos import DetectorTraining, begin, measure, rate, report, take_step
-from utils.datasets.face_pictures.pictures import MarkedPicture, PictureFolder
+from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
 from utils.model_options import DetectorOptions
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> ImageFolder:
     """Pictures with a disc with two eyes in each, which is easy to find."""
-    folder = PictureFolder(tmp_path_factory.mktemp("discs"))
+    folder = ImageFolder(tmp_path_factory.mktemp("discs"))
     rng = np.random.default_rng(0)
     for _ in range(12):
         image = np.full((96, 128, 3), 60, np.uint8)
@@ -29,7 +29,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
         for side in (-8, 8):
             cv2.circle(image, (x + side, y - 5), 3, (20, 20, 20), -1)
         box = np.array([[x - 20, y - 20, x + 20, y + 20]], np.float32)
-        folder.add(MarkedPicture(image, box, np.array([True])))
+        folder.add(AnnotatedImage(image, box, np.array([True])))
     return folder
 
 
@@ -38,7 +38,7 @@ def options_in(folder: Path, **changes: int) -> DetectorTraining:
     return DetectorTraining(videos="videos", save_path=folder, **settings)  # type: ignore[arg-type]
 
 
-def test_going_on_gives_what_going_through_gives(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_going_on_gives_what_going_through_gives(pictures: ImageFolder, tmp_path: Path) -> None:
     through = begin(options_in(tmp_path / "through"))
     for _ in range(4):
         take_step(through, pictures)
@@ -69,7 +69,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_learns_and_its_weights_can_be_used(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_it_learns_and_its_weights_can_be_used(pictures: ImageFolder, tmp_path: Path) -> None:
     run = begin(options_in(tmp_path, steps=60, batch_size=8, warm_up=10))
     for _ in range(60):
         take_step(run, pictures)
@@ -84,7 +84,7 @@ def test_it_learns_and_its_weights_can_be_used(pictures: PictureFolder, tmp_path
     assert len(found.detect([pictures.read(0).image])) == 1
 
 
-def test_measure_of_a_network_that_finds_nothing(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_measure_of_a_network_that_finds_nothing(pictures: ImageFolder, tmp_path: Path) -> None:
     network = begin(options_in(tmp_path)).network
     assert measure(network, pictures) == {"recall": 0.0, "false_boxes": 0.0, "iou": 0.0}
 
