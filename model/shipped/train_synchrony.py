@@ -49,7 +49,7 @@ from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
 from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.faces import FaceFinding, find_all
-from utils.datasets.talkset.sources import Person, Source, name_people
+from utils.datasets.talkset.sources import SourceFace, VideoPerson, name_people
 from utils.files import check_folder
 from utils.model_options import DetectorOptions
 from utils.progress import bar
@@ -66,14 +66,14 @@ MATCHED_BATCHES = 4  # of people held out
 COLUMNS = ("stage", "step", "loss", "held_out_loss", *SITUATIONS)  # of log.csv
 
 
-def find_people(options: SynchronyTraining) -> tuple[EntityStore, list[Source]]:
+def find_people(options: SynchronyTraining) -> tuple[EntityStore, list[SourceFace]]:
     """Return the faces of all videos; those found before are not searched for again."""
     faces_only = [Path(folder) for folder in options.faces_only.split(",") if folder]
     unheard = find_videos(faces_only) if faces_only else []
     talking = find_videos([Path(folder) for folder in options.videos.split(",")])
     talking = [path for path in talking if path not in unheard]
     people = name_people(talking, options.people)
-    people |= {path: Person(f"face {path.stem}", talks=False) for path in unheard}
+    people |= {path: VideoPerson(f"face {path.stem}", talks=False) for path in unheard}
     root = os.path.commonpath([path.parent for path in people])
     videos = {path.relative_to(root).as_posix(): path for path in people}
     finder = choose_finder(DetectorOptions(detector="yunet"), "cpu")
@@ -118,7 +118,7 @@ class StagedTraining:
         options: SynchronyTraining,
         teacher: Network,
         store: EntityStore,
-        sources: Sequence[Source],
+        sources: Sequence[SourceFace],
     ) -> None:
         self.options, self.teacher, self.store = options, teacher, store
         self.learned = [one for one in sources if not options.is_held_out(one.person)]

@@ -32,7 +32,7 @@ from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
 from utils.boxes import iou
 from utils.commands import run_command
-from utils.datasets.face_pictures.pictures import PictureFolder, draw_batch
+from utils.datasets.face_pictures.pictures import ImageFolder, draw_batch
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.model_options import DetectorOptions
@@ -94,7 +94,7 @@ class DetectionObjective(SeededObjective):
 
     advice = "lower --lr"
 
-    def __init__(self, options: DetectorTraining, pictures: PictureFolder) -> None:
+    def __init__(self, options: DetectorTraining, pictures: ImageFolder) -> None:
         super().__init__()
         self.options, self.pictures = options, pictures
         with torch.random.fork_rng(devices=[]):
@@ -144,7 +144,7 @@ def steps_of(options: DetectorTraining) -> SeededSteps:
     return SeededSteps((options.seed,), options.steps, options.keep_every)
 
 
-def begin(options: DetectorTraining, pictures: PictureFolder) -> Run:
+def begin(options: DetectorTraining, pictures: ImageFolder) -> Run:
     """Return a new run, or the one that the folder holds, where it was stopped."""
     objective, steps = DetectionObjective(options, pictures), steps_of(options)
     weights = list(objective.network.parameters())
@@ -188,7 +188,7 @@ def follow(averaged: TinyFcosNetwork, network: TinyFcosNetwork, kept: float) -> 
             own[name].copy_(value)
 
 
-def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, float]:
+def measure(network: TinyFcosNetwork, pictures: ImageFolder) -> dict[str, float]:
     """Return recall, false boxes a picture and the mean IoU of what is found in pictures."""
     copy = TinyFcosNetwork()
     copy.load_state_dict(network.state_dict())
@@ -211,7 +211,7 @@ def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, floa
     }
 
 
-def report(objective: DetectionObjective, held_out: PictureFolder) -> Evaluated:
+def report(objective: DetectionObjective, held_out: ImageFolder) -> Evaluated:
     """Measure the averaged network, write its weights, return losses and measures."""
     score_loss, box_loss = np.mean(objective.losses, axis=0).tolist()
     objective.losses.clear()
@@ -222,7 +222,7 @@ def report(objective: DetectionObjective, held_out: PictureFolder) -> Evaluated:
     return Evaluated(measures=measures)
 
 
-def learn(run: Run, held_out: PictureFolder) -> bool:
+def learn(run: Run, held_out: ImageFolder) -> bool:
     """Train to the last step; return False if it was stopped before."""
     objective = run.trainer.objective
     assert isinstance(objective, DetectionObjective)

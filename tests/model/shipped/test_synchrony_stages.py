@@ -25,7 +25,7 @@ from model.shipped.synchrony_stages import (
 from tests.made_people import make_people
 from tests.parity.filled import filled
 from utils.datasets.pairings.pairings import Pairer
-from utils.datasets.pairings.pool import Embedded
+from utils.datasets.pairings.pool import EmbeddedFace
 
 LENGTH = 160
 
@@ -36,7 +36,7 @@ def begun() -> Synchrony:
         return Synchrony()
 
 
-def made_pool(num_pairings: int) -> list[Embedded]:
+def made_pool(num_pairings: int) -> list[EmbeddedFace]:
     """Voices that move with their faces in odd pairings, and with nothing in even ones."""
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((3, NUM_CHANNELS))
@@ -50,7 +50,7 @@ def made_pool(num_pairings: int) -> list[Embedded]:
         audio = np.concatenate((heard @ mixing + noise[0], levels), 1).astype(np.float16)
         faces = (moved @ mixing + noise[1] + 2).astype(np.float16)
         labels = np.full(LENGTH, int(own), np.int8)
-        pool.append(Embedded(audio, faces, labels, labels == 1, np.zeros(LENGTH, np.bool_)))
+        pool.append(EmbeddedFace(audio, faces, labels, labels == 1, np.zeros(LENGTH, np.bool_)))
     return pool
 
 

@@ -23,14 +23,14 @@ from model.shipped.train_tiny_fcos import (
     steps_of,
 )
 from model.training.run import Hooks, Run
-from utils.datasets.face_pictures.pictures import MarkedPicture, PictureFolder
+from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
 from utils.model_options import DetectorOptions
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> ImageFolder:
     """Pictures with a disc with two eyes in each, which is easy to find."""
-    folder = PictureFolder(tmp_path_factory.mktemp("discs"))
+    folder = ImageFolder(tmp_path_factory.mktemp("discs"))
     rng = np.random.default_rng(0)
     for _ in range(12):
         image = np.full((96, 128, 3), 60, np.uint8)
@@ -39,7 +39,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> PictureFolder:
         for side in (-8, 8):
             cv2.circle(image, (x + side, y - 5), 3, (20, 20, 20), -1)
         box = np.array([[x - 20, y - 20, x + 20, y + 20]], np.float32)
-        folder.add(MarkedPicture(image, box, np.array([True])))
+        folder.add(AnnotatedImage(image, box, np.array([True])))
     return folder
 
 
@@ -53,14 +53,14 @@ def objective_of(run: Run) -> DetectionObjective:
     return run.trainer.objective
 
 
-def train_until(run: Run, pictures: PictureFolder, num_steps: int) -> bool:
+def train_until(run: Run, pictures: ImageFolder, num_steps: int) -> bool:
     """Train and stop after so many steps."""
     objective = objective_of(run)
     hooks = Hooks(stop=lambda: run.trainer.position.updates >= num_steps)
     return run.train(steps_of(objective.options), lambda: report(objective, pictures), hooks)
 
 
-def test_going_on_gives_what_going_through_gives(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_going_on_gives_what_going_through_gives(pictures: ImageFolder, tmp_path: Path) -> None:
     through = begin(options_in(tmp_path / "through", keep_every=4), pictures)
     assert learn(through, pictures)
     options = options_in(tmp_path / "stopped", keep_every=4)
@@ -78,20 +78,20 @@ def test_going_on_gives_what_going_through_gives(pictures: PictureFolder, tmp_pa
         assert through_file.read_bytes() == stopped_file.read_bytes()
 
 
-def test_other_settings_are_refused(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_other_settings_are_refused(pictures: ImageFolder, tmp_path: Path) -> None:
     train_until(begin(options_in(tmp_path), pictures), pictures, 1)
     with pytest.raises(ValueError, match="was trained with batch_size 4, found 8"):
         begin(options_in(tmp_path, batch_size=8), pictures)
 
 
-def test_a_damaged_checkpoint_is_named(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(pictures: ImageFolder, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "last.model").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(ValueError, match=r"last\.model"):
         begin(options_in(tmp_path), pictures)
 
 
-def test_a_loss_that_is_not_finite_is_not_kept(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_not_kept(pictures: ImageFolder, tmp_path: Path) -> None:
     run = begin(options_in(tmp_path), pictures)
     with torch.no_grad():
         objective_of(run).network.get_parameter("score.bias").fill_(float("nan"))
@@ -100,7 +100,7 @@ def test_a_loss_that_is_not_finite_is_not_kept(pictures: PictureFolder, tmp_path
 
 
 @pytest.mark.slow
-def test_it_learns_and_its_weights_can_be_used(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_it_learns_and_its_weights_can_be_used(pictures: ImageFolder, tmp_path: Path) -> None:
     options = options_in(tmp_path, steps=60, batch_size=8, warm_up=10, keep_every=10)
     run = begin(options, pictures)
     assert learn(run, pictures)
@@ -113,7 +113,7 @@ def test_it_learns_and_its_weights_can_be_used(pictures: PictureFolder, tmp_path
     assert len(found.detect([pictures.read(0).image])) == 1
 
 
-def test_measure_of_a_network_that_finds_nothing(pictures: PictureFolder, tmp_path: Path) -> None:
+def test_measure_of_a_network_that_finds_nothing(pictures: ImageFolder, tmp_path: Path) -> None:
     network = objective_of(begin(options_in(tmp_path), pictures)).network
     assert measure(network, pictures) == {"recall": 0.0, "false_boxes": 0.0, "iou": 0.0}
 
@@ -126,7 +126,7 @@ def test_learning_rate(step: int, expected: float, tmp_path: Path) -> None:
 
 
 def test_the_student_is_read_and_may_change_on_the_way(
-    pictures: PictureFolder, tmp_path: Path
+    pictures: ImageFolder, tmp_path: Path
 ) -> None:
     options = options_in(tmp_path)
     assert options.sources(only_held_out=False).student is None
