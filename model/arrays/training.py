@@ -15,9 +15,10 @@ from model.contract import Localizer
 from model.ranks import Ranks
 from model.training.recipes import make_optimiser
 from model.training.run import Hooks, Run, describe_settings
-from model.training.trainer import Batch, Trainer
+from model.training.trainer import Trainer
 from utils.arrays.line_plot import Axis, Curve, draw_curves, fitting_axis
 from utils.arrays.spectra import FPS
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES
 from utils.datasets.tragic_talkers.loader import ChunkBatch, ChunkLoader
 from utils.errors import UserError
@@ -73,7 +74,7 @@ class LocalizerTrainer(Trainer):
         self.optimiser = make_optimiser(self.localising, self.recipe)
         self.parallel = self.spread(self.localising)
 
-    def step(self, batch: Batch | ChunkBatch) -> None:
+    def step(self, batch: TrainingBatch | ChunkBatch) -> None:
         """Learn from one batch, divided among the processes and into parts that fit memory."""
         chunks = cast("ChunkBatch", batch)
         position, device = self.position, self.ranks.device

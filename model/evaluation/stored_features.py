@@ -143,7 +143,7 @@ def score_store(network: ContextNetwork, store: FeatureStore, ranks: Ranks) -> l
     found = []
     for batch in loader.epoch(1):
         with torch.inference_mode():
-            said = prepared(batch.embeddings.to(device)).av[:, 0]
+            said = prepared(batch.faces.to(device)).av[:, 0]
         found.append((batch.rows, said.float().cpu().numpy()))
     for part in ranks.gather(found):
         for rows, said in part:

@@ -92,7 +92,7 @@ def score_windows(
                 if head is not None:
                     likely = head[:, 0].double().softmax(1)[:, 1]
                     found.setdefault(name, []).append(likely.cpu().numpy())
-            done += len(batch.indices)
+            done += len(batch.rows)
             if progress:
                 progress(done)
     network.train(training)

@@ -23,13 +23,14 @@ from model.ranks import Ranks
 from model.training.initial_weights import load_or_begin
 from model.training.prepare_data import stages
 from model.training.run import Run, describe_settings, released_weights, train_at_terminal
-from model.training.trainer import BatchLoader, Trainer
+from model.training.trainer import Trainer
 from utils.datasets.ava.dataset import AvaFolder
 from utils.datasets.loading.clip_augmentation import FaceChanges
 from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
 from utils.datasets.loading.context_loader import ContextLoader, ContextLoaderOptions
 from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
 from utils.datasets.loading.speaker_choice import SpeakerOptions
+from utils.datasets.loading.training_batch import BatchLoader
 from utils.datasets.splits import Split, describe_data, open_split, prepare_split
 from utils.datasets.storage.feature_store import FeatureStore
 from utils.errors import UserError

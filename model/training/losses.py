@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network, Recipe
 from utils.datasets.entities import SPEAKING, UNLABELLED
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.errors import UserError
 from utils.structures import STEPS_PER_FRAME
 
@@ -39,6 +40,11 @@ class Counts(NamedTuple):
 
     labelled: float
     speaking: float
+
+
+def as_clips(batch: TrainingBatch) -> Clips:
+    """Return a loader's batch, with labels as the losses read them."""
+    return Clips(batch.audio, batch.faces, batch.labels.long(), batch.speech.long())
 
 
 class Objective(nn.Module):

@@ -13,7 +13,8 @@ from model.checkpoints.registry import default_checkpoint, registry
 from model.checkpoints.training import Settings
 from model.ranks import Ranks
 from model.training.run_logs import Board, EpochRow, Evaluated, best_row, write_logs
-from model.training.trainer import BatchLoader, Trainer
+from model.training.trainer import Trainer
+from utils.datasets.loading.training_batch import BatchLoader
 from utils.files import check_folder
 from utils.progress import Position, StepBar, stopping
 from utils.training_options import RunOptions, TrainingOptions

@@ -6,10 +6,10 @@ of a step comes from the seed, the epoch, the step and the rank.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,41 +18,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from model.contract import Model, Network
 from model.ranks import Ranks
-from model.training.losses import Clips, Contrast, Counts, Objective
+from model.training.losses import Clips, Contrast, Counts, Objective, as_clips
 from model.training.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
 from model.training.shared_norm import Share, share_norms
 from utils.datasets.entities import SPEAKING, UNLABELLED
+from utils.datasets.loading.training_batch import BatchLoader, TrainingBatch
 from utils.errors import UserError
 from utils.progress import Position, Sums
 from utils.training_options import TrainingOptions
 
 Part = TypeVar("Part")
-
-
-class Batch(Protocol):
-    """What a loader gives; a `ClipBatch` tells `speech` too, a `ContextBatch` has `embeddings`."""
-
-    @property
-    def labels(self) -> Tensor:
-        """Labels, (B, T), (B, S, T) or (B, 1), int8."""
-        ...
-
-    @property
-    def mask(self) -> Tensor:
-        """Where there is a frame, shaped like the labels, bool."""
-        ...
-
-
-class BatchLoader(Protocol):
-    """Where batches come from; with several processes, each gets its share of every batch."""
-
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch, from 1, without the first `skip`."""
-        ...
-
-    def len_epoch(self, number: int) -> int:
-        """Return the number of batches of an epoch."""
-        ...
 
 
 class Trainer:
@@ -123,7 +98,7 @@ class Trainer:
         """Go to the beginning of the next epoch."""
         self.position = Position(self.position.epoch + 1, updates=self.position.updates)
 
-    def step(self, batch: Batch) -> None:
+    def step(self, batch: TrainingBatch) -> None:
         """Learn from one batch, divided among the processes and into parts that fit memory."""
         position = self.position
         whole = as_clips(batch)
@@ -241,17 +216,6 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         sums = Sums(**state["sums"])
         self.position = Position(state["epoch"], state["step"], sums, state["updates"])
-
-
-def as_clips(batch: Batch) -> Clips:
-    """Return a batch of any loader as the objective reads it."""
-    labels = torch.where(batch.mask, batch.labels.long(), UNLABELLED)
-    embeddings = getattr(batch, "embeddings", None)
-    if embeddings is not None:
-        return Clips(embeddings.new_zeros(len(labels), 0), embeddings, labels, labels)
-    speech = getattr(batch, "speech", None)
-    audio, faces = batch.audio, batch.faces  # type: ignore[attr-defined] # all others have them
-    return Clips(audio, faces, labels, labels if speech is None else speech.long())
 
 
 def frames_of(network: Model, clips: Clips) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,12 @@ from utils.datasets.entities import (
 )
 from utils.datasets.loading.clip_augmentation import FaceChanges, change_clip, resize_faces
 from utils.datasets.loading.sequence_batches import check_colour
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.structures import ClipSpec, InputSpec
 from utils.tracking.contexts import moments_of, rows_around
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class SpeechTimes:
@@ -67,23 +65,6 @@ def _merged(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 ORDER, CLIP = 0, 1  # purposes of a generator
-
-
-@dataclass(frozen=True, eq=False)
-class ClipBatch:
-    """Some clips."""
-
-    rows: NDArray[np.int64]  # (B, 2) index of the entity in the data set, and scored row
-    audio: Tensor  # (B, ...) float32, what the feature's module makes of each clip
-    faces: Tensor  # (B, T, H, W) uint8, or (B, T, H, W, 3)
-    labels: Tensor  # (B, 1) int8, of the scored rows; -1 where nothing is known
-    mask: Tensor  # (B, 1) bool, where there is a label
-    speech: Tensor  # (B, 1) int8, whether any face of the video speaks then; -1 as labels
-
-    def pin_memory(self) -> ClipBatch:
-        """Return the batch in memory that a GPU can read by itself."""
-        tensors = (self.audio, self.faces, self.labels, self.mask, self.speech)
-        return ClipBatch(self.rows, *(tensor.pin_memory() for tensor in tensors))
 
 
 @dataclass(frozen=True)
@@ -141,7 +122,7 @@ class ClipLoader:
         count = sum(self._lengths) if self.options.every_row else len(self._lengths)
         return -(-count // self.options.batch_size)
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[ClipBatch]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
         """Yield the batches of an epoch without the first `skip`, which are not read either.
 
         Raises:
@@ -178,7 +159,7 @@ class ClipMaker:
         self._dataset, self._inputs, self._clip = dataset, inputs, clip
         self._options, self._speech = options, speech
 
-    def make(self, plan: RowPlan) -> ClipBatch:
+    def make(self, plan: RowPlan) -> TrainingBatch:
         """Return one process' share of a batch."""
         import torch
 
@@ -193,7 +174,7 @@ class ClipMaker:
                 rng = np.random.default_rng(key)
                 faces[index] = change_clip(faces[index], self._options.changes, rng)
         arrays = (audio, faces, labels[:, None], (labels != UNLABELLED)[:, None], speech[:, None])
-        return ClipBatch(own, *(torch.from_numpy(array) for array in arrays))
+        return TrainingBatch(own, *(torch.from_numpy(array) for array in arrays))
 
     def _clips(self, entity: int, centres: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """Return sound, faces, labels and speech of clips of one entity, which is read once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
 from utils.datasets.loading.augmentation import can_shift, change_faces, mix_noise, shift_sound
-from utils.datasets.loading.batch_plans import BatchPlan, Item
+from utils.datasets.loading.batch_plans import BatchPlan, Item, rows_of
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME, InputSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 CLIP = 1  # a generator's purpose; the order of the batches has its own
 DRAWS = 20  # how often another voice is looked for
@@ -34,22 +31,6 @@ class Changes:
     augment: bool = False
     shifted_share: float = 0.0  # of the speaking clips
     foreign_share: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Some clips of one length."""
-
-    items: tuple[Item, ...]  # which entities, and which frames of them
-    audio: Tensor  # (B, 4 T, F) float32
-    faces: Tensor  # (B, T, H, W) uint8, or (B, T, H, W, 3)
-    labels: Tensor  # (B, T) int8; -1 where nothing is known
-    mask: Tensor  # (B, T) bool, False where there is no frame
-
-    def pin_memory(self) -> Batch:
-        """Return the batch in memory that a GPU can read by itself."""
-        tensors = (self.audio, self.faces, self.labels, self.mask)
-        return Batch(self.items, *(tensor.pin_memory() for tensor in tensors))
 
 
 class BatchMaker:
@@ -66,11 +47,11 @@ class BatchMaker:
         self._dataset, self._inputs, self._changes = dataset, inputs, changes
         self._rank, self._world_size = rank, world_size
 
-    def make(self, plan: tuple[int, BatchPlan]) -> Batch:
+    def make(self, plan: tuple[int, BatchPlan]) -> TrainingBatch:
         """Return this process' share of a batch of an epoch."""
         return self._make(*plan)
 
-    def _make(self, epoch: int, plan: BatchPlan) -> Batch:
+    def _make(self, epoch: int, plan: BatchPlan) -> TrainingBatch:
         """Return this process' share of a batch."""
         import torch
 
@@ -87,8 +68,9 @@ class BatchMaker:
             batch[1][row, length:] = faces[-1]
             batch[2][row, :length] = labels
             batch[3][row, :length] = True
-        tensors = [torch.from_numpy(array) for array in batch]
-        return Batch(tuple(plan.items[place] for place in places), *tensors)
+        audio, seen, target, mask = (torch.from_numpy(array) for array in batch)
+        rows = rows_of([plan.items[place] for place in places])
+        return TrainingBatch(rows, audio, seen, target, mask, speech=target)
 
     def _empty(self, num_clips: int, num_frames: int) -> tuple[NDArray[Any], ...]:
         """Return audio, faces, labels and mask to be filled."""

@@ -10,9 +10,10 @@ import numpy as np
 
 from utils.datasets.entities import DataSet
 from utils.datasets.loading.batch_plans import BatchPlan, plan_batches, plan_published, plan_whole
-from utils.datasets.loading.sequence_batches import Batch, BatchMaker, Changes
+from utils.datasets.loading.sequence_batches import BatchMaker, Changes
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.loading.workers import Reading, check_share
 from utils.errors import UserError
 from utils.structures import InputSpec
@@ -95,7 +96,7 @@ class Loader:
         """Return the number of batches of an epoch; it is the same in all processes."""
         return len(self._plan(number))
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
         """Yield the batches of an epoch without the first `skip`, which are not read either.
 
         Raises:

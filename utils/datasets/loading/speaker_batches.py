@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
 from utils.datasets.loading.augmentation import NOISE_PROBABILITY, SNR_DB, add_noise, change_faces
-from utils.datasets.loading.batch_plans import BatchPlan, Item
-from utils.datasets.loading.sequence_batches import CLIP, Batch, BatchMaker, Changes, as_read
+from utils.datasets.loading.batch_plans import BatchPlan, Item, rows_of
+from utils.datasets.loading.sequence_batches import CLIP, BatchMaker, Changes, as_read
 from utils.datasets.loading.speaker_choice import (
     ABSENT,
     SpeakerIndex,
     SpeakerOptions,
     draw_speakers,
 )
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.features.mfcc import align
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME, InputSpec
 
@@ -66,7 +67,7 @@ class SpeakerBatchMaker(BatchMaker):
         self._speakers = speakers
         self._index = SpeakerIndex(dataset)
 
-    def _make(self, epoch: int, plan: BatchPlan) -> Batch:
+    def _make(self, epoch: int, plan: BatchPlan) -> TrainingBatch:
         """Return this process' share of a batch."""
         import torch
 
@@ -76,7 +77,8 @@ class SpeakerBatchMaker(BatchMaker):
         for row, (place, item) in enumerate(zip(places, items, strict=True)):
             rng = np.random.default_rng((self._changes.seed, epoch, CLIP, plan.number, place))
             self._fill(_Arrays(*(array[row] for array in arrays)), item, rng)
-        return Batch(items, *(torch.from_numpy(array) for array in arrays))
+        audio, faces, labels, mask = (torch.from_numpy(array) for array in arrays)
+        return TrainingBatch(rows_of(items), audio, faces, labels, mask, speech=labels)
 
     def _black(self, num_clips: int, num_frames: int) -> _Arrays:
         """Return a batch in which nobody is seen."""
