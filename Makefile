@@ -2,12 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+# What depends on how a processor computes: run again as on one with AVX2 alone, and on any other.
+NUMERIC := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider -m "not slow" \
+	tests/model/layers tests/model/networks tests/model/scoring/test_windows.py tests/model/training/test_trainer.py \
+	tests/utils/features tests/utils/metrics
+
+.PHONY: demo test numeric numeric-avx2 numeric-default lint clean
 demo: .venv/ready
 	$(BIN)/python demoTalkNet.py --videoName 001 --videoFolder demo
 
 test: .venv/ready-dev lint
 	$(BIN)/python -m pytest
+
+numeric: numeric-avx2 numeric-default
+
+numeric-avx2: .venv/ready-dev
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(NUMERIC)
+
+numeric-default: .venv/ready-dev
+	ATEN_CPU_CAPABILITY=default $(NUMERIC)
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .

@@ -101,7 +101,7 @@ def test_sigterm_to_the_whole_group_keeps_what_was_learnt(
     talkset: Path, tmp_path: Path, moment: str
 ) -> None:
     """As `timeout`, SLURM, systemd and Kubernetes send it; twice, as `timeout` does."""
-    save, more = tmp_path / "stopped", ["--maxEpoch", "2", "--saveInterval", "100"]
+    save, more = tmp_path / "stopped", ["--maxEpoch", "3", "--saveInterval", "100"]
     given = [one for one in arguments(talkset, save, *more) if one != "0"]
     given.insert(given.index("--nDataLoaderThread") + 1, "2")
     with subprocess.Popen(
