@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from model.checkpoints.build import build_network
 from model.contract import Cascade, FaceDetector, Model
 from model.detection import detect_faces, load_detector
+from model.families.base import ScorerInputs, family_of
 from model.loading import Models, load_models, load_network, make_record, record_of
-from model.scoring.choose import make_scorer
 from model.scoring.scorers import SAMPLES_PER_FRAME
 from model.scoring.windows import probabilities, score_track, scores
 from utils.errors import UserError
@@ -154,9 +154,8 @@ class ActiveSpeakers:
         if not self._sound.choice.usual:
             logger.info("%s: %s", video.path.name, self._sound.choice.describe())
         whole = partial(read_sound, video, replace(options.read, start_s=0.0, duration_s=0.0))
-        self._scorer = make_scorer(
-            network, self._hear, delay, options.windows, options.precision, whole
-        )
+        inputs = ScorerInputs(self._hear, delay, options.windows, options.precision, whole)
+        self._scorer = family_of(network).make_scorer(network, inputs)
         self._open: dict[int, _OpenTrack] = {}
 
     def __iter__(self) -> Iterator[ShotResult]:

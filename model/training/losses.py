@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network, Recipe
+from model.contract import Logits, Model, Recipe
+from model.families.base import family_of
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.loading.training_batch import TrainingBatch
-from utils.errors import UserError
-from utils.structures import STEPS_PER_FRAME
 
 LOSSES = ("cross_entropy", "binary_cross_entropy")
 HEADS = ("av", "audio", "visual")  # fields of Logits
@@ -63,15 +62,12 @@ class Objective(nn.Module):
                 f"expected a recipe's loss to be one of {', '.join(LOSSES)}, got {recipe.loss!r}"
             )
         self.network: Model = network
+        self.family = family_of(network)
         self.loss_weights: Mapping[str, float] = {"av": 1.0, **recipe.loss_weights}
         self.contrast = contrast
         self.projection: nn.Module = nn.Identity()  # of faces, where their embeddings are wider
         if contrast.weight:
-            if not isinstance(network, Network):
-                raise UserError(
-                    "--talkNCE compares the frames of a sequence; this network reads single ones"
-                )
-            audio_width, face_width = embedding_widths(network)
+            audio_width, face_width = self.family.embedding_widths(network)
             if audio_width != face_width:
                 self.projection = nn.Linear(face_width, audio_width, bias=False)
 
@@ -83,34 +79,16 @@ class Objective(nn.Module):
             counts: Of the whole batch.
             temperature: Logits are divided by it.
         """
-        network = self.network
-        embedded: tuple[Tensor, Tensor] | None = None
-        if isinstance(network, ContextNetwork):
-            logits = network(clips.faces)
-        elif isinstance(network, ClipNetwork):
-            logits = network(clips.audio, clips.faces)
-        else:
-            assert isinstance(network, Network)
-            embedded = self._encode(network, clips)
-            logits = network.fuse(*embedded)
+        logits, embeddings = self.family.forward(self.network, clips.audio, clips.faces)
         loss = head_losses(logits, clips, self.loss_weights, temperature) / counts.labelled
-        penalty = network.penalty()
+        penalty = self.network.penalty()
         if penalty is not None:
             loss = loss + penalty * (clips.labels != UNLABELLED).sum() / counts.labelled
         if self.contrast.weight:
-            assert embedded is not None
-            loss = loss + self._contrast(*embedded, clips.labels) / max(1.0, counts.speaking)
+            assert embeddings is not None
+            loss = loss + self._contrast(*embeddings, clips.labels) / max(1.0, counts.speaking)
         right = (logits.av.argmax(-1) == clips.labels).sum()
         return loss, right
-
-    @staticmethod
-    def _encode(network: Network, clips: Clips) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of sound (B, T, C) and of faces (B, T, C) or (B, S, T, C)."""
-        audio = network.encode_audio(clips.audio)
-        if network.num_speakers == 1:
-            return audio, network.encode_faces(clips.faces)
-        faces = network.encode_faces(clips.faces.flatten(0, 1))
-        return audio, faces.view(*clips.faces.shape[:2], *faces.shape[1:])
 
     def _contrast(self, audio: Tensor, faces: Tensor, labels: Tensor) -> Tensor:
         """Return the weighted contrastive loss; of several speakers, of the one that is heard."""
@@ -171,17 +149,3 @@ def talk_nce(audio: Tensor, faces: Tensor, active: Tensor, temperature: float) -
     similar = similar.masked_fill(~active[:, None], torch.finfo(torch.float32).min)
     own = similar.log_softmax(2).diagonal(dim1=1, dim2=2)  # (B, T)
     return -torch.where(active, own, torch.zeros_like(own)).sum()
-
-
-@torch.no_grad()
-def embedding_widths(network: Network) -> tuple[int, int]:
-    """Return the numbers of channels of a network's audio and face embeddings."""
-    inputs, training = network.inputs, network.training
-    first = next(network.parameters())
-    network.eval()
-    audio = first.new_zeros(1, 2 * STEPS_PER_FRAME, inputs.num_features)
-    colours = (3,) if inputs.colour else ()
-    faces = first.new_zeros(1, 2, inputs.size, inputs.size, *colours)
-    widths = network.encode_audio(audio).shape[2], network.encode_faces(faces).shape[2]
-    network.train(training)
-    return widths

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from model.contract import Model, Network
+from model.contract import Model
 from model.ranks import Ranks
 from model.training.losses import Clips, Contrast, Counts, Objective, as_clips
 from model.training.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
@@ -166,7 +166,8 @@ class Trainer:
         most = math.ceil(num_clips / self.ranks.size)  # clips of one process
         at_once = most
         if self.options.frames_at_once:
-            at_once = max(1, self.options.frames_at_once // frames_of(self.network, whole))
+            num_frames = max(1, self.objective.family.num_frames(whole.faces, whole.labels))
+            at_once = max(1, self.options.frames_at_once // num_frames)
         num_parts = math.ceil(most / max(1, at_once))
         moved = (tensor.to(self.ranks.device, non_blocking=True) for tensor in whole)
         return [
@@ -216,10 +217,3 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         sums = Sums(**state["sums"])
         self.position = Position(state["epoch"], state["step"], sums, state["updates"])
-
-
-def frames_of(network: Model, clips: Clips) -> int:
-    """Return how many frames pass the network for one clip of a batch."""
-    if isinstance(network, Network):
-        return clips.labels[0].numel() if len(clips.labels) else 1
-    return clips.faces.shape[1]

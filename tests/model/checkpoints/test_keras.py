@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.checkpoints.build import load_released
 from model.checkpoints.keras import by_topology, is_keras, load_keras_state, shared_part
-from model.evaluation.window_evaluation import load_any
+from model.evaluation.window_weights import load_any
 from model.networks.ava_asd import AvaASD
 
 h5py = pytest.importorskip("h5py")
