@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.contract import Cascade, Logits, Model, Recipe
 from model.ranks import Ranks
 from model.scoring.scorers import Hear, Scorer, WholeSound
@@ -25,7 +25,7 @@ from utils.errors import UserError
 
 if TYPE_CHECKING:
     from model.checkpoints.training import Settings
-    from utils.datasets.loading.training_batch import BatchLoader
+    from utils.datasets.loading.training_batch import TrainingLoader
     from utils.training_options import NetworkOptions, Options
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Family(ABC, Generic[AnyNetwork, Content]):
         recipe: Recipe,
         options: Options,
         ranks: Ranks,
-    ) -> BatchLoader:
+    ) -> TrainingLoader:
         """Return the loader of the batches that a network is trained on."""
 
     @abstractmethod

@@ -18,7 +18,7 @@ from model.scoring.scorers import Scorer
 if TYPE_CHECKING:
     from model.evaluation.entity_scores import EntityScores, EvaluationOptions
     from utils.datasets.entities import DataSet
-    from utils.datasets.loading.training_batch import BatchLoader
+    from utils.datasets.loading.training_batch import TrainingLoader
     from utils.datasets.splits import Split
     from utils.training_options import Options
 
@@ -50,9 +50,9 @@ class ClipFamily(EntityFamily[ClipNetwork]):
         recipe: Recipe,
         options: Options,
         ranks: Ranks,
-    ) -> BatchLoader:
+    ) -> TrainingLoader:
         """Return the loader of one clip of each entity."""
-        from utils.datasets.loading.clip_augmentation import FaceChanges
+        from utils.datasets.loading.clip_augmentation import ClipAugmentation
         from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
 
         data = options.data
@@ -61,7 +61,7 @@ class ClipFamily(EntityFamily[ClipNetwork]):
             data.n_data_loader_thread,
             options.training.seed,
             not data.no_augment,
-            FaceChanges(recipe.jitter, data.published_crop),
+            ClipAugmentation(recipe.jitter, data.published_crop),
         )
         share = (ranks.rank, ranks.size)
         return ClipLoader(source.content.dataset, network.inputs, network.clip, how, share)

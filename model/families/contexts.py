@@ -17,7 +17,7 @@ from model.scoring.scorers import Scorer
 
 if TYPE_CHECKING:
     from model.checkpoints.training import Settings
-    from utils.datasets.loading.training_batch import BatchLoader
+    from utils.datasets.loading.training_batch import TrainingLoader
     from utils.datasets.storage.feature_store import FeatureStore
     from utils.training_options import Options
 
@@ -87,7 +87,7 @@ class ContextFamily(Family[ContextNetwork, "FeatureStore"]):
         recipe: Recipe,
         options: Options,
         ranks: Ranks,
-    ) -> BatchLoader:
+    ) -> TrainingLoader:
         """Return the loader of the contexts of all rows, other faces drawn at random."""
         from utils.datasets.loading.context_loader import ContextLoader, ContextLoaderOptions
 

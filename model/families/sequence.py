@@ -19,8 +19,8 @@ from utils.structures import STEPS_PER_FRAME
 if TYPE_CHECKING:
     from model.evaluation.entity_scores import EntityScores, EvaluationOptions
     from utils.datasets.entities import DataSet
-    from utils.datasets.loading.sequence_loader import LoaderOptions
-    from utils.datasets.loading.training_batch import BatchLoader
+    from utils.datasets.loading.sequence_loader import SequenceLoaderOptions
+    from utils.datasets.loading.training_batch import TrainingLoader
     from utils.datasets.splits import Split
     from utils.training_options import Options
 
@@ -72,24 +72,24 @@ class SequenceFamily(EntityFamily[Network]):
         recipe: Recipe,
         options: Options,
         ranks: Ranks,
-    ) -> BatchLoader:
+    ) -> TrainingLoader:
         """Return the loader of sequences."""
-        from utils.datasets.loading.sequence_loader import Loader
+        from utils.datasets.loading.sequence_loader import SequenceLoader
 
         how = self.loader_options(network, recipe, options)
-        return Loader(source.content.dataset, network.inputs, how, ranks.rank, ranks.size)
+        return SequenceLoader(source.content.dataset, network.inputs, how, ranks.rank, ranks.size)
 
     def loader_options(
         self,
         network: Network,  # noqa: ARG002
         recipe: Recipe,
         options: Options,
-    ) -> LoaderOptions:
+    ) -> SequenceLoaderOptions:
         """Return how batches of sequences are made."""
-        from utils.datasets.loading.sequence_loader import LoaderOptions
+        from utils.datasets.loading.sequence_loader import SequenceLoaderOptions
 
         data = options.data
-        return LoaderOptions(
+        return SequenceLoaderOptions(
             batch_size=recipe.batch_size,
             max_clip=data.max_clip or recipe.max_clip,
             n_data_loader_thread=data.n_data_loader_thread,

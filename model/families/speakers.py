@@ -19,7 +19,7 @@ from model.scoring.speaker_scoring import SpeakerScorer
 if TYPE_CHECKING:
     from model.evaluation.entity_scores import EntityScores, EvaluationOptions
     from utils.datasets.entities import DataSet
-    from utils.datasets.loading.sequence_loader import LoaderOptions
+    from utils.datasets.loading.sequence_loader import SequenceLoaderOptions
     from utils.training_options import Options
 
 
@@ -48,7 +48,9 @@ class SpeakerFamily(SequenceFamily):
 
         return score_beside_others(network, dataset, options.precision, ranks)
 
-    def loader_options(self, network: Network, recipe: Recipe, options: Options) -> LoaderOptions:
+    def loader_options(
+        self, network: Network, recipe: Recipe, options: Options
+    ) -> SequenceLoaderOptions:
         """Return how batches of sequences of several faces are made."""
         from utils.datasets.loading.speaker_choice import SpeakerOptions
 

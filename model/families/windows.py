@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from utils.datasets.ava.window_extract import ExtractOptions
     from utils.datasets.ava.window_loader import WindowChoice, WindowSet
     from utils.datasets.ava.windows import VideoRows, WindowOptions
-    from utils.datasets.loading.training_batch import BatchLoader
+    from utils.datasets.loading.training_batch import TrainingLoader
     from utils.training_options import Options
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
         recipe: Recipe,
         options: Options,
         ranks: Ranks,
-    ) -> BatchLoader:
+    ) -> TrainingLoader:
         """Return the loader of windows, by default as many that speak as do not."""
         from utils.datasets.ava.window_loader import WindowLoader
 

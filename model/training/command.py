@@ -8,9 +8,10 @@ from model.checkpoints.build import network_class
 from model.families.base import family_of, find_family
 from model.ranks import Ranks
 from model.training.initial_weights import load_or_begin
-from model.training.run import Run, describe_settings, released_weights, train_at_terminal
+from model.training.network_trainer import describe_settings, make_trainer
+from model.training.recipes import resolve
+from model.training.run import Run, released_weights, train_at_terminal
 from model.training.run_logs import EpochRow, Evaluated, is_past_best
-from model.training.trainer import Trainer
 from utils.training_options import Options
 
 logger = logging.getLogger(__name__)
@@ -28,16 +29,17 @@ def train(options: Options, ranks: Ranks) -> str | None:
     source = family.open_source(network, options, "train", ranks)
     validation = family.open_labelled(network, options, ranks)
     family.check_pair(source, validation)
-    trainer = Trainer(network, options.training, ranks)
+    trainer = make_trainer(network, options.training, ranks)
     data = family.describe(network, source, options)
     run = Run(trainer, options.run, describe_settings(trainer, options.training, start, data))
     run.resume()
-    loader = family.make_loader(network, source, trainer.recipe, options, ranks)
+    loader = family.make_loader(
+        network, source, resolve(network.recipe, options.training), options, ranks
+    )
 
-    def evaluate() -> float | Evaluated:
+    def evaluate() -> Evaluated:
         epoch = trainer.position.epoch
-        ap, loss = family.measure(network, validation, options, ranks, epoch)
-        return ap if loss is None else Evaluated(ap, loss)
+        return Evaluated(*family.measure(network, validation, options, ranks, epoch))
 
     def ended(rows: Sequence[EpochRow]) -> bool:
         patience = options.training.patience

@@ -3,7 +3,7 @@
 import logging
 
 from model.checkpoints.build import build_network, read_variant
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
 from model.checkpoints.registry import find_file
 from model.contract import Model
 from model.families.base import load_weights
@@ -47,8 +47,10 @@ def _begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str
     if initial == NOTHING:
         return network.to(ranks.device), f"fresh {options.variant}".strip()
     try:
-        state = imagenet_weights() if initial == IMAGENET else load_state(find_file(initial).path)
-        network.begin_from(state)
+        if initial == IMAGENET:
+            network.begin_from(imagenet_weights())
+        else:
+            network.begin_from(read_weights(find_file(initial)).state)
     except (UserError, ResourceError, FileNotFoundError) as error:
         raise type(error)(
             f"{options.model} begins from {initial}: {error}; --initial none begins at random"

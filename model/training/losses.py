@@ -1,8 +1,9 @@
-"""What training makes small: the published losses, and the contrastive one as an option."""
+"""The published losses of networks that score faces, and the contrastive one as an option."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,11 @@ from torch.nn import functional
 
 from model.contract import Logits, Model, Recipe
 from model.families.base import family_of
+from model.ranks import Ranks
+from model.training.objective import BatchPart, DividedBatch, Objective
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.loading.training_batch import TrainingBatch
 
-LOSSES = ("cross_entropy", "binary_cross_entropy")
 HEADS = ("av", "audio", "visual")  # fields of Logits
 
 
@@ -41,26 +43,22 @@ class Counts(NamedTuple):
     speaking: float
 
 
-def as_clips(batch: TrainingBatch) -> Clips:
-    """Return a loader's batch, with labels as the losses read them."""
-    return Clips(batch.audio, batch.faces, batch.labels.long(), batch.speech.long())
-
-
-class Objective(nn.Module):
-    """A network and its losses as one module, which can be distributed as a whole.
+class SpeakingObjective(Objective):
+    """A network that scores faces, with its published losses.
 
     Args:
         network: What is trained.
-        recipe: Says which losses, and how they are weighed.
+        recipe: Says how the losses of its heads are weighted.
         contrast: The contrastive loss.
+        frames_at_once: Parts of a batch have at most so many frames; 0 does not divide it.
     """
 
-    def __init__(self, network: Model, recipe: Recipe, contrast: Contrast) -> None:
+    def __init__(
+        self, network: Model, recipe: Recipe, contrast: Contrast, frames_at_once: int = 0
+    ) -> None:
         super().__init__()
-        if recipe.loss not in LOSSES:
-            raise ValueError(
-                f"expected a recipe's loss to be one of {', '.join(LOSSES)}, got {recipe.loss!r}"
-            )
+        self.recipe = recipe
+        self.frames_at_once = frames_at_once
         self.network: Model = network
         self.family = family_of(network)
         self.loss_weights: Mapping[str, float] = {"av": 1.0, **recipe.loss_weights}
@@ -71,8 +69,46 @@ class Objective(nn.Module):
             if audio_width != face_width:
                 self.projection = nn.Linear(face_width, audio_width, bias=False)
 
+    def divide(self, batch: TrainingBatch, ranks: Ranks, epoch: int) -> DividedBatch:
+        """Return this process's share of a batch; every process takes part in each part."""
+        clips = as_clips(batch)
+        labels = clips.labels
+        own = [(labels != UNLABELLED).sum(), (labels == SPEAKING).sum(), torch.tensor(len(labels))]
+        labelled, speaking, num_clips = ranks.add(torch.stack(own)).tolist()
+        if labelled == 0:
+            return DividedBatch((), 0, 0.0)
+        counts = Counts(labelled, speaking)
+        temperature = self.recipe.temperature + self.recipe.temperature_step * (epoch - 1)
+        parts = []
+        for part in self._split(clips, num_clips, ranks):
+            has_clips = len(part.labels) > 0
+            inputs = (part if has_clips else _stand_in(part), counts, temperature)
+            parts.append(BatchPart(inputs, has_clips))
+        return DividedBatch(parts, labelled, labelled)
+
+    def _split(self, clips: Clips, num_clips: int, ranks: Ranks) -> list[Clips]:
+        """Return the parts of a batch, as many in each process; some may be empty."""
+        most = math.ceil(num_clips / ranks.size)  # clips of one process
+        at_once = most
+        if self.frames_at_once:
+            num_frames = max(1, self.family.num_frames(clips.faces, clips.labels))
+            at_once = max(1, self.frames_at_once // num_frames)
+        num_parts = math.ceil(most / max(1, at_once))
+        moved = (tensor.to(ranks.device, non_blocking=True) for tensor in clips)
+        return [
+            Clips(*part) for part in zip(*(t.tensor_split(num_parts) for t in moved), strict=True)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Return the weights that are not the network's."""
+        return {"projection": self.projection.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Load what `state` returned."""
+        self.projection.load_state_dict(state["projection"])
+
     def forward(self, clips: Clips, counts: Counts, temperature: float) -> tuple[Tensor, Tensor]:
-        """Return this batch's share of the mean loss, and how many frames are judged rightly.
+        """Return this batch's share of the mean loss, and the number of correct frames.
 
         Args:
             clips: All or a part of the batch.
@@ -87,8 +123,7 @@ class Objective(nn.Module):
         if self.contrast.weight:
             assert embeddings is not None
             loss = loss + self._contrast(*embeddings, clips.labels) / max(1.0, counts.speaking)
-        right = (logits.av.argmax(-1) == clips.labels).sum()
-        return loss, right
+        return loss, (logits.av.argmax(-1) == clips.labels).sum()
 
     def _contrast(self, audio: Tensor, faces: Tensor, labels: Tensor) -> Tensor:
         """Return the weighted contrastive loss; of several speakers, of the one that is heard."""
@@ -97,6 +132,17 @@ class Objective(nn.Module):
         active = labels == SPEAKING
         found = talk_nce(audio, self.projection(faces), active, self.contrast.temperature)
         return self.contrast.weight * found
+
+
+def as_clips(batch: TrainingBatch) -> Clips:
+    """Return a loader's batch, with labels as the losses read them."""
+    return Clips(batch.audio, batch.faces, batch.labels.long(), batch.speech.long())
+
+
+def _stand_in(clips: Clips) -> Clips:
+    """Return one clip without labels, with which a process that has none takes part."""
+    one = Clips(*(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in clips))
+    return one._replace(labels=one.labels.fill_(UNLABELLED), speech=one.speech.fill_(UNLABELLED))
 
 
 def head_losses(

@@ -16,8 +16,8 @@ from model.evaluation.window_evaluation import measure_share
 from model.evaluation.window_weights import COLUMNS
 from model.networks.ava_asd import MODES, AvaASD
 from model.ranks import Ranks
+from model.training.network_trainer import make_trainer
 from model.training.run import Hooks, Run
-from model.training.trainer import Trainer
 from tests.made_windows import make_windows
 from utils.datasets.ava.window_extract import ExtractOptions, extract
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
@@ -182,7 +182,7 @@ def test_every_mode_learns(ava: Path, tmp_path: Path, mode: str) -> None:
     network = fresh(mode)
     # SGD needs larger faces and more time.
     network.recipe = dataclasses.replace(network.recipe, optimiser="adam", lr=3e-4, max_epoch=4)
-    trainer = Trainer(network, TrainingOptions(test_interval=99, precision="fp32"), Ranks())
+    trainer = make_trainer(network, TrainingOptions(test_interval=99, precision="fp32"), Ranks())
     run = Run(trainer, RunOptions(tmp_path), {})
     run.train(WindowLoader(windows_of(ava, "train"), CHOICE), None, Hooks())
     assert run.rows[-1].loss < run.rows[0].loss
@@ -200,7 +200,7 @@ def test_a_step_is_the_authors(ava: Path) -> None:
     network, plain = fresh("s_av").eval(), fresh("s_av").eval()
     assert network.recipe.update_decay == 1e-6
     network.recipe = dataclasses.replace(network.recipe, update_decay=0.5)
-    trainer = Trainer(network, TrainingOptions(precision="fp32"), Ranks())
+    trainer = make_trainer(network, TrainingOptions(precision="fp32"), Ranks())
     trainer.objective.eval()
     velocity = {name: torch.zeros_like(one) for name, one in plain.named_parameters()}
     batches = list(WindowLoader(windows_of(ava, "train"), CHOICE).epoch(1))[:2]

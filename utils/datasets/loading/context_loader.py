@@ -1,4 +1,4 @@
-"""Batches for networks that compare faces, from what a clip network made of them."""
+"""Batches for context networks, from the stored embeddings of a clip network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import UNLABELLED
 from utils.datasets.loading.training_batch import TrainingBatch
-from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
+from utils.datasets.loading.workers import (
+    BatchReader,
+    RowPlan,
+    check_batching,
+    check_share,
+    plan_rows,
+)
 from utils.datasets.storage.feature_store import FeatureStore, VideoFeatures
 from utils.structures import ContextSpec
 from utils.tracking.contexts import (
@@ -25,26 +31,26 @@ from utils.tracking.contexts import (
     ranked_choice,
 )
 
-ORDER = 0  # a generator's purpose
+ORDER = 0  # what a random generator is for; part of its seed
 
 
 @dataclass(frozen=True)
 class ContextLoaderOptions:
-    """How batches of contexts are made."""
+    """Options of `ContextLoader`."""
 
     batch_size: int = 64  # contexts
-    n_data_loader_thread: int = 0  # processes that read; 0 reads in the main one
+    n_data_loader_thread: int = 0  # worker processes; 0 reads in the main process
     seed: int = 0
-    draw: bool = False  # rows and other faces at random; else in order, faces by their size
+    draw: bool = False  # random rows and faces; else all in order, faces by size
 
     def __post_init__(self) -> None:
         check_batching(self.batch_size, self.n_data_loader_thread, self.seed)
 
 
 class ContextLoader:
-    """Gives the batches of a feature store, epoch after epoch; every row once in each.
+    """Yields the batches of a feature store, epoch by epoch; each has every row once.
 
-    They depend on the seed and the epoch's number alone, as those of `ClipLoader`.
+    Batches depend only on the seed and the epoch's number, as those of `ClipLoader`.
     """
 
     def __init__(
@@ -54,26 +60,26 @@ class ContextLoader:
         options: ContextLoaderOptions,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        """Prepare to load.
+        """Prepare loading.
 
         Args:
-            store: Features of the encoder that the network reads.
-            context: What the network reads.
-            options: How.
+            store: Embeddings of the network's encoder.
+            context: Inputs of the network.
+            options: How batches are made.
             share: Rank and world size.
         """
         check_share(share)
         self.options, self._share = options, share
         self._counts = np.array(store.num_rows, np.int64)
-        maker = ContextMaker(store, context, options)
-        self._reading = Reading(maker, options.n_data_loader_thread)
+        maker = ContextBatchMaker(store, context, options)
+        self._reading = BatchReader(maker, options.n_data_loader_thread)
 
     def len_epoch(self, number: int) -> int:  # noqa: ARG002
         """Return the number of batches of an epoch; it is the same in all processes."""
         return -(-int(self._counts.sum()) // self.options.batch_size)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
-        """Yield the batches of an epoch without the first `skip`, which are not read either."""
+        """Yield the batches of an epoch after the first `skip`, which are not read."""
         order = np.arange(self._counts.sum())
         if self.options.draw:
             order = np.random.default_rng((self.options.seed, number, ORDER)).permutation(order)
@@ -85,15 +91,15 @@ class ContextLoader:
 
 
 class _Video(NamedTuple):
-    """What is held of each video; its embeddings stay in the file."""
+    """A video of the store; its embeddings are memory-mapped."""
 
     features: VideoFeatures
     faces: FaceMoments
     by_size: Choice
 
 
-class ContextMaker:
-    """Makes batches of plans; goes to the reading processes. Holds the rows' keys of all videos."""
+class ContextBatchMaker:
+    """Makes the batches of `ContextLoader`; runs in worker processes, caches videos' rows."""
 
     def __init__(
         self, store: FeatureStore, context: ContextSpec, options: ContextLoaderOptions
@@ -102,7 +108,7 @@ class ContextMaker:
         self._videos: dict[int, _Video] = {}
 
     def make(self, plan: RowPlan) -> TrainingBatch:
-        """Return one process' share of a batch."""
+        """Return this rank's share of a batch."""
         import torch
 
         own = plan.rows[list(plan.places)]
@@ -122,7 +128,7 @@ class ContextMaker:
             embeddings[index] = gather(video.features.embeddings, rows)
             labels[index] = video.features.labels[row]
         mask, target = torch.from_numpy(labels != UNLABELLED), torch.from_numpy(labels)
-        whole = torch.from_numpy(embeddings).float()  # at once: NumPy's own way is ten times slower
+        whole = torch.from_numpy(embeddings).float()  # ten times faster than in NumPy
         return TrainingBatch(own, torch.zeros(len(own), 0), whole, target, mask, speech=target)
 
     def _video(self, number: int) -> _Video:
@@ -135,7 +141,7 @@ class ContextMaker:
 
 
 def box_areas(features: VideoFeatures) -> NDArray[np.float64]:
-    """Return the area of each row's box, (N,); zeros where boxes are not known."""
+    """Return the area of each row's box, (N,); zeros if the store has no boxes."""
     if features.boxes is None:
         return np.zeros(len(features))
     sides = (features.boxes[:, 2:] - features.boxes[:, :2]).astype(np.float64)

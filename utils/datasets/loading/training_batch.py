@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TrainingBatch:
-    """One process' share of a batch: B samples, perhaps none.
+    """One process's share of a batch: B samples, perhaps none.
 
     A sample is a sequence of T frames, a clip around one frame, or a context of embeddings; of
     the latter two, one frame is labelled.
@@ -34,7 +34,7 @@ class TrainingBatch:
         return TrainingBatch(self.rows, *(tensor.pin_memory() for tensor in tensors))
 
 
-class BatchLoader(Protocol):
+class TrainingLoader(Protocol):
     """Where batches come from; with several processes, each gets its share of every batch."""
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
