@@ -18,6 +18,14 @@ def test_every_box_with_every_other() -> None:
     np.testing.assert_array_equal(found, found.T)
 
 
+def test_two_sets_of_boxes() -> None:
+    a = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32)
+    b = np.array([[0, 0, 10, 10], [0, 5, 10, 15], [50, 50, 60, 60]], np.float32)
+    expected = np.array([[1, 1 / 3, 0], [0, 0, 0]], np.float32)
+    np.testing.assert_allclose(iou(a[:, None], b[None]), expected, atol=1e-6)
+    assert iou(a[:, None], b[None, :0]).shape == (2, 0)
+
+
 def test_boxes_without_area_share_nothing() -> None:
     assert box_areas(BOXES[4]) == 0
     assert iou(BOXES[4], BOXES[4]) == 0
