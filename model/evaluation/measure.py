@@ -22,7 +22,7 @@ from utils.metrics.average_precision import (
     join,
     read_truth,
 )
-from utils.metrics.smoothed_logits import smooth_logits
+from utils.scores import smooth_logits
 
 logger = logging.getLogger(__name__)
 

@@ -57,7 +57,7 @@ def train_steps(
     evaluate: Callable[[], Evaluated],
     log: Callable[[EpochRow], None],
 ) -> bool:
-    """Train to the last step; return False if Ctrl-C or SIGTERM stopped it before.
+    """Train to the last step; return False if Ctrl-C or SIGTERM asked to stop.
 
     Args:
         run: Already resumed.
@@ -68,7 +68,7 @@ def train_steps(
     """
     with bar(name, steps.num_steps, "steps") as advance, stopping() as stop:
         hooks = Hooks(stop, lambda position, _: advance(position.updates), log)
-        is_complete = run.train(steps, evaluate, hooks)
+        is_complete = run.train(steps, evaluate, hooks) and not stop()
     if not is_complete:
         logger.error("stopped; start again with the same --savePath to go on")
     return is_complete

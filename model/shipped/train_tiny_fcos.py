@@ -114,7 +114,8 @@ class DetectionObjective(SeededObjective):
         images, boxes, clear = stack(batch)
         places = cells(side, side)
         targets = assign(places, boxes, clear)
-        score_loss, box_loss = detection_loss(*self.network(images.float()), places, targets)
+        logits, distances = self.network(images.float())
+        score_loss, box_loss = detection_loss(logits, distances, places, targets)
         self.losses.append([score_loss.item(), box_loss.item()])
         return score_loss + box_loss, score_loss.new_zeros(())
 

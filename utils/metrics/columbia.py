@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from utils.boxes import box_areas, iou, shared_areas
 from utils.errors import UserError
 from utils.metrics.f1 import accuracy, f1
-from utils.smoothing import smooth_scores
+from utils.scores import smooth_scores
 from utils.structures import FPS, ScoredTrack
 from utils.tracking.crop_geometry import smooth_boxes
 

@@ -94,7 +94,7 @@ def test_a_damaged_checkpoint_is_named(pictures: PictureFolder, tmp_path: Path) 
 def test_a_loss_that_is_not_finite_is_not_kept(pictures: PictureFolder, tmp_path: Path) -> None:
     run = begin(options_in(tmp_path), pictures)
     with torch.no_grad():
-        objective_of(run).network.score.bias.fill_(float("nan"))
+        objective_of(run).network.get_parameter("score.bias").fill_(float("nan"))
     with pytest.raises(ValueError, match=r"loss of batch 1 of epoch 1 is nan; .*lower --lr"):
         learn(run, pictures)
 
