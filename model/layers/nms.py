@@ -1,4 +1,4 @@
-"""Choose among boxes that overlap."""
+"""Non-maximum suppression of overlapping boxes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,13 @@ from numpy.typing import NDArray
 def suppress(
     boxes: NDArray[np.float32], order: NDArray[np.intp], overlap: float, most: int | None = None
 ) -> NDArray[np.intp]:
-    """Return those of `order`, strongest first, that no stronger kept box overlaps too much.
+    """Return those of `order` that remain after non-maximum suppression.
 
-    Boxes are (N, 4) corners; `overlap` is the IoU above which the weaker of two is dropped, and
-    no more than `most` are kept.
+    Args:
+        boxes: (N, 4) corners.
+        order: Indices of boxes, strongest first.
+        overlap: IoU above which the weaker of two boxes is dropped.
+        most: At most as many are kept.
     """
     kept: list[int] = []
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
