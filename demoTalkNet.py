@@ -7,7 +7,6 @@ python demoTalkNet.py /some/where/*.mp4 --outputFolder results
 import argparse
 import json
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from utils.progress import bar, byte_bar
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media.container import ReadOptions, VideoInfo
+    from utils.media.video import VideoSpan
     from utils.output.write_outputs import Seen
     from utils.structures import Detections, Frame
 
@@ -40,7 +40,7 @@ class Found:
     """What was found in one video."""
 
     result: "Result"
-    read: "ReadOptions"  # the span that was analysed
+    span: "VideoSpan"  # the part of the video that was analysed
     faces: "Seen"  # of every frame; only for the published tree
 
 
@@ -149,7 +149,7 @@ def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int
             models = models or load_models(options)
             with of_video:
                 found = analyse(video, models, options)
-                write_all(found, video, folder, options)
+                write_all(found, folder, options)
                 logger.info("%s: %s", path.name, summary(found.result))
         failed += of_video.failed
     return int(failed > 0)
@@ -179,7 +179,7 @@ def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
         heard = listen(options.array, options.array_sound, models.device)
     speakers = make_speakers(video, models, options)
     faces: list[tuple[int, Detections | None]] = []
-    start_s = speakers.options.read.start_s
+    start_s = speakers.span.options.start_s
     span_s = min(options.video.duration or float("inf"), max(0.0, video.duration_s - start_s))
     with bar(f"{video.path.name}: finding speakers", span_s, "s") as advance:
 
@@ -204,17 +204,17 @@ def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
         )
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
-    return Found(result, speakers.options.read, faces)
+    return Found(result, speakers.span, faces)
 
 
-def write_all(found: Found, video: "VideoInfo", folder: Path, options: Options) -> None:
+def write_all(found: Found, folder: Path, options: Options) -> None:
     """Write all that is asked for, and print where; the tables are named whatever comes after."""
-    from utils.output.write_outputs import Wanted, write_pictures, write_tables
+    from utils.output.write_outputs import Wanted, write_images, write_tables
 
     wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
     write_tables(found.result, folder)
     try:
-        write_pictures(found.result, video, found.read, folder, wanted, found.faces)
+        write_images(found.result, found.span, folder, wanted, found.faces)
     finally:
         print(folder / "result.json")
 
@@ -222,8 +222,9 @@ def write_all(found: Found, video: "VideoInfo", folder: Path, options: Options) 
 def read_options(options: VideoOptions) -> "ReadOptions":
     """Return which part of a video is read, and how."""
     from utils.media.container import ReadOptions
+    from utils.processor import num_cores
 
-    threads = min(options.n_data_loader_thread, os.cpu_count() or 1)
+    threads = min(options.n_data_loader_thread, num_cores())
     return ReadOptions(options.start, options.duration, threads, options.audio_track)
 
 
@@ -285,7 +286,7 @@ def evaluate_columbia(options: Options) -> None:
     with replacing(results / "columbia.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
     print(format_tables(report))
-    write_all(found, video, results, options)
+    write_all(found, results, options)
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ def test_errors_have_a_type_of_their_own() -> None:
                 last = ast.unparse(node.body[-1])
                 passed_on = last in (
                     "raise",
-                    "return Failure.of(error)",
+                    "return WorkerFailure.of(error)",
                 )  # the main process raises it
                 found += [] if passed_on else sorted(named(node.type) & everything)
             elif isinstance(node, ast.Raise) and node.exc:

@@ -21,7 +21,7 @@ from utils.media.container import ReadOptions
 from utils.output.results import Result
 from utils.structures import CropForm, Detections, FaceTrack
 from utils.tracking.crop_geometry import crop_face, smooth_boxes
-from utils.tracking.tracks import TrackOptions
+from utils.tracking.greedy_tracker import TrackOptions
 
 SECONDS = 4
 WIDTH, HEIGHT = 96, 64

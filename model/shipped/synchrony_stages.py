@@ -1,4 +1,4 @@
-"""What the shipped network learns, stage by stage: to see mouths, to match, and to judge."""
+"""The losses of Synchrony, stage by stage: seeing mouths, matching voices, refining scores."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.pairings.crop_augmentation import change_crops
 from utils.datasets.pairings.pairings import Pairer
 from utils.datasets.pairings.pool import Embedded, stacked
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.sources import Source
 from utils.errors import UserError
 from utils.features.mfcc import align, mfcc
@@ -42,7 +42,7 @@ SHARPNESS = 10.0  # of the choice between lags
 class SeeingLessons:
     """Faces of all people, and what a teacher sees in them: the student sees them changed."""
 
-    def __init__(self, store: Store, sources: Sequence[Source], teacher: Network) -> None:
+    def __init__(self, store: EntityStore, sources: Sequence[Source], teacher: Network) -> None:
         self.store, self.teacher = store, teacher
         places = {entity.name: index for index, entity in enumerate(store.entities)}
         self.people: dict[str, list[int]] = {}
@@ -142,12 +142,12 @@ def _find_voices(voice: Tensor, face: Tensor, spoken: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def judging_loss(network: Synchrony, batch: Sequence[Tensor], noisiness: Tensor) -> Tensor:
-    """Return the loss of what is judged of embeddings, where voice and face are hard to compare.
+def refiner_loss(network: Synchrony, batch: Sequence[Tensor], noisiness: Tensor) -> Tensor:
+    """Return the loss of the refiners on embeddings whose voice and face are hard to compare.
 
-    Most people there are to learn from are seen and heard so well that their voices fit
-    perfectly. Noise makes them fit as badly as those in films do, or not at all, and the judge
-    learns how much the evidence is worth; the opinion and the levels have no noise.
+    Most training videos are so clear that voice and face correlate perfectly. With noise they
+    correlate as badly as in films, or not at all, so that the refiners learn how reliable the
+    evidence is. The opinion and the levels get no noise.
 
     Args:
         network: In training.

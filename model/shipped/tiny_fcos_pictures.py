@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import FaceDetector
+from utils.boxes import iou
 from utils.datasets.face_pictures.augmentation import hide_face
 from utils.datasets.face_pictures.composites import Composer, Composite
 from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, sample_frames
@@ -113,7 +114,7 @@ def gather(teacher: FaceDetector, sources: Sources) -> Material:
 
 def errs(student: FaceDetector, frame: NDArray[np.uint8], found: Detections) -> bool:
     """Return whether a student misses a face that the teacher is sure of, or finds a false one."""
-    overlap = overlaps(found.boxes, look(student, frame).boxes)
+    overlap = iou(found.boxes[:, None], look(student, frame).boxes[None])
     missed = overlap[found.confidences >= SURE].max(axis=1, initial=0) < SAME
     return bool(missed.any() or (overlap.max(axis=0, initial=0) < SAME).any())
 
@@ -150,7 +151,7 @@ def confirmed(teacher: FaceDetector, head: Cutout) -> Cutout | None:
     image, matte = head.decode()
     shown = np.where(matte[..., None] > 127, image, np.uint8(127)).astype(np.uint8)
     found = look(teacher, shown)
-    overlap = overlaps(np.array([head.face], np.float32), found.boxes)[0]
+    overlap = iou(np.array(head.face, np.float32), found.boxes)
     best = int(overlap.argmax()) if len(overlap) else -1
     if best < 0 or overlap[best] < NEARBY or found.confidences[best] < SURE:
         return None
@@ -193,7 +194,7 @@ def mark(teacher: FaceDetector, made: Composite) -> MarkedPicture:
     """
     found = look(teacher, made.picture)
     put = np.array(made.boxes, np.float32).reshape(-1, 4)
-    overlap = overlaps(put, found.boxes)
+    overlap = iou(put[:, None], found.boxes[None])
     boxes, clear = [], []
     taken = np.zeros(len(found), bool)
     for row, box, visible in zip(overlap, put, made.clear, strict=True):
@@ -237,16 +238,6 @@ def read_backgrounds(folder: Path) -> list[NDArray[np.uint8]]:
         kinds = ", ".join(PICTURES)
         raise FileNotFoundError(f"expected pictures ({kinds}) below {folder}, found none")
     return held
-
-
-def overlaps(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the IoU of each of (N, 4) with each of (M, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(one[:, 2:] - one[:, :2], axis=1) for one in (a, b)]
-    overlap: NDArray[np.float32] = shared / (areas[0][:, None] + areas[1][None] - shared)
-    return overlap
 
 
 def _encode(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

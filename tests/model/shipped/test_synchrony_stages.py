@@ -16,9 +16,9 @@ from model.shipped.synchrony_stages import (
     _find_voices,
     draw_embedded,
     encode_track,
-    judging_loss,
     matching_loss,
     measure,
+    refiner_loss,
     set_statistics,
     take_over,
 )
@@ -82,7 +82,7 @@ def test_judging_is_learned() -> None:
     for step in range(15):
         network.train()
         batch = draw_embedded(pool, np.random.default_rng(step))
-        loss = judging_loss(network, batch, 0.1 * torch.rand(len(batch[0])))
+        loss = refiner_loss(network, batch, 0.1 * torch.rand(len(batch[0])))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -132,10 +132,10 @@ def test_noise_hides_what_moves_together_but_not_the_opinion() -> None:
     batch = draw_embedded(pool, np.random.default_rng(0))
     count = len(batch[0])
     with torch.inference_mode():
-        clear, noisy = (judging_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0))
+        clear, noisy = (refiner_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0))
         for head in heads:
             head.zero_()
-        opinions = [judging_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0)]
+        opinions = [refiner_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0)]
     assert clear != noisy
     assert opinions[0] == opinions[1]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from utils.boxes import iou
 from utils.datasets.custom.tables import (
     OwnEntity,
     OwnOptions,
@@ -206,10 +207,7 @@ def _note_overlaps(tracks: Sequence[OwnTrack], problems: list[Problem]) -> None:
             continue
         a = one.face.boxes[start - one.face.start : stop - one.face.start]
         b = other.face.boxes[start - other.face.start : stop - other.face.start]
-        sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-        both = np.prod(np.maximum(sides, 0), axis=1)
-        areas = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1)
-        if (both / (areas - both) > SAME_FACE).mean() > 0.5:
+        if (iou(a, b) > SAME_FACE).mean() > 0.5:
             found = f"{other.entity.name!r} in the place of {one.entity.name!r}"
             problems.append(
                 Problem(other.entity.file, other.line, "overlap", found, "one entity for one face")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from utils.boxes import iou
 from utils.datasets import columbia
 from utils.datasets.custom.tables import Problem
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
@@ -196,20 +197,18 @@ def _runs(spans: Sequence[Sequence[float]], cuts: Sequence[float]) -> list[list[
     runs: list[list[Sequence[float]]] = []
     for span in sorted(spans, key=lambda one: one[0]):
         previous = runs[-1][-1] if runs else None
-        follows = previous is not None and abs(span[0] - previous[1]) < 1 / FPS
         at_cut = any(abs(span[0] - cut) < 1 / FPS for cut in cuts)
-        if previous is not None and follows and not at_cut and _iou(previous, span) > SAME_FACE:
+        if previous is not None and not at_cut and _follows(span, previous):
             runs[-1].append(span)
         else:
             runs.append([span])
     return runs
 
 
-def _iou(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return how far the boxes of two spans overlap: intersection over union."""
-    a, b = np.array(one[2:6]), np.array(other[2:6])
-    both = float(np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)))
-    return both / (float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both)
+def _follows(span: Sequence[float], previous: Sequence[float]) -> bool:
+    """Return whether a span continues the one before it, in time and place."""
+    before, box = (np.array(one[2:6], np.float64) for one in (previous, span))
+    return abs(span[0] - previous[1]) < 1 / FPS and bool(iou(before, box) > SAME_FACE)
 
 
 def _followed(spans: Sequence[Sequence[float]]) -> Iterator[tuple[float, Box]]:
