@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from model.names import detector_names, network_names
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
-from utils.demo_options import Options, VideoOptions
+from utils.demo_options import DemoOptions, VideoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_groups, read_groups
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
-        options = read_groups(parsed, Options)
+        options = read_groups(parsed, DemoOptions)
     if parsed.videos and options.video.eval_col:
         parser.error("--evalCol brings its own video; leave out the files")
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
@@ -68,12 +68,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
     names = {"model": network_names(), "detector": detector_names()}
-    add_groups(parser, Options, {field: ("auto", *found) for field, found in names.items()})
+    add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
     add_debug(parser)
     return parser
 
 
-def act(paths: Sequence[Path], options: Options, report: ErrorReport) -> int:
+def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
     """Do what the options ask for; return the exit status."""
     if options.video.eval_col:
         evaluate_columbia(options)
@@ -113,7 +113,7 @@ def output_folder(path: Path, options: VideoOptions) -> Path:
     return folder
 
 
-def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int:
+def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
     """Analyse videos one by one, going on after those that fail; return the exit status.
 
     The models are loaded once, when there is a video to analyse; that they cannot be is an error of
@@ -155,7 +155,7 @@ def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int
     return int(failed > 0)
 
 
-def load_models(options: Options) -> "Models":
+def load_models(options: DemoOptions) -> "Models":
     """Load the network and the detector; say which and why."""
     import talkNet
 
@@ -168,7 +168,7 @@ def load_models(options: Options) -> "Models":
     return models
 
 
-def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
+def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found:
     """Find the speakers of one video."""
     import talkNet
 
@@ -207,7 +207,7 @@ def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
     return Found(result, speakers.span, faces)
 
 
-def write_all(found: Found, folder: Path, options: Options) -> None:
+def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
     """Write all that is asked for, and print where; the tables are named whatever comes after."""
     from utils.output.write_outputs import Wanted, write_images, write_tables
 
@@ -228,7 +228,7 @@ def read_options(options: VideoOptions) -> "ReadOptions":
     return ReadOptions(options.start, options.duration, threads, options.audio_track)
 
 
-def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "ActiveSpeakers":
+def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) -> "ActiveSpeakers":
     """Return the analysis of one video, prepared by the options."""
     import talkNet
     from utils.tracking.shots import read_cuts
@@ -264,7 +264,7 @@ def summary(result: "Result") -> str:
     )
 
 
-def evaluate_columbia(options: Options) -> None:
+def evaluate_columbia(options: DemoOptions) -> None:
     """Print and write F1 on Columbia ASD by the published procedure, and with its faults mended."""
     from utils.datasets import columbia
     from utils.media.container import probe

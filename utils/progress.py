@@ -15,7 +15,7 @@ QUIET_S = 30.0  # between two lines where stderr is no terminal
 
 
 @dataclass
-class Sums:
+class EpochSums:
     """What the steps of an epoch add up to."""
 
     loss: float = 0.0  # of all labelled frames
@@ -40,7 +40,7 @@ class Position:
 
     epoch: int = 1
     step: int = 0
-    sums: Sums = field(default_factory=Sums)
+    sums: EpochSums = field(default_factory=EpochSums)
     updates: int = 0  # steps of all epochs so far
 
 

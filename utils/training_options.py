@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from utils.datasets.ava.options import AvaOptions
 from utils.datasets.ava.window_options import AvaAsdOptions
-from utils.datasets.custom.tables import OwnOptions
+from utils.datasets.custom.tables import CustomOptions
 from utils.datasets.splits import DataOptions
 from utils.datasets.talkset.options import BuildOptions
 from utils.errors import UserError
@@ -170,7 +170,7 @@ class Options:
     run: RunOptions
     instead: InsteadOptions
     ava: AvaOptions
-    own: OwnOptions
+    own: CustomOptions
     talkset: BuildOptions
     ava_asd: AvaAsdOptions
     detector: DetectorOptions

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from model.contract import FaceDetector
 from utils.boxes import iou
 from utils.datasets.face_pictures.augmentation import hide_face
-from utils.datasets.face_pictures.composites import Composer, Composite
+from utils.datasets.face_pictures.composites import Composite, CompositeMaker
 from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, sample_frames
-from utils.datasets.face_pictures.pictures import MarkedPicture, PictureFolder
-from utils.datasets.face_pictures.turning import likeness, turned
+from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
+from utils.datasets.face_pictures.turning import likeness, turn_head
 from utils.files import check_folder
 from utils.structures import Detections
 
@@ -54,7 +54,7 @@ def prepare(
     folder: Path,
     count: int,
     advance: Callable[[int], object],
-) -> PictureFolder:
+) -> ImageFolder:
     """Return a folder of `count` marked pictures, making what is missing.
 
     Args:
@@ -65,7 +65,7 @@ def prepare(
         advance: Told after each picture how many there are.
     """
     check_folder(folder)
-    pictures = PictureFolder(folder)
+    pictures = ImageFolder(folder)
     if len(pictures) >= count:
         return pictures
     material = gather(teacher, sources)
@@ -77,7 +77,7 @@ def prepare(
         if index < len(material.frames):
             pictures.add(material.frames[index])
         else:
-            composer = Composer(people, backgrounds, rng)
+            composer = CompositeMaker(people, backgrounds, rng)
             pictures.add(mark(teacher, composer.compose()))
         advance(len(pictures))
     return pictures
@@ -88,7 +88,7 @@ class Material:
     """What the videos give to make pictures of."""
 
     cutouts: list[Cutout] = field(default_factory=list)
-    frames: list[MarkedPicture] = field(default_factory=list)  # as they are
+    frames: list[AnnotatedImage] = field(default_factory=list)  # as they are
     faceless: list[NDArray[np.uint8]] = field(default_factory=list)  # their faces hidden; JPEG
 
 
@@ -139,7 +139,7 @@ def turn_heads(teacher: FaceDetector, cutouts: Sequence[Cutout], seed: int) -> l
     heads = []
     for fronts in people.values():
         for _ in range(TURNED):
-            head = confirmed(teacher, turned(fronts[rng.integers(len(fronts))], rng))
+            head = confirmed(teacher, turn_head(fronts[rng.integers(len(fronts))], rng))
             if head is not None:
                 heads.append(head)
     logger.info("%d heads of %d people turned", len(heads), len(people))
@@ -186,7 +186,7 @@ def look(teacher: FaceDetector, picture: NDArray[np.uint8]) -> Detections:
     return Detections(found.boxes * scale, found.confidences)
 
 
-def mark(teacher: FaceDetector, made: Composite) -> MarkedPicture:
+def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
     """Return a composite with its faces where the teacher sees them, else where they were put.
 
     A face that was put in clearly is one even if the teacher misses it; what the teacher finds
@@ -215,11 +215,11 @@ def mark(teacher: FaceDetector, made: Composite) -> MarkedPicture:
 
 def reduced(
     picture: NDArray[np.uint8], boxes: NDArray[np.float32], clear: NDArray[np.bool_]
-) -> MarkedPicture:
+) -> AnnotatedImage:
     """Return a picture in the size in which it is kept."""
     scale = min(1.0, STORED / max(picture.shape[:2]))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return MarkedPicture(np.asarray(small, np.uint8), boxes * np.float32(scale), clear)
+    return AnnotatedImage(np.asarray(small, np.uint8), boxes * np.float32(scale), clear)
 
 
 def read_backgrounds(folder: Path) -> list[NDArray[np.uint8]]:

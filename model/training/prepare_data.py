@@ -12,10 +12,10 @@ import numpy as np
 from model.face_finding import FaceFinder
 from utils.datasets.ava import download as ava_download
 from utils.datasets.ava import prepare as ava_prepare
-from utils.datasets.ava.labels import LABELS_MD5, Sources
+from utils.datasets.ava.labels import LABELS_MD5, AvaMirrors
 from utils.datasets.ava.options import AvaOptions
 from utils.datasets.custom import check as custom_check
-from utils.datasets.custom.tables import OwnOptions
+from utils.datasets.custom.tables import CustomOptions
 from utils.datasets.splits import DataOptions
 from utils.datasets.talkset.build import (
     TalkSetOptions,
@@ -45,7 +45,7 @@ def download_ava(options: AvaOptions, data: DataOptions) -> tuple[list[str], boo
     """
     root = data.data_path
     md5 = {} if options.any_labels else LABELS_MD5
-    sources = Sources(options.mirror.rstrip("/"), options.label_mirror.rstrip("/"), md5)
+    sources = AvaMirrors(options.mirror.rstrip("/"), options.label_mirror.rstrip("/"), md5)
     with stages("movies") as tell:
         movies = _Movies(tell)
         found = ava_download.download(
@@ -53,7 +53,7 @@ def download_ava(options: AvaOptions, data: DataOptions) -> tuple[list[str], boo
         )
     lines = [f"movies: {found.summary()}; see {root / ava_download.REPORT}.txt"]
     whole = not found.failed
-    how = ava_prepare.PrepareOptions(data.num_processes, options.crop_size, options.colour)
+    how = ava_prepare.AvaPrepareOptions(data.num_processes, options.crop_size, options.colour)
     for split in LABELLED:
         with stages("faces") as tell:
             cut = partial(tell, f"cutting {split}")
@@ -121,8 +121,8 @@ def find_videos(folders: Sequence[Path]) -> list[Path]:
 
 
 def check_own(
-    data: DataOptions, options: OwnOptions, decode: bool, to: Path
-) -> custom_check.Report:
+    data: DataOptions, options: CustomOptions, decode: bool, to: Path
+) -> custom_check.CheckReport:
     """Check own data, and write what was found as JSON."""
     with stages("videos") as tell:
         report = custom_check.check(

@@ -36,7 +36,7 @@ from model.training.run import Run, released_weights, train_at_terminal
 from model.training.run_logs import EpochRow, Evaluated, is_past_best
 from model.training.trainer import Trainer
 from utils.datasets.ava.dataset import AvaFolder
-from utils.datasets.ava.window_extract import ExtractOptions, Work, extract
+from utils.datasets.ava.window_extract import ExtractionWork, ExtractOptions, extract
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava.windows import VideoRows, WindowOptions, read_rows
 from utils.errors import UserError
@@ -251,7 +251,7 @@ def _extract(
     """Extract what is not there yet; name what cannot be had."""
     with locked(folder, "extracting windows"), stages("videos") as tell:
         progress: Callable[[int, int], None] = partial(tell, f"extracting {folder.name}")
-        problems = extract(folder, rows, videos, *how, Work(num_processes, progress))
+        problems = extract(folder, rows, videos, *how, ExtractionWork(num_processes, progress))
     for problem in problems[:SHOWN]:
         logger.warning("%s", problem)
     if len(problems) > SHOWN:

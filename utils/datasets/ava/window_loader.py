@@ -53,7 +53,7 @@ class WindowChoice:
 
 
 @dataclass(frozen=True, eq=False)
-class _Track:
+class _ThinnedTrack:
     """A thinned-out track in the store."""
 
     entity: int  # index in the store
@@ -63,7 +63,7 @@ class _Track:
 
 
 @dataclass
-class _Columns:
+class _WindowColumns:
     """What is known of each window, while it is gathered."""
 
     track: list[int] = field(default_factory=list)
@@ -106,10 +106,10 @@ class WindowSet:
         self.store = EntityStore(folder / "faces")
         self._entities = {info.name: number for number, info in enumerate(self.store.entities)}
         self._done = open_journal(folder, extracted, options).done
-        self._tracks: list[_Track] = []
+        self._tracks: list[_ThinnedTrack] = []
         self._sounds: dict[str, NDArray[np.float32]] = {}
         self.names: list[tuple[str, str]] = []
-        columns = _Columns()
+        columns = _WindowColumns()
         self._num_lost = 0
         absent = [one.video for one in rows if one.video not in self._done]
         for one in rows:
@@ -138,7 +138,7 @@ class WindowSet:
         """Leave the sounds out: each reading process opens its own."""
         return {**self.__dict__, "_sounds": {}}
 
-    def _add(self, rows: VideoRows, columns: _Columns) -> None:
+    def _add(self, rows: VideoRows, columns: _WindowColumns) -> None:
         """Add the windows of one video."""
         done = self._done[rows.video]
         first = len(self.names)
@@ -156,7 +156,7 @@ class WindowSet:
             columns.stop_s += rows.timestamps[windows[:, -1]].tolist()
             columns.speaking += rows.speaking[windows[:, -1]].tolist()
             columns.smallest += sizes[windows].min(1).tolist()
-            self._tracks.append(_Track(entity, rows.video, done["start_s"], done["rate"]))
+            self._tracks.append(_ThinnedTrack(entity, rows.video, done["start_s"], done["rate"]))
 
     def read(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return vectors (13, L) and pictures (T, H, W) or (T, H, W, 3) of a window."""
@@ -191,7 +191,7 @@ class WindowBatch:
         return WindowBatch(self.indices, *(tensor.pin_memory() for tensor in tensors))
 
 
-class _BatchMaker:
+class _WindowBatchMaker:
     """Makes batches of indices; goes to the reading processes."""
 
     def __init__(self, windows: WindowSet) -> None:
@@ -230,7 +230,7 @@ class WindowLoader:
     ) -> None:
         self.windows, self.choice = windows, choice
         self._rank, self._world_size = rank, world_size
-        self._reading = BatchReader(_BatchMaker(windows), choice.num_workers)
+        self._reading = BatchReader(_WindowBatchMaker(windows), choice.num_workers)
 
     def len_epoch(self, number: int) -> int:
         """Return the number of batches of an epoch."""

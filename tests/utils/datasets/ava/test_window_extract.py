@@ -11,8 +11,8 @@ from tests.made_ava import Movie, level, table, write_movie
 from tests.made_sound import MadeTrack, speech, write_tracks
 from tests.made_windows import all_windows
 from utils.datasets.ava.window_extract import (
+    ExtractionWork,
     ExtractOptions,
-    Work,
     _own_rate,
     extract,
     sound_path,
@@ -198,7 +198,7 @@ def test_processes_extract_the_same(
     videos: Path, extracted: Path, labels: list[VideoRows], tmp_path: Path
 ) -> None:
     told: list[tuple[int, int]] = []
-    work = Work(2, lambda done, total: told.append((done, total)))
+    work = ExtractionWork(2, lambda done, total: told.append((done, total)))
     twin = dataclasses.replace(labels[0], video="twin")
     files = dict.fromkeys((MOVIE.name, "twin"), videos / MOVIE.file)
     assert extract(tmp_path, [*labels, twin], files, OPTIONS, WINDOWS, work) == []

@@ -155,7 +155,7 @@ def test_workers_give_the_same(data: Coloured) -> None:
 
 def test_grey_faces_are_refused_where_colour_is_read() -> None:
     loader = ClipLoader(MadeFaces(LENGTHS), FORM, CLIP, ALL)
-    with pytest.raises(ValueError, match=r"expected faces in colour.*again in colour"):
+    with pytest.raises(ValueError, match=r"the network reads colour.*again in colour"):
         next(loader.epoch(1))
     grey = next(ClipLoader(MadeFaces(LENGTHS), replace(FORM, colour=False), CLIP, ALL).epoch(1))
     assert grey.faces.shape == (16, 5, SIZE, SIZE)

@@ -198,7 +198,7 @@ def test_long_lists_lose_no_time_to_padding() -> None:
 def test_other_forms_of_faces(store: EntityStore, tmp_path: Path) -> None:
     small = next(iter(SequenceLoader(store, replace(FORM, size=8), ALL).epoch(1)))
     assert small.faces.shape[2:] == (8, 8)
-    with pytest.raises(ValueError, match=r"expected faces in colour.*again in colour"):
+    with pytest.raises(ValueError, match=r"the network reads colour.*again in colour"):
         next(iter(SequenceLoader(store, replace(FORM, colour=True), ALL).epoch(1)))
     faces = np.zeros((5, SIZE, SIZE, 3), np.uint8)
     faces[..., 0] = 200  # red
