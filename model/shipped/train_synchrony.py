@@ -1,4 +1,4 @@
-"""Train the network that the project ships; docs/embedded.md tells what came of it.
+"""Train the network that the project ships; docs/notes/synchrony.md tells what came of it.
 
 python -m model.shipped.train_synchrony --videos DIR --people CSV --facesOnly DIR --savePath DIR
 

@@ -1,4 +1,4 @@
-"""Train the face detector that the project ships; docs/detector.md tells what came of it.
+"""Train the face detector that the project ships; docs/notes/tiny_fcos.md tells what came of it.
 
 python -m model.shipped.train_tiny_fcos --videos DIR,DIR --backgrounds DIR --savePath DIR
 
