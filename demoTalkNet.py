@@ -7,7 +7,6 @@ python demoTalkNet.py /some/where/*.mp4 --outputFolder results
 import argparse
 import json
 import logging
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -222,8 +221,9 @@ def write_all(found: Found, video: "VideoInfo", folder: Path, options: Options) 
 def read_options(options: VideoOptions) -> "ReadOptions":
     """Return which part of a video is read, and how."""
     from utils.media.container import ReadOptions
+    from utils.processor import num_cores
 
-    threads = min(options.n_data_loader_thread, os.cpu_count() or 1)
+    threads = min(options.n_data_loader_thread, num_cores())
     return ReadOptions(options.start, options.duration, threads, options.audio_track)
 
 

@@ -2,12 +2,16 @@
 
     import talkNet
 
-    network = talkNet.load_network("lr_asd")
-    detector = talkNet.load_detector("yunet")
-    result = talkNet.detect_active_speakers("demo/001.mp4", network, detector)
+    result = talkNet.detect_active_speakers("demo/001.mp4")
     result.write_json("demo/001/result.json")
 
-For long video, `talkNet.ActiveSpeakers` gives the shots one by one while the video is running.
+To choose a network and a detector, or to load them once for many videos:
+
+    network = talkNet.load_network("lr_asd")
+    detector = talkNet.load_detector("yunet")
+    results = [talkNet.detect_active_speakers(path, network, detector) for path in paths]
+
+For long videos, iterate over `talkNet.ActiveSpeakers`: it yields each shot as it is finished.
 """
 
 import logging
@@ -23,7 +27,7 @@ from numpy.typing import NDArray
 from model.checkpoints.build import build_network
 from model.contract import Cascade, FaceDetector, Model
 from model.detection import detect_faces, load_detector
-from model.loading import Models, load_models, load_network, make_record, record_of
+from model.loading import Models, load_missing, load_models, load_network, make_record, record_of
 from model.scoring.choose import make_scorer
 from model.scoring.scorers import SAMPLES_PER_FRAME
 from model.scoring.windows import probabilities, score_track, scores
@@ -33,17 +37,11 @@ from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
 from utils.media.video import read_frames
 from utils.output.results import ModelRecord, Result, VideoFacts
-from utils.structures import (
-    FPS,
-    CropPiece,
-    FaceTrack,
-    Frame,
-    ScoredTrack,
-    Shot,
-)
-from utils.tracking.crops import CropOptions, crop_faces, crop_given, longest_delay
+from utils.structures import FPS, CropPiece, FaceTrack, Frame, ScoredTrack, Shot
+from utils.tracking.crops import CropOptions, crop_faces, longest_delay
+from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
 from utils.tracking.shots import ShotOptions, mark_shots
-from utils.tracking.tracks import TrackOptions
+from utils.tracking.tracks import GivenTracks, Tracker
 
 __all__ = [
     "FPS",
@@ -149,7 +147,12 @@ class ActiveSpeakers:
         self.on_frame: Callable[[Frame], None] | None = None  # sees each frame and its faces
         self._report = ReadReport()
         self._heard = False  # anything but digital silence under any face
-        delay = longest_delay(options.tracks, options.detect_every)
+        self._tracker: Tracker = (
+            GreedyTracker(options.tracks, options.detect_every)
+            if options.boxes is None
+            else GivenTracks(options.boxes)
+        )
+        delay = longest_delay(self._tracker)
         self._sound = Sound(video, self.options.read, KEEP_S + delay / FPS)
         if not self._sound.choice.usual:
             logger.info("%s: %s", video.path.name, self._sound.choice.describe())
@@ -221,11 +224,10 @@ class ActiveSpeakers:
         frames = read_frames(self.video, wanted, options.read, self._report, form.colour)
         frames = (replace(frame, index=frame.index + self.offset) for frame in frames)
         frames = mark_shots(frames, options.shots, options.cuts)
-        if options.boxes is not None:
-            return crop_given(self._watched(frames), options.boxes, options.crops, form)
-        assert detector is not None
-        frames = self._watched(detect_faces(frames, detector, options.detect_every))
-        return crop_faces(frames, options.tracks, options.crops, options.detect_every, form)
+        if options.boxes is None:
+            assert detector is not None
+            frames = detect_faces(frames, detector, options.detect_every)
+        return crop_faces(self._watched(frames), self._tracker, options.crops, form)
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:
@@ -268,27 +270,36 @@ class ActiveSpeakers:
 
 def detect_active_speakers(
     path: str | Path,
-    network: Model | Cascade,
-    detector: FaceDetector | None,
+    network: Model | Cascade | str | None = None,
+    detector: FaceDetector | str | None = None,
     options: AnalysisOptions | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Return who speaks in a video, face by face and frame by frame.
 
+    What is not passed in loaded form is loaded anew by every call.
+
     Args:
         path: Any video file that FFmpeg reads.
-        network: From `load_network`.
-        detector: From `load_detector`; may be None where the options bring boxes.
+        network: From `load_network`, or a name; None loads what `--model auto` would.
+        detector: From `load_detector`, or a name; None loads what `--detector auto` would, unless
+            the options contain boxes.
         options: How to analyse.
         progress: Called for each frame with the time, in s, that has been reached.
 
     Raises:
         FileNotFoundError: There is no such file.
-        UserError: It is no video, or not one that can be read.
+        UserError: It is no video that can be read, or there is no network or detector of that name.
+        WeightsUnavailableError: Weights are neither on this machine nor can they be downloaded.
     """
-    speakers = ActiveSpeakers(probe(path), network, detector, options)
+    options = options or AnalysisOptions()
+    video = probe(path)
+    models = load_missing(network, detector, options.boxes is not None, options.precision)
+    speakers = ActiveSpeakers(video, models.network, models.detector, options)
     if progress is not None:
         speakers.on_frame = lambda frame: progress((frame.index + 1) / FPS)
     for _ in speakers:
         pass
-    return speakers.result()
+    return replace(
+        speakers.result(), network=models.network_record, detector=models.detector_record
+    )

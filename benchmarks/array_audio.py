@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import measure, parse, report
 from model.arrays.command import main as array_command
-from model.arrays.localisation import LocalisationObjective
+from model.arrays.objective import LocalisationObjective
 from model.localizers.tragic_crnn import TragicCRNN
 from utils.arrays.geometry import read_geometry
 from utils.arrays.spectra import FFT_SIZE, HOP, hann, kept_frames, log_mel

@@ -23,7 +23,7 @@ from model.contract import Logits
 from model.layers.folding import fold_norms
 from model.networks.asc import ASC
 from model.networks.asc_encoder import STE, stack
-from utils.datasets.storage.feature_store import FeatureForm, FeatureWriter, VideoFeatures
+from utils.datasets.storage.feature_store import FeatureFormat, FeatureStoreWriter, VideoFeatures
 from utils.features.asc_mfcc import asc_mfcc
 from utils.tracking.contexts import rows_around
 
@@ -143,7 +143,7 @@ def size_of_store() -> dict[str, object]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         write_feature_table(features, folder / "video.csv")
-        FeatureWriter(folder, FeatureForm("asc_encoder", 1024, 11)).add(features)
+        FeatureStoreWriter(folder, FeatureFormat("asc_encoder", 1024, 11)).add(features)
         sizes = [(folder / f"video.{suffix}").stat().st_size for suffix in ("csv", "features")]
     return row("bytes of a row", {"published": sizes[0] / 200, "here": sizes[1] / 200})
 

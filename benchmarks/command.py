@@ -157,10 +157,10 @@ def make_stages(
     from model.detection import detect_faces
     from utils.media.container import ReadOptions
     from utils.media.video import read_frames
-    from utils.structures import Frame
+    from utils.structures import CropPiece, Frame, Shot
     from utils.tracking.crops import CropOptions, crop_faces
+    from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
     from utils.tracking.shots import ShotOptions, mark_shots
-    from utils.tracking.tracks import TrackOptions
 
     size = detector.picture_size(video.width, video.height)
 
@@ -173,11 +173,14 @@ def make_stages(
     def faces() -> Iterator[Frame]:
         return detect_faces(shots(), detector, 2)
 
+    def crops() -> Iterator[CropPiece | Shot]:
+        return crop_faces(faces(), GreedyTracker(TrackOptions(), 2), CropOptions())
+
     return {
         "decode and scale": frames,
         "cuts": shots,
         "faces (yunet, every 2nd frame)": faces,
-        "tracks and crops": lambda: crop_faces(faces(), TrackOptions(), CropOptions(), 2),
+        "tracks and crops": crops,
     }
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import measure, report
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
 from model.checkpoints.registry import find_weights
 from model.contract import FaceDetector
 from model.detectors import s3fd, tiny_fcos, yunet
@@ -31,7 +31,7 @@ def s3fd_network() -> s3fd.S3fdNetwork:
     for name in ("s3fd_talknet", "s3fd_face_alignment"):
         found = find_weights(name)
         if found:
-            return s3fd.build(load_state(found.path)).eval()
+            return s3fd.build(read_weights(found).state).eval()
     generator = torch.Generator().manual_seed(1)
     network = s3fd.S3fdNetwork().eval()
     with torch.inference_mode():

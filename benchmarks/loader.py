@@ -27,7 +27,7 @@ from utils.datasets.ava.dataset import AvaFolder, AvaSplit
 from utils.datasets.ava.prepare import PrepareOptions, prepare
 from utils.datasets.ava.tables import LabelledFace, LoaderRow, read_labels, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart
-from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
+from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
 from utils.files import check_folder
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, probe
@@ -135,8 +135,8 @@ class Epochs:
     """Loads one epoch after the other."""
 
     def __init__(self, dataset: DataSet, num_workers: int) -> None:
-        options = LoaderOptions(n_data_loader_thread=num_workers, augment=True)
-        self._loader = Loader(dataset, InputSpec(), options)
+        options = SequenceLoaderOptions(n_data_loader_thread=num_workers, augment=True)
+        self._loader = SequenceLoader(dataset, InputSpec(), options)
         self._number = 0
 
     def __call__(self) -> int:

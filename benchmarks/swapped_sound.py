@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import report
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.contract import Model, Network
 from model.face_finding import FaceFinder, choose_finder
 from model.scoring.windows import score_track

@@ -23,7 +23,7 @@ from model.contract import ClipNetwork, ContextNetwork, Model, Network
 from model.loading import choose_device
 from model.names import network_names
 from model.ranks import Ranks
-from model.training.trainer import Trainer
+from model.training.network_trainer import make_trainer
 from utils.structures import STEPS_PER_FRAME
 from utils.training_options import TrainingOptions
 
@@ -90,7 +90,7 @@ def stepper(
     precision: Literal["fp32", "bf16"],
 ) -> Callable[[], object]:
     """Return what takes one step of training."""
-    trainer = Trainer(network, TrainingOptions(precision=precision), Ranks(device=device))
+    trainer = make_trainer(network, TrainingOptions(precision=precision), Ranks(device=device))
     trainer.objective.train()
 
     def step() -> None:

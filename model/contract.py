@@ -44,9 +44,8 @@ class Recipe:
     weight_decay: float = 0.0
     max_epoch: int = 25
     batch_size: int = 2500  # frames; clips or contexts for networks that read those
-    loss: str = "cross_entropy"  # or binary_cross_entropy, of softmax(logits / r)
     loss_weights: Mapping[str, float] = field(default_factory=dict)  # by field of Logits
-    temperature: float = 1.0  # r of the first epoch
+    temperature: float = 1.0  # r of the first epoch; logits are divided by it
     temperature_step: float = 0.0  # added to r with each epoch
     decay_every: int = 1  # epochs
     update_decay: float = 0.0  # the rate of update u is also divided by 1 + u times this

@@ -7,8 +7,8 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoints.registry import find_weights, get_weights, registry
-from model.contract import FaceDetector, WeightsFile
+from model.checkpoints.registry import RawWeights, find_weights, get_weights, registry
+from model.contract import FaceDetector
 from model.names import detector_names
 from utils.downloads import Progress
 from utils.errors import UserError, WeightsUnavailableError
@@ -33,9 +33,6 @@ def load_detector(
     name: str = "auto", device: str = "cpu", progress: Progress | None = None
 ) -> FaceDetector:
     """Return a face detector with its usual settings; see `choose_detector`."""
-    names = ("auto", *detector_names())
-    if name not in names:
-        raise UserError(f"expected a detector named one of {', '.join(names)}; got {name!r}")
     return choose_detector(DetectorOptions(name), device, progress=progress).detector
 
 
@@ -54,9 +51,15 @@ def choose_detector(
         progress: Told the bytes of a download.
 
     Raises:
+        UserError: There is no detector of that name.
         WeightsUnavailableError: Its weights are not available; one line that says what was tried
             and what to do.
     """
+    known = ("auto", *detector_names())
+    if options.detector not in known:
+        raise UserError(
+            f"expected a detector named one of {', '.join(known)}; got {options.detector!r}"
+        )
     preferred = ON_CPU if device == "cpu" else ON_GPU
     names = preferred if options.detector == "auto" else (options.detector,)
     problems: list[str] = []
@@ -66,7 +69,7 @@ def choose_detector(
         except WeightsUnavailableError as error:
             problems.append(str(error))
             continue
-        reason = f"{name} ({weights.path.name})"
+        reason = f"{name} ({weights.file.path.name})"
         if options.detector != "auto":
             reason += ", as asked for"
         elif name == names[0]:
@@ -78,7 +81,7 @@ def choose_detector(
     raise WeightsUnavailableError(f"no face detector is available: {'; '.join(problems)}")
 
 
-def _weights_of(name: str, progress: Progress | None) -> WeightsFile:
+def _weights_of(name: str, progress: Progress | None) -> RawWeights:
     """Return a detector's weights: any file that is here before any download is tried."""
     names = [one.name for one in registry().values() if one.network == name]
     for one in names:

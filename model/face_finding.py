@@ -14,8 +14,8 @@ from utils.media.video import read_frames
 from utils.model_options import DetectorOptions
 from utils.structures import CropPiece, Shot
 from utils.tracking.crops import CropOptions, crop_faces
+from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
 from utils.tracking.shots import ShotOptions, mark_shots
-from utils.tracking.tracks import TrackOptions
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class FaceFinder:
         wanted = detector.picture_size(video.width, video.height)
         frames = mark_shots(read_frames(video, wanted, ReadOptions()), ShotOptions())
         found = detect_faces(frames, detector, every)
-        return crop_faces(found, TrackOptions(), CropOptions(), every)
+        return crop_faces(found, GreedyTracker(TrackOptions(), every), CropOptions())
 
     @property
     def settings(self) -> dict[str, str | int | float | None]:

@@ -3,12 +3,13 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from model.checkpoints.build import network_class, network_name, recognise
-from model.checkpoints.files import load_state
-from model.checkpoints.registry import default_checkpoint, load_single, registry
+from model.checkpoints.build import load_single, network_class, network_name, recognise
+from model.checkpoints.files import Weights, read_weights
+from model.checkpoints.registry import default_checkpoint, find_file, registry
 from model.contract import (
     Cascade,
     ClipNetwork,
@@ -65,6 +66,41 @@ def load_models(
     return Models(network, network_record, choice.detector, found, device)
 
 
+def load_missing(
+    network: Model | Cascade | str | None,
+    detector: FaceDetector | str | None,
+    boxes_given: bool,
+    precision: Literal["fp32", "bf16"],
+) -> Models:
+    """Return a network and a detector; those that are not loaded are loaded, by name or as `auto`.
+
+    The log states which were loaded and why. They run on the fastest device of this machine.
+
+    Args:
+        network: Loaded, or a name; None is `auto`.
+        detector: Loaded, or a name; None is `auto`, or none if boxes are given.
+        boxes_given: Whether face tracks replace detection.
+        precision: Of a detector that is loaded.
+    """
+    device, reason = choose_device("auto"), ""
+    if network is None or isinstance(network, str):
+        network, reason = choose_network(ModelOptions(network or "auto"), device)
+        logger.info("network: %s", reason)
+    network_record = record_of(network, reason)
+    if boxes_given:
+        found = ModelRecord("none", reason="the boxes were given")
+        loaded = None if isinstance(detector, str) else detector
+        return Models(network, network_record, loaded, found, device)
+    reason = ""
+    if detector is None or isinstance(detector, str):
+        options = DetectorOptions(detector or "auto")
+        choice = choose_detector(options, device, precision)
+        detector, reason = choice.detector, choice.reason
+        logger.info("detector: %s", reason)
+    found = make_record(detector.name, detector.weights, reason)
+    return Models(network, network_record, detector, found, device)
+
+
 def choose_device(name: str) -> str:
     """Return the device of that name; `auto` is the fastest of this machine."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -84,10 +120,11 @@ def choose_network(
     available, so a damaged file or a failing device is an error.
     """
     name: str = model.model
+    weights: Path | Weights | None = model.pretrain_model
     if name == "auto" and model.pretrain_model is not None:
-        name = _network_of(model.pretrain_model)
+        name, weights = _recognise(model.pretrain_model)
     if name != "auto":
-        network = load_network(name, model.pretrain_model, model.encoder_model, device, progress)
+        network = load_network(name, weights, model.encoder_model, device, progress)
         return network, f"{_describe(network)}, as asked for"
     missing: list[str] = []
     for candidate in AUTO_NETWORKS:
@@ -111,22 +148,27 @@ def choose_network(
     )
 
 
-def _network_of(weights: Path) -> str:
-    """Return which network a weights file, or a name in pretrain/weights.toml, belongs to."""
-    if str(weights) in registry():
-        return registry()[str(weights)].network
-    found = recognise(load_state(weights))
-    if found is None:
+def _recognise(path: Path) -> tuple[str, Path | Weights]:
+    """Return the network that weights belong to, and the weights, read if they had to be.
+
+    Args:
+        path: A file, or a name in pretrain/weights.toml.
+    """
+    if str(path) in registry():
+        return registry()[str(path)].network, path
+    weights = read_weights(find_file(path))
+    name = recognise(weights.state)
+    if name is None:
         raise UserError(
-            f"{weights}: expected weights of one of {', '.join(network_names())}, found others; "
+            f"{path}: expected weights of one of {', '.join(network_names())}, found others; "
             "name the network with --model to see how they differ"
         )
-    return found
+    return name, weights
 
 
 def load_network(
     name: str,
-    weights: str | Path | None = None,
+    weights: str | Path | Weights | None = None,
     encoder_weights: str | Path | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -135,7 +177,8 @@ def load_network(
 
     Args:
         name: A file in model/networks.
-        weights: A file, or a name in pretrain/weights.toml; None is the network's default there.
+        weights: A file, a name in pretrain/weights.toml, or weights that have been read; None is
+            the network's default in pretrain/weights.toml.
         encoder_weights: The same for the clip network that a context network builds on.
         device: Where it runs.
         progress: Told the bytes of a download.

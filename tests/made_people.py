@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.datasets.entities import UNLABELLED, EntityInfo
-from utils.datasets.storage.entity_store import Store, StoreWriter
+from utils.datasets.storage.entity_store import EntityStore, EntityStoreWriter
 from utils.datasets.talkset.sources import Source
 
 FPS = 25
@@ -15,9 +15,9 @@ TONES = {"ann": 500, "bob": 800, "cat": 1300, "eve": 2100}  # Hz
 QUIET = "dan"  # moves, and is never heard
 
 
-def make_people(folder: Path, num_frames: int = 60) -> tuple[Store, list[Source]]:
+def make_people(folder: Path, num_frames: int = 60) -> tuple[EntityStore, list[Source]]:
     """Write two sources of each person and return the store and what is known of them."""
-    writer = StoreWriter(folder)
+    writer = EntityStoreWriter(folder)
     sources = []
     for number, person in enumerate([*TONES, QUIET] * 2):
         rng = np.random.default_rng(number)
@@ -38,4 +38,4 @@ def make_people(folder: Path, num_frames: int = 60) -> tuple[Store, list[Source]
         voice = [(4 * start, 4 * stop)] if talks else []
         sources.append(Source(name, name, person, 0, num_frames, talks, voice, []))
     writer.write_index()
-    return Store(folder), sources
+    return EntityStore(folder), sources

@@ -18,8 +18,8 @@ from torch.nn import functional
 from model.contract import Logits, Model, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
-from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
-from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
+from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.structures import FPS, SAMPLE_RATE, InputSpec
 
 SIZE = 16
@@ -109,12 +109,12 @@ class TinyNetwork(Network):
 
 def made_loader(
     data: MadeFaces, network: Model, ranks: Ranks | None = None, batch_size: int = 200
-) -> Loader:
+) -> SequenceLoader:
     """Return a loader of small batches, in this process."""
     assert isinstance(network, Network)
     ranks = ranks or Ranks()
-    options = LoaderOptions(batch_size=batch_size, n_data_loader_thread=0)
-    return Loader(data, network.inputs, options, ranks.rank, ranks.size)
+    options = SequenceLoaderOptions(batch_size=batch_size, n_data_loader_thread=0)
+    return SequenceLoader(data, network.inputs, options, ranks.rank, ranks.size)
 
 
 def write_talks(
@@ -126,7 +126,7 @@ def write_talks(
     sound is loud. Who speaks is seen in a face alone, whether anybody does is heard as well.
     """
     generator = np.random.default_rng(seed)
-    writer = StoreWriter(folder, crop_size=TALK_SIZE, colour=True)
+    writer = EntityStoreWriter(folder, crop_size=TALK_SIZE, colour=True)
     for number, count in enumerate(num_faces):
         turns = generator.permutation([-1, *range(count)])[:2]  # -1: nobody
         who = np.repeat(turns, num_frames // 2)

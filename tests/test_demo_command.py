@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from demoTalkNet import main
+from demoTalkNet import load_models, main, make_parser, make_speakers
 from model.contract import WeightsFile
 from model.detection import Choice
 from model.networks.light_asd import LightASD
@@ -27,6 +27,9 @@ from tests.programs import run_python
 from utils.arrays.geometry import write_geometry
 from utils.datasets.tragic_talkers.synthetic_room import Room, heard
 from utils.datasets.tragic_talkers.synthetic_scene import made_rig
+from utils.demo_options import Options
+from utils.flags import read_groups
+from utils.media.container import probe
 from utils.structures import Detections
 
 OUTPUTS = {
@@ -570,3 +573,33 @@ def test_an_array_moves_the_scores(
     assert np.median(difference) > 4 and (difference >= 0).all()
     assert run(video, "--array", tmp_path / "gone.wav", *array[2:], "--arrayCamera", "cam06") == 1
     assert "gone.wav" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be withheld here")
+def test_decoding_uses_the_cores_that_the_process_may_use(tmp_path: Path) -> None:
+    """A cluster or a container often gives it fewer than the machine has."""
+    path = tmp_path / "short.mp4"
+    write_video(path, images(5))
+    flags = ["--model", "synchrony", "--detector", "tiny_fcos", "--nDataLoaderThread", "10"]
+    options = read_groups(make_parser().parse_args(flags), Options)
+    models = load_models(options)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        speakers = make_speakers(probe(path), models, options)
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert speakers.options.read.threads == 1
+
+
+def test_no_home_folder_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cached there, nor does a library ask for it: it may be missing or read-only."""
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TORCH_HOME", "MPLCONFIGDIR"):
+        monkeypatch.setenv(name, "/dev/null/nowhere")  # nobody can make it, not even root
+    video, results = tmp_path / "short.mp4", tmp_path / "results"
+    write_video(video, images(30), sound=sound(1.2))
+    given = ("--model", "synchrony", "--detector", "tiny_fcos", "--outputFolder", results)
+    done = run_python("demoTalkNet.py", video, *given)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert {path.name for path in (results / "short").iterdir()} == OUTPUTS

@@ -24,9 +24,9 @@ from model.networks.loconet import LoCoNet
 from tests.made_training import write_talks
 from tests.programs import run_python
 from utils.datasets.storage.feature_store import (
-    FeatureForm,
+    FeatureFormat,
     FeatureStore,
-    FeatureWriter,
+    FeatureStoreWriter,
     VideoFeatures,
 )
 from utils.metrics.average_precision import FaceRows, read_predictions
@@ -168,12 +168,12 @@ def test_forward_goes_on_where_it_was_stopped(talks: Path, ste: Path, features: 
 
 
 def write_features(
-    folder: Path, form: FeatureForm, splits: Sequence[str] = ("train", "val")
+    folder: Path, form: FeatureFormat, splits: Sequence[str] = ("train", "val")
 ) -> None:
     """Write a store of one video with two faces."""
     rng = np.random.default_rng(0)
     for split in splits:
-        FeatureWriter(folder / split, form).add(
+        FeatureStoreWriter(folder / split, form).add(
             VideoFeatures(
                 "one",
                 ["a", "b"],
@@ -208,7 +208,7 @@ def test_features_that_do_not_fit(
     )
     found = said("--model", "asdnet", "--features", features)
     assert "expected features of asdnet_encoder, 672 numbers, found asc_encoder, 1024" in found
-    other = FeatureForm("asc_encoder", 1024, 5, "f" * 64)
+    other = FeatureFormat("asc_encoder", 1024, 5, "f" * 64)
     write_features(tmp_path / "other", other)
     judge = ("--model", "asc", "--evaluation", "--pretrainModel", asc)
     found = said(*judge, "--features", tmp_path / "other")

@@ -1,6 +1,7 @@
 """The whole application on made video: streamed, in pieces, in spans, in silence."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from utils.media.container import ReadOptions
 from utils.output.results import Result
 from utils.structures import CropForm, Detections, FaceTrack
 from utils.tracking.crop_geometry import crop_face, smooth_boxes
-from utils.tracking.tracks import TrackOptions
+from utils.tracking.greedy_tracker import TrackOptions
 
 SECONDS = 4
 WIDTH, HEIGHT = 96, 64
@@ -166,6 +167,54 @@ def test_demo_clip_is_marked_right() -> None:
     result = talkNet.detect_active_speakers(clip, network, detector, AnalysisOptions(windows=(2,)))
     assert len(result.tracks) == 3 and len(result.shots) == 2
     assert 8 < sum(segment.stop_s - segment.start_s for segment in result.segments) < 25
+
+
+@pytest.fixture
+def shipped_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Leave only the weights that are part of the repository, and no way to others."""
+    folder = tmp_path / "pretrain"
+    folder.mkdir()
+    for name in ("synchrony", "tiny_fcos"):
+        shutil.copy(Path(__file__).parents[1] / f"pretrain/{name}.safetensors", folder)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("TALKNET_PRETRAIN", raising=False)
+    monkeypatch.setattr("model.checkpoints.registry.find_weights.__defaults__", (folder,))
+    monkeypatch.setattr("model.checkpoints.registry.get_weights.__defaults__", (None, folder))
+
+
+@pytest.mark.usefixtures("shipped_alone")
+def test_a_path_is_enough(video: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        result = talkNet.detect_active_speakers(video)
+    network, detector = result.network, result.detector
+    assert (network.name, network.weights) == ("synchrony", "synchrony.safetensors")
+    assert (detector.name, detector.weights) == ("tiny_fcos", "tiny_fcos.safetensors")
+    for record in (network, detector):
+        assert "because" in record.reason and record.reason in caplog.text
+    assert [(shot.start, shot.stop) for shot in result.shots] == [(0, 25 * SECONDS)]
+
+
+@pytest.mark.usefixtures("shipped_alone")
+def test_networks_and_detectors_by_name(network: Network, video: Path) -> None:
+    named = talkNet.detect_active_speakers(video, "synchrony", "tiny_fcos")
+    assert named.network.reason == "synchrony (synchrony.safetensors), as asked for"
+    assert named.detector.reason == "tiny_fcos (tiny_fcos.safetensors), as asked for"
+    mixed = talkNet.detect_active_speakers(video, network, "tiny_fcos")
+    assert (mixed.network.name, mixed.network.reason) == ("lr_asd", "")
+    boxes = AnalysisOptions(boxes=[track(5, 20)], windows=(1,))
+    given = talkNet.detect_active_speakers(video, "synchrony", options=boxes)
+    assert (given.detector.name, given.detector.reason) == ("none", "the boxes were given")
+    assert [(one.start, one.stop) for one in given.tracks] == [(5, 25)]
+
+
+def test_unknown_names(network: Network, video: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected a network named one of .*got 'nonet'"):
+        talkNet.detect_active_speakers(video, "nonet")
+    with pytest.raises(UserError, match=r"named one of auto, .*yunet; got 'haar'"):
+        talkNet.detect_active_speakers(video, network, "haar")
+    with pytest.raises(FileNotFoundError):
+        talkNet.detect_active_speakers(tmp_path / "none.mp4")
 
 
 class Chequered:

@@ -19,14 +19,14 @@ import pytest
 import torch
 
 import trainTalkNet
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.checkpoints.training import load
 from tests.made_ava import Movie, archive, write_movie
 from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part
 from tests.programs import ROOT, run_python
 from utils.datasets.entities import EntityInfo
-from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.metrics.average_precision import read_predictions
 from utils.structures import FPS
 
@@ -39,7 +39,7 @@ def talkset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("talkset")
     generator = np.random.default_rng(0)
     for split, count in (("train", 6), ("val", 4)):
-        writer = StoreWriter(folder / split)
+        writer = EntityStoreWriter(folder / split)
         for number in range(count):
             part = made_part(generator, 8, number)
             part = replace(part, faces=part.faces.repeat(7, axis=1).repeat(7, axis=2))

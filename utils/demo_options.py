@@ -10,8 +10,8 @@ from utils.errors import UserError
 from utils.flags import flag_name
 from utils.model_options import DetectorOptions, ModelOptions
 from utils.tracking.crops import CropOptions
+from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
-from utils.tracking.tracks import TrackOptions
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Train a localizer and let it hear: the published objective, learning rate and forward pass."""
+"""Load a localizer and localise speech with it, chunk by chunk."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from model.checkpoints.build import load_released
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
+from model.checkpoints.registry import find_file
 from model.contract import Localizer
 from model.localizers.tragic_crnn import Pooling, TragicCRNN
 from utils.arrays.sound import ArraySound, SoundChecks, check_levels
@@ -19,13 +19,8 @@ from utils.arrays.speech_positions import num_frames as frames_of
 from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, CHUNK_S, CHUNK_SAMPLES, first_sample
 from utils.datasets.tragic_talkers.labels import read_truth
 from utils.datasets.tragic_talkers.layout import Split, TragicTalkers, View
-from utils.datasets.tragic_talkers.loader import ChunkBatch
 from utils.datasets.tragic_talkers.scaler import FEATURES, Scaler
 from utils.errors import UserError
-from utils.metrics.localisation import DETECTED
-
-CONSTANT_EPOCHS = 30
-DECAY = 0.9
 
 
 def load_localizer(path: Path, pooling: Pooling = "avg") -> TragicCRNN:
@@ -35,63 +30,10 @@ def load_localizer(path: Path, pooling: Pooling = "avg") -> TragicCRNN:
         path: The checkpoint; it tells the network's width but not its pooling.
         pooling: That it was trained with.
     """
-    state = load_state(path)
+    state = read_weights(find_file(path)).state
     network = TragicCRNN(pooling, **TragicCRNN.variant_of(state))
     load_released(network, state)
     return network.eval()
-
-
-def rate(start: float, epoch: int, compounding: bool = True) -> float:
-    """Return the learning rate of an epoch, from 1.
-
-    Kept: from epoch 31 on, the *current* rate is multiplied by 0.9 ** (epoch - 30), so that it
-    falls faster and faster, to 2e-10 of the start at epoch 50.
-
-    Args:
-        start: Rate of the first 30 epochs.
-        epoch: From 1.
-        compounding: The published decay; else 0.9 for each epoch after 30.
-    """
-    late = max(0, epoch - CONSTANT_EPOCHS)
-    power = late * (late + 1) // 2 if compounding else late
-    return float(start * DECAY**power)
-
-
-class LocalisationObjective(nn.Module):
-    """A localizer and its loss as one module, which can be distributed as a whole."""
-
-    def __init__(self, network: Localizer) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, batch: ChunkBatch) -> tuple[Tensor, Tensor]:
-        """Return the summed loss of a batch, and in how many frames speech is judged rightly."""
-        found = self.locate(batch.features, batch.cameras)
-        right = ((found[..., 1] >= DETECTED) == batch.speaking) & batch.counted[..., None]
-        return localisation_loss(found, batch), right.sum()
-
-    def locate(self, features: Tensor, cameras: Tensor) -> Tensor:
-        """Map scaled sounds (B, 16, 960, 64) and cameras (B, K) to (B, K, 60, 2)."""
-        num_views = cameras.shape[1]
-        encoded = self.network.encode(features).repeat_interleave(num_views, dim=0)
-        located = self.network.locate(encoded, cameras.flatten())
-        return located.view(-1, num_views, *located.shape[1:])
-
-
-def localisation_loss(found: Tensor, batch: ChunkBatch) -> Tensor:
-    """Return the sum over views and frames of squared errors, of confidence and of position.
-
-    The position counts where somebody is said to speak and their place is known. Kept: a squared
-    error of the confidence instead of a cross entropy, and a sum instead of a mean.
-
-    Args:
-        found: Positions and confidences (B, K, T, 2).
-        batch: What is known of T frames.
-    """
-    positions, confidences = found.float().unbind(3)
-    detection = (confidences - batch.speaking.float()) ** 2
-    apart = (positions - batch.positions) ** 2 * (batch.speaking & batch.located)
-    return ((detection + apart) * batch.counted[..., None]).sum()
 
 
 @torch.inference_mode()

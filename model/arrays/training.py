@@ -1,30 +1,30 @@
-"""Train a localizer on the common engine: the published loss, schedule and folds."""
+"""Train a localizer on the common engine, evaluate it, and merge the folds' losses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from model.arrays.localisation import LocalisationObjective, localisation_loss, rate
+from model.arrays.objective import LocalisationObjective, learning_rate, localisation_loss
 from model.checkpoints import training as checkpoints
 from model.contract import Localizer
 from model.ranks import Ranks
-from model.training.recipes import make_optimiser
-from model.training.run import Hooks, Run, describe_settings
-from model.training.trainer import Batch, Trainer
+from model.training.network_trainer import describe_settings
+from model.training.recipes import freeze, make_optimiser, resolve, use_bf16
+from model.training.run import Hooks, Run
+from model.training.run_logs import Evaluated
+from model.training.trainer import Schedule, StepOptions, Trainer
 from utils.arrays.line_plot import Axis, Curve, draw_curves, fitting_axis
 from utils.arrays.spectra import FPS
 from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES
 from utils.datasets.tragic_talkers.loader import ChunkBatch, ChunkLoader
 from utils.errors import UserError
 from utils.metrics.localisation import TOLERANCES, WIDTH, LocalisedFrames, area, precision_recall
+from utils.progress import Position
 from utils.training_options import RunOptions, TrainingOptions
-
-AT_ONCE = 32  # sounds passed at once, to fit memory
 
 
 @dataclass(frozen=True)
@@ -47,95 +47,57 @@ class LocalizerTraining:
     fold: Annotated[int, "validate on a fifth of the sequences, 0 to 4; -1 trains on all"] = -1
 
 
-class LocalizerTrainer(Trainer):
-    """The common trainer with the published objective and learning rate.
+def make_localizer_trainer(
+    network: Localizer, settings: LocalizerTraining, ranks: Ranks
+) -> Trainer:
+    """Return the trainer of a localizer with the published loss and learning rate."""
+    options, compounding = settings.training, not settings.schedule.plain_decay
+    recipe = resolve(network.recipe, options)
+    network.to(ranks.device)
+    freeze(network, options.frozen_patterns)
+    objective = LocalisationObjective(network)
 
-    Args:
-        network: Trained in place.
-        options: How.
-        schedule: How the rate falls.
-        ranks: The processes that share the work.
-    """
+    def rate(position: Position) -> float:
+        return learning_rate(recipe.lr, position.epoch, compounding)
 
-    advice = "lower --lr, or check the sound"
-
-    def __init__(
-        self,
-        network: Localizer,
-        options: TrainingOptions,
-        schedule: ScheduleOptions,
-        ranks: Ranks,
-    ) -> None:
-        super().__init__(network, options, ranks)
-        self.schedule = schedule
-        self.validation: list[float] = []  # loss of a chunk, epoch by epoch
-        self.localising = LocalisationObjective(network).to(ranks.device)
-        self.optimiser = make_optimiser(self.localising, self.recipe)
-        self.parallel = self.spread(self.localising)
-
-    def step(self, batch: Batch | ChunkBatch) -> None:
-        """Learn from one batch, divided among the processes and into parts that fit memory."""
-        chunks = cast("ChunkBatch", batch)
-        position, device = self.position, self.ranks.device
-        own = torch.stack((chunks.counted.sum(), torch.tensor(len(chunks.counted))))
-        views, sounds = self.ranks.add(own).tolist()
-        most = -(-sounds // self.ranks.size)  # sounds of one process
-        num_parts = -(-most // AT_ONCE)
-        split = (tensor.to(device).tensor_split(num_parts) for tensor in chunks)
-        parts = [ChunkBatch(*part) for part in zip(*split, strict=True)]
-        self._set_rate()
-        position.sums.loss += self.update(parts, self._learn)
-        position.sums.frames += views * CHUNK_FRAMES
-
-    def _learn(self, part: ChunkBatch, last: bool) -> Tensor:
-        """Add the gradient of one part; return its loss and number of right frames."""
-        self.share.counts = len(part.counted) > 0
-        if not self.share.counts:  # a process without any takes part all the same
-            part = ChunkBatch(*(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in part))
-        return self.add_gradient(last, part)
-
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch."""
-        return rate(self.recipe.lr, epoch, not self.schedule.plain_decay)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that changes while training, but for the network's own weights."""
-        return {**super().state(), "validation": list(self.validation)}
-
-    def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go on where `state` was taken, with the network's weights of that moment."""
-        super().restore(weights, state)
-        self.validation = list(state["validation"])
-
-    @torch.inference_mode()
-    def validate(self, loader: ChunkLoader) -> float:
-        """Note the loss of a validation chunk; return the average precision within 2 degrees."""
-        self.localising.eval()
-        parts = []
-        totals = torch.zeros(2, dtype=torch.float64)
-        for batch in loader.epoch(1):
-            part = ChunkBatch(*(tensor.to(self.ranks.device) for tensor in batch))
-            found = self.localising.locate(part.features, part.cameras).float()
-            loss = localisation_loss(found, part).double().cpu()
-            totals += torch.stack((loss, part.counted.sum().double().cpu()))
-            parts.append(_frames(found.cpu().numpy(), batch))
-        parts = [frames for group in self.ranks.gather(parts) for frames in group]
-        loss, views = self.ranks.add(totals.to(self.ranks.device)).tolist()
-        self.validation.append(loss / max(1.0, views))
-        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return area(precision_recall(LocalisedFrames(*columns), TOLERANCES[0]))
+    return Trainer(
+        objective,
+        make_optimiser(objective, recipe),
+        Schedule(rate, recipe.max_epoch, options.test_interval),
+        ranks,
+        StepOptions(options.seed, use_bf16(options, ranks.device)),
+    )
 
 
-def _frames(found: np.ndarray[Any, Any], batch: ChunkBatch) -> tuple[np.ndarray[Any, Any], ...]:
-    """Return truth and prediction of the frames of a batch, as LocalisedFrames has them."""
+@torch.inference_mode()
+def validate(objective: LocalisationObjective, loader: ChunkLoader, ranks: Ranks) -> Evaluated:
+    """Return the average precision within 2 degrees and the mean loss of a chunk."""
+    objective.eval()
+    parts = []
+    totals = torch.zeros(2, dtype=torch.float64)
+    for batch in loader.epoch(1):
+        part = ChunkBatch(*(tensor.to(ranks.device) for tensor in batch))
+        located = objective.locate(part.features, part.cameras).float()
+        loss = localisation_loss(located, part).double().cpu()
+        totals += torch.stack((loss, part.counted.sum().double().cpu()))
+        parts.append(_frames(located.cpu().numpy(), batch))
+    parts = [frames for group in ranks.gather(parts) for frames in group]
+    loss, num_views = ranks.add(totals.to(ranks.device)).tolist()
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    ap = area(precision_recall(LocalisedFrames(*columns), TOLERANCES[0]))
+    return Evaluated(ap, loss / max(1.0, num_views))
+
+
+def _frames(located: np.ndarray[Any, Any], batch: ChunkBatch) -> tuple[np.ndarray[Any, Any], ...]:
+    """Return truth and prediction of the frames of a batch, in the order of LocalisedFrames."""
     counted = batch.counted.numpy()
     speaking = (batch.speaking & batch.located).numpy()[counted].ravel()
     positions = batch.positions.numpy()[counted].ravel() * WIDTH
     return (
         positions,
         speaking,
-        found[counted][..., 0].ravel() * WIDTH,
-        found[counted][..., 1].ravel(),
+        located[counted][..., 0].ravel() * WIDTH,
+        located[counted][..., 1].ravel(),
     )
 
 
@@ -154,13 +116,13 @@ def train_localizer(
 
     Args:
         network: Trained in place.
-        loader: What is learned from.
-        validation: Judges each epoch; None for none.
+        loader: Yields what is learned from.
+        validation: Yields what each epoch is evaluated on; None does not evaluate.
         settings: How.
         ranks: The processes that share the work.
-        hooks: Asked and told on the way.
+        hooks: Called on the way.
     """
-    trainer = LocalizerTrainer(network, settings.training, settings.schedule, ranks)
+    trainer = make_localizer_trainer(network, settings, ranks)
     described: dict[str, str | int | float | bool] = {
         "--feature": loader.source.feature,
         "--condition": settings.condition,
@@ -175,17 +137,21 @@ def train_localizer(
         trainer, settings.run, describe_settings(trainer, settings.training, start, described)
     )
     run.resume()
-    judge = None if validation is None else lambda: trainer.validate(validation)
-    run.train(loader, judge, hooks)  # type: ignore[arg-type] # batches of chunks, for its step
+    objective = trainer.objective
+    assert isinstance(objective, LocalisationObjective)
+    evaluate = None if validation is None else lambda: validate(objective, validation, ranks)
+    run.train(loader, evaluate, hooks)
     if ranks.first:
-        write_losses(run, trainer.validation)
+        write_losses(run)
     return run
 
 
-def write_losses(run: Run, validation: Sequence[float]) -> None:
-    """Write the losses of a run as published lists and as a plot."""
-    chunk = CHUNK_FRAMES
-    losses = {"train": [chunk * row.loss for row in run.rows], "val": list(validation)}
+def write_losses(run: Run) -> None:
+    """Write the losses of a chunk, epoch by epoch, as published lists and as a plot."""
+    losses = {
+        "train": [CHUNK_FRAMES * row.loss for row in run.rows],
+        "val": [row.val_loss for row in run.rows if row.val_loss is not None],
+    }
     for name, values in losses.items():
         checkpoints.write(run.folder / f"{name}_loss.pt", values)
     plot_losses(losses, run.folder / "training_plot.png")

@@ -1,16 +1,20 @@
-"""Build the networks: which file holds which, their variants, and published weights put in."""
+"""Build networks by name, in any variant, and put weights into them."""
 
 import importlib
 import inspect
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from model.checkpoints.files import Weights, read_weights
+from model.checkpoints.registry import default_checkpoint, find_file
 from model.contract import Model
 from model.names import network_names
+from utils.downloads import Progress
 from utils.errors import UserError
 
 Variant = Mapping[str, Any]  # arguments of a network's constructor
@@ -92,6 +96,35 @@ def check_variant(name: str, variant: Variant) -> dict[str, Any]:
             f"{name} has no variant {unknown[0]!r}, it has {', '.join(allowed) or 'none'}"
         )
     return dict(variant)
+
+
+def load_single(
+    name: str,
+    weights: str | Path | Weights | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Model:
+    """Return one network with weights, ready to score: find the file, read it, build the network.
+
+    Args:
+        name: One of `network_names()`.
+        weights: A file, a name in pretrain/weights.toml, or weights that have been read; None is
+            the network's default in pretrain/weights.toml.
+        device: Where it runs.
+        progress: Told the bytes of a download.
+    """
+    kind = network_class(name)
+    if not isinstance(weights, Weights):
+        chosen = default_checkpoint(name).name if weights is None else weights
+        weights = read_weights(find_file(chosen, progress))
+    try:
+        variant = weights.variant_for(name) or kind.variant_of(weights.state)
+        network = build_network(name, variant)
+        load_released(network, weights.state)
+    except UserError as error:
+        raise UserError(f"{weights.file.path}: {error}") from error
+    network.weights = weights.file
+    return network.eval().to(device)
 
 
 def load_released(network: Model, state_dict: Mapping[str, Tensor]) -> None:

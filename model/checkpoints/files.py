@@ -1,63 +1,74 @@
-"""Read the tensors of weights files."""
+"""Read the tensors of weights files: PyTorch's, safetensors' and Keras'."""
 
+import io
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.checkpoints.keras import is_keras, load_keras_state
+from model.checkpoints.keras import is_keras, read_keras
+from model.checkpoints.registry import RawWeights
+from model.contract import WeightsFile
 from utils.errors import UserError
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint; nothing in the file is ever executed.
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """The tensors of a weights file, and what it says of its network.
 
-    It may be PyTorch's, Keras' or safetensors. Half precision, in which weights may be stored,
-    becomes float32.
+    Only checkpoints of this project's training name their network and its variant.
+    """
+
+    file: WeightsFile
+    state: dict[str, Tensor]
+    by_keras: bool = False
+    network: str | None = None
+    variant: Mapping[str, Any] | None = None  # arguments of the network's constructor
+
+    def variant_for(self, network: str) -> Mapping[str, Any] | None:
+        """Return the variant that the file states for that network, if it is of that network."""
+        return self.variant if self.network == network else None
+
+
+def read_weights(raw: RawWeights) -> Weights:
+    """Read the tensors of a weights file; nothing in the file is ever executed.
+
+    Half precision in safetensors files becomes float32.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        UserError: It is no checkpoint, or not a whole one.
+        UserError: It is no weights file, or not whole.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a weights file, found no file {path}")
-    with path.open("rb") as file:
-        head = file.read(512).lstrip()
+    path, content = raw.file.path, raw.content
     if path.suffix == ".safetensors":
-        return _load_safetensors(path)
-    if is_keras(path):
-        return load_keras_state(path)
-    if not head.startswith((b"PK\x03\x04", b"\x80\x02")):
-        kind = "a web page" if head.lower().startswith((b"<!doctype", b"<html")) else "another file"
-        kind = kind if head else "an empty file"
-        raise UserError(f"expected a PyTorch weights file, {path} is {kind}; download it again")
-    state = _load(path)
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
+        return Weights(raw.file, _read_safetensors(path, content))
+    if is_keras(content):
+        return Weights(raw.file, read_keras(path, content), by_keras=True)
+    whole = _read_pytorch(path, content)
+    notes: Mapping[str, Any] = {}
+    state = whole
+    if isinstance(whole, Mapping) and isinstance(whole.get("state_dict"), Mapping):
+        notes, state = whole, whole["state_dict"]
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         raise UserError(f"expected names and tensors in {path}, found {type(state).__name__}")
-    return dict(state)
+    return Weights(
+        raw.file, dict(state), network=notes.get("network"), variant=notes.get("variant")
+    )
 
 
-def load_variant(path: Path, network: str) -> dict[str, Any] | None:
-    """Return the variant that a checkpoint of this project's training notes of that network."""
-    if path.suffix == ".safetensors" or is_keras(path):
-        return None
-    whole = _load(path)
-    if not isinstance(whole, Mapping) or whole.get("network") != network:
-        return None
-    return dict(whole["variant"]) if "variant" in whole else None
-
-
-def _load(path: Path) -> object:
-    """Return what a PyTorch file holds."""
+def _read_pytorch(path: Path, content: bytes) -> object:
+    head = content[:512].lstrip()
+    if not head.startswith((b"PK\x03\x04", b"\x80\x02")):
+        kind = "a web page" if head.lower().startswith((b"<!doctype", b"<html")) else "another file"
+        kind = kind if head else "an empty file"
+        raise UserError(f"expected a PyTorch weights file, {path} is {kind}; download it again")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"expected tensors alone in {path}, found other objects or a broken file; "
@@ -67,13 +78,12 @@ def _load(path: Path) -> object:
         raise UserError(f"{path} is cut short or damaged; download it again") from error
 
 
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _read_safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
+    import safetensors.torch
 
     try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
+        state = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
         raise UserError(f"{path} is no safetensors file or is cut short ({error})") from error
     return {
         name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

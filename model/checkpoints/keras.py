@@ -4,6 +4,7 @@ Kernels become PyTorch's: (.., in, out) is (out, in, ..). A layer's weights are 
 is, with `.weight` and `.bias`, which for ava_asd are the names that its network translates.
 """
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,30 +33,28 @@ _LAYERS = {
 }
 
 
-def is_keras(path: Path) -> bool:
-    """Tell whether a file is HDF5, whatever its name."""
-    with path.open("rb") as file:
-        return file.read(len(SIGNATURE)) == SIGNATURE
+def is_keras(content: bytes) -> bool:
+    """Return whether the content of a file is HDF5."""
+    return content.startswith(SIGNATURE)
 
 
-def load_keras_state(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a Keras file, layer after layer in the file's order.
+def read_keras(path: Path, content: bytes) -> dict[str, Tensor]:
+    """Return the weights of a Keras file, layer after layer in the file's order.
+
+    Args:
+        path: The file, for messages.
+        content: Its bytes; see `is_keras`.
 
     Raises:
-        FileNotFoundError: There is no such file.
         ResourceError: h5py is not installed.
-        UserError: It is no such file, or not whole.
+        UserError: It holds no Keras weights, or is not whole.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a weights file, found no file {path}")
-    if not is_keras(path):
-        raise UserError(f"expected weights that Keras kept in HDF5, {path} is another file")
     try:
         import h5py
     except ImportError as error:
         raise ResourceError(f"{path} is a Keras file: install h5py to read it") from error
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(io.BytesIO(content), "r") as file:
             return dict(_read_layers(file.get("model_weights", file)))
     except (OSError, KeyError, RuntimeError) as error:
         raise UserError(
@@ -94,7 +93,7 @@ def by_topology(state: Mapping[str, Tensor], mode: str) -> dict[str, Tensor]:
     The first layer of the file is taken for the first one of the network, and so on.
 
     Args:
-        state: What `load_keras_state` read.
+        state: What `read_keras` returned.
         mode: Of the ava_asd network that the file is meant for.
 
     Raises:

@@ -1,19 +1,21 @@
-"""Weights: which there are, where they come from, and networks loaded with them."""
+"""Find weights: which checkpoints there are, and the content of their files, read once.
 
+The way to a network: find its file (here), read the tensors (files.py), build it (build.py).
+"""
+
+import hashlib
 import os
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from model.checkpoints.build import build_network, load_released, network_class
-from model.checkpoints.files import load_state, load_variant
-from model.contract import Model, WeightsFile
-from utils.downloads import Expected, Progress, download, sha256_of
+from model.contract import WeightsFile
+from utils.downloads import Expected, Progress, download
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
 
 PRETRAIN = Path(__file__).parents[2] / "pretrain"
-SHARED = "TALKNET_PRETRAIN"  # environment variable: a folder of weights that is only read
+SHARED = "TALKNET_PRETRAIN"  # environment variable: a read-only folder of weights
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,17 @@ class Checkpoint:
     note: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class RawWeights:
+    """A weights file and its bytes, as read from disk."""
+
+    file: WeightsFile
+    content: bytes
+
+
 @lru_cache(maxsize=1)
 def registry() -> dict[str, Checkpoint]:
-    """Return every checkpoint the project knows; a network's first is its default."""
+    """Return every known checkpoint by name; a network's first one is its default."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -50,22 +60,22 @@ def registry() -> dict[str, Checkpoint]:
 
 def checkpoint(name: str) -> Checkpoint:
     """Return the checkpoint of that name."""
-    known = registry()
-    if name not in known:
-        raise UserError(f"expected weights named one of {', '.join(known)}; got {name!r}")
-    return known[name]
+    checkpoints = registry()
+    if name not in checkpoints:
+        raise UserError(f"expected weights named one of {', '.join(checkpoints)}; got {name!r}")
+    return checkpoints[name]
 
 
 def default_checkpoint(network: str) -> Checkpoint:
-    """Return the checkpoint that a network or detector is loaded with unless another is asked."""
+    """Return the checkpoint that a network or detector is loaded with by default."""
     for one in registry().values():
         if one.network == network:
             return one
     raise UserError(f"pretrain/weights.toml names no weights for {network!r}; give a weights file")
 
 
-def find_weights(name: str, folder: Path = PRETRAIN) -> WeightsFile | None:
-    """Return a checkpoint's file if it is on this machine, without any network.
+def find_weights(name: str, folder: Path = PRETRAIN) -> RawWeights | None:
+    """Read a checkpoint's file if it is on this machine; never downloads.
 
     Looks in `folder`, then in the folder that the environment variable TALKNET_PRETRAIN names, for
     its file and for the names it is published under.
@@ -77,10 +87,11 @@ def find_weights(name: str, folder: Path = PRETRAIN) -> WeightsFile | None:
             path = place / file
             if not path.is_file():
                 continue
-            digest = sha256_of(path)
+            raw = _read(name, path)
+            digest = raw.file.sha256
             if one.sha256 is None or digest.startswith(one.sha256):
-                return WeightsFile(name, path, digest)
-            if file == one.file:  # under a published name it may well be another network's
+                return raw
+            if file == one.file:  # a file under a published name may be another network's
                 raise UserError(
                     f"expected {path} to have SHA-256 {one.sha256[:12]}..., found {digest[:12]}...:"
                     " it is damaged or another file; remove it to have it downloaded again"
@@ -88,13 +99,11 @@ def find_weights(name: str, folder: Path = PRETRAIN) -> WeightsFile | None:
     return None
 
 
-def get_weights(
-    name: str, progress: Progress | None = None, folder: Path = PRETRAIN
-) -> WeightsFile:
-    """Return a checkpoint's file, downloaded to `folder` if it is not on this machine.
+def get_weights(name: str, progress: Progress | None = None, folder: Path = PRETRAIN) -> RawWeights:
+    """Read a checkpoint's file; download it to `folder` if it is not on this machine.
 
     Raises:
-        WeightsUnavailableError: It is neither here nor can it be downloaded and kept; one line that
+        WeightsUnavailableError: It can be neither found nor downloaded and stored; one line that
             says what was tried and what to do.
     """
     found = find_weights(name, folder)
@@ -114,40 +123,19 @@ def get_weights(
         raise WeightsUnavailableError(
             f"{one.file} cannot be written to {folder}: {error.strerror or error}; {advice}"
         ) from error
-    return WeightsFile(name, folder / one.file, sha256_of(folder / one.file))
+    return _read(name, folder / one.file)
 
 
-def find_file(weights: str | Path, progress: Progress | None = None) -> WeightsFile:
-    """Return a weights file by its path, or by its name in pretrain/weights.toml."""
+def find_file(weights: str | Path, progress: Progress | None = None) -> RawWeights:
+    """Read a weights file, given by its path or by its name in pretrain/weights.toml."""
     if str(weights) in registry():
         return get_weights(str(weights), progress)
     path = Path(weights)
     if not path.is_file():
         raise FileNotFoundError(f"expected a weights file, found no file {path}")
-    return WeightsFile(path.stem, path, sha256_of(path))
+    return _read(path.stem, path)
 
 
-def load_single(
-    name: str,
-    weights: str | Path | None = None,
-    device: str = "cpu",
-    progress: Progress | None = None,
-) -> Model:
-    """Return one network with weights, ready to score, in the variant that they are of.
-
-    Args:
-        name: One of `network_names()`.
-        weights: A file, or a name in pretrain/weights.toml; None is the network's default there.
-        device: Where it runs.
-        progress: Told the bytes of a download.
-    """
-    kind = network_class(name)
-    file = find_file(default_checkpoint(name).name if weights is None else weights, progress)
-    state = load_state(file.path)
-    try:
-        network = build_network(name, load_variant(file.path, name) or kind.variant_of(state))
-        load_released(network, state)
-    except UserError as error:
-        raise UserError(f"{file.path}: {error}") from error
-    network.weights = file
-    return network.eval().to(device)
+def _read(name: str, path: Path) -> RawWeights:
+    content = path.read_bytes()
+    return RawWeights(WeightsFile(name, path, hashlib.sha256(content).hexdigest()), content)

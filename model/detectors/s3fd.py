@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
+from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
 from model.layers.nms import suppress
 from utils.errors import UserError
@@ -262,12 +263,12 @@ class S3fd:
         return found
 
 
-def load(weights: WeightsFile, options: DetectorOptions, device: str, precision: str) -> S3fd:
+def load(weights: RawWeights, options: DetectorOptions, device: str, precision: str) -> S3fd:
     """Return the detector; bf16 may keep the other of two boxes that are about equally strong."""
-    network = prepare_network(build(load_state(weights.path)), device, precision)
+    network = prepare_network(build(read_weights(weights).state), device, precision)
     confidence = CONFIDENCE if options.confidence is None else options.confidence
     pixels = CPU_PIXELS if device == "cpu" else GPU_PIXELS
-    return S3fd(network, weights, options.facedet_scale, confidence, pixels)
+    return S3fd(network, weights.file, options.facedet_scale, confidence, pixels)
 
 
 def prepare_network(network: S3fdNetwork, device: str, precision: str) -> S3fdNetwork:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
+from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
 from model.layers.folding import Foldable, fold_norms
 from model.layers.nms import suppress
@@ -210,7 +211,7 @@ def pad(pictures: Tensor) -> Tensor:
     return functional.pad(inputs, (0, right, 0, below), value=127.5)
 
 
-def load(weights: WeightsFile, options: DetectorOptions, device: str, precision: str) -> TinyFcos:  # noqa: ARG001
+def load(weights: RawWeights, options: DetectorOptions, device: str, precision: str) -> TinyFcos:  # noqa: ARG001
     """Return the detector, which runs on the CPU in fp32 whatever the rest does.
 
     Raises:
@@ -218,12 +219,12 @@ def load(weights: WeightsFile, options: DetectorOptions, device: str, precision:
     """
     network = TinyFcosNetwork()
     try:
-        network.load_state_dict(load_state(weights.path))
+        network.load_state_dict(read_weights(weights).state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"expected weights of {TinyFcos.name} in {weights.path}, found others: {reason}; "
+            f"expected weights of {TinyFcos.name} in {weights.file.path}, found others: {reason}; "
             "restore the file of the repository"
         ) from error
     confidence = CONFIDENCE if options.confidence is None else options.confidence
-    return TinyFcos(network, weights, confidence)
+    return TinyFcos(network, weights.file, confidence)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
 from utils.errors import UserError
 from utils.model_options import DetectorOptions
@@ -26,19 +27,25 @@ class YuNet:
 
     def __init__(
         self,
-        weights: WeightsFile,
+        weights: RawWeights,
         confidence: float = CONFIDENCE,
         longer_side: int = LONGER_SIDE,
     ) -> None:
-        self.weights: WeightsFile | None = weights
+        self.weights: WeightsFile | None = weights.file
         self._longer_side = longer_side
         try:
             self._detector = cv2.FaceDetectorYN.create(
-                str(weights.path), "", (longer_side, longer_side), confidence, OVERLAP
+                "onnx",
+                np.frombuffer(weights.content, np.uint8),
+                np.zeros(0, np.uint8),
+                (longer_side, longer_side),
+                confidence,
+                OVERLAP,
             )
         except cv2.error as error:
             raise UserError(
-                f"expected YuNet's ONNX file, OpenCV cannot read {weights.path}; download it again"
+                f"expected YuNet's ONNX file, OpenCV cannot read {weights.file.path}; "
+                "download it again"
             ) from error
 
     def picture_size(self, width: int, height: int) -> tuple[int, int]:
@@ -72,6 +79,6 @@ class YuNet:
         return Detections(boxes, rows[:, 14].astype(np.float32))
 
 
-def load(weights: WeightsFile, options: DetectorOptions, device: str, precision: str) -> YuNet:  # noqa: ARG001
+def load(weights: RawWeights, options: DetectorOptions, device: str, precision: str) -> YuNet:  # noqa: ARG001
     """Return the detector, which runs on the CPU in fp32 whatever the rest does."""
     return YuNet(weights, CONFIDENCE if options.confidence is None else options.confidence)

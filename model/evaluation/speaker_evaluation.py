@@ -18,7 +18,7 @@ from model.scoring.seen_faces import SeenFace, embed_sequences
 from model.scoring.speaker_scoring import encode_pictures
 from model.scoring.windows import Precision, inference_copy
 from utils.datasets.entities import DataSet
-from utils.datasets.loading.sequence_batches import as_read
+from utils.datasets.loading.sequence_batches import to_network_input
 from utils.datasets.loading.speaker_choice import ABSENT, SpeakerIndex
 from utils.features import feature_function
 from utils.features.mfcc import align
@@ -59,7 +59,7 @@ class _Scorer:
         chosen = choose_speakers(number, beside, self._network.num_speakers)
         single = list(dict.fromkeys(chosen))
         length = len(part.labels)
-        pictures = as_read(part.faces, inputs)
+        pictures = to_network_input(part.faces, inputs)
         faces = [SeenFace(0, pictures, self._embed(number, pictures))]
         faces += [self._seen(one, others[one]) for one in single[1:]]
         embedded = embed_sequences(self._network, faces, length)
@@ -78,13 +78,13 @@ class _Scorer:
         held = np.maximum.accumulate(rows[start:stop])
         first = int(held[0])
         part = self._dataset.read(number, first, int(held[-1]) + 1)
-        pictures = as_read(part.faces, self._network.inputs)
+        pictures = to_network_input(part.faces, self._network.inputs)
         return SeenFace(start, pictures[held - first], self._embed(number)[held])
 
     def _embed(self, number: int, pictures: NDArray[np.uint8] | None = None) -> Tensor:
         """Return the embeddings (T, C) of all frames of an entity."""
         if number not in self._embeddings:
             if pictures is None:
-                pictures = as_read(self._dataset.read(number).faces, self._network.inputs)
+                pictures = to_network_input(self._dataset.read(number).faces, self._network.inputs)
             self._embeddings[number] = encode_pictures(self._network, pictures)
         return self._embeddings[number]

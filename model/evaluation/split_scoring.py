@@ -16,8 +16,8 @@ from model.ranks import Ranks
 from model.scoring.windows import inference_copy, track_logits
 from utils.datasets.entities import DataSet, EntityInfo, EntityPart, read_labels
 from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
-from utils.datasets.loading.sequence_batches import as_read
-from utils.datasets.loading.workers import Reading
+from utils.datasets.loading.sequence_batches import to_network_input
+from utils.datasets.loading.workers import BatchReader
 from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import FPS, InputSpec
@@ -55,7 +55,7 @@ class _EntityMaker:
         part = self.dataset.read(number)
         compute = feature_function(self.inputs.feature)
         rows = compute(part.waveform, self.dataset.entities[number].fps)
-        faces = as_read(part.faces, self.inputs)
+        faces = to_network_input(part.faces, self.inputs)
         return _Entity(number, faces, align(rows, len(faces)), part.labels, part.timestamps)
 
 
@@ -99,7 +99,7 @@ def _score_sequences(
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     own = order[ranks.rank :: ranks.size]
     maker = _EntityMaker(dataset, network.inputs)
-    for entity in Reading(maker, min(options.num_workers, len(own))).batches(own):
+    for entity in BatchReader(maker, min(options.num_workers, len(own))).batches(own):
         windows = options.windows or (max(1, math.ceil(len(entity.faces) / FPS)),)
         logits = track_logits(network, entity.faces, entity.features, windows, options.precision)
         info = dataset.entities[entity.number]

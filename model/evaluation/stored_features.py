@@ -17,9 +17,9 @@ from model.scoring.windows import inference_copy
 from utils.datasets.entities import DataSet
 from utils.datasets.loading.context_loader import ContextLoader, ContextLoaderOptions
 from utils.datasets.storage.feature_store import (
-    FeatureForm,
+    FeatureFormat,
     FeatureStore,
-    FeatureWriter,
+    FeatureStoreWriter,
     VideoFeatures,
 )
 from utils.errors import UserError
@@ -52,8 +52,8 @@ def store_features(
         UserError: The store is another network's, or of other weights.
     """
     weights = network.weights.sha256 if network.weights else ""
-    form = FeatureForm(network_name(network), network.num_embedding, network.clip.length, weights)
-    writer = FeatureWriter(folder, form)
+    form = FeatureFormat(network_name(network), network.num_embedding, network.clip.length, weights)
+    writer = FeatureStoreWriter(folder, form)
     videos: defaultdict[str, list[int]] = defaultdict(list)
     for number, entity in enumerate(dataset.entities):
         videos[entity.video].append(number)

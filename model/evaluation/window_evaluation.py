@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.checkpoints.build import Variant, build_network, load_released
-from model.checkpoints.files import load_state, load_variant
-from model.checkpoints.keras import by_topology, is_keras
+from model.checkpoints.files import read_weights
+from model.checkpoints.keras import by_topology
 from model.checkpoints.registry import find_file
 from model.networks.ava_asd import MODES, AvaASD
 from model.scoring.windows import Precision
@@ -193,21 +193,20 @@ def load_any(
     Raises:
         UserError: They do not fit; says why.
     """
-    file = find_file(weights)
-    state = load_state(file.path)
-    noted = variant or load_variant(file.path, "ava_asd")
+    found = read_weights(find_file(weights))
+    stated = variant or found.variant_for("ava_asd")
     problem: UserError | None = None
-    for named in _namings(state, is_keras(file.path)):
+    for named in _namings(found.state, found.by_keras):
         try:
-            network = build_network("ava_asd", noted or AvaASD.variant_of(named))
+            network = build_network("ava_asd", stated or AvaASD.variant_of(named))
             load_released(network, named)
         except UserError as error:
             problem = problem or error
             continue
         assert isinstance(network, AvaASD)
-        network.weights = file
+        network.weights = found.file
         return network.eval().to(device)
-    raise UserError(f"{file.path}: {problem}") from problem
+    raise UserError(f"{found.file.path}: {problem}") from problem
 
 
 def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[str, Tensor]]:

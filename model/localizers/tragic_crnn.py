@@ -49,7 +49,7 @@ class TragicCRNN(Localizer):
             the published network.
     """
 
-    # Kept: the published learning rate falls as `rate` in model/arrays/localisation.py says.
+    # Kept: the published learning rate falls as `learning_rate` in model/arrays/objective.py does.
     recipe = Recipe(lr=1e-4, lr_decay=1.0, max_epoch=50, batch_size=32)
     names: ClassVar[tuple[str, ...]] = (
         "conv_block1",

@@ -107,7 +107,6 @@ class LightASD(Network):
         lr=1e-3,
         max_epoch=30,
         batch_size=2000,
-        loss="binary_cross_entropy",
         loss_weights={"av": 1.0, "visual": 0.5},
         temperature=1.3,
         temperature_step=-0.02,

@@ -111,7 +111,6 @@ class LRASD(Network):
         weight_decay=0.01,
         max_epoch=40,
         batch_size=2000,
-        loss="binary_cross_entropy",
         loss_weights={"av": 1.0, "visual": 0.5},
     )
     radius = 9

@@ -18,7 +18,7 @@ from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.pairings.crop_augmentation import change_crops
 from utils.datasets.pairings.pairings import Pairer
 from utils.datasets.pairings.pool import Embedded, stacked
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.sources import Source
 from utils.errors import UserError
 from utils.features.mfcc import align, mfcc
@@ -42,7 +42,7 @@ SHARPNESS = 10.0  # of the choice between lags
 class SeeingLessons:
     """Faces of all people, and what a teacher sees in them: the student sees them changed."""
 
-    def __init__(self, store: Store, sources: Sequence[Source], teacher: Network) -> None:
+    def __init__(self, store: EntityStore, sources: Sequence[Source], teacher: Network) -> None:
         self.store, self.teacher = store, teacher
         places = {entity.name: index for index, entity in enumerate(store.entities)}
         self.people: dict[str, list[int]] = {}

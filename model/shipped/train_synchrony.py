@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.checkpoints import training as checkpoints
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.contract import Network
 from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
@@ -44,7 +44,7 @@ from model.training.run_logs import put_row
 from utils.commands import run_command
 from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.faces import FaceFinding, find_all
 from utils.datasets.talkset.sources import Person, Source, name_people
 from utils.errors import UserError
@@ -62,7 +62,7 @@ HELD_OUT_EACH = 6  # pairings of each situation
 MATCHED_BATCHES = 4  # of people held out
 
 
-def find_people(options: Distillation) -> tuple[Store, list[Source]]:
+def find_people(options: Distillation) -> tuple[EntityStore, list[Source]]:
     """Return the faces of all videos, found now or before."""
     faces_only = [Path(folder) for folder in options.faces_only.split(",") if folder]
     unheard = find_videos(faces_only) if faces_only else []
@@ -79,7 +79,7 @@ def find_people(options: Distillation) -> tuple[Store, list[Source]]:
         faces = find_all(videos, people, folder, finding, lambda _, done, __: advance(done))
     for key, problem in faces.broken.items():
         logger.warning("%s: %s", key, problem)
-    return Store(folder), faces.sources
+    return EntityStore(folder), faces.sources
 
 
 class Distiller:
@@ -93,7 +93,7 @@ class Distiller:
     """
 
     def __init__(
-        self, options: Distillation, teacher: Network, store: Store, sources: Sequence[Source]
+        self, options: Distillation, teacher: Network, store: EntityStore, sources: Sequence[Source]
     ) -> None:
         self.options, self.teacher, self.store = options, teacher, store
         self.learned = [one for one in sources if not options.is_held_out(one.person)]

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from model.checkpoints import training as checkpoints
-from model.checkpoints.registry import get_weights
-from model.contract import WeightsFile
+from model.checkpoints.registry import find_file, get_weights
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.precision import warn_of_slow_bf16
@@ -72,8 +71,8 @@ class DetectorTraining:
         held_out = tuple(name for name in self.held_out.split(",") if name)
         student = None
         if self.student:
-            weights = WeightsFile(TinyFcos.name, Path(self.student), "")
-            student = load(weights, DetectorOptions(TinyFcos.name), "cpu", "fp32")
+            options = DetectorOptions(TinyFcos.name)
+            student = load(find_file(self.student), options, "cpu", "fp32")
         return Sources(folders, self.backgrounds, held_out, only_held_out, self.seed, student)
 
 

@@ -21,14 +21,16 @@ from model.evaluation.stored_features import (
 )
 from model.ranks import Ranks
 from model.training.initial_weights import load_or_begin
+from model.training.network_trainer import describe_settings, make_trainer
 from model.training.prepare_data import stages
-from model.training.run import Run, describe_settings, released_weights, train_at_terminal
-from model.training.trainer import BatchLoader, Trainer
+from model.training.recipes import resolve
+from model.training.run import Run, released_weights, train_at_terminal
+from model.training.trainer import BatchLoader
 from utils.datasets.ava.dataset import AvaFolder
-from utils.datasets.loading.clip_augmentation import FaceChanges
+from utils.datasets.loading.clip_augmentation import ClipAugmentation
 from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
 from utils.datasets.loading.context_loader import ContextLoader, ContextLoaderOptions
-from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
+from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
 from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.splits import Split, describe_data, open_split, prepare_split
 from utils.datasets.storage.feature_store import FeatureStore
@@ -168,7 +170,7 @@ def train(options: Options, ranks: Ranks) -> str | None:
     network, start = load_or_begin(options.network, options.training.seed, ranks, None)
     source = open_source(options, "train", network, ranks)
     judged = open_labelled(options, network, ranks)
-    trainer = Trainer(network, options.training, ranks)
+    trainer = make_trainer(network, options.training, ranks)
     data = describe_data(options.data, source.num_frames)
     if isinstance(source.content, FeatureStore):
         assert isinstance(judged.content, FeatureStore)
@@ -176,14 +178,14 @@ def train(options: Options, ranks: Ranks) -> str | None:
         data[FEATURES] = source.content.form.describe()
     run = Run(trainer, options.run, describe_settings(trainer, options.training, start, data))
     run.resume()
-    loader = choose_loader(options, source, trainer)
+    loader = choose_loader(options, source, network, ranks)
     return train_at_terminal(run, loader, lambda: evaluate(network, judged, options, ranks))
 
 
-def choose_loader(options: Options, source: Source, trainer: Trainer) -> BatchLoader:
+def choose_loader(options: Options, source: Source, network: Model, ranks: Ranks) -> BatchLoader:
     """Return what gives the batches that a network learns from."""
-    network, ranks = trainer.network, trainer.ranks
-    data, seed, batch_size = options.data, options.training.seed, trainer.recipe.batch_size
+    recipe = resolve(network.recipe, options.training)
+    data, seed, batch_size = options.data, options.training.seed, recipe.batch_size
     share, num_workers = (ranks.rank, ranks.size), data.n_data_loader_thread
     if isinstance(network, ContextNetwork):
         assert isinstance(source.content, FeatureStore)
@@ -192,14 +194,14 @@ def choose_loader(options: Options, source: Source, trainer: Trainer) -> BatchLo
     assert isinstance(source.content, Split)
     dataset = source.content.dataset
     if isinstance(network, ClipNetwork):
-        changes = FaceChanges(trainer.recipe.jitter, data.published_crop)
+        changes = ClipAugmentation(recipe.jitter, data.published_crop)
         clips = ClipLoaderOptions(batch_size, num_workers, seed, not data.no_augment, changes)
         return ClipLoader(dataset, network.inputs, network.clip, clips, share)
     assert isinstance(network, Network)
     beside = SpeakerOptions(network.num_speakers) if network.num_speakers > 1 else None
-    how = LoaderOptions(
+    how = SequenceLoaderOptions(
         batch_size=batch_size,
-        max_clip=data.max_clip or trainer.recipe.max_clip,
+        max_clip=data.max_clip or recipe.max_clip,
         n_data_loader_thread=num_workers,
         seed=seed,
         augment=not data.no_augment,
@@ -208,4 +210,4 @@ def choose_loader(options: Options, source: Source, trainer: Trainer) -> BatchLo
         speakers=beside,
         published_batches=data.published_batches,
     )
-    return Loader(dataset, network.inputs, how, *share)
+    return SequenceLoader(dataset, network.inputs, how, *share)

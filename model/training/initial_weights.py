@@ -2,9 +2,9 @@
 
 import logging
 
-from model.checkpoints.build import build_network, read_variant
-from model.checkpoints.files import load_state
-from model.checkpoints.registry import find_file, load_single
+from model.checkpoints.build import build_network, load_single, read_variant
+from model.checkpoints.files import read_weights
+from model.checkpoints.registry import find_file
 from model.contract import Model
 from model.layers.resnet18 import imagenet_weights
 from model.ranks import Ranks
@@ -54,8 +54,10 @@ def _begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str
     if initial == NOTHING:
         return network.to(ranks.device), f"fresh {options.variant}".strip()
     try:
-        state = imagenet_weights() if initial == IMAGENET else load_state(find_file(initial).path)
-        network.begin_from(state)
+        if initial == IMAGENET:
+            network.begin_from(imagenet_weights())
+        else:
+            network.begin_from(read_weights(find_file(initial)).state)
     except (UserError, ResourceError, FileNotFoundError) as error:
         raise type(error)(
             f"{options.model} begins from {initial}: {error}; --initial none begins at random"

@@ -1,19 +1,21 @@
-"""What training makes small: the published losses, and the contrastive one as an option."""
+"""The published losses of networks that score faces, and the contrastive one as an option."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network, Recipe
+from model.ranks import Ranks
+from model.training.objective import BatchPart, DividedBatch, Objective
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import UserError
 from utils.structures import STEPS_PER_FRAME
 
-LOSSES = ("cross_entropy", "binary_cross_entropy")
 HEADS = ("av", "audio", "visual")  # fields of Logits
 
 
@@ -23,6 +25,20 @@ class Contrast:
 
     weight: float = 0.0  # the paper's is 0.3
     temperature: float = 0.1
+
+
+class Batch(Protocol):
+    """What a loader gives; a `ClipBatch` tells `speech` too, a `ContextBatch` has `embeddings`."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Labels, (B, T), (B, S, T) or (B, 1), int8."""
+        ...
+
+    @property
+    def mask(self) -> Tensor:
+        """Where there is a frame, shaped like the labels, bool."""
+        ...
 
 
 class Clips(NamedTuple):
@@ -41,21 +57,22 @@ class Counts(NamedTuple):
     speaking: float
 
 
-class Objective(nn.Module):
-    """A network and its losses as one module, which can be distributed as a whole.
+class SpeakingObjective(Objective):
+    """A network that scores faces, with its published losses.
 
     Args:
         network: What is trained.
-        recipe: Says which losses, and how they are weighed.
+        recipe: Says how the losses of its heads are weighted.
         contrast: The contrastive loss.
+        frames_at_once: Parts of a batch have at most so many frames; 0 does not divide it.
     """
 
-    def __init__(self, network: Model, recipe: Recipe, contrast: Contrast) -> None:
+    def __init__(
+        self, network: Model, recipe: Recipe, contrast: Contrast, frames_at_once: int = 0
+    ) -> None:
         super().__init__()
-        if recipe.loss not in LOSSES:
-            raise ValueError(
-                f"expected a recipe's loss to be one of {', '.join(LOSSES)}, got {recipe.loss!r}"
-            )
+        self.recipe = recipe
+        self.frames_at_once = frames_at_once
         self.network: Model = network
         self.loss_weights: Mapping[str, float] = {"av": 1.0, **recipe.loss_weights}
         self.contrast = contrast
@@ -69,8 +86,45 @@ class Objective(nn.Module):
             if audio_width != face_width:
                 self.projection = nn.Linear(face_width, audio_width, bias=False)
 
+    def divide(self, batch: Batch, ranks: Ranks, epoch: int) -> DividedBatch:
+        """Return this process's share of a batch; every process takes part in each part."""
+        clips = as_clips(batch)
+        labels = clips.labels
+        own = [(labels != UNLABELLED).sum(), (labels == SPEAKING).sum(), torch.tensor(len(labels))]
+        labelled, speaking, num_clips = ranks.add(torch.stack(own)).tolist()
+        if labelled == 0:
+            return DividedBatch((), 0, 0.0)
+        counts = Counts(labelled, speaking)
+        temperature = self.recipe.temperature + self.recipe.temperature_step * (epoch - 1)
+        parts = []
+        for part in self._split(clips, num_clips, ranks):
+            has_clips = len(part.labels) > 0
+            inputs = (part if has_clips else _stand_in(part), counts, temperature)
+            parts.append(BatchPart(inputs, has_clips))
+        return DividedBatch(parts, labelled, labelled)
+
+    def _split(self, clips: Clips, num_clips: int, ranks: Ranks) -> list[Clips]:
+        """Return the parts of a batch, as many in each process; some may be empty."""
+        most = math.ceil(num_clips / ranks.size)  # clips of one process
+        at_once = most
+        if self.frames_at_once:
+            at_once = max(1, self.frames_at_once // frames_of(self.network, clips))
+        num_parts = math.ceil(most / max(1, at_once))
+        moved = (tensor.to(ranks.device, non_blocking=True) for tensor in clips)
+        return [
+            Clips(*part) for part in zip(*(t.tensor_split(num_parts) for t in moved), strict=True)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """Return the weights that are not the network's."""
+        return {"projection": self.projection.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Load what `state` returned."""
+        self.projection.load_state_dict(state["projection"])
+
     def forward(self, clips: Clips, counts: Counts, temperature: float) -> tuple[Tensor, Tensor]:
-        """Return this batch's share of the mean loss, and how many frames are judged rightly.
+        """Return this batch's share of the mean loss, and the number of correct frames.
 
         Args:
             clips: All or a part of the batch.
@@ -94,8 +148,7 @@ class Objective(nn.Module):
         if self.contrast.weight:
             assert embedded is not None
             loss = loss + self._contrast(*embedded, clips.labels) / max(1.0, counts.speaking)
-        right = (logits.av.argmax(-1) == clips.labels).sum()
-        return loss, right
+        return loss, (logits.av.argmax(-1) == clips.labels).sum()
 
     @staticmethod
     def _encode(network: Network, clips: Clips) -> tuple[Tensor, Tensor]:
@@ -113,6 +166,30 @@ class Objective(nn.Module):
         active = labels == SPEAKING
         found = talk_nce(audio, self.projection(faces), active, self.contrast.temperature)
         return self.contrast.weight * found
+
+
+def as_clips(batch: Batch) -> Clips:
+    """Return a batch of any loader as the objective reads it."""
+    labels = torch.where(batch.mask, batch.labels.long(), UNLABELLED)
+    embeddings = getattr(batch, "embeddings", None)
+    if embeddings is not None:
+        return Clips(embeddings.new_zeros(len(labels), 0), embeddings, labels, labels)
+    speech = getattr(batch, "speech", None)
+    audio, faces = batch.audio, batch.faces  # type: ignore[attr-defined] # all others have them
+    return Clips(audio, faces, labels, labels if speech is None else speech.long())
+
+
+def frames_of(network: Model, clips: Clips) -> int:
+    """Return how many frames pass the network for one clip of a batch."""
+    if isinstance(network, Network):
+        return clips.labels[0].numel() if len(clips.labels) else 1
+    return clips.faces.shape[1]
+
+
+def _stand_in(clips: Clips) -> Clips:
+    """Return one clip without labels, with which a process that has none takes part."""
+    one = Clips(*(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in clips))
+    return one._replace(labels=one.labels.fill_(UNLABELLED), speech=one.speech.fill_(UNLABELLED))
 
 
 def head_losses(

@@ -1,4 +1,4 @@
-"""How a network is trained: its authors' recipe, changed by what the user sets."""
+"""How a network is trained: its authors' recipe with what the user sets instead, and seeds."""
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -31,25 +31,24 @@ def use_bf16(options: TrainingOptions, device: torch.device) -> bool:
     return chosen
 
 
-def freeze(network: nn.Module, patterns: tuple[str, ...]) -> list[str]:
-    """Leave the weights whose names match out of training; return their names.
+def freeze(network: nn.Module, patterns: tuple[str, ...]) -> None:
+    """Exclude the weights whose names match from training.
 
     Raises:
         UserError: A pattern matches nothing, or nothing is left to train.
     """
     parameters = dict(network.named_parameters())
-    frozen = []
+    frozen: set[str] = set()
     for pattern in patterns:
         found = [name for name in parameters if fnmatchcase(name, pattern)]
         if not found:
             parts = ", ".join(f"{name}.*" for name, _ in network.named_children())
             raise UserError(f"--freeze {pattern} matches no weights; the parts are {parts}")
-        frozen += found
-    if len(set(frozen)) == len(parameters):
+        frozen.update(found)
+    if len(frozen) == len(parameters):
         raise UserError("--freeze leaves nothing to train; match fewer weights")
     for name, parameter in parameters.items():
         parameter.requires_grad_(name not in frozen)
-    return frozen
 
 
 def make_optimiser(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -73,7 +72,7 @@ def make_optimiser(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimize
 
 
 def seeded(seed: int | tuple[int, ...], device: torch.device) -> "_Seeded":
-    """Draw torch's random numbers from a seed within; afterwards all is as it was."""
+    """Seed torch's random numbers inside a `with` block; restore their state afterwards."""
     return _Seeded(seed, device)
 
 

@@ -1,4 +1,4 @@
-"""A run of training from its first epoch to its last, over any number of interruptions."""
+"""A run of training from its first epoch to its last, across any number of interruptions."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ from model.training.run_logs import Board, EpochRow, Evaluated, best_row, write_
 from model.training.trainer import BatchLoader, Trainer
 from utils.files import check_folder
 from utils.progress import Position, StepBar, stopping
-from utils.training_options import RunOptions, TrainingOptions
+from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
@@ -31,41 +31,50 @@ def _ignore(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a run asks and tells whoever started it."""
+    """What a run calls on its way."""
 
-    stop: Callable[[], bool] = _go_on  # whether to stop after this batch
-    on_step: Callable[[Position, int], None] = _ignore  # where it is; batches of the epoch
+    stop: Callable[[], bool] = _go_on  # return whether to stop after this batch
+    on_step: Callable[[Position, int], None] = _ignore  # position; batches of the epoch
     on_epoch: Callable[[EpochRow], None] = _ignore
 
 
-Evaluate = Callable[[], float | Evaluated]  # average precision, and the loss where it is measured
+Evaluate = Callable[[], float | Evaluated]  # a number is the average precision
+WriteLogs = Callable[[Path, Sequence[EpochRow]], None]  # given the run's folder
 
 
 class Run:
-    """Trains, evaluates and keeps what comes of it in a folder.
+    """Trains, evaluates, and keeps the results in a folder.
 
     Args:
-        trainer: What trains.
+        trainer: Takes the steps.
         options: Where and what to keep.
-        settings: What a run must be resumed with, by flag; see `describe_settings`.
+        settings: What must be the same when the run is resumed, by flag.
+        write_logs: Writes the tables of all epochs so far.
     """
 
-    def __init__(self, trainer: Trainer, options: RunOptions, settings: Settings) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        options: RunOptions,
+        settings: Settings,
+        write_logs: WriteLogs = write_logs,
+    ) -> None:
         self.trainer = trainer
         self.options = options
         self.settings = settings
         self.rows: list[EpochRow] = []
         self.folder: Path = options.save_path
+        self._write_logs = write_logs
         self._saved = time.monotonic()  # when the last checkpoint was
         if trainer.ranks.first:
             for folder in (self.folder, self.folder / "model"):
                 check_folder(folder)
 
     def resume(self) -> bool:
-        """Go on where the folder's last checkpoint stands, if there is one; say whether.
+        """Continue from the folder's last checkpoint; return False if there is none.
 
         Raises:
-            UserError: It is damaged, or was trained with other settings.
+            UserError: The checkpoint is damaged, or was trained with other settings.
         """
         path = checkpoints.last_path(self.folder)
         if not path.is_file():
@@ -78,7 +87,7 @@ class Run:
         if self.trainer.ranks.first:
             place = self.trainer.position
             logger.info("going on in epoch %d after batch %d", place.epoch, place.step)
-            write_logs(self.folder, self.rows)  # the process may have been killed before it did
+            self._write_logs(self.folder, self.rows)  # the process may have been killed before
         return True
 
     def train(
@@ -91,13 +100,13 @@ class Run:
         """Train to the last epoch; return False if stopped before.
 
         Args:
-            loader: Gives the batches to learn from.
+            loader: Yields the batches to learn from.
             evaluate: Every process calls it.
-            hooks: Asked and told on the way.
-            ended: Tells by the epochs so far whether training ends before the last one.
+            hooks: Called on the way.
+            ended: Decides by the epochs so far whether training ends before the last one.
         """
         trainer = self.trainer
-        last_epoch = trainer.recipe.max_epoch
+        last_epoch = trainer.schedule.num_epochs
         ranks = trainer.ranks
         board = Board(self.folder, trainer.position.epoch) if ranks.first else None
         while trainer.position.epoch <= last_epoch and not ended(self.rows):
@@ -113,8 +122,9 @@ class Run:
             self._save_last()
             if not whole:
                 return False
-            wanted = epoch % trainer.options.test_interval == 0 or epoch == last_epoch
-            row = self._finish_epoch(evaluate() if evaluate and wanted else None)
+            is_due = epoch % trainer.schedule.test_interval == 0 or epoch == last_epoch
+            found = evaluate() if evaluate and is_due else Evaluated()
+            row = self._finish_epoch(found if isinstance(found, Evaluated) else Evaluated(found))
             hooks.on_epoch(row)
             if board:
                 board.add(row)
@@ -122,23 +132,23 @@ class Run:
             board.close()
         return True
 
-    def _finish_epoch(self, found: float | Evaluated | None) -> EpochRow:
-        """Note what came of the epoch, keep its weights if they are to be kept, and go on."""
-        ap, loss = found if isinstance(found, Evaluated) else (found, None)
+    def _finish_epoch(self, evaluated: Evaluated) -> EpochRow:
+        """Record the epoch, save its weights if they are to be kept, and go to the next one."""
         trainer = self.trainer
         epoch, sums = trainer.position.epoch, trainer.position.sums
         row = EpochRow(
             epoch=epoch,
-            lr=trainer.rate(epoch),
+            lr=trainer.schedule.rate(Position(epoch)),
             loss=sums.mean_loss,
             accuracy=sums.accuracy,
-            ap=ap,
+            ap=evaluated.ap,
             frames=sums.frames,
             seconds=sums.seconds,
-            val_loss=loss,
+            val_loss=evaluated.loss,
+            measures=dict(evaluated.measures),
         )
         self.rows.append(row)
-        if trainer.ranks.first and ap is not None:
+        if trainer.ranks.first and row.ap is not None:
             if best_row(self.rows) is row:
                 self._save_weights(checkpoints.best_path(self.folder), row)
             if self.options.keep_all:
@@ -146,7 +156,7 @@ class Run:
         trainer.next_epoch()
         self._save_last()
         if trainer.ranks.first:
-            write_logs(self.folder, self.rows)
+            self._write_logs(self.folder, self.rows)
         return row
 
     def _save_weights(self, path: Path, row: EpochRow) -> None:
@@ -154,7 +164,7 @@ class Run:
         checkpoints.save(path, self.trainer.network, kept)
 
     def _is_old(self) -> bool:
-        """Tell whether the last checkpoint is so old that much would be lost."""
+        """Return whether the last checkpoint is old enough to be renewed."""
         minutes = self.options.save_minutes
         return minutes > 0 and time.monotonic() - self._saved >= 60 * minutes
 
@@ -171,7 +181,7 @@ class Run:
 
 @contextmanager
 def at_terminal(ranks: Ranks) -> Iterator[Hooks]:
-    """Give the hooks of a run that Ctrl-C stops and the first process shows."""
+    """Yield the hooks of a run that Ctrl-C or SIGTERM stops; the first process shows progress."""
     steps = StepBar()
     try:
         with stopping() as stop:
@@ -188,17 +198,17 @@ def train_at_terminal(
     run: Run,
     loader: BatchLoader,
     evaluate: Evaluate,
-    judged: str = "",
+    unit: str = "",
     ended: Callable[[Sequence[EpochRow]], bool] = _go_on,
 ) -> str | None:
-    """Train to the last epoch; return what came out, None if it was stopped before.
+    """Train to the last epoch; return a summary, or None if the run was stopped before.
 
     Args:
-        run: Resumed, if it was begun before.
-        loader: Gives the batches to learn from.
+        run: Already resumed, if it was begun before.
+        loader: Yields the batches to learn from.
         evaluate: Every process calls it.
-        judged: What the average precision is of, if not of frames.
-        ended: Tells by the epochs so far whether training ends before the last one.
+        unit: What the average precision is of, if not of frames.
+        ended: Decides by the epochs so far whether training ends before the last one.
     """
     with at_terminal(run.trainer.ranks) as hooks:
         whole = run.train(loader, evaluate, hooks, ended)
@@ -208,38 +218,8 @@ def train_at_terminal(
     best = best_row(run.rows)
     if best is None:
         return f"trained: {checkpoints.last_path(run.folder)}"
-    found = f"best mAP {best.ap:.2%} {judged}".strip()
+    found = f"best mAP {best.ap:.2%} {unit}".strip()
     return f"{found} in epoch {best.epoch}: {checkpoints.best_path(run.folder)}"
-
-
-def describe_settings(
-    trainer: Trainer, options: TrainingOptions, start: str, data: Settings
-) -> Settings:
-    """Return all that must stay the same when a run is resumed, by flag.
-
-    How many processes share the work, what is shown and where it runs may change; so may the
-    number of epochs, because no rate depends on it.
-
-    Args:
-        trainer: Knows the recipe.
-        options: How it is trained.
-        start: What the first weights were.
-        data: What is trained on.
-    """
-    recipe = trainer.recipe
-    return {
-        "--model": type(trainer.network).__module__.rpartition(".")[2],
-        "--pretrainModel": start,
-        "--lr": recipe.lr,
-        "--lrDecay": recipe.lr_decay,
-        "--batchSize": recipe.batch_size,
-        "--framesAtOnce": options.frames_at_once,
-        "--freeze": ",".join(options.frozen_patterns),
-        "--contrast": options.contrast,
-        "--seed": options.seed,
-        "--precision": "bf16" if trainer.autocast else "fp32",
-        **data,
-    }
 
 
 def released_weights(model: str, data: str) -> str:

@@ -1,10 +1,11 @@
-"""What a run of training tells of each epoch: a CSV table, the published score.txt, TensorBoard."""
+"""What a run of training records of each epoch: a CSV table, score.txt, TensorBoard."""
 
 import csv
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from utils.files import read_lines, replacing
@@ -13,15 +14,16 @@ logger = logging.getLogger(__name__)
 
 
 class Evaluated(NamedTuple):
-    """What an evaluation between epochs found."""
+    """The result of an evaluation between epochs; what is not measured is None."""
 
-    ap: float
-    loss: float
+    ap: float | None = None  # average precision in [0, 1]
+    loss: float | None = None
+    measures: Mapping[str, float] = MappingProxyType({})  # any others, by name
 
 
 @dataclass(frozen=True)
 class EpochRow:
-    """What came of an epoch."""
+    """The record of an epoch."""
 
     epoch: int
     lr: float
@@ -31,13 +33,14 @@ class EpochRow:
     frames: int
     seconds: float
     val_loss: float | None = None  # mean of the evaluation split, where it is measured
+    measures: Mapping[str, float] = field(default_factory=dict)  # any others of the evaluation
 
     def describe(self) -> str:
-        """Return the row in words."""
-        found = "" if self.ap is None else f", AP {self.ap:.2%}"
-        found += "" if self.val_loss is None else f", validation loss {self.val_loss:.4f}"
+        """Return the row as a line of the log."""
+        results = "" if self.ap is None else f", AP {self.ap:.2%}"
+        results += "" if self.val_loss is None else f", validation loss {self.val_loss:.4f}"
         return (
-            f"epoch {self.epoch}: loss {self.loss:.4f}, accuracy {self.accuracy:.2%}{found}, "
+            f"epoch {self.epoch}: loss {self.loss:.4f}, accuracy {self.accuracy:.2%}{results}, "
             f"{self.frames / max(self.seconds, 1e-9):.0f} frames/s"
         )
 
@@ -57,13 +60,8 @@ def is_past_best(rows: Sequence[EpochRow], patience: int) -> bool:
 
 def write_logs(folder: Path, rows: Sequence[EpochRow]) -> None:
     """Write log.csv and score.txt anew, so that they fit the checkpoint whatever went before."""
-    with (
-        replacing(folder / "log.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, [field.name for field in fields(EpochRow)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    names = [one.name for one in fields(EpochRow) if one.name != "measures"]
+    write_table(folder / "log.csv", names, [asdict(row) for row in rows])
     lines = []
     for number, row in enumerate(rows, start=1):
         best = best_row(rows[:number])
@@ -74,6 +72,14 @@ def write_logs(folder: Path, rows: Sequence[EpochRow]) -> None:
             )
     with replacing(folder / "score.txt") as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def write_table(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a CSV table of these columns; a value that a row lacks leaves its field empty."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def put_row(
@@ -115,7 +121,8 @@ class Board:
         """Add an epoch."""
         if self.writer is None:
             return
-        for name, value in asdict(row).items():
+        values = asdict(row)
+        for name, value in (values | values.pop("measures")).items():
             if name != "epoch" and value is not None:
                 self.writer.add_scalar(name, value, row.epoch)
         self.writer.flush()

@@ -1,6 +1,6 @@
-"""Train a network: one engine for all of them, for one process or several.
+"""The engine: it takes the steps of a training, in one process or several.
 
-Nothing of it depends on how many processes there are, nor on interruptions: every random choice
+The result depends neither on the number of processes nor on interruptions: every random choice
 of a step comes from the seed, the epoch, the step and the rank.
 """
 
@@ -8,45 +8,26 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
-from typing import Any, Protocol, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from model.contract import Model, Network
 from model.ranks import Ranks
-from model.training.losses import Clips, Contrast, Counts, Objective
-from model.training.recipes import freeze, make_optimiser, resolve, seeded, use_bf16
+from model.training.objective import BatchPart, Objective
+from model.training.recipes import seeded
 from model.training.shared_norm import Share, share_norms
-from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import UserError
 from utils.progress import Position, Sums
-from utils.training_options import TrainingOptions
-
-Part = TypeVar("Part")
-
-
-class Batch(Protocol):
-    """What a loader gives; a `ClipBatch` tells `speech` too, a `ContextBatch` has `embeddings`."""
-
-    @property
-    def labels(self) -> Tensor:
-        """Labels, (B, T), (B, S, T) or (B, 1), int8."""
-        ...
-
-    @property
-    def mask(self) -> Tensor:
-        """Where there is a frame, shaped like the labels, bool."""
-        ...
 
 
 class BatchLoader(Protocol):
     """Where batches come from; with several processes, each gets its share of every batch."""
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
         """Yield the batches of an epoch, from 1, without the first `skip`."""
         ...
 
@@ -55,55 +36,76 @@ class BatchLoader(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How long training takes, and how fast it learns."""
+
+    rate: Callable[[Position], float]  # learning rate of the next update
+    num_epochs: int
+    test_interval: int = 1  # epochs from one evaluation to the next
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How a step is taken."""
+
+    seed: int = 0
+    bf16: bool = False  # compute in mixed precision
+    max_gradient: float | None = None  # longer gradients are shortened to this norm
+
+
 class Trainer:
-    """A network in training: knows its place, its optimiser, and how to take a step.
+    """A network in training: the state that changes from step to step, and how to take a step.
 
     Args:
-        network: Trained in place.
-        options: How; see `resolve`.
+        objective: The network with its losses; trained in place.
+        optimiser: Of those weights of the objective that are trained.
+        schedule: Sets the learning rate.
         ranks: The processes that share the work.
+        options: How a step is taken.
     """
 
-    advice = "lower --lr, try --precision fp32, or check the data"  # where the loss is no number
-
-    def __init__(self, network: Model, options: TrainingOptions, ranks: Ranks) -> None:
-        self.network = network.to(ranks.device)
+    def __init__(
+        self,
+        objective: Objective,
+        optimiser: torch.optim.Optimizer,
+        schedule: Schedule,
+        ranks: Ranks,
+        options: StepOptions,
+    ) -> None:
+        self.objective = objective.to(ranks.device)
+        self.optimiser = optimiser
+        self.schedule = schedule
         self.ranks = ranks
         self.options = options
-        self.recipe = resolve(network.recipe, options)
         self.position = Position()
-        self.autocast = use_bf16(options, ranks.device)
-        self.frozen = freeze(network, options.frozen_patterns)
-        self.share = share_norms(network) if ranks.size > 1 else Share()
-        with seeded(options.seed, ranks.device):
-            objective = self.make_objective()
-        self.objective = objective.to(ranks.device)
-        self.optimiser = make_optimiser(self.objective, self.recipe)
-        self.parallel = self.spread(self.objective)
+        self._share = share_norms(objective.network) if ranks.size > 1 else Share()
+        self._parallel = self._distribute()
 
-    def make_objective(self) -> Objective:
-        """Return the network with its losses."""
-        return Objective(self.network, self.recipe, Contrast(self.options.contrast))
+    @property
+    def network(self) -> nn.Module:
+        """The network that is trained."""
+        return self.objective.network
 
-    def spread(self, objective: nn.Module) -> nn.Module:
-        """Return the objective so that several processes take the mean of its gradients."""
+    def _distribute(self) -> nn.Module:
+        """Return the objective so that several processes average its gradients."""
         if self.ranks.size == 1:
-            return objective
+            return self.objective
         devices = [self.ranks.device] if self.ranks.device.type == "cuda" else None
-        return DistributedDataParallel(objective, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(self.objective, device_ids=devices, broadcast_buffers=False)
 
     def train_epoch(
         self, loader: BatchLoader, stop: Callable[[], bool], done: Callable[[Position], None]
     ) -> bool:
-        """Take the steps of the current epoch that are left; return False if stopped before.
+        """Take the remaining steps of the current epoch; return False if stopped before its end.
 
         Args:
-            loader: Gives the batches.
-            stop: Asked after each step; any process may say so.
+            loader: Yields the batches.
+            stop: Asked after each step; any process may request it.
             done: Called after each step.
 
         Raises:
-            UserError: The loss is no number.
+            UserError: The loss is not finite.
         """
         epoch = self.position.epoch
         self._set_mode()
@@ -123,98 +125,65 @@ class Trainer:
         """Go to the beginning of the next epoch."""
         self.position = Position(self.position.epoch + 1, updates=self.position.updates)
 
-    def step(self, batch: Batch) -> None:
-        """Learn from one batch, divided among the processes and into parts that fit memory."""
-        position = self.position
-        whole = as_clips(batch)
-        labels = whole.labels
-        own = [(labels != UNLABELLED).sum(), (labels == SPEAKING).sum(), torch.tensor(len(labels))]
-        labelled, speaking, num_clips = self.ranks.add(torch.stack(own)).tolist()
-        self._set_rate()
-        if labelled == 0:
-            position.step += 1
-            return
-        parts = self._split(whole, num_clips)
-        temperature = self.recipe.temperature + self.recipe.temperature_step * (position.epoch - 1)
-        counts = Counts(labelled, speaking)
+    def step(self, batch: Any) -> None:  # noqa: ANN401 - whatever its loader yields
+        """Learn from one batch, divided among the processes and into parts that fit memory.
 
-        def learn(clips: Clips, last: bool) -> Tensor:
-            self.share.counts = len(clips.labels) > 0
-            if not self.share.counts:
-                clips = self._stand_in(clips)
-            return self.add_gradient(last, clips, counts, temperature)
-
-        position.sums.loss += labelled * self.update(parts, learn)
-        position.sums.frames += labelled
-
-    def update(self, parts: Sequence[Part], learn: Callable[[Part, bool], Tensor]) -> float:
-        """Change the weights by a batch; count it and its right frames, return its loss.
-
-        Args:
-            parts: This process' share of the batch.
-            learn: Adds the gradient of a part, told whether it is the last one; returns what
-                `add_gradient` does.
+        Raises:
+            UserError: The loss is not finite.
         """
+        position = self.position
+        divided = self.objective.divide(batch, self.ranks, position.epoch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.rate(position)
+        position.updates += 1
+        if divided.num_frames:
+            loss, correct = self._add_gradients(divided.parts)
+            self._update()
+            position.sums.loss += divided.scale * loss
+            position.sums.right += round(correct)
+            position.sums.frames += divided.num_frames
+        position.step += 1
+
+    def _add_gradients(self, parts: Sequence[BatchPart]) -> tuple[float, float]:
+        """Compute the gradient of a batch; return its loss and number of correct frames."""
         position = self.position
         totals = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
         seed = (self.options.seed, position.epoch, position.step, self.ranks.rank)
         self.optimiser.zero_grad(set_to_none=True)
         with seeded(seed, self.ranks.device):
             for number, part in enumerate(parts, start=1):
-                totals += learn(part, number == len(parts))
-        loss, right = self.ranks.add(totals).tolist()
+                totals += self._add_gradient(part, number == len(parts))
+        loss, correct = self.ranks.add(totals).tolist()
         if not math.isfinite(loss):
-            place = f"batch {position.step + 1} of epoch {position.epoch}"
-            raise UserError(f"the loss of {place} is {loss}; it is not kept: {self.advice}")
-        self.optimiser.step()
-        position.step += 1
-        position.sums.right += round(right)
-        return float(loss)
+            raise UserError(
+                f"the loss of batch {position.step + 1} of epoch {position.epoch} is {loss}; "
+                f"it is not kept: {self.objective.advice}"
+            )
+        return loss, correct
 
-    def add_gradient(self, last: bool, *inputs: object) -> Tensor:
-        """Add the gradient of one part's inputs; return its loss and number of right frames."""
-        with self._hold_back(last):
-            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.autocast):
-                loss, right = self.parallel(*inputs)
-            # DDP takes the mean over processes, but their shares are to be added.
+    def _add_gradient(self, part: BatchPart, is_last: bool) -> Tensor:
+        """Add the gradient of one part; return its loss and number of correct frames."""
+        self._share.counts = part.counts
+        with self._hold_back(is_last):
+            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.options.bf16):
+                loss, correct = self._parallel(*part.inputs)
+            # DDP averages over processes, but their shares must be added.
             (loss * self.ranks.size).backward()
-        return torch.stack((loss.detach().double(), right.double()))
+        return torch.stack((loss.detach().double(), correct.double()))
 
-    def _hold_back(self, last: bool) -> AbstractContextManager[None]:
-        """Let processes exchange gradients at the last part of a batch alone."""
-        if isinstance(self.parallel, DistributedDataParallel) and not last:
-            return self.parallel.no_sync()
+    def _hold_back(self, is_last: bool) -> AbstractContextManager[None]:
+        """Let processes exchange gradients only at the last part of a batch."""
+        if isinstance(self._parallel, DistributedDataParallel) and not is_last:
+            return self._parallel.no_sync()
         return nullcontext()
 
-    def _split(self, whole: Clips, num_clips: int) -> list[Clips]:
-        """Return the parts of a batch, as many in each process; some may be empty."""
-        most = math.ceil(num_clips / self.ranks.size)  # clips of one process
-        at_once = most
-        if self.options.frames_at_once:
-            at_once = max(1, self.options.frames_at_once // frames_of(self.network, whole))
-        num_parts = math.ceil(most / max(1, at_once))
-        moved = (tensor.to(self.ranks.device, non_blocking=True) for tensor in whole)
-        return [
-            Clips(*part) for part in zip(*(t.tensor_split(num_parts) for t in moved), strict=True)
-        ]
-
-    def _stand_in(self, clips: Clips) -> Clips:
-        """Return one clip without labels, so that a process without any takes part all the same."""
-        one = Clips(*(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in clips))
-        return one._replace(
-            labels=one.labels.fill_(UNLABELLED), speech=one.speech.fill_(UNLABELLED)
-        )
-
-    def _set_rate(self) -> None:
-        """Set the rate of an update, and count it."""
-        slower = 1 + self.recipe.update_decay * self.position.updates
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(self.position.epoch) / slower
-        self.position.updates += 1
-
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate that an epoch begins with, but for the decay by updates."""
-        return self.recipe.lr * self.recipe.lr_decay ** ((epoch - 1) // self.recipe.decay_every)
+    def _update(self) -> None:
+        """Change the weights along the gradient."""
+        if self.options.max_gradient is not None:
+            trained = [one for one in self.objective.parameters() if one.requires_grad]
+            nn.utils.clip_grad_norm_(trained, self.options.max_gradient)
+        self.optimiser.step()
+        self.objective.after_update(self.position.updates)
 
     def _set_mode(self) -> None:
         """Train all but what is frozen: a frozen normalisation keeps its statistics too."""
@@ -224,38 +193,20 @@ class Trainer:
                 norm.eval()
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes while training, but for the network's own weights."""
+        """Return all that changes during training except the network's own weights."""
         return {
             "epoch": self.position.epoch,
             "step": self.position.step,
             "updates": self.position.updates,
             "sums": asdict(self.position.sums),
             "optimiser": self.optimiser.state_dict(),
-            "projection": self.objective.projection.state_dict(),
+            **self.objective.state(),
         }
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go on where `state` was taken, with the network's weights of that moment."""
+        """Continue where `state` was taken, with the network's weights of that moment."""
         self.network.load_state_dict(weights)
-        self.objective.projection.load_state_dict(state["projection"])
+        self.objective.restore(state)
         self.optimiser.load_state_dict(state["optimiser"])
         sums = Sums(**state["sums"])
         self.position = Position(state["epoch"], state["step"], sums, state["updates"])
-
-
-def as_clips(batch: Batch) -> Clips:
-    """Return a batch of any loader as the objective reads it."""
-    labels = torch.where(batch.mask, batch.labels.long(), UNLABELLED)
-    embeddings = getattr(batch, "embeddings", None)
-    if embeddings is not None:
-        return Clips(embeddings.new_zeros(len(labels), 0), embeddings, labels, labels)
-    speech = getattr(batch, "speech", None)
-    audio, faces = batch.audio, batch.faces  # type: ignore[attr-defined] # all others have them
-    return Clips(audio, faces, labels, labels if speech is None else speech.long())
-
-
-def frames_of(network: Model, clips: Clips) -> int:
-    """Return how many frames pass the network for one clip of a batch."""
-    if isinstance(network, Network):
-        return clips.labels[0].numel() if len(clips.labels) else 1
-    return clips.faces.shape[1]

@@ -29,8 +29,10 @@ from model.networks.ava_asd import AvaASD
 from model.ranks import Ranks
 from model.scoring.windows import Precision
 from model.training.initial_weights import load_or_begin
+from model.training.network_trainer import describe_settings, make_trainer
 from model.training.prepare_data import stages
-from model.training.run import Run, describe_settings, released_weights, train_at_terminal
+from model.training.recipes import resolve
+from model.training.run import Run, released_weights, train_at_terminal
 from model.training.run_logs import EpochRow, Evaluated, is_past_best
 from model.training.trainer import Trainer
 from utils.datasets.ava.dataset import AvaFolder
@@ -72,11 +74,11 @@ def train(options: Options, ranks: Ranks) -> str | None:
     assert isinstance(network, AvaASD)
     source = open_windows(options, "train", network, ranks)
     judged = open_windows(options, options.data.eval_data_type, network, ranks)
-    trainer = Trainer(network, options.training, ranks)
+    trainer = make_trainer(network, options.training, ranks)
     kept = describe(options, network, len(source.windows))
     run = Run(trainer, options.run, describe_settings(trainer, options.training, start, kept))
     run.resume()
-    choice = choose(options, trainer.recipe.batch_size)
+    choice = choose(options, resolve(network.recipe, options.training).batch_size)
     loader = WindowLoader(source.windows, choice, ranks.rank, ranks.size)
 
     def evaluate() -> Evaluated:

@@ -1,5 +1,7 @@
 """Which network is taken where nobody asked for one."""
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,9 +9,11 @@ import torch
 
 from model.checkpoints.build import build_network
 from model.checkpoints.registry import default_checkpoint
-from model.loading import choose_device, choose_network, load_network
+from model.detection import load_detector
+from model.loading import choose_device, choose_network, load_network, record_of
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
 from utils.model_options import AUTO_NETWORKS, ModelOptions
+from utils.output.results import ModelRecord
 
 SHIPPED = Path(__file__).parents[2] / "pretrain" / "synchrony.safetensors"
 
@@ -59,6 +63,41 @@ def test_a_damaged_file_is_not_missing_weights(offline: Path, name: str) -> None
     damaged.write_bytes(damaged.read_bytes()[:1000])
     with pytest.raises(UserError, match=rf"{damaged.name}.* damaged"):
         choose_network(ModelOptions(), "cpu")
+
+
+@pytest.fixture
+def read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove every file that is read, so that reading it again fails."""
+    read_bytes = Path.read_bytes
+
+    def read_and_remove(path: Path) -> bytes:
+        content = read_bytes(path)
+        path.unlink()
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_remove)
+
+
+@pytest.mark.parametrize("name", ["auto", "lr_asd"])
+@pytest.mark.usefixtures("read_once")
+def test_a_weights_file_is_read_once(tmp_path: Path, name: str) -> None:
+    """Its network's name, variant, tensors and digest all come from one reading."""
+    path = tmp_path / "a.model"
+    state = build_network("lr_asd").state_dict()
+    torch.save({"network": "lr_asd", "variant": {}, "state_dict": state}, path)
+    with path.open("rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    network, reason = choose_network(ModelOptions(name, path), "cpu")
+    assert reason == "lr_asd (a.model), as asked for"
+    assert record_of(network) == ModelRecord("lr_asd", "a.model", digest)
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("read_once")
+def test_a_detectors_file_is_read_once(offline: Path) -> None:
+    shutil.copy(SHIPPED.with_name("tiny_fcos.safetensors"), offline)
+    assert load_detector("tiny_fcos").name == "tiny_fcos"
+    assert list(offline.iterdir()) == []
 
 
 def test_an_encoder_that_is_not_available(offline: Path, tmp_path: Path) -> None:

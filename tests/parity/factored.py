@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.checkpoints.build import load_released
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
+from model.checkpoints.registry import find_file
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from tests.parity.fill import inputs
@@ -62,7 +63,8 @@ def compare_released(
     network: LightASD | LRASD, name: str, trained_on: str, folder: str | Path
 ) -> None:
     """Assert that a network with the released weights of that folder gives every stage."""
-    load_released(network, load_state(Path(folder) / f"{name}_{trained_on}.model"))
+    path = Path(folder) / f"{name}_{trained_on}.model"
+    load_released(network, read_weights(find_file(path)).state)
     network.eval()
     for frames in (25, 50):
         prefix = f"{trained_on}_T{frames}_"

@@ -10,7 +10,7 @@ from utils.datasets.ava.dataset import AvaSplit
 from utils.datasets.custom.prepare import PrepareOptions, prepare
 from utils.datasets.custom.tables import OwnOptions
 from utils.datasets.entities import DataSet
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.errors import UserError
 from utils.files import locked
 
@@ -138,7 +138,7 @@ def open_split(data: DataName, path: Path, name: str) -> Split:
             f"expected a TalkSet with a split {name!r} in {path}, found no folder {folder}; build "
             "one with --build FOLDER_OF_VIDEOS"
         )
-    return Split(name, Store(folder))
+    return Split(name, EntityStore(folder))
 
 
 def own_store(path: Path, name: str) -> Path:

@@ -1,7 +1,7 @@
 """Cut faces out of the frames: the published geometry, straight to the crops that networks read."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import UserError
-from utils.structures import CropForm, CropPiece, FaceTrack, Frame, Shot
+from utils.structures import CropForm, CropPiece, Frame, Shot
 from utils.tracking.crop_geometry import (
     RADIUS,
     boxes_to_places,
@@ -19,7 +19,7 @@ from utils.tracking.crop_geometry import (
     portray,
     smooth_boxes,
 )
-from utils.tracking.tracks import Follower, GivenTracks, GrowingTrack, Tracker, TrackOptions
+from utils.tracking.tracks import GrowingTrack, Tracker
 
 _FIRST_ROOM = 50  # frames of a piece that memory is taken for at first
 _FORM = CropForm()
@@ -37,57 +37,33 @@ class CropOptions:
 
 
 def crop_faces(
-    frames: Iterable[Frame],
-    tracks: TrackOptions,
-    crops: CropOptions,
-    every: int,
-    form: CropForm = _FORM,
+    frames: Iterable[Frame], tracker: Tracker, crops: CropOptions, form: CropForm = _FORM
 ) -> Iterator[CropPiece | Shot]:
     """Follow the faces and yield their crops: first the pieces of a shot, then the shot itself.
 
-    A piece is yielded when it is full, and when its track ends. Tracks that turn out too short or
-    small yield nothing, or, when that is seen only after a piece, a last piece with `kept` False.
-    Of the frames only the few are held that crops still need.
+    A piece is yielded when it is full, and when its track ends. A track that does not count yields
+    nothing; if that is known only after its first piece, its last piece has `kept` False.
+    Only the frames that crops still need are held.
 
     Args:
-        frames: In order, without gaps inside a shot, with their shots and faces.
-        tracks: Which faces make a track.
-        crops: How much of the picture a crop shows.
-        every: Faces were looked for in each `every`-th frame.
-        form: What the crops are like.
+        frames: In order, without gaps inside a shot, with their shots and detections.
+        tracker: Follows the faces; used up afterwards.
+        crops: How much of the image a crop shows.
+        form: Size and colour of the crops, and the length of a piece.
     """
-    return _Cropper(Tracker(tracks, every), crops, form).run(frames)
+    return _Cropper(tracker, crops, form).run(frames)
 
 
-def crop_given(
-    frames: Iterable[Frame],
-    tracks: Sequence[FaceTrack],
-    crops: CropOptions,
-    form: CropForm = _FORM,
-) -> Iterator[CropPiece | Shot]:
-    """Yield the crops of tracks known beforehand, as `crop_faces` does; all of them are kept.
-
-    A track that crosses a cut is split there.
-
-    Args:
-        frames: In order, without gaps inside a shot, with their shots.
-        tracks: All tracks of the video, in any order.
-        crops: How much of the picture a crop shows.
-        form: What the crops are like.
-    """
-    return _Cropper(GivenTracks(tracks), crops, form).run(frames)
-
-
-def longest_delay(tracks: TrackOptions, every: int) -> int:
+def longest_delay(tracker: Tracker) -> int:
     """Return by how many frames a piece may be late, once it is full or its track has ended."""
-    return tracks.num_failed_det + 2 * every + 2 * RADIUS
+    return tracker.delay + 2 * RADIUS
 
 
 class _Cropper:
-    """Runs a follower over the frames and cuts what it follows."""
+    """Runs a tracker over the frames and cuts the faces that it follows."""
 
-    def __init__(self, follower: Follower, options: CropOptions, form: CropForm) -> None:
-        self._follower = follower
+    def __init__(self, tracker: Tracker, options: CropOptions, form: CropForm) -> None:
+        self._tracker = tracker
         self._options = options
         self._form = form
         self._frames = _Frames()
@@ -99,22 +75,22 @@ class _Cropper:
         number = 0  # of the shot
         for frame in frames:
             if shot is not None and frame.shot != number:
-                yield from self._end(self._follower.finish())
+                yield from self._end(self._tracker.finish())
                 self._frames = _Frames()  # the next shot may begin after a gap
                 yield shot
                 shot = None
             number = frame.shot
             shot = Shot(frame.index if shot is None else shot.start, frame.index + 1)
-            yield from self._end(self._follower.update(frame.index, frame.faces))
+            yield from self._end(self._tracker.update(frame.index, frame.faces))
             yield from self._take(frame)
         if shot is not None:
-            yield from self._end(self._follower.finish())
+            yield from self._end(self._tracker.finish())
             yield shot
 
     def _take(self, frame: Frame) -> Iterator[CropPiece]:
-        """Cut what the newest frame lets cut and let go of the frames that nobody needs."""
+        """Cut all crops that the newest frame completes; drop the frames that are not needed."""
         self._frames.append(frame)
-        for track in self._follower.open:
+        for track in self._tracker.open:
             if track.id not in self._cutters:
                 self._cutters[track.id] = _Cutter(track, frame.shot, self._options, self._form)
             yield from self._cutters[track.id].cut(self._frames)
@@ -123,7 +99,7 @@ class _Cropper:
 
     def _end(self, ended: list[GrowingTrack]) -> Iterator[CropPiece]:
         for track in ended:
-            yield from self._cutters.pop(track.id).finish(self._frames, self._follower.keeps(track))
+            yield from self._cutters.pop(track.id).finish(self._frames, self._tracker.keeps(track))
 
 
 class _Frames:

@@ -9,13 +9,11 @@ import pytest
 import torch
 
 from model.arrays.localisation import (
-    LocalisationObjective,
     hear,
     hear_views,
     load_localizer,
-    localisation_loss,
-    rate,
 )
+from model.arrays.objective import LocalisationObjective, learning_rate, localisation_loss
 from model.localizers.tragic_crnn import TragicCRNN
 from tests.made_array import write_wav
 from tests.parity import filled
@@ -46,9 +44,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> ArraySound:
 
 
 def test_the_rate_is_the_published_one() -> None:
-    found = [rate(SCHEDULE["lr_start"], epoch) for epoch in range(1, 51)]
+    found = [learning_rate(SCHEDULE["lr_start"], epoch) for epoch in range(1, 51)]
     np.testing.assert_allclose(found, SCHEDULE["lr_by_epoch"], rtol=1e-12)
-    plain = [rate(1.0, epoch, compounding=False) for epoch in (1, 30, 31, 33)]
+    plain = [learning_rate(1.0, epoch, compounding=False) for epoch in (1, 30, 31, 33)]
     np.testing.assert_allclose(plain, [1, 1, 0.9, 0.729])
 
 

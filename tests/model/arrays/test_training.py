@@ -20,6 +20,7 @@ from utils.datasets.tragic_talkers.layout import View
 from utils.datasets.tragic_talkers.loader import ChunkLoader, ChunkLoaderOptions
 from utils.datasets.tragic_talkers.scaler import Scaler
 from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, make_data, plan
+from utils.progress import Position
 from utils.training_options import RunOptions, TrainingOptions
 
 SCALER = Scaler("gcc_phat", np.zeros((16, 1, 64), np.float32), np.ones((16, 1, 64), np.float32))
@@ -95,7 +96,7 @@ def test_the_loss_is_summed_and_the_rate_is_as_said(tmp_path: Path) -> None:
     published = torch.load(tmp_path / "train_loss.pt", weights_only=True)
     assert published == [pytest.approx(60 * row.loss)]
     late = found.trainer
-    assert late.rate(32) == pytest.approx(0.01 * 0.9**3)
+    assert late.schedule.rate(Position(32)) == pytest.approx(0.01 * 0.9**3)
 
 
 def test_other_settings_do_not_resume(tmp_path: Path) -> None:

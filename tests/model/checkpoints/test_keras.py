@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from model.checkpoints.build import load_released
-from model.checkpoints.keras import by_topology, is_keras, load_keras_state, shared_part
+from model.checkpoints.files import read_weights
+from model.checkpoints.keras import by_topology, shared_part
+from model.checkpoints.registry import find_file
 from model.evaluation.window_evaluation import load_any
 from model.networks.ava_asd import AvaASD
 
@@ -56,6 +58,10 @@ def write_keras(
                 inside.create_dataset(name, data=array)
 
 
+def read_state(path: Path) -> dict[str, Tensor]:
+    return read_weights(find_file(path)).state
+
+
 def layers_of(network: AvaASD, names: Mapping[str, str]) -> dict[str, dict[str, Tensor]]:
     state = network.state_dict()
     return {
@@ -69,8 +75,8 @@ def test_a_model_is_read_by_name(tmp_path: Path, mode: str) -> None:
     network, other = AvaASD(mode, **VARIANT), AvaASD(mode, **VARIANT)
     path = tmp_path / "model.hdf5"
     write_keras(path, layers_of(network, keras_layers(mode)), whole=True)
-    assert is_keras(path)
-    load_released(other, load_keras_state(path))
+    assert read_weights(find_file(path)).by_keras
+    load_released(other, read_state(path))
     for name, tensor in network.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor), name
 
@@ -80,7 +86,7 @@ def test_weights_alone_are_read_by_order(tmp_path: Path) -> None:
     unnamed = {f"layer_{number}": own for number, own in enumerate(keras_layers("s_av").values())}
     path = tmp_path / "weights.h5"
     write_keras(path, layers_of(network, unnamed), whole=False, new=True)
-    state = load_keras_state(path)
+    state = read_state(path)
     with pytest.raises(ValueError, match=r"unknown keys, such as 'layer_0\.weight'"):
         load_released(other, state)
     load_released(other, by_topology(state, "s_av"))
@@ -118,37 +124,37 @@ def test_modes_share_their_convolutions(tmp_path: Path) -> None:
     own = AvaASD("s_av_fc", **VARIANT).state_dict()
     published = {name: own[mine] for name, mine in names.items()}
     joined = AvaASD("s_av_fc", **VARIANT)
-    joined.begin_from(load_keras_state(path))
+    joined.begin_from(read_state(path))
     assert torch.equal(joined.audio.conv3.weight, network.audio.conv3.weight)
     assert torch.equal(joined.video.conv6.weight, network.video.conv6.weight)
     with pytest.raises(ValueError, match="none of the 1 found fits"):
         joined.begin_from({"some.weight": torch.zeros(1)})
-    found = shared_part(load_keras_state(path), published)
+    found = shared_part(read_state(path), published)
     biases = {"a_out.bias", "v_out.bias", "main_out.bias"}
     assert set(found) == {name for name in published if "conv" in name} | biases
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file .*none\.hdf5"):
-        load_keras_state(tmp_path / "none.hdf5")
+        read_state(tmp_path / "none.hdf5")
     text = tmp_path / "text.hdf5"
     text.write_text("no weights")
     with pytest.raises(ValueError, match=r"text\.hdf5 is another file"):
-        load_keras_state(text)
+        read_state(text)
     empty = tmp_path / "empty.h5"
     with h5py.File(empty, "w"):
         pass
     with pytest.raises(ValueError, match=r"empty\.h5 is cut short or no Keras weights"):
-        load_keras_state(empty)
+        read_state(empty)
     path = tmp_path / "model.hdf5"
     write_keras(path, layers_of(AvaASD("s_a", **VARIANT), keras_layers("s_a")), whole=True)
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(ValueError, match=r"model\.hdf5 is cut short"):
-        load_keras_state(path)
+        read_state(path)
 
 
 def test_unknown_weights_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "norm.h5"
     write_keras(path, {"bn": {"gamma": torch.ones(3)}}, whole=False)
     with pytest.raises(ValueError, match="layer bn has weights 'gamma', expected kernel and bias"):
-        load_keras_state(path)
+        read_state(path)

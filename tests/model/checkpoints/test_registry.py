@@ -16,14 +16,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from model.checkpoints import registry as weights
-from model.checkpoints.build import build_network, load_released
-from model.checkpoints.files import load_state
+from model.checkpoints.build import build_network, load_released, load_single
+from model.checkpoints.files import read_weights
 from model.checkpoints.registry import (
     Checkpoint,
+    RawWeights,
     default_checkpoint,
+    find_file,
     find_weights,
     get_weights,
-    load_single,
     registry,
 )
 from model.contract import Logits, Network, WeightsFile
@@ -60,6 +61,10 @@ class Small(Network):
 
     def fuse(self, audio: Tensor, faces: Tensor) -> Logits:
         return Logits(self.head(self.back(self.trunk(audio + faces))))
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    return read_weights(find_file(path)).state
 
 
 def published(network: Small) -> dict[str, Tensor]:
@@ -132,11 +137,11 @@ def test_unknown_network() -> None:
 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["bare", "in a training state"])
-def test_load_state(tmp_path: Path, nested: bool) -> None:
+def test_read_state(tmp_path: Path, nested: bool) -> None:
     state = {"a.weight": torch.arange(3.0)}
     path = tmp_path / "a.model"
     torch.save({"epoch": 3, "state_dict": state} if nested else state, path)
-    loaded = load_state(path)
+    loaded = read_state(path)
     assert list(loaded) == ["a.weight"] and torch.equal(loaded["a.weight"], state["a.weight"])
 
 
@@ -144,12 +149,12 @@ def test_safetensors(tmp_path: Path) -> None:
     """Half precision becomes float32; a file cut short is named."""
     path = tmp_path / "a.safetensors"
     save_file({"a": torch.arange(3).half(), "b": torch.arange(2)}, path)
-    loaded = load_state(path)
+    loaded = read_state(path)
     assert loaded["a"].dtype == torch.float32 and loaded["a"].tolist() == [0, 1, 2]
     assert loaded["b"].dtype == torch.int64
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(ValueError, match=r"a\.safetensors is no safetensors file or is cut short"):
-        load_state(path)
+        read_state(path)
 
 
 class Hostile:
@@ -185,7 +190,7 @@ def test_what_is_no_checkpoint(tmp_path: Path, write: Any, message: str) -> None
     path = tmp_path / "bad.model"
     write(path)
     with pytest.raises(ValueError, match=message) as failure:
-        load_state(path)
+        read_state(path)
     assert "\n" not in str(failure.value) and str(path) in str(failure.value)
 
 
@@ -198,7 +203,7 @@ def test_a_hostile_file_is_not_executed(tmp_path: Path, kind: str) -> None:
         state = {"a": Hostile(trap)}
         torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
     with pytest.raises(ValueError, match=r"nothing of it was run|damaged") as failure:
-        load_state(path)
+        read_state(path)
     assert not trap.exists()
     assert "\n" not in str(failure.value)
     with path.open("rb") as file:  # the trap does spring where nobody is careful
@@ -208,9 +213,19 @@ def test_a_hostile_file_is_not_executed(tmp_path: Path, kind: str) -> None:
 
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected a weights file, found no file"):
-        load_state(tmp_path / "none.model")
+        read_state(tmp_path / "none.model")
     with pytest.raises(FileNotFoundError, match="expected a weights file, found no file"):
         load_single("lr_asd", tmp_path / "none.model")
+
+
+@pytest.mark.parametrize("name", ["lr_asd", "light_asd"], ids=["its own", "another's"])
+def test_the_variant_of_a_checkpoint_of_training(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.model"
+    whole = {"network": "lr_asd", "variant": {"a": 1}, "state_dict": {}, "training": {}}
+    torch.save(whole, path)
+    weights = read_weights(find_file(path))
+    assert weights.network == "lr_asd" and not weights.by_keras
+    assert weights.variant_for(name) == ({"a": 1} if name == "lr_asd" else None)
 
 
 def test_registry_is_whole() -> None:
@@ -261,12 +276,17 @@ def one_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[
         server.shutdown()
 
 
+def both_of(raw: RawWeights | None) -> tuple[WeightsFile, bytes]:
+    assert raw is not None
+    return raw.file, raw.content
+
+
 def test_get_weights_downloads_once(one_checkpoint: Path) -> None:
     expected = WeightsFile("small", one_checkpoint / "small.model", SHA256)
     assert find_weights("small", one_checkpoint) is None
-    assert get_weights("small", folder=one_checkpoint) == expected
+    assert both_of(get_weights("small", folder=one_checkpoint)) == (expected, CONTENT)
     assert [path.name for path in one_checkpoint.iterdir()] == ["small.model"]
-    assert find_weights("small", one_checkpoint) == expected
+    assert both_of(find_weights("small", one_checkpoint)) == (expected, CONTENT)
 
 
 @pytest.mark.parametrize("file", ["small.model", "published.model"])
@@ -275,9 +295,8 @@ def test_shared_folder(one_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, fi
     shared.mkdir()
     (shared / file).write_bytes(CONTENT)
     monkeypatch.setenv("TALKNET_PRETRAIN", str(shared))
-    assert get_weights("small", folder=one_checkpoint) == WeightsFile(
-        "small", shared / file, SHA256
-    )
+    expected = WeightsFile("small", shared / file, SHA256)
+    assert both_of(get_weights("small", folder=one_checkpoint)) == (expected, CONTENT)
     assert not one_checkpoint.exists()
 
 

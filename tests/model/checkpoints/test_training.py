@@ -7,24 +7,24 @@ import torch
 from safetensors.torch import load_file
 
 from model.checkpoints import training as checkpoints
-from model.checkpoints.registry import load_single
+from model.checkpoints.build import load_single
 from model.networks.lr_asd import LRASD
 from model.ranks import Ranks
-from model.training.run import Run, describe_settings
-from model.training.trainer import Trainer
+from model.training.network_trainer import describe_settings, make_trainer
+from model.training.run import Run
 from tests.made_training import TinyNetwork
 from utils.training_options import RunOptions, TrainingOptions
 
 
 def made_run(folder: Path, options: TrainingOptions) -> Run:
-    trainer = Trainer(TinyNetwork(), options, Ranks())
+    trainer = make_trainer(TinyNetwork(), options, Ranks())
     return Run(trainer, RunOptions(folder), describe_settings(trainer, options, "fresh", {}))
 
 
 @pytest.mark.parametrize("file", ["last.model", "best.model"])
 def test_the_demo_reads_it(tmp_path: Path, file: str) -> None:
     network = LRASD()
-    trainer = Trainer(network, TrainingOptions(), Ranks())
+    trainer = make_trainer(network, TrainingOptions(), Ranks())
     path = tmp_path / file
     training = {"trainer": trainer.state()} if file == "last.model" else {"settings": {}}
     checkpoints.save(path, network, training)
@@ -81,7 +81,7 @@ def test_more_epochs_are_no_other_setting(tmp_path: Path) -> None:
 
 def test_another_networks_run_is_refused(tmp_path: Path) -> None:
     made_run(tmp_path, TrainingOptions())._save_last()
-    trainer = Trainer(LRASD(), TrainingOptions(), Ranks())
+    trainer = make_trainer(LRASD(), TrainingOptions(), Ranks())
     settings = describe_settings(trainer, TrainingOptions(), "fresh", {})
     with pytest.raises(ValueError, match=r"trained with --model 'made_training', found 'lr_asd'"):
         Run(trainer, RunOptions(tmp_path), settings).resume()

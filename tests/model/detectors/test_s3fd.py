@@ -1,5 +1,6 @@
 """S3FD gives the published detector's maps, boxes and faces, for both weights files in use."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.contract import WeightsFile
+from model.checkpoints.registry import find_file
 from model.detectors import s3fd
 from model.layers.nms import suppress
 from tests.parity import fill, references
@@ -316,8 +317,11 @@ def test_wrong_weights(
 def test_load_keeps_where_the_weights_came_from(
     published_state: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    weights = WeightsFile("s3fd_talknet", tmp_path / "sfd_face.pth", "0" * 64)
-    torch.save(published_state, weights.path)
+    path = tmp_path / "sfd_face.pth"
+    torch.save(published_state, path)
+    weights = find_file(path)
+    assert (weights.file.name, weights.file.path) == ("sfd_face", path)
+    assert weights.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     detector = s3fd.load(weights, DetectorOptions("s3fd", facedet_scale=0.5), "cpu", "fp32")
-    assert detector.weights == weights
+    assert detector.weights == weights.file
     assert detector.prepare([np.zeros((50, 100, 3), np.uint8)]).shape == (1, 3, 25, 50)

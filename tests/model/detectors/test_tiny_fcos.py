@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from model.contract import WeightsFile
+from model.checkpoints.registry import find_file
 from model.detectors.tiny_fcos import (
     STRIDES,
     TinyFcos,
@@ -34,7 +34,7 @@ CLIPS = Path(os.environ.get("TALKNET_PRETRAIN") or ".").parent / "clips"
 
 def load_file_of(path: Path, confidence: float | None = None) -> TinyFcos:
     options = DetectorOptions("tiny_fcos", confidence=confidence)
-    return load(WeightsFile("tiny_fcos", path, ""), options, "cpu", "fp32")
+    return load(find_file(path), options, "cpu", "fp32")
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.checkpoints.registry import find_weights
-from model.contract import WeightsFile
+from model.checkpoints.registry import find_file, find_weights
 from model.detectors.yunet import YuNet
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
@@ -97,9 +96,10 @@ def test_picture_size(detector: YuNet, video: tuple[int, int], picture: tuple[in
     assert detector.picture_size(*video) == picture
 
 
-def test_a_file_that_is_no_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"not a network", b""], ids=["text", "empty"])
+def test_a_file_that_is_no_network(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "face_detection.onnx"
-    path.write_bytes(b"not a network")
+    path.write_bytes(content)
     with pytest.raises(ValueError, match="expected YuNet's ONNX file") as failure:
-        YuNet(WeightsFile("yunet", path, ""))
+        YuNet(find_file(path))
     assert "\n" not in str(failure.value)

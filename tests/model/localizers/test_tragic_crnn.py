@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.arrays.localisation import LocalisationObjective, localisation_loss
+from model.arrays.objective import LocalisationObjective, localisation_loss
 from model.checkpoints.build import load_released
 from model.localizers.tragic_crnn import TragicCRNN
 from tests.parity.fill import inputs

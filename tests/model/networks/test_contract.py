@@ -20,16 +20,17 @@ from model.checkpoints import training as checkpoints
 from model.checkpoints.build import (
     build_network,
     load_released,
+    load_single,
     network_class,
     network_name,
     recognise,
 )
-from model.checkpoints.registry import load_single, registry
+from model.checkpoints.registry import registry
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
 from model.layers.lag_profile import BLIND
 from model.names import network_names
 from model.training.initial_weights import IMAGENET
-from model.training.losses import Clips, Contrast, Counts, Objective
+from model.training.losses import Clips, Contrast, Counts, SpeakingObjective
 from model.training.recipes import seeded
 from tests.parity.fill import inputs
 from tests.parity.filled import filled, published_name
@@ -186,7 +187,7 @@ def test_bf16_is_close(case: Case) -> None:
 def test_unlabelled_frames_do_not_count(case: Case) -> None:
     """The loss of a batch is the sum over its labelled frames, whichever these are."""
     audio, faces = made(case, 2)
-    objective = Objective(case.network, case.network.recipe, Contrast())
+    objective = SpeakingObjective(case.network, case.network.recipe, Contrast())
     objective.eval()
     labels = made_labels(case.network, 2)
     hidden = torch.arange(labels.numel()).remainder(3).eq(0).view_as(labels)
@@ -207,7 +208,7 @@ def test_trains(case: Case) -> None:
     audio, faces = made(case, 3)
     labels = made_labels(case.network, 3)
     network = case.network
-    objective = Objective(network, network.recipe, Contrast()).train()
+    objective = SpeakingObjective(network, network.recipe, Contrast()).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.0)
     counters = [
         norm.num_batches_tracked for norm in network.modules() if isinstance(norm, _BatchNorm)

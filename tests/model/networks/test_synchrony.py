@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from model.checkpoints.build import load_released, recognise
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
+from model.checkpoints.registry import find_file
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_JUDGES, SEEN_COLUMNS, SEEN_ROWS, Synchrony, _silence
 from model.scoring.windows import inference_copy, score_track, track_logits
@@ -109,16 +110,17 @@ def test_shipped_weights_fit() -> None:
     path = Path(__file__).parents[3] / "pretrain" / "synchrony.safetensors"
     assert path.stat().st_size < 4e6
     network = Synchrony()
-    load_released(network, load_state(path))
+    load_released(network, read_weights(find_file(path)).state)
     heads = [one for name, one in network.named_parameters() if name.endswith(".head.weight")]
     assert len(heads) == NUM_JUDGES
     assert all(head.abs().max() > 0 for head in heads)
-    assert recognise(load_state(path)) == "synchrony"
+    assert recognise(read_weights(find_file(path)).state) == "synchrony"
 
 
 def test_shipped_weights_call_nobody_speaking_without_a_voice() -> None:
     network = Synchrony()
-    load_released(network, load_state(Path(__file__).parents[3] / "pretrain/synchrony.safetensors"))
+    path = Path(__file__).parents[3] / "pretrain/synchrony.safetensors"
+    load_released(network, read_weights(find_file(path)).state)
     hiss = np.random.default_rng(0).integers(-3, 4, 16000 * 4).astype(np.int16)
     face = np.full((100, 112, 112), 140, np.uint8)
     face[::2, 76:92, 40:72] = 30  # a mouth that opens and shuts all the time

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.checkpoints.build import load_released
-from model.checkpoints.files import load_state
+from model.checkpoints.files import read_weights
+from model.checkpoints.registry import find_file
 from model.contract import Network
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
@@ -273,7 +274,8 @@ def test_unknown_precision() -> None:
 @pytest.mark.parametrize("num_frames", [25, 60, 110])
 def test_published_scores(num_frames: int) -> None:
     network = LightASD()
-    load_released(network, load_state(Path(PRETRAIN or "") / "light_asd_talkset.model"))
+    path = Path(PRETRAIN or "") / "light_asd_talkset.model"
+    load_released(network, read_weights(find_file(path)).state)
     expected = reference("windows")
     name = f"frames{num_frames}_samples{640 * num_frames}"
     waveform = np.rint(inputs("windows.waveform", (640 * num_frames,), -4000, 4000))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.contract import WeightsFile
+from model.checkpoints.registry import find_file
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, load
 from model.shipped import tiny_fcos_pictures
 from model.shipped.tiny_fcos_pictures import (
@@ -40,7 +40,7 @@ WEIGHTS = ROOT / "pretrain" / "tiny_fcos.safetensors"
 @pytest.fixture(scope="module")
 def teacher() -> TinyFcos:
     options = DetectorOptions("tiny_fcos", confidence=0.5)
-    return load(WeightsFile("tiny_fcos", WEIGHTS, ""), options, "cpu", "fp32")
+    return load(find_file(WEIGHTS), options, "cpu", "fp32")
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from model.checkpoints.registry import find_file
 from model.checkpoints.training import write_halves
-from model.contract import WeightsFile
 from model.detectors.tiny_fcos import load
 from model.shipped import train_tiny_fcos
 from model.shipped.train_tiny_fcos import DetectorTraining, begin, measure, rate, report, take_step
@@ -80,7 +80,7 @@ def test_it_learns_and_its_weights_can_be_used(pictures: PictureFolder, tmp_path
     assert lines[0] == "step,score_loss,box_loss,recall,false_boxes,iou"
     assert len(lines) == 2 and lines[1].startswith("60,")
     path = tmp_path / "tiny_fcos.safetensors"
-    found = load(WeightsFile("made", path, ""), DetectorOptions("tiny_fcos"), "cpu", "fp32")
+    found = load(find_file(path), DetectorOptions("tiny_fcos"), "cpu", "fp32")
     assert len(found.detect([pictures.read(0).image])) == 1
 
 

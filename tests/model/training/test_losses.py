@@ -12,7 +12,7 @@ from model.training.losses import (
     Clips,
     Contrast,
     Counts,
-    Objective,
+    SpeakingObjective,
     embedding_widths,
     head_losses,
     talk_nce,
@@ -73,8 +73,6 @@ def test_a_head_that_is_not_there() -> None:
     logits, labels = made_logits()
     with pytest.raises(ValueError, match="weighs a head 'audio'"):
         head_losses(Logits(logits.av), clips_of(labels), {"av": 1.0, "audio": 0.4}, 1.0)
-    with pytest.raises(ValueError, match=r"one of cross_entropy, .*got 'hinge'"):
-        Objective(TinyNetwork(), Recipe(loss="hinge"), Contrast())
 
 
 def test_talk_nce_is_info_nce_over_speaking_frames() -> None:
@@ -105,9 +103,9 @@ def test_talk_nce_without_speech_is_zero_with_finite_gradients() -> None:
 
 def test_embeddings_of_unequal_width_are_projected_for_the_contrast_alone() -> None:
     assert embedding_widths(TalkNet()) == (128, 512)
-    even = Objective(TinyNetwork(), Recipe(), Contrast(0.3))
+    even = SpeakingObjective(TinyNetwork(), Recipe(), Contrast(0.3))
     assert [name for name, _ in even.named_parameters() if "projection" in name] == []
-    wide = Objective(TinyNetwork(face_width=12), Recipe(), Contrast(0.3))
+    wide = SpeakingObjective(TinyNetwork(face_width=12), Recipe(), Contrast(0.3))
     assert wide.projection.weight.shape == (8, 12)
     assert not any("projection" in name for name in wide.network.state_dict())
 
@@ -119,8 +117,8 @@ def test_objective_adds_the_contrast_and_counts_right_frames() -> None:
         torch.randn(1, 16, 13), torch.full((1, 4, 16, 16), 100, dtype=torch.uint8), labels, labels
     )
     counts = Counts(labelled=3, speaking=2)
-    plain, right = Objective(network, Recipe(), Contrast())(clips, counts, 1.0)
-    both, _ = Objective(network, Recipe(), Contrast(0.3))(clips, counts, 1.0)
+    plain, right = SpeakingObjective(network, Recipe(), Contrast())(clips, counts, 1.0)
+    both, _ = SpeakingObjective(network, Recipe(), Contrast(0.3))(clips, counts, 1.0)
     audio, faces = network.encode_audio(clips.audio), network.encode_faces(clips.faces)
     speech = talk_nce(audio, faces, labels == 1, Contrast().temperature) / 2
     torch.testing.assert_close(both, plain + 0.3 * speech)

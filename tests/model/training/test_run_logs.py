@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from model.training.run_logs import EpochRow, is_past_best, put_row
+from model.training.run_logs import EpochRow, is_past_best, put_row, write_table
+
+
+def test_a_value_that_a_row_lacks_leaves_its_field_empty(tmp_path: Path) -> None:
+    rows = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25, "iou": 0.75}]
+    write_table(tmp_path / "log.csv", ["step", "loss", "iou"], rows)
+    assert (tmp_path / "log.csv").read_text() == "step,loss,iou\n1,0.5,\n2,0.25,0.75\n"
 
 
 def test_rows_are_added_under_one_head(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import torch
 sys.path[:0] = [{root!r}]
 from model.checkpoints.build import build_network
 from model.ranks import joined
-from model.training.trainer import Trainer
+from model.training.network_trainer import make_trainer
 from utils.datasets.loading.clip_loader import ClipBatch
 from utils.datasets.loading.context_loader import ContextBatch
 from utils.training_options import TrainingOptions
@@ -45,7 +45,7 @@ def step(name, num_clips, ranks):
     torch.manual_seed(5)
     variants = {{"asc": {{"length": 5}}, "asc_encoder": {{"clip_length": 1}}}}
     network = build_network(name, variants[name])
-    trainer = Trainer(network, TrainingOptions(precision="fp32"), ranks)
+    trainer = make_trainer(network, TrainingOptions(precision="fp32"), ranks)
     trainer.step(made_batch(name, num_clips, ranks))
     found = {{"loss": torch.tensor(trainer.position.sums.loss)}}
     found |= {{f"gradient of {{key}}": one.grad for key, one in network.named_parameters()}}

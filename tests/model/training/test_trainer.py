@@ -16,7 +16,8 @@ from model.evaluation.entity_scores import EvaluationOptions
 from model.evaluation.measure import measure
 from model.evaluation.split_scoring import score_split
 from model.ranks import Ranks
-from model.training.run import Hooks, Run, describe_settings
+from model.training.network_trainer import describe_settings, make_trainer
+from model.training.run import Hooks, Run
 from model.training.run_logs import EpochRow, Evaluated, is_past_best
 from model.training.trainer import Trainer
 from tests.made_training import MadeFaces, TinyNetwork, made_loader
@@ -30,11 +31,11 @@ LENGTHS = [12, 12, 12, 30, 30, 30, 30, 30, 30, 30, 30, 30, 40, 40, 40, 120]
 
 def made_trainer(options: TrainingOptions = OPTIONS, **network: Any) -> Trainer:
     torch.manual_seed(3)
-    return Trainer(TinyNetwork(**network), options, Ranks())
+    return make_trainer(TinyNetwork(**network), options, Ranks())
 
 
 def made_run(trainer: Trainer, folder: Path, save_interval: int = 500) -> Run:
-    settings = describe_settings(trainer, trainer.options, "fresh", {})
+    settings = describe_settings(trainer, OPTIONS, "fresh", {})
     return Run(trainer, RunOptions(folder, save_interval=save_interval), settings)
 
 
@@ -45,7 +46,7 @@ def weights(network: nn.Module) -> dict[str, Tensor]:
 def train_all(trainer: Trainer, data: MadeFaces, batch_size: int = 200) -> list[float]:
     """Train to the last epoch without a folder; return the loss after each epoch."""
     losses = []
-    while trainer.position.epoch <= trainer.recipe.max_epoch:
+    while trainer.position.epoch <= trainer.schedule.num_epochs:
         loader = made_loader(data, trainer.network, batch_size=batch_size)
         trainer.train_epoch(loader, lambda: False, lambda _: None)
         losses.append(trainer.position.sums.mean_loss)
@@ -110,7 +111,7 @@ def test_resuming_equals_never_having_stopped(tmp_path: Path) -> None:
     hooks = Hooks(stop=lambda: len(steps) == 2, on_step=lambda *_: steps.append(1))
     assert not made_run(first, tmp_path / "halves").train(loader, lambda: 0.5, hooks)
     torch.manual_seed(99)
-    second = Trainer(TinyNetwork(), OPTIONS, Ranks())
+    second = make_trainer(TinyNetwork(), OPTIONS, Ranks())
     run = made_run(second, tmp_path / "halves")
     assert run.resume()
     assert (second.position.epoch, second.position.step) == (1, 2)
@@ -220,7 +221,7 @@ from model.evaluation.measure import measure
 from model.evaluation.split_scoring import score_split
 from model.networks.light_asd import LightASD
 from model.ranks import joined
-from model.training.trainer import Trainer
+from model.training.network_trainer import make_trainer
 from model.contract import InputSpec, Recipe
 from utils.training_options import TrainingOptions
 
@@ -233,7 +234,7 @@ torch.manual_seed(5)
 with joined("cpu") as ranks:
     data = MadeFaces([60, 20, 20, 150, 60, 20, 20, 20, 60, 20, 20, 20, 20, 20, 20])
     network = Small()
-    trainer = Trainer(network, TrainingOptions(contrast=0.3, frames_at_once={at_once}), ranks)
+    trainer = make_trainer(network, TrainingOptions(contrast=0.3, frames_at_once={at_once}), ranks)
     loader = made_loader(data, network, ranks)
     trainer.train_epoch(loader, lambda: False, lambda _: None)
     ap = measure(score_split(network, data, EvaluationOptions(), ranks))
@@ -323,7 +324,7 @@ def test_optimisers_and_the_published_decay(optimiser: str) -> None:
     class Other(TinyNetwork):
         recipe = Recipe(optimiser, 0.01, 0.9, 0.01, max_epoch=3)
 
-    trainer = Trainer(Other(), TrainingOptions(), Ranks())
+    trainer = make_trainer(Other(), TrainingOptions(), Ranks())
     rates = []
     for epoch in (1, 2, 3):
         trainer.train_epoch(
@@ -341,7 +342,7 @@ def test_an_unknown_optimiser() -> None:
         recipe = Recipe("lion")
 
     with pytest.raises(ValueError, match="got 'lion'"):
-        Trainer(Other(), TrainingOptions(), Ranks())
+        make_trainer(Other(), TrainingOptions(), Ranks())
 
 
 def test_global_random_numbers_are_left_alone() -> None:

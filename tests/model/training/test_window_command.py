@@ -15,8 +15,8 @@ from model.checkpoints import training as checkpoints
 from model.evaluation.window_evaluation import COLUMNS
 from model.networks.ava_asd import MODES, AvaASD
 from model.ranks import Ranks
+from model.training.network_trainer import make_trainer
 from model.training.run import Hooks, Run
-from model.training.trainer import Trainer
 from model.training.window_command import judge
 from tests.made_windows import make_windows
 from utils.datasets.ava.window_extract import ExtractOptions, extract
@@ -182,14 +182,14 @@ def test_every_mode_learns(ava: Path, tmp_path: Path, mode: str) -> None:
     network = fresh(mode)
     # SGD needs larger faces and more time.
     network.recipe = dataclasses.replace(network.recipe, optimiser="adam", lr=3e-4, max_epoch=4)
-    trainer = Trainer(network, TrainingOptions(test_interval=99, precision="fp32"), Ranks())
+    trainer = make_trainer(network, TrainingOptions(test_interval=99, precision="fp32"), Ranks())
     run = Run(trainer, RunOptions(tmp_path), {})
     run.train(WindowLoader(windows_of(ava, "train"), CHOICE), None, Hooks())
     assert run.rows[-1].loss < run.rows[0].loss
     validation = windows_of(ava, "val")
     found = judge(trainer, validation, CHOICE, 1.0)
-    assert found.ap > float(validation.speaking.mean()) + 0.15
-    assert 0 < found.loss < 2
+    assert found.ap is not None and found.ap > float(validation.speaking.mean()) + 0.15
+    assert found.loss is not None and 0 < found.loss < 2
     with pytest.raises(ValueError, match="raise --judgedShare"):
         validation.speaking[:] = False
         judge(trainer, validation, CHOICE, 0.1)
@@ -199,7 +199,7 @@ def test_a_step_is_the_authors(ava: Path) -> None:
     network, plain = fresh("s_av").eval(), fresh("s_av").eval()
     assert network.recipe.update_decay == 1e-6
     network.recipe = dataclasses.replace(network.recipe, update_decay=0.5)
-    trainer = Trainer(network, TrainingOptions(precision="fp32"), Ranks())
+    trainer = make_trainer(network, TrainingOptions(precision="fp32"), Ranks())
     trainer.objective.eval()
     velocity = {name: torch.zeros_like(one) for name, one in plain.named_parameters()}
     batches = list(WindowLoader(windows_of(ava, "train"), CHOICE).epoch(1))[:2]

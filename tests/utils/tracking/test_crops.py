@@ -12,8 +12,9 @@ from tests.parity.references import reference
 from utils.datasets.ava.video import crop_box
 from utils.structures import CropForm, CropPiece, Detections, FaceTrack, Frame, Shot
 from utils.tracking.crop_geometry import crop_face, crop_window, smooth_boxes
-from utils.tracking.crops import CropOptions, crop_faces, crop_given
-from utils.tracking.tracks import TrackOptions
+from utils.tracking.crops import CropOptions, crop_faces
+from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
+from utils.tracking.tracks import GivenTracks
 
 PIECE = CropForm().piece
 GREY = np.random.default_rng(1).integers(0, 256, (90, 120), dtype=np.uint8)
@@ -45,7 +46,7 @@ def test_published_crops(
     greys = [np.asarray(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), np.uint8) for p in pictures]
     frames = [Frame(index, greys[index % 6], PICTURE) for index in range(64)]
     given = FaceTrack(int(parity[f"t{track}_frame"][0]), parity[f"t{track}_bbox"].astype(dtype))
-    piece, shot = crop_given(frames, [given], CropOptions())
+    piece, shot = crop_faces(frames, GivenTracks([given]), CropOptions())
     assert isinstance(piece, CropPiece)
     assert (piece.start, piece.last, piece.kept, shot) == (given.start, True, True, Shot(0, 64))
     np.testing.assert_allclose(piece.boxes, given.boxes, rtol=1e-6)
@@ -63,8 +64,11 @@ def test_tight_crops_are_cut_as_those_of_ava() -> None:
     start = np.array([10.6, 20.2, 50.9, 70.7], np.float32)
     boxes = start + np.arange(20, dtype=np.float32)[:, None] * (4.3, 1.1, 4.3, 1.7)
     frames = [Frame(index, np.roll(GREY, index), PICTURE) for index in range(20)]
-    piece, _ = crop_given(
-        frames, [FaceTrack(0, boxes)], CropOptions(), CropForm(30, piece=99, tight=True)
+    piece, _ = crop_faces(
+        frames,
+        GivenTracks([FaceTrack(0, boxes)]),
+        CropOptions(),
+        CropForm(30, piece=99, tight=True),
     )
     assert isinstance(piece, CropPiece)
     for crop, box, frame in zip(piece.crops, boxes, frames, strict=True):
@@ -153,7 +157,9 @@ def test_tracks_with_gaps_in_two_shots() -> None:
     moving = {index: [box_at(10 + index)] for index in range(30) if index % 10 < 5}
     frames = made_frames(moving | {4: [box_at(14), box_at(80, 60)]}, 40, cut=21)
     options = TrackOptions(min_track=2)
-    pieces, shots, order = pieces_and_shots(crop_faces(frames, options, CropOptions(), 1))
+    pieces, shots, order = pieces_and_shots(
+        crop_faces(frames, GreedyTracker(options), CropOptions())
+    )
     assert order == ["CropPiece", "Shot", "CropPiece", "Shot"]
     assert shots == [Shot(0, 21), Shot(21, 40)]
     assert [(p.shot, p.start, len(p.crops), p.last, p.kept) for p in pieces] == [
@@ -175,7 +181,7 @@ def test_a_track_is_handed_on_when_it_ends() -> None:
             read.append(frame.index)
             yield frame
 
-    items = crop_faces(source(), TrackOptions(), CropOptions(), 1)
+    items = crop_faces(source(), GreedyTracker(TrackOptions()), CropOptions())
     piece = next(items)
     assert isinstance(piece, CropPiece)
     assert (len(piece.crops), read[-1]) == (20, 30)
@@ -185,7 +191,9 @@ def test_a_track_is_handed_on_when_it_ends() -> None:
 @pytest.mark.parametrize("every", [1, 2, 4])
 def test_looking_in_some_frames_only(every: int) -> None:
     frames = made_frames({index: [box_at(10 + index)] for index in range(33)}, 33, every)
-    pieces, _, _ = pieces_and_shots(crop_faces(frames, TrackOptions(), CropOptions(), every))
+    pieces, _, _ = pieces_and_shots(
+        crop_faces(frames, GreedyTracker(TrackOptions(), every), CropOptions())
+    )
     index = np.arange(33, dtype=np.float32)
     boxes = np.stack([10 + index, 0 * index + 20, 30 + index, 0 * index + 40], axis=1)
     assert_crops(pieces[0], boxes)
@@ -198,7 +206,9 @@ def test_looking_in_some_frames_only(every: int) -> None:
 )
 def test_long_tracks_come_in_pieces(num_frames: int, lengths: list[int]) -> None:
     found = {index: [box_at(20 + index % 7)] for index in range(5, num_frames + 5)}
-    items = crop_faces(made_frames(found, num_frames + 5), TrackOptions(), CropOptions(), 1)
+    items = crop_faces(
+        made_frames(found, num_frames + 5), GreedyTracker(TrackOptions()), CropOptions()
+    )
     pieces, _, _ = pieces_and_shots(items)
     assert [len(piece.crops) for piece in pieces] == lengths
     assert [piece.last for piece in pieces] == [False] * (len(lengths) - 1) + [True]
@@ -220,7 +230,7 @@ def test_long_tracks_come_in_pieces(num_frames: int, lengths: list[int]) -> None
 def test_a_long_track_of_a_small_face_is_taken_back() -> None:
     found = {index: [box_at(20)] for index in range(PIECE + 50)}
     options = TrackOptions(min_face_size=21)
-    items = crop_faces(made_frames(found, PIECE + 50), options, CropOptions(), 1)
+    items = crop_faces(made_frames(found, PIECE + 50), GreedyTracker(options), CropOptions())
     pieces, _, _ = pieces_and_shots(items)
     assert [(p.last, p.kept, len(p.crops)) for p in pieces] == [
         (False, True, PIECE),
@@ -232,7 +242,7 @@ def test_given_tracks_end_at_cuts_and_with_the_video() -> None:
     boxes = np.array([box_at(20 + index) for index in range(40)], np.float32)
     frames = made_frames({}, 30, cut=10)
     tracks = [FaceTrack(4, boxes), FaceTrack(2, boxes[:3]), FaceTrack(90, boxes)]
-    pieces, shots, order = pieces_and_shots(crop_given(frames, tracks, CropOptions()))
+    pieces, shots, order = pieces_and_shots(crop_faces(frames, GivenTracks(tracks), CropOptions()))
     assert [(p.track, p.shot, p.start, len(p.crops)) for p in pieces] == [
         (0, 0, 2, 3),
         (1, 0, 4, 6),
@@ -255,7 +265,7 @@ def test_only_the_frames_still_needed_are_held() -> None:
             num_held.append(sum(grey() is not None for grey in greys))
             yield frame
 
-    items = crop_faces(source(), TrackOptions(min_track=1), CropOptions(), 1)
+    items = crop_faces(source(), GreedyTracker(TrackOptions(min_track=1)), CropOptions())
     pieces, _, _ = pieces_and_shots(items)
     assert [len(piece.crops) for piece in pieces] == [55]
     assert max(num_held) <= 10 + 6 + 2
@@ -263,8 +273,8 @@ def test_only_the_frames_still_needed_are_held() -> None:
 
 
 def test_no_frames_and_no_faces() -> None:
-    assert list(crop_faces([], TrackOptions(), CropOptions(), 1)) == []
-    assert list(crop_given(made_frames({}, 3), [], CropOptions())) == [Shot(0, 3)]
+    assert list(crop_faces([], GreedyTracker(TrackOptions()), CropOptions())) == []
+    assert list(crop_faces(made_frames({}, 3), GivenTracks([]), CropOptions())) == [Shot(0, 3)]
 
 
 @pytest.mark.parametrize("scale", [-0.1, float("nan"), float("inf")], ids=str)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.ava.tables import SPLITS, LoaderRow, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart, read_labels
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.errors import UserError
 from utils.structures import SAMPLE_RATE
 
@@ -72,7 +72,7 @@ class AvaSplit:
         has_labels = split != "test"
         source: DataSet
         if folder.store(split).is_dir():
-            source = Store(folder.store(split))
+            source = EntityStore(folder.store(split))
         elif folder.faces(split).is_dir():
             source = PublishedClips(folder, split, read_loader(folder.loader(split), has_labels))
         else:

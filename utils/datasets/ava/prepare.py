@@ -18,9 +18,9 @@ from utils.datasets.ava.tables import (
     write_loader,
 )
 from utils.datasets.ava.video import Cut, cut_video
-from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.datasets.storage.entity_writer import DiskFullError
-from utils.datasets.storage.parallel import do_all
+from utils.datasets.storage.parallel import run_parallel
 from utils.errors import ResourceError, UserError
 from utils.files import check_folder, replacing
 from utils.media.container import probe
@@ -118,7 +118,7 @@ def prepare(
     faces = read_labels([folder.labels(split)], has_labels=split != "test")
     videos = find_videos(folder.videos(split))
     rows = _loader_rows(folder, split, faces, videos)
-    writer = StoreWriter(folder.store(split), options.crop_size, options.colour)
+    writer = EntityStoreWriter(folder.store(split), options.crop_size, options.colour)
     writer.remove_leftovers()
     report = PrepareReport(split, entities=len(faces))
     todo = _sort_out(faces, rows, videos, writer, report)
@@ -126,7 +126,7 @@ def prepare(
     jobs.sort(key=lambda job: job.num_faces, reverse=True)  # no long one is left to the end
     total = sum(job.num_faces for job in jobs)
     done = 0
-    for job, result in do_all(_do, jobs, options.num_processes):
+    for job, result in run_parallel(_do, jobs, options.num_processes):
         done += job.num_faces
         _note(report, job, result)
         if progress:
@@ -176,7 +176,7 @@ def _sort_out(
     faces: Sequence[LabelledFace],
     rows: dict[str, LoaderRow],
     videos: dict[str, Path],
-    writer: StoreWriter,
+    writer: EntityStoreWriter,
     report: PrepareReport,
 ) -> dict[str, list[tuple[LabelledFace, LoaderRow]]]:
     """Return what is left to do by video; note what is done and what cannot be."""
@@ -196,7 +196,7 @@ def _do(job: _Job) -> Cut | str:
     """Cut one video; a string says why it could not be read."""
     try:
         options = job.options
-        to = StoreWriter(job.store, options.crop_size, options.colour)
+        to = EntityStoreWriter(job.store, options.crop_size, options.colour)
         return cut_video(job.video, job.faces, to)
     except DiskFullError:
         raise

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.ava.tables import LabelledFace, LoaderRow
 from utils.datasets.entities import SPEAKING, EntityInfo
-from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.datasets.storage.entity_writer import EntityWriter
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
@@ -40,7 +40,9 @@ class Cut:
     lost: dict[str, str] = field(default_factory=dict)  # name: why nothing was written
 
 
-def cut_video(path: Path, faces: Sequence[tuple[LabelledFace, LoaderRow]], to: StoreWriter) -> Cut:
+def cut_video(
+    path: Path, faces: Sequence[tuple[LabelledFace, LoaderRow]], to: EntityStoreWriter
+) -> Cut:
     """Write the entities of one video that the store does not have yet, or with other labels.
 
     The video is decoded once, front to back, without its long unlabelled parts; held are one
@@ -85,7 +87,7 @@ class _SpanCutter:
         video: VideoInfo,
         sound: Sound,
         faces: Sequence[tuple[LabelledFace, LoaderRow]],
-        to: StoreWriter,
+        to: EntityStoreWriter,
         cut: Cut,
     ) -> None:
         self.video, self.sound, self.to, self.cut = video, sound, to, cut

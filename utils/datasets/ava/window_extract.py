@@ -20,10 +20,10 @@ from utils.datasets.ava.tables import LabelledFace, LoaderRow
 from utils.datasets.ava.video import cut_video
 from utils.datasets.ava.windows import VideoRows, WindowOptions, thinned_tracks
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
-from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.datasets.storage.entity_writer import DiskFullError
-from utils.datasets.storage.job_journal import Journal
-from utils.datasets.storage.parallel import do_all
+from utils.datasets.storage.job_journal import JobJournal
+from utils.datasets.storage.parallel import run_parallel
 from utils.errors import ResourceError, UserError
 from utils.features.ava_asd_mfcc import NUM_FEATURES, measure, vectors
 from utils.files import check_folder, replacing
@@ -121,7 +121,7 @@ def extract(
     """
     check_folder(folder / "sounds")
     journal = open_journal(folder, options, windows)
-    writer = StoreWriter(folder / "faces", options.size, options.colour)
+    writer = EntityStoreWriter(folder / "faces", options.size, options.colour)
     writer.remove_leftovers()
     todo = [one for one in rows if not _is_done(one, journal)]
     failed = {one.video: f"no video {one.video}.* is there" for one in todo}
@@ -130,7 +130,7 @@ def extract(
         for one in sorted(todo, key=lambda one: -len(one.faces))  # no long one is left to the end
         if one.video in videos
     ]
-    for number, (job, outcome) in enumerate(do_all(_do, jobs, work.num_processes), start=1):
+    for number, (job, outcome) in enumerate(run_parallel(_do, jobs, work.num_processes), start=1):
         if isinstance(outcome, str):
             failed[job.rows.video] = outcome
         else:
@@ -147,7 +147,7 @@ def extract(
     return problems
 
 
-def _is_done(rows: VideoRows, journal: Journal) -> bool:
+def _is_done(rows: VideoRows, journal: JobJournal) -> bool:
     """Tell whether a video was extracted by these rows; older journals do not say by which."""
     outcome = journal.done.get(rows.video)
     return outcome is not None and outcome.get("rows", _checksum(rows)) == _checksum(rows)
@@ -170,10 +170,10 @@ def _do(job: _Job) -> Extracted | str:
         return str(error)
 
 
-def open_journal(folder: Path, options: ExtractOptions, windows: WindowOptions) -> Journal:
+def open_journal(folder: Path, options: ExtractOptions, windows: WindowOptions) -> JobJournal:
     """Open the journal of a folder; UserError where it was made with other options."""
     cutting = {"fps": windows.fps, "length": windows.length, "lose_rows": windows.lose_rows}
-    return Journal(
+    return JobJournal(
         folder / JOURNAL,
         {**asdict(options), **cutting},
         "set them back, or choose another --windowPath",
@@ -209,7 +209,7 @@ def _extract_video(job: _Job) -> Extracted:
         name = track_name(rows, track)
         face = LabelledFace(name, rows.video, times, rows.boxes[track], labels)
         faces.append((face, LoaderRow(name, Fraction(windows.fps), labels)))
-    writer = StoreWriter(job.folder / "faces", options.size, options.colour)
+    writer = EntityStoreWriter(job.folder / "faces", options.size, options.colour)
     cut = cut_video(job.path, faces, writer)
     return Extracted(video.width, video.height, rate, start_s, cut.lost, _checksum(rows))
 

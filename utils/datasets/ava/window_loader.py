@@ -21,8 +21,8 @@ from utils.datasets.ava.windows import (
     windows_of,
 )
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
-from utils.datasets.loading.workers import Reading
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.loading.workers import BatchReader
+from utils.datasets.storage.entity_store import EntityStore
 from utils.errors import UserError
 from utils.features.ava_asd_mfcc import VECTORS_PER_ROW, chosen_vectors
 
@@ -103,7 +103,7 @@ class WindowSet:
         """
         self.options = options
         self.folder = folder
-        self.store = Store(folder / "faces")
+        self.store = EntityStore(folder / "faces")
         self._entities = {info.name: number for number, info in enumerate(self.store.entities)}
         self._done = open_journal(folder, extracted, options).done
         self._tracks: list[_Track] = []
@@ -230,7 +230,7 @@ class WindowLoader:
     ) -> None:
         self.windows, self.choice = windows, choice
         self._rank, self._world_size = rank, world_size
-        self._reading = Reading(_BatchMaker(windows), choice.num_workers)
+        self._reading = BatchReader(_BatchMaker(windows), choice.num_workers)
 
     def len_epoch(self, number: int) -> int:
         """Return the number of batches of an epoch."""

@@ -25,16 +25,17 @@ from utils.datasets.custom.tables import (
     short_problem,
 )
 from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
-from utils.datasets.storage.entity_store import StoreWriter
-from utils.datasets.storage.parallel import do_all
+from utils.datasets.storage.entity_store import EntityStoreWriter
+from utils.datasets.storage.parallel import run_parallel
 from utils.errors import UserError
 from utils.flags import flag_name
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.video import read_frames
 from utils.structures import FPS, SAMPLE_RATE, CropPiece
-from utils.tracking.crops import CropOptions, crop_given
+from utils.tracking.crops import CropOptions, crop_faces
 from utils.tracking.shots import ShotOptions, mark_shots
+from utils.tracking.tracks import GivenTracks
 
 PICTURE = 256  # pixels of the longer side of what cuts are looked for in
 LOST_S = 0.5  # missing from the end of a video, this much is noted
@@ -107,7 +108,7 @@ def prepare(
     _refuse_unread(report.problems, folder)
     if not jobs:
         return report
-    writer = StoreWriter(folder)
+    writer = EntityStoreWriter(folder)
     writer.remove_leftovers()
     settings: dict[str, Any] = {"split": split}
     for part in (options.own, options.crops, options.shots):
@@ -120,7 +121,7 @@ def prepare(
         if key not in left:
             _add(report, prepared.outcome(key))
     _note_kept(prepared.remove_outdated([job.entities for job in jobs], unread), unread, report)
-    done = do_all(prepare_video, undone, options.num_processes)
+    done = run_parallel(prepare_video, undone, options.num_processes)
     for number, (job, outcome) in enumerate(done, start=1):
         if outcome["read"]:
             prepared.add(key_of(job.entities), outcome)
@@ -194,7 +195,7 @@ def prepare_video(job: _Job) -> dict[str, Any]:
     if video is not None:
         tracks = _tracks(job, video, problems)
         sound = Sound(video, ReadOptions())
-        writer = StoreWriter(job.folder)
+        writer = EntityStoreWriter(job.folder)
         finder = _Finder(tracks)
         for piece in _pieces(job, video, tracks, problems):
             if len(piece.crops) >= job.options.own.min_length * FPS:
@@ -232,7 +233,8 @@ def _pieces(
     scale = min(1.0, PICTURE / max(video.width, video.height))
     size = (max(1, round(video.width * scale)), max(1, round(video.height * scale)))
     frames = mark_shots(read_frames(video, size, ReadOptions(), seen), job.options.shots)
-    for item in crop_given(frames, [track.face for track in tracks], job.options.crops):
+    tracker = GivenTracks([track.face for track in tracks])
+    for item in crop_faces(frames, tracker, job.options.crops):
         if isinstance(item, CropPiece):
             yield item
     lost_s = seen.lost_s(video, ReadOptions())
@@ -263,7 +265,7 @@ class _Finder:
         raise AssertionError("a piece of no track")
 
 
-def _write(writer: StoreWriter, track: OwnTrack, piece: CropPiece, sound: Sound) -> str:
+def _write(writer: EntityStoreWriter, track: OwnTrack, piece: CropPiece, sound: Sound) -> str:
     """Write a piece as an entity and return its name; nothing where it has no labels."""
     stop = piece.start + len(piece.crops)
     labels = track.labels[piece.start - track.face.start : stop - track.face.start]

@@ -7,7 +7,7 @@ from typing import Any
 
 from utils.datasets.custom.tables import OwnEntity
 from utils.datasets.storage.entity_store import entity_path
-from utils.datasets.storage.job_journal import Journal
+from utils.datasets.storage.job_journal import JobJournal
 
 NOTHING: dict[str, Any] = {"read": False, "rows": 0, "names": [], "frames": 0, "problems": []}
 
@@ -25,7 +25,7 @@ class PreparedVideos:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         redo = f"set it back, or remove the folder {folder} to prepare anew"
         self._folder = folder
-        self._journal = Journal(folder / "prepared.jsonl", settings, redo)
+        self._journal = JobJournal(folder / "prepared.jsonl", settings, redo)
         self._kept: dict[str, list[str]] = {}
         self._outdated: list[str] = []
 

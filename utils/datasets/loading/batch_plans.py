@@ -1,4 +1,4 @@
-"""Plan the batches of an epoch: which parts of which entities are read together."""
+"""Plan the batches of an epoch: which frames of which entities go into which batch."""
 
 import heapq
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
-LEAST_PART = 10  # frames; a shorter remainder is padded up to instead of read by itself
-KEPT_SHARE = 0.5  # of the longest clip of a batch: no clip is cut to less
-PAD_SHARE = 0.1  # of the clip: a longer remainder is read by itself
+MIN_REMAINDER = 10  # frames; for a shorter remainder, the batch is padded instead
+KEPT_SHARE = 0.5  # of the longest item of a batch: no item is cut to less
+PAD_SHARE = 0.1  # of an item: a longer remainder becomes an item of its own
 
 
 @dataclass(frozen=True)
-class Item:
+class EntityRange:
     """Frames [start, stop) of an entity."""
 
     entity: int  # index in the data set
@@ -26,28 +26,28 @@ class Item:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What is read together; `number` is its place in the epoch."""
+    """One batch; `number` is its position in the epoch."""
 
     number: int
-    num_frames: int  # T of the batch; shorter clips are padded
-    items: tuple[Item, ...]
+    num_frames: int  # T of the batch; shorter items are padded
+    items: tuple[EntityRange, ...]
 
 
 def plan_batches(
     lengths: Sequence[int], budget: int, max_clip: int, rng: np.random.Generator
 ) -> list[BatchPlan]:
-    """Return the batches of an epoch; every frame of every entity stands in exactly one.
+    """Return the batches of an epoch; every frame of every entity is in exactly one.
 
-    The longest clips go first; a batch holds as many as fit `budget` frames. In it clips are cut
-    to the shortest, and what remains of each comes back as a clip of its own; remainders of a
-    few frames stay where they are and the others are padded. Entities of one length are drawn
+    Items are batched by descending length; a batch holds as many as fit `budget` frames. They are
+    cut to the shortest of them, and each remainder is batched again as an item of its own; short
+    remainders are not cut off, and the other items are padded instead. Items of equal length are
     in random order, and so are the batches.
 
     Args:
         lengths: Frames of each entity.
         budget: Frames of a batch.
-        max_clip: No clip is longer; 0 leaves that to the budget.
-        rng: Chooses the order.
+        max_clip: Maximum length of an item; 0 for the budget.
+        rng: Draws the order.
     """
     pool = [
         (-len(item), float(draw), item.entity, item.start)
@@ -64,18 +64,16 @@ def plan_batches(
         items = []
         for negative, draw, entity, start in taken:
             length = -negative
-            if length - common >= max(LEAST_PART, PAD_SHARE * common):
+            if length - common >= max(MIN_REMAINDER, PAD_SHARE * common):
                 heapq.heappush(pool, (common - length, draw, entity, start + common))
                 length = common
-            items.append(Item(entity, start, start + length))
+            items.append(EntityRange(entity, start, start + length))
         batches.append(items)
     return _shuffled(batches, rng)
 
 
-def plan_published(
-    lengths: Sequence[int], budget: int, rng: np.random.Generator
-) -> list[BatchPlan]:
-    """Return the batches as published: all clips of one cut to the shortest, the rest lost."""
+def plan_original(lengths: Sequence[int], budget: int, rng: np.random.Generator) -> list[BatchPlan]:
+    """Return the batches as in TalkNet: items are cut to the shortest, remainders are lost."""
     order = sorted(range(len(lengths)), key=lambda entity: (lengths[entity], entity), reverse=True)
     batches = []
     start = 0
@@ -83,34 +81,36 @@ def plan_published(
         count = max(1, budget // lengths[order[start]])
         entities = order[start : start + count]
         common = lengths[entities[-1]]
-        batches.append([Item(entity, 0, common) for entity in entities])
+        batches.append([EntityRange(entity, 0, common) for entity in entities])
         start += count
     return _shuffled(batches, rng)
 
 
 def plan_whole(lengths: Sequence[int]) -> list[BatchPlan]:
-    """Return one batch for each entity, whole and in order, as for evaluation."""
+    """Return one batch per entity, whole and in order, for evaluation."""
     return [
-        BatchPlan(number, length, (Item(number, 0, length),))
+        BatchPlan(number, length, (EntityRange(number, 0, length),))
         for number, length in enumerate(lengths)
     ]
 
 
-def _pieces(lengths: Sequence[int], longest: int) -> list[Item]:
-    """Cut entities into the fewest equal pieces that are not longer than `longest`."""
+def _pieces(lengths: Sequence[int], longest: int) -> list[EntityRange]:
+    """Cut entities into as few equal parts as possible, of at most `longest` frames."""
     items = []
     for entity, length in enumerate(lengths):
         count = -(-length // longest)
         bounds = [length * part // count for part in range(count + 1)]
-        items += [Item(entity, start, stop) for start, stop in pairwise(bounds)]
+        items += [EntityRange(entity, start, stop) for start, stop in pairwise(bounds)]
     return items
 
 
-def _with_draws(items: list[Item], rng: np.random.Generator) -> list[tuple[Item, float]]:
+def _with_draws(
+    items: list[EntityRange], rng: np.random.Generator
+) -> list[tuple[EntityRange, float]]:
     return list(zip(items, rng.random(len(items)).tolist(), strict=True))
 
 
-def _shuffled(batches: list[list[Item]], rng: np.random.Generator) -> list[BatchPlan]:
+def _shuffled(batches: list[list[EntityRange]], rng: np.random.Generator) -> list[BatchPlan]:
     """Return the batches in random order, numbered."""
     return [
         BatchPlan(number, max(map(len, batches[index])), tuple(batches[index]))

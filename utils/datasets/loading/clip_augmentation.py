@@ -1,4 +1,4 @@
-"""The faces of a clip as ASC and ASDNet read them: resized, and changed while training."""
+"""Faces of a clip as ASC and ASDNet read them: resized, and augmented in training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,15 +13,15 @@ JITTER = (0.6, 1.4)  # factor of brightness, contrast and saturation
 
 
 @dataclass(frozen=True)
-class FaceChanges:
-    """What is changed at random."""
+class ClipAugmentation:
+    """How clips are augmented."""
 
-    jitter: Literal["frame", "clip"] = "frame"  # colours are drawn for each frame, or once
-    published_crop: bool = False  # narrower, and always in the upper left
+    jitter: Literal["frame", "clip"] = "frame"  # one draw per frame or per clip
+    published_crop: bool = False  # smaller, and always at the upper left
 
 
 def resize_faces(faces: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return faces (T, H, W) or (T, H, W, 3) with sides of `size`, whatever their aspect."""
+    """Return faces (T, H, W) or (T, H, W, 3) resized to squares of side `size`."""
     if faces.shape[1:3] == (size, size):
         return faces
     shrinks = faces.shape[1] > size
@@ -32,10 +32,10 @@ def resize_faces(faces: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return resized
 
 
-def change_clip(
-    faces: NDArray[np.uint8], changes: FaceChanges, rng: np.random.Generator
+def augment_clip(
+    faces: NDArray[np.uint8], changes: ClipAugmentation, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return square RGB faces (T, H, H, 3) flipped, cropped and in other colours, as published."""
+    """Return square RGB faces (T, H, H, 3) randomly flipped, cropped and colour-jittered."""
     size = faces.shape[1]
     if rng.random() < FLIP_PROBABILITY:
         faces = faces[:, :, ::-1]
@@ -46,17 +46,17 @@ def change_clip(
     orders = [rng.permutation(3) for _ in range(num_draws)]
     return np.stack(
         [
-            jitter(face, factors[number % num_draws], orders[number % num_draws])
+            jitter_colours(face, factors[number % num_draws], orders[number % num_draws])
             for number, face in enumerate(faces)
         ]
     )
 
 
 def draw_crop(size: int, published: bool, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of a square with a half to the whole of the side.
+    """Return left, top, right, bottom of a random square of 0.5 to 1 times the side.
 
-    Kept, if `published`: the side stands where right and bottom were meant, so the part is
-    narrower by what lies left of it and above, and at least a pixel is left.
+    Kept, if `published`: the original uses the side as right and bottom, so the crop is smaller by
+    its left and top, but at least one pixel.
     """
     side = max(1, int(size * rng.uniform(MIN_CROP, 1)))
     left, top = rng.integers(0, size - side + 1, 2).tolist()
@@ -65,18 +65,18 @@ def draw_crop(size: int, published: bool, rng: np.random.Generator) -> tuple[int
     return left, top, left + side, top + side
 
 
-def jitter(
+def jitter_colours(
     face: NDArray[np.uint8], factors: NDArray[np.float32], order: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
-    """Return an RGB face with brightness, contrast and saturation times a factor each.
+    """Return an RGB face with scaled brightness, contrast and saturation.
 
-    Contrast is about the picture's mean luma, saturation about each pixel's; each step is rounded
-    and clipped to [0, 255].
+    Contrast is scaled about the mean luma of the image, saturation about the luma of each pixel;
+    each step is rounded and clipped to [0, 255].
 
     Args:
         face: (H, W, 3).
-        factors: (3,) of brightness, contrast and saturation.
-        order: (3,) in which the three come.
+        factors: (3,) for brightness, contrast and saturation.
+        order: (3,) in which the three are applied.
     """
     for change in order.tolist():
         factor = float(factors[change])

@@ -1,4 +1,4 @@
-"""Batches for networks that score one frame by a clip around it, from any data set."""
+"""Batches for networks that score one frame from the clip around it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from utils.datasets.entities import (
     EntityPart,
     read_labels,
 )
-from utils.datasets.loading.clip_augmentation import FaceChanges, change_clip, resize_faces
+from utils.datasets.loading.clip_augmentation import ClipAugmentation, augment_clip, resize_faces
 from utils.datasets.loading.sequence_batches import check_colour
-from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
+from utils.datasets.loading.workers import (
+    BatchReader,
+    RowPlan,
+    check_batching,
+    check_share,
+    plan_rows,
+)
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.structures import ClipSpec, InputSpec
@@ -31,15 +37,15 @@ if TYPE_CHECKING:
 
 
 class SpeechTimes:
-    """The labelled moments of all videos, and whether any labelled face speaks at them."""
+    """Whether any labelled face of a video speaks, for all labelled times of a data set."""
 
-    def __init__(self, known: Mapping[str, NDArray[np.int64]]) -> None:
-        """Take for each video two rows, (2, N): sorted moments, and 1 where somebody speaks."""
-        self._known = known
+    def __init__(self, labelled: Mapping[str, NDArray[np.int64]]) -> None:
+        """Take (2, N) for each video: sorted times as integers, and 1 where somebody speaks."""
+        self._labelled = labelled
 
     @classmethod
     def of(cls, dataset: DataSet) -> SpeechTimes:
-        """Read the labels of a whole data set."""
+        """Read all labels of a data set."""
         found: defaultdict[str, list[NDArray[np.int64]]] = defaultdict(list)
         for index, entity in enumerate(dataset.entities):
             labels, times = read_labels(dataset, index)
@@ -48,8 +54,8 @@ class SpeechTimes:
         return cls({video: _merged(np.concatenate(rows, axis=1)) for video, rows in found.items()})
 
     def at(self, video: str, timestamps: NDArray[np.float64]) -> NDArray[np.int8]:
-        """Return 1, 0, or -1 where nobody is labelled, for each time (N,)."""
-        known, speaks = self._known[video]
+        """Return 1, 0, or -1 if nobody is labelled, for each time (N,)."""
+        known, speaks = self._labelled[video]
         if not len(known):
             return np.full(len(timestamps), UNLABELLED, np.int8)
         moments = moments_of(timestamps)
@@ -58,7 +64,7 @@ class SpeechTimes:
 
 
 def _merged(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return each moment once, with the greatest of its labels."""
+    """Return each time once, with the greatest of its labels."""
     moments, labels = rows
     known, inverse = np.unique(moments, return_inverse=True)
     speaks = np.full(len(known), NOT_SPEAKING, np.int64)
@@ -66,47 +72,47 @@ def _merged(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([known, speaks])
 
 
-ORDER, CLIP = 0, 1  # purposes of a generator
+ORDER, CLIP = 0, 1  # what a random generator is for; part of its seed
 
 
 @dataclass(frozen=True, eq=False)
 class ClipBatch:
-    """Some clips."""
+    """A batch of clips."""
 
-    rows: NDArray[np.int64]  # (B, 2) index of the entity in the data set, and scored row
-    audio: Tensor  # (B, ...) float32, what the feature's module makes of each clip
+    rows: NDArray[np.int64]  # (B, 2) index of the entity, and scored frame
+    audio: Tensor  # (B, ...) float32 features
     faces: Tensor  # (B, T, H, W) uint8, or (B, T, H, W, 3)
-    labels: Tensor  # (B, 1) int8, of the scored rows; -1 where nothing is known
-    mask: Tensor  # (B, 1) bool, where there is a label
-    speech: Tensor  # (B, 1) int8, whether any face of the video speaks then; -1 as labels
+    labels: Tensor  # (B, 1) int8, of the scored frames; -1 if unlabelled
+    mask: Tensor  # (B, 1) bool, True if labelled
+    speech: Tensor  # (B, 1) int8, whether any face of the video speaks; -1 if unknown
 
     def pin_memory(self) -> ClipBatch:
-        """Return the batch in memory that a GPU can read by itself."""
+        """Return the batch in pinned memory."""
         tensors = (self.audio, self.faces, self.labels, self.mask, self.speech)
         return ClipBatch(self.rows, *(tensor.pin_memory() for tensor in tensors))
 
 
 @dataclass(frozen=True)
 class ClipLoaderOptions:
-    """How batches of clips are made."""
+    """Options of `ClipLoader`."""
 
     batch_size: int = 128  # clips
-    n_data_loader_thread: int = 4  # processes that read; 0 reads in the main one
+    n_data_loader_thread: int = 4  # worker processes; 0 reads in the main process
     seed: int = 0
     augment: bool = False
-    changes: FaceChanges = field(default_factory=FaceChanges)
-    every_row: bool = False  # all rows in order, without `speech`; else a drawn one of each entity
+    changes: ClipAugmentation = field(default_factory=ClipAugmentation)
+    every_row: bool = False  # all frames in order, without `speech`; else one random per entity
 
     def __post_init__(self) -> None:
         check_batching(self.batch_size, self.n_data_loader_thread, self.seed)
 
 
 class ClipLoader:
-    """Gives the batches of a data set, epoch after epoch.
+    """Yields the batches of a data set, epoch by epoch.
 
-    An epoch has one clip of each entity, around a row that is drawn anew, or all rows in order.
-    Its batches depend on the seed and its number alone, not on how many processes read them or
-    how many train: each of `world_size` gets its share of every batch's clips, perhaps none.
+    An epoch has one clip of each entity, around a random frame, or the clips of all frames.
+    Batches depend only on the seed and the epoch's number, not on the number of worker or training
+    processes: each of `world_size` ranks gets its share of every batch, which may be empty.
     """
 
     def __init__(
@@ -117,13 +123,13 @@ class ClipLoader:
         options: ClipLoaderOptions,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        """Prepare to load; where rows are drawn, the labels of the whole data set are read.
+        """Prepare loading; reads all labels of the data set unless `every_row` is set.
 
         Args:
-            dataset: Read from.
-            inputs: What the network reads; `feature` gives the sound of clips.
-            clip: Which rows it reads.
-            options: How.
+            dataset: Source of the clips.
+            inputs: Inputs of the network.
+            clip: Frames of a clip.
+            options: How batches are made.
             share: Rank and world size.
         """
         check_share(share)
@@ -132,9 +138,9 @@ class ClipLoader:
         self.options = options
         self._lengths = [entity.num_frames for entity in dataset.entities]
         speech = None if options.every_row else SpeechTimes.of(dataset)
-        maker = ClipMaker(dataset, inputs, clip, options, speech)
+        maker = ClipBatchMaker(dataset, inputs, clip, options, speech)
         self._share = share
-        self._reading = Reading(maker, options.n_data_loader_thread)
+        self._reading = BatchReader(maker, options.n_data_loader_thread)
 
     def len_epoch(self, number: int) -> int:  # noqa: ARG002
         """Return the number of batches of an epoch; it is the same in all processes."""
@@ -142,18 +148,18 @@ class ClipLoader:
         return -(-count // self.options.batch_size)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[ClipBatch]:
-        """Yield the batches of an epoch without the first `skip`, which are not read either.
+        """Yield the batches of an epoch after the first `skip`, which are not read.
 
         Raises:
-            RuntimeError: A reading process was killed.
-            UserError, OSError: The data cannot be read; names the file.
+            ResourceError: A worker process was killed.
+            UserError, OSError: The data cannot be read; the message names the file.
         """
         rows = self._rows(number)
         plans = plan_rows(number, rows, self.options.batch_size, self._share)
         return self._reading.batches(plans[skip:])
 
     def _rows(self, number: int) -> NDArray[np.int64]:
-        """Return the rows that an epoch scores, in order."""
+        """Return the frames that an epoch scores, in order."""
         count = len(self._lengths)
         if self.options.every_row:
             rows = np.concatenate([np.arange(length) for length in self._lengths])
@@ -164,8 +170,8 @@ class ClipLoader:
         return np.stack([entities, rows[entities]], axis=1)
 
 
-class ClipMaker:
-    """Makes batches of plans; goes to the reading processes."""
+class ClipBatchMaker:
+    """Makes the batches of `ClipLoader`; runs in worker processes."""
 
     def __init__(
         self,
@@ -179,24 +185,24 @@ class ClipMaker:
         self._options, self._speech = options, speech
 
     def make(self, plan: RowPlan) -> ClipBatch:
-        """Return one process' share of a batch."""
+        """Return this rank's share of a batch."""
         import torch
 
         own = plan.rows[list(plan.places)]
         edges = np.flatnonzero(np.diff(own[:, 0])) + 1
         runs = np.split(own, edges) if len(own) else []
-        made = [self._clips(int(run[0, 0]), run[:, 1]) for run in runs] or [self._nothing()]
+        made = [self._clips(int(run[0, 0]), run[:, 1]) for run in runs] or [self._no_clips()]
         audio, faces, labels, speech = (np.concatenate(parts) for parts in zip(*made, strict=True))
         if self._options.augment:
             for index, place in enumerate(plan.places):
                 key = (self._options.seed, plan.epoch, CLIP, plan.number, place)
                 rng = np.random.default_rng(key)
-                faces[index] = change_clip(faces[index], self._options.changes, rng)
+                faces[index] = augment_clip(faces[index], self._options.changes, rng)
         arrays = (audio, faces, labels[:, None], (labels != UNLABELLED)[:, None], speech[:, None])
         return ClipBatch(own, *(torch.from_numpy(array) for array in arrays))
 
     def _clips(self, entity: int, centres: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        """Return sound, faces, labels and speech of clips of one entity, which is read once."""
+        """Return audio, faces, labels and speech of clips of one entity, which is read once."""
         info = self._dataset.entities[entity]
         rows = rows_around(info.num_frames, centres, self._clip.length, self._clip.before)
         start = int(rows.min())
@@ -206,17 +212,17 @@ class ClipMaker:
         speech = np.full(len(centres), UNLABELLED, np.int8)
         if self._speech is not None:
             speech = self._speech.at(info.video, part.timestamps[centres - start])
-        return self._sound(part, rows - start), faces, labels, speech
+        return self._audio(part, rows - start), faces, labels, speech
 
-    def _sound(self, part: EntityPart, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _audio(self, part: EntityPart, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         compute = feature_function(self._inputs.feature)
         return compute(part.waveform, part.timestamps - part.timestamps[0], rows)
 
     def _faces(self, part: EntityPart) -> NDArray[np.uint8]:
-        """Return the faces in the size and colour that the network reads."""
+        """Return the faces in the network's input size and colour."""
         check_colour(part.faces, self._inputs)
         return resize_faces(part.faces, self._inputs.size)
 
-    def _nothing(self) -> tuple[NDArray[Any], ...]:
-        """Return no clips, in the shapes of some."""
+    def _no_clips(self) -> tuple[NDArray[Any], ...]:
+        """Return empty arrays of the right shapes."""
         return tuple(array[:0] for array in self._clips(0, np.zeros(1, np.int64)))

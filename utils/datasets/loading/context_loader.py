@@ -1,4 +1,4 @@
-"""Batches for networks that compare faces, from what a clip network made of them."""
+"""Batches for context networks, from the stored embeddings of a clip network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import UNLABELLED
-from utils.datasets.loading.workers import Reading, RowPlan, check_batching, check_share, plan_rows
+from utils.datasets.loading.workers import (
+    BatchReader,
+    RowPlan,
+    check_batching,
+    check_share,
+    plan_rows,
+)
 from utils.datasets.storage.feature_store import FeatureStore, VideoFeatures
 from utils.structures import ContextSpec
 from utils.tracking.contexts import (
@@ -27,41 +33,41 @@ from utils.tracking.contexts import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-ORDER = 0  # a generator's purpose
+ORDER = 0  # what a random generator is for; part of its seed
 
 
 @dataclass(frozen=True, eq=False)
 class ContextBatch:
-    """Some contexts."""
+    """A batch of contexts."""
 
-    rows: NDArray[np.int64]  # (B, 2) index of the video in the store, and scored row
+    rows: NDArray[np.int64]  # (B, 2) index of the video, and scored row
     embeddings: Tensor  # (B, S, L, C) float32, the scored face first
-    labels: Tensor  # (B, 1) int8, of the scored rows; -1 where nothing is known
-    mask: Tensor  # (B, 1) bool, where there is a label
+    labels: Tensor  # (B, 1) int8, of the scored rows; -1 if unlabelled
+    mask: Tensor  # (B, 1) bool, True if labelled
 
     def pin_memory(self) -> ContextBatch:
-        """Return the batch in memory that a GPU can read by itself."""
+        """Return the batch in pinned memory."""
         tensors = (self.embeddings, self.labels, self.mask)
         return ContextBatch(self.rows, *(tensor.pin_memory() for tensor in tensors))
 
 
 @dataclass(frozen=True)
 class ContextLoaderOptions:
-    """How batches of contexts are made."""
+    """Options of `ContextLoader`."""
 
     batch_size: int = 64  # contexts
-    n_data_loader_thread: int = 0  # processes that read; 0 reads in the main one
+    n_data_loader_thread: int = 0  # worker processes; 0 reads in the main process
     seed: int = 0
-    draw: bool = False  # rows and other faces at random; else in order, faces by their size
+    draw: bool = False  # random rows and faces; else all in order, faces by size
 
     def __post_init__(self) -> None:
         check_batching(self.batch_size, self.n_data_loader_thread, self.seed)
 
 
 class ContextLoader:
-    """Gives the batches of a feature store, epoch after epoch; every row once in each.
+    """Yields the batches of a feature store, epoch by epoch; each has every row once.
 
-    They depend on the seed and the epoch's number alone, as those of `ClipLoader`.
+    Batches depend only on the seed and the epoch's number, as those of `ClipLoader`.
     """
 
     def __init__(
@@ -71,26 +77,26 @@ class ContextLoader:
         options: ContextLoaderOptions,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        """Prepare to load.
+        """Prepare loading.
 
         Args:
-            store: Features of the encoder that the network reads.
-            context: What the network reads.
-            options: How.
+            store: Embeddings of the network's encoder.
+            context: Inputs of the network.
+            options: How batches are made.
             share: Rank and world size.
         """
         check_share(share)
         self.options, self._share = options, share
         self._counts = np.array(store.num_rows, np.int64)
-        maker = ContextMaker(store, context, options)
-        self._reading = Reading(maker, options.n_data_loader_thread)
+        maker = ContextBatchMaker(store, context, options)
+        self._reading = BatchReader(maker, options.n_data_loader_thread)
 
     def len_epoch(self, number: int) -> int:  # noqa: ARG002
         """Return the number of batches of an epoch; it is the same in all processes."""
         return -(-int(self._counts.sum()) // self.options.batch_size)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[ContextBatch]:
-        """Yield the batches of an epoch without the first `skip`, which are not read either."""
+        """Yield the batches of an epoch after the first `skip`, which are not read."""
         order = np.arange(self._counts.sum())
         if self.options.draw:
             order = np.random.default_rng((self.options.seed, number, ORDER)).permutation(order)
@@ -102,15 +108,15 @@ class ContextLoader:
 
 
 class _Video(NamedTuple):
-    """What is held of each video; its embeddings stay in the file."""
+    """A video of the store; its embeddings are memory-mapped."""
 
     features: VideoFeatures
     faces: FaceMoments
     by_size: Choice
 
 
-class ContextMaker:
-    """Makes batches of plans; goes to the reading processes. Holds the rows' keys of all videos."""
+class ContextBatchMaker:
+    """Makes the batches of `ContextLoader`; runs in worker processes, caches videos' rows."""
 
     def __init__(
         self, store: FeatureStore, context: ContextSpec, options: ContextLoaderOptions
@@ -119,7 +125,7 @@ class ContextMaker:
         self._videos: dict[int, _Video] = {}
 
     def make(self, plan: RowPlan) -> ContextBatch:
-        """Return one process' share of a batch."""
+        """Return this rank's share of a batch."""
         import torch
 
         own = plan.rows[list(plan.places)]
@@ -138,9 +144,9 @@ class ContextMaker:
             rows = context_rows(video.faces, [row], form, choose)[0]
             embeddings[index] = gather(video.features.embeddings, rows)
             labels[index] = video.features.labels[row]
-        known = torch.from_numpy(labels != UNLABELLED)
-        whole = torch.from_numpy(embeddings).float()  # at once: NumPy's own way is ten times slower
-        return ContextBatch(own, whole, torch.from_numpy(labels), known)
+        mask = torch.from_numpy(labels != UNLABELLED)
+        whole = torch.from_numpy(embeddings).float()  # ten times faster than in NumPy
+        return ContextBatch(own, whole, torch.from_numpy(labels), mask)
 
     def _video(self, number: int) -> _Video:
         if number not in self._videos:
@@ -152,7 +158,7 @@ class ContextMaker:
 
 
 def box_areas(features: VideoFeatures) -> NDArray[np.float64]:
-    """Return the area of each row's box, (N,); zeros where boxes are not known."""
+    """Return the area of each row's box, (N,); zeros if the store has no boxes."""
     if features.boxes is None:
         return np.zeros(len(features))
     sides = (features.boxes[:, 2:] - features.boxes[:, :2]).astype(np.float64)

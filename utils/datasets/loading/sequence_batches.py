@@ -1,4 +1,4 @@
-"""Read the clips of a batch, change them at random, and turn them into tensors."""
+"""Read the items of a batch, augment them, and convert them to tensors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
-from utils.datasets.loading.augmentation import can_shift, change_faces, mix_noise, shift_sound
-from utils.datasets.loading.batch_plans import BatchPlan, Item
+from utils.datasets.loading.augmentation import augment_faces, can_shift, mix_noise, shift_audio
+from utils.datasets.loading.batch_plans import BatchPlan, EntityRange
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.features.mfcc import align
@@ -22,56 +22,56 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-CLIP = 1  # a generator's purpose; the order of the batches has its own
-DRAWS = 20  # how often another voice is looked for
+CLIP = 1  # what a random generator is for; part of its seed
+DRAWS = 20  # attempts to find another voice
 
 
 @dataclass(frozen=True)
-class Changes:
-    """What is changed at random."""
+class SequenceAugmentation:
+    """How sequences are augmented."""
 
     seed: int = 0
     augment: bool = False
-    shifted_share: float = 0.0  # of the speaking clips
+    shifted_share: float = 0.0  # of the speaking items
     foreign_share: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Some clips of one length."""
+class SequenceBatch:
+    """A batch of sequences, padded to one length."""
 
-    items: tuple[Item, ...]  # which entities, and which frames of them
+    items: tuple[EntityRange, ...]  # entities and their frames
     audio: Tensor  # (B, 4 T, F) float32
     faces: Tensor  # (B, T, H, W) uint8, or (B, T, H, W, 3)
-    labels: Tensor  # (B, T) int8; -1 where nothing is known
-    mask: Tensor  # (B, T) bool, False where there is no frame
+    labels: Tensor  # (B, T) int8; -1 if unlabelled
+    mask: Tensor  # (B, T) bool, False in the padding
 
-    def pin_memory(self) -> Batch:
-        """Return the batch in memory that a GPU can read by itself."""
+    def pin_memory(self) -> SequenceBatch:
+        """Return the batch in pinned memory."""
         tensors = (self.audio, self.faces, self.labels, self.mask)
-        return Batch(self.items, *(tensor.pin_memory() for tensor in tensors))
+        return SequenceBatch(self.items, *(tensor.pin_memory() for tensor in tensors))
 
 
-class BatchMaker:
-    """Makes batches of plans; goes to the reading processes."""
+class SequenceBatchMaker:
+    """Makes the batches of `SequenceLoader`; runs in worker processes."""
 
     def __init__(
         self,
         dataset: DataSet,
         inputs: InputSpec,
-        changes: Changes,
+        changes: SequenceAugmentation,
         rank: int,
         world_size: int,
     ) -> None:
         self._dataset, self._inputs, self._changes = dataset, inputs, changes
         self._rank, self._world_size = rank, world_size
 
-    def make(self, plan: tuple[int, BatchPlan]) -> Batch:
-        """Return this process' share of a batch of an epoch."""
+    def make(self, plan: tuple[int, BatchPlan]) -> SequenceBatch:
+        """Return this rank's share of a batch; `plan` is the epoch and its batch."""
         return self._make(*plan)
 
-    def _make(self, epoch: int, plan: BatchPlan) -> Batch:
-        """Return this process' share of a batch."""
+    def _make(self, epoch: int, plan: BatchPlan) -> SequenceBatch:
+        """Return this rank's share of a batch."""
         import torch
 
         places = range(self._rank, len(plan.items), self._world_size)
@@ -79,67 +79,68 @@ class BatchMaker:
         batch = self._empty(len(places), plan.num_frames)
         for row, place in enumerate(places):
             rng = np.random.default_rng((self._changes.seed, epoch, CLIP, plan.number, place))
-            faces, sound, labels = self._changed(plan, place, parts, rng)
+            faces, waveform, labels = self._augmented(plan, place, parts, rng)
             length = len(labels)
             fps = self._dataset.entities[plan.items[place].entity].fps
-            batch[0][row] = align(self._features(sound, fps, length), plan.num_frames)
+            batch[0][row] = align(self._features(waveform, fps, length), plan.num_frames)
             batch[1][row, :length] = faces
             batch[1][row, length:] = faces[-1]
             batch[2][row, :length] = labels
             batch[3][row, :length] = True
         tensors = [torch.from_numpy(array) for array in batch]
-        return Batch(tuple(plan.items[place] for place in places), *tensors)
+        return SequenceBatch(tuple(plan.items[place] for place in places), *tensors)
 
     def _empty(self, num_clips: int, num_frames: int) -> tuple[NDArray[Any], ...]:
-        """Return audio, faces, labels and mask to be filled."""
+        """Return empty arrays for audio, faces, labels and mask."""
         inputs = self._inputs
-        picture = (inputs.size, inputs.size, 3) if inputs.colour else (inputs.size, inputs.size)
+        image = (inputs.size, inputs.size, 3) if inputs.colour else (inputs.size, inputs.size)
         steps = STEPS_PER_FRAME * num_frames
         return (
             np.empty((num_clips, steps, inputs.num_features), np.float32),
-            np.empty((num_clips, num_frames, *picture), np.uint8),
+            np.empty((num_clips, num_frames, *image), np.uint8),
             np.full((num_clips, num_frames), UNLABELLED, np.int8),
             np.zeros((num_clips, num_frames), np.bool_),
         )
 
-    def _changed(
+    def _augmented(
         self,
         plan: BatchPlan,
         place: int,
         parts: dict[int, EntityPart],
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int8]]:
-        """Return faces, sound and labels of one clip after all random changes."""
+        """Return augmented faces, waveform and labels of one item."""
         changes, part = self._changes, parts[place]
-        faces, sound, labels = as_read(part.faces, self._inputs), part.waveform, part.labels
+        faces = to_network_input(part.faces, self._inputs)
+        waveform, labels = part.waveform, part.labels
         draw = rng.random()
         if (labels == SPEAKING).any() and draw < changes.shifted_share + changes.foreign_share:
             shifted = draw < changes.shifted_share
-            wrong = self._wrong_sound(plan.items[place], part, rng, shifted)
+            wrong = self._wrong_audio(plan.items[place], part, rng, shifted)
             if wrong is not None:
-                sound = wrong
+                waveform = wrong
                 labels = np.where(labels == SPEAKING, np.int8(NOT_SPEAKING), labels)
         if changes.augment:
             others = [other for other in range(len(plan.items)) if other != place]
             noise = np.empty(0, np.int16)
             if others:
-                noise = self._sound_of(plan, int(rng.choice(others)), parts)
-            sound = mix_noise(sound, noise, rng)
-            faces = change_faces(faces, rng)
-        return faces, sound, labels
+                noise = self._waveform_of(plan, int(rng.choice(others)), parts)
+            waveform = mix_noise(waveform, noise, rng)
+            faces = augment_faces(faces, rng)
+        return faces, waveform, labels
 
-    def _wrong_sound(
-        self, item: Item, part: EntityPart, rng: np.random.Generator, shifted: bool
+    def _wrong_audio(
+        self, item: EntityRange, part: EntityPart, rng: np.random.Generator, shifted: bool
     ) -> NDArray[np.int16] | None:
-        """Return sound that these lips did not make; None where none can be had."""
+        """Return a waveform that does not match the lips, or None if there is none."""
         if not shifted:
-            return self._foreign_sound(item, len(part.waveform), rng)
-        return shift_sound(part.waveform, rng) if can_shift(part.waveform) else None
+            return self._foreign_audio(item, len(part.waveform), rng)
+        return shift_audio(part.waveform, rng) if can_shift(part.waveform) else None
 
-    def _foreign_sound(
-        self, item: Item, num_samples: int, rng: np.random.Generator
+    def _foreign_audio(
+        self, item: EntityRange, num_samples: int, rng: np.random.Generator
     ) -> NDArray[np.int16] | None:
-        """Return as much sound of somebody who speaks in another video."""
+        """Return a waveform of somebody who speaks in another video, or None if none is found."""
         entities = self._dataset.entities
         own = entities[item.entity]
         for index in rng.integers(len(entities), size=DRAWS).tolist():
@@ -149,41 +150,41 @@ class BatchMaker:
                 continue
             needed = min(int(num_samples * other.fps / SAMPLE_RATE) + 1, other.num_frames)
             start = int(rng.integers(other.num_frames - needed + 1))
-            sound = self._dataset.read(index, start, start + needed).waveform
-            if len(sound):
-                return np.resize(sound, num_samples)
+            waveform = self._dataset.read(index, start, start + needed).waveform
+            if len(waveform):
+                return np.resize(waveform, num_samples)
         return None
 
-    def _sound_of(
+    def _waveform_of(
         self, plan: BatchPlan, place: int, parts: dict[int, EntityPart]
     ) -> NDArray[np.int16]:
-        """Return the sound of any clip of the batch, also of another process' share."""
+        """Return the waveform of any item of the batch, even of another rank's share."""
         part = parts.get(place) or self._read(plan.items[place])
         return part.waveform
 
-    def _read(self, item: Item) -> EntityPart:
+    def _read(self, item: EntityRange) -> EntityPart:
         return self._dataset.read(item.entity, item.start, item.stop)
 
     def _features(
-        self, sound: NDArray[np.int16], fps: Fraction, num_frames: int
+        self, waveform: NDArray[np.int16], fps: Fraction, num_frames: int
     ) -> NDArray[np.float32]:
-        """Return four rows of features for each frame."""
+        """Return features, four steps for each frame."""
         compute = feature_function(self._inputs.feature)
-        rows = compute(sound, fps, stop=STEPS_PER_FRAME * num_frames)
-        return align(rows, num_frames)
+        steps = compute(waveform, fps, stop=STEPS_PER_FRAME * num_frames)
+        return align(steps, num_frames)
 
 
 def check_colour(faces: NDArray[np.uint8], inputs: InputSpec) -> None:
-    """Raise UserError where faces are grey, but the network reads colour."""
+    """Raise UserError if the faces are grey but the network reads colour."""
     if inputs.colour and faces.ndim == 3:
         raise UserError(
-            "expected faces in colour, as the network reads them, found grey ones; "
+            "the network reads colour, but the stored faces are grey; "
             "prepare the data again in colour"
         )
 
 
-def as_read(faces: NDArray[np.uint8], inputs: InputSpec) -> NDArray[np.uint8]:
-    """Return faces in the size and colour that the network reads."""
+def to_network_input(faces: NDArray[np.uint8], inputs: InputSpec) -> NDArray[np.uint8]:
+    """Return faces in the network's input size and colour."""
     check_colour(faces, inputs)
     if not inputs.colour and faces.ndim == 4:
         faces = np.stack([cv2.cvtColor(face, cv2.COLOR_RGB2GRAY) for face in faces])

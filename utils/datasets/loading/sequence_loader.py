@@ -1,4 +1,4 @@
-"""Batches for training and evaluation: planned, read, changed and turned into tensors."""
+"""Batches for networks that read whole sequences, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ from typing import Annotated
 import numpy as np
 
 from utils.datasets.entities import DataSet
-from utils.datasets.loading.batch_plans import BatchPlan, plan_batches, plan_published, plan_whole
-from utils.datasets.loading.sequence_batches import Batch, BatchMaker, Changes
+from utils.datasets.loading.batch_plans import BatchPlan, plan_batches, plan_original, plan_whole
+from utils.datasets.loading.sequence_batches import (
+    SequenceAugmentation,
+    SequenceBatch,
+    SequenceBatchMaker,
+)
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
-from utils.datasets.loading.workers import Reading, check_share
+from utils.datasets.loading.workers import BatchReader, check_share
 from utils.errors import UserError
 from utils.structures import InputSpec
 
-ORDER = 0  # a generator's purpose; clips have their own
+ORDER = 0  # what a random generator is for; part of its seed
 
 
 @dataclass(frozen=True)
-class LoaderOptions:
-    """How batches are made."""
+class SequenceLoaderOptions:
+    """Options of `SequenceLoader`."""
 
-    batch_size: Annotated[int, "frames of a batch"] = 2500
-    max_clip: Annotated[int, "entities are cut to clips of so many frames; 0: batchSize"] = 0
-    n_data_loader_thread: Annotated[int, "processes that read; 0 reads in the main one"] = 4
+    batch_size: Annotated[int, "frames per batch"] = 2500
+    max_clip: Annotated[int, "longer entities are cut to this many frames; 0: batchSize"] = 0
+    n_data_loader_thread: Annotated[int, "worker processes; 0 reads in the main process"] = 4
     seed: Annotated[int, "the same seed gives the same batches"] = 0
-    augment: Annotated[bool, "flip, crop and turn faces, mix noise into the sound"] = False
+    augment: Annotated[bool, "flip, crop and rotate faces, mix noise into the audio"] = False
     shifted_share: Annotated[
         float,
-        "share of speaking clips whose sound is moved by 0.3 to 2 s: not speaking",
+        "share of speaking items whose audio is shifted by 0.3 to 2 s: not speaking",
     ] = 0.0
     foreign_share: Annotated[
-        float, "share of speaking clips that get another voice: not speaking"
+        float, "share of speaking items that get another voice: not speaking"
     ] = 0.0
-    whole: Annotated[bool, "one whole entity a batch, in order, as for evaluation"] = False
+    whole: Annotated[bool, "one whole entity per batch, in order, for evaluation"] = False
     speakers: Annotated[
-        SpeakerOptions | None, "whom a face is compared with; None for networks that see one face"
+        SpeakerOptions | None, "other faces to draw; None for networks that read one face"
     ] = None
     published_batches: Annotated[
-        bool, "cut all clips of a batch to the shortest and lose the rest, as published"
+        bool, "cut all items of a batch to the shortest and drop the rest, as in the original"
     ] = False
 
     def __post_init__(self) -> None:
@@ -61,46 +65,45 @@ class LoaderOptions:
             )
 
 
-class Loader:
-    """Gives the batches of a data set, epoch after epoch.
+class SequenceLoader:
+    """Yields the batches of a data set, epoch by epoch.
 
-    An epoch's batches depend on the seed and its number alone, not on how many processes read
-    them or how many train: each of `world_size` gets its share of every batch's clips, which may
-    be none.
+    Batches depend only on the seed and the epoch's number, not on the number of worker or training
+    processes: each of `world_size` ranks gets its share of every batch, which may be empty.
     """
 
     def __init__(
         self,
         dataset: DataSet,
         inputs: InputSpec,
-        options: LoaderOptions,
+        options: SequenceLoaderOptions,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Prepare to load; reading begins with `epoch`."""
+        """Prepare loading; nothing is read before `epoch`."""
         check_share((rank, world_size))
         if not dataset.entities:
             raise UserError("expected a data set with entities, got an empty one")
         self.options = options
         self._lengths = [entity.num_frames for entity in dataset.entities]
-        changes = Changes(
+        changes = SequenceAugmentation(
             options.seed, options.augment, options.shifted_share, options.foreign_share
         )
-        maker = BatchMaker(dataset, inputs, changes, rank, world_size)
+        maker = SequenceBatchMaker(dataset, inputs, changes, rank, world_size)
         if options.speakers is not None:
             maker = SpeakerBatchMaker(dataset, inputs, changes, rank, world_size, options.speakers)
-        self._reading = Reading(maker, options.n_data_loader_thread)
+        self._reading = BatchReader(maker, options.n_data_loader_thread)
 
     def len_epoch(self, number: int) -> int:
         """Return the number of batches of an epoch; it is the same in all processes."""
         return len(self._plan(number))
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch without the first `skip`, which are not read either.
+    def epoch(self, number: int, skip: int = 0) -> Iterator[SequenceBatch]:
+        """Yield the batches of an epoch after the first `skip`, which are not read.
 
         Raises:
-            RuntimeError: A reading process was killed.
-            UserError, OSError: The data cannot be read; names the file.
+            ResourceError: A worker process was killed.
+            UserError, OSError: The data cannot be read; the message names the file.
         """
         plans = [(number, plan) for plan in self._plan(number)[skip:]]
         return self._reading.batches(plans)
@@ -111,5 +114,5 @@ class Loader:
         if options.whole:
             return plan_whole(self._lengths)
         if options.published_batches:
-            return plan_published(self._lengths, options.batch_size, rng)
+            return plan_original(self._lengths, options.batch_size, rng)
         return plan_batches(self._lengths, options.batch_size, options.max_clip, rng)

@@ -1,4 +1,4 @@
-"""Choose whom a face is compared with: others that are seen at the same time."""
+"""Choose the faces that a face is compared with: others visible at the same time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import DataSet, read_labels
 
-SAME_S = 0.011  # times this close are one moment: some tables have hundredths of a second
-ABSENT = -1  # instead of a row
+SAME_MOMENT_S = 0.011  # closer times are equal: some tables are rounded to 0.01 s
+ABSENT = -1  # in place of a row
 
 
 @dataclass(frozen=True)
 class SpeakerOptions:
-    """Who is drawn in training and validation, as published for LoCoNet."""
+    """How other faces are drawn in training and validation, after LoCoNet (Wang et al., 2024)."""
 
     num_speakers: int = 3  # S, the scored face among them
-    min_share: float = 0.5  # others share more than this of the clip's frames; 0 for validation
+    min_share: float = 0.5  # of the frames, in which others must be visible; 0 for validation
 
 
 def draw_speakers(
@@ -26,16 +26,16 @@ def draw_speakers(
     options: SpeakerOptions,
     rng: np.random.Generator,
 ) -> list[int]:
-    """Return S entities to compare, the target first, by the published rule for data sets.
+    """Return S entities to compare, the target first, as LoCoNet's loader does.
 
-    The others are drawn from those that are seen at the clip's middle frame and share enough of
-    it. Where there are too few, some are repeated at random; where there is none, the target is.
+    The others are drawn from those that are visible in the middle frame and in enough of the
+    frames. If there are too few, some are repeated at random; if there is none, the target is.
 
     Args:
-        target: The entity whose clip it is.
-        rows: Of each other entity of the video, the row at each frame of the clip or ABSENT.
-        options: How many, and how much they must share.
-        rng: Draws.
+        target: The scored entity.
+        rows: For each other entity of the video, its row at each frame or ABSENT.
+        options: How many are drawn, and how long they must be visible.
+        rng: Source of randomness.
     """
     num_others = options.num_speakers - 1
     found = [
@@ -50,10 +50,10 @@ def draw_speakers(
 
 
 def rows_at(times: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the row of `times` that each moment is, or ABSENT: (len(moments),).
+    """Return the row of `times` that equals each moment, or ABSENT: (len(moments),).
 
     Args:
-        times: (T,) s, rising, at least one.
+        times: (T,) s, ascending, at least one.
         moments: s.
     """
     after = np.searchsorted(times, moments).clip(1, max(1, len(times) - 1))
@@ -61,18 +61,18 @@ def rows_at(times: NDArray[np.float64], moments: NDArray[np.float64]) -> NDArray
         nearest = np.zeros(len(moments), np.int64)
     else:
         nearest = after - (moments - times[after - 1] < times[after] - moments)
-    same = np.abs(times[nearest] - moments) < SAME_S
+    same = np.abs(times[nearest] - moments) < SAME_MOMENT_S
     return np.where(same, nearest, ABSENT).astype(np.int64)
 
 
 class SpeakerIndex:
-    """When the entities of a data set are seen, and beside whom.
+    """When each entity of a data set is visible, and which others are.
 
-    Times are kept once they have been read: 8 bytes a frame.
+    Times are cached, 8 bytes per frame.
     """
 
     def __init__(self, dataset: DataSet) -> None:
-        """Note which entities each video has; nothing is read yet."""
+        """Index the entities by video; nothing is read yet."""
         self._dataset = dataset
         self._times: dict[int, NDArray[np.float64]] = {}
         self._of_video: dict[str, list[int]] = {}
@@ -86,19 +86,19 @@ class SpeakerIndex:
         return self._times[entity]
 
     def rows(self, target: int, moments: NDArray[np.float64]) -> dict[int, NDArray[np.int64]]:
-        """Return who else of the target's video is seen at some moments.
+        """Return the other entities of the target's video that are visible at some moments.
 
         Args:
-            target: Entity that is left out.
-            moments: (T,) s, rising, at least one.
+            target: The entity to exclude.
+            moments: (T,) s, ascending, at least one.
 
         Returns:
-            By entity, the row at each moment or ABSENT, (T,); those seen at none are left out.
+            Row at each moment or ABSENT, (T,), by entity; entities visible at none are omitted.
         """
         found = {}
         for other in self._of_video[self._dataset.entities[target].video]:
             times = self.times(other)
-            apart = times[-1] < moments[0] - SAME_S or times[0] > moments[-1] + SAME_S
+            apart = times[-1] < moments[0] - SAME_MOMENT_S or times[0] > moments[-1] + SAME_MOMENT_S
             if other != target and not apart:
                 rows = rows_at(times, moments)
                 if (rows != ABSENT).any():

@@ -1,4 +1,4 @@
-"""Make batches of plans, in this process or in several that read ahead; always the same ones."""
+"""Make batches from plans, in this process or in workers that read ahead; the order is the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.storage.parallel import begin_worker, signals_held
+from utils.datasets.storage.parallel import signals_blocked, start_worker
 from utils.errors import ResourceError, UserError
 
 Plan = TypeVar("Plan")
@@ -25,29 +25,29 @@ Made_co = TypeVar("Made_co", covariant=True)
 
 @dataclass(frozen=True, eq=False)
 class RowPlan:
-    """Rows that are read together; `number` is the place of the batch in the epoch."""
+    """A batch of rows; `number` is its position in the epoch."""
 
     epoch: int
     number: int
     rows: NDArray[np.int64]  # (B, 2) index of the entity or video, and row in it
-    rank: int  # the process that reads every `world_size`-th of them
+    rank: int  # reads every `world_size`-th row
     world_size: int
 
     @property
     def places(self) -> range:
-        """Which of the rows this process reads."""
+        """Indices of the rows of this rank."""
         return range(self.rank, len(self.rows), self.world_size)
 
 
 def plan_rows(
     epoch: int, rows: NDArray[np.int64], batch_size: int, share: tuple[int, int]
 ) -> list[RowPlan]:
-    """Return the batches of an epoch, the last of them perhaps smaller.
+    """Return the batches of an epoch; the last may be smaller.
 
     Args:
         epoch: Its number.
-        rows: (N, 2) all that it has, in order.
-        batch_size: Rows of a batch.
+        rows: (N, 2) all rows of the epoch, in order.
+        batch_size: Rows per batch.
         share: Rank and world size.
     """
     return [
@@ -57,14 +57,14 @@ def plan_rows(
 
 
 def check_share(share: tuple[int, int]) -> None:
-    """Raise ValueError unless the rank is one of the world."""
+    """Raise UserError unless the rank is below the world size."""
     rank, world_size = share
     if not 0 <= rank < world_size:
         raise UserError(f"expected a rank below {world_size}, got {rank}")
 
 
 def check_batching(batch_size: int, n_data_loader_thread: int, seed: int) -> None:
-    """Raise ValueError unless batches can be made so."""
+    """Raise UserError if an option is out of range."""
     if batch_size < 1 or n_data_loader_thread < 0 or seed < 0:
         raise UserError(
             "batch_size must be 1 or more, n_data_loader_thread and seed 0 or more, got "
@@ -72,8 +72,8 @@ def check_batching(batch_size: int, n_data_loader_thread: int, seed: int) -> Non
         )
 
 
-class Maker(Protocol[Plan_contra, Made_co]):
-    """Makes a batch of its plan; goes to the reading processes."""
+class BatchMaker(Protocol[Plan_contra, Made_co]):
+    """Makes a batch from its plan; picklable, as it is sent to worker processes."""
 
     def make(self, plan: Plan_contra) -> Made_co:
         """Return the batch."""
@@ -81,102 +81,106 @@ class Maker(Protocol[Plan_contra, Made_co]):
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - it is the cause of an error
-    """Where an error was raised in a worker process, in words."""
+    """The traceback of an error in a worker process, as text."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An error of a worker process on its way to the main one, and its traceback."""
+class WorkerFailure:
+    """An error of a worker process and its traceback, sent to the main process."""
 
     error: Exception
     traceback: str
 
     @staticmethod
-    def of(error: Exception) -> Failure:
-        """Return a failure that can be sent."""
+    def of(error: Exception) -> WorkerFailure:
+        """Return a failure that can be pickled."""
         text = traceback.format_exc()
         try:
             pickle.loads(pickle.dumps(error))
         except (pickle.PicklingError, TypeError, AttributeError, ValueError):
             error = RuntimeError(f"{type(error).__name__}: {error}")
-        return Failure(error, text)
+        return WorkerFailure(error, text)
 
 
-class _Items(Generic[Plan, Made]):
-    """A maker as PyTorch's loader knows it."""
+class _PlannedBatches(Generic[Plan, Made]):
+    """A data set for PyTorch's loader: plans as keys, batches as items."""
 
-    def __init__(self, maker: Maker[Plan, Made]) -> None:
+    def __init__(self, maker: BatchMaker[Plan, Made]) -> None:
         self.maker = maker
 
-    def __getitem__(self, plan: Plan) -> Made | Failure:
+    def __getitem__(self, plan: Plan) -> Made | WorkerFailure:
         try:
             return self.maker.make(plan)
         except Exception as error:  # the main process raises it
-            return Failure.of(error)
+            return WorkerFailure.of(error)
 
 
-class Reading(Generic[Plan, Made]):
-    """Yields batches in the order of their plans; its processes stay from epoch to epoch.
+class BatchReader(Generic[Plan, Made]):
+    """Yields batches in the order of their plans; its workers persist over epochs.
 
-    They are started afresh, not forked: a fork would copy the threads and locks of the libraries.
+    Workers are spawned, not forked: a fork would copy the libraries' threads and locks.
     """
 
-    def __init__(self, maker: Maker[Plan, Made], num_workers: int) -> None:
-        """Prepare; `num_workers` 0 reads in this process."""
-        self._items, self._num_workers = _Items(maker), num_workers
+    def __init__(self, maker: BatchMaker[Plan, Made], num_workers: int) -> None:
+        """Prepare reading; with 0 workers, batches are made in this process."""
+        self._items, self._num_workers = _PlannedBatches(maker), num_workers
         self._plans: list[Plan] = []  # read by the workers' sampler
-        self._workers: Iterable[Made | Failure] | None = None
-        self._line: Connection | None = None  # the workers end when it is closed
+        self._workers: Iterable[Made | WorkerFailure] | None = None
+        self._main_end: Connection | None = None  # closing it ends the workers
 
     def batches(self, plans: Sequence[Plan]) -> Iterator[Made]:
-        """Yield the batches of some plans.
+        """Yield the batches of the plans.
 
         Raises:
-            ResourceError: A reading process was killed.
-            ValueError, OSError: The data cannot be read; names the file. What a worker raised has
-                a `WorkerTraceback` as its cause.
+            ResourceError: A worker process was killed.
+            UserError, OSError: The data cannot be read; the message names the file. The cause of
+                an error from a worker is a `WorkerTraceback`.
         """
         if self._num_workers == 0:
             yield from map(self._items.maker.make, plans)
             return
         for made in self._read(plans):
-            if isinstance(made, Failure):
+            if isinstance(made, WorkerFailure):
                 raise made.error from WorkerTraceback(made.traceback)
             yield made
 
-    def _read(self, plans: Sequence[Plan]) -> Iterator[Made | Failure]:
-        """Yield what the processes send."""
+    def _read(self, plans: Sequence[Plan]) -> Iterator[Made | WorkerFailure]:
+        """Yield what the workers send."""
         self._plans[:] = plans
         if self._workers is None:
             self._workers = self._start()
         try:
-            with signals_held():
-                coming = iter(self._workers)
-            yield from coming
+            with signals_blocked():
+                received = iter(self._workers)
+            yield from received
         except KeyboardInterrupt:
-            if self._line is not None:
-                self._line.close()  # nobody waits for the batches at hand
+            if self._main_end is not None:
+                self._main_end.close()  # the batches being made are not needed
             raise
-        except (RuntimeError, EOFError, ConnectionError) as error:  # the latter while it sends
+        except (
+            RuntimeError,
+            EOFError,
+            ConnectionError,
+        ) as error:  # the latter while a worker sends
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             self._workers = None
             raise ResourceError(
-                "a process that reads data was killed, perhaps for want of memory; start again, "
-                "with a smaller --nDataLoaderThread if need be; the last checkpoint goes on from "
-                f"where it was saved ({error})"
+                "a process that reads data was killed, perhaps for lack of memory; start again, if "
+                "necessary with a smaller --nDataLoaderThread; training resumes from the last "
+                f"checkpoint ({error})"
             ) from error
 
-    def _start(self) -> Iterable[Made | Failure]:
+    def _start(self) -> Iterable[Made | WorkerFailure]:
         import torch
         from torch.utils.data import DataLoader
 
-        alive, self._line = multiprocessing.Pipe(duplex=False)
+        alive, self._main_end = multiprocessing.Pipe(duplex=False)
         return DataLoader(
-            cast("Any", self._items),  # all that is asked of it is items by their keys
+            cast("Any", self._items),  # only items by their keys are used
             sampler=cast("Any", self._plans),
             batch_size=None,
             num_workers=self._num_workers,
@@ -187,5 +191,5 @@ class Reading(Generic[Plan, Made]):
         )
 
 
-def _begin(alive: Connection, number: int) -> None:  # noqa: ARG001 - as PyTorch's loader calls it
-    begin_worker(alive)
+def _begin(alive: Connection, number: int) -> None:  # noqa: ARG001 - PyTorch's signature
+    start_worker(alive)

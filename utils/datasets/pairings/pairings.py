@@ -12,7 +12,7 @@ from scipy.signal import resample
 
 from utils.datasets.entities import UNLABELLED, EntityPart
 from utils.datasets.pairings.sound_augmentation import gain, noise, record
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.sources import SAMPLES_PER_FRAME, Source
 from utils.errors import UserError
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
@@ -94,7 +94,7 @@ class Pairer:
 
     def __init__(
         self,
-        store: Store,
+        store: EntityStore,
         sources: Sequence[Source],
         length: int,
         sped_share: float = SPED_SHARE,

@@ -1,8 +1,8 @@
-"""One face track in one file: its pictures, sound, labels and times, read in part and checked.
+"""The file of one entity: face crops, audio, labels and timestamps; parts can be read.
 
-    magic | pictures (JPEG) | sound (int16) | rows, one a frame | header (JSON) | footer
+    magic | crops (JPEG) | audio (int16) | rows, one per frame | header (JSON) | footer
 
-All numbers are little-endian. The end is written last, so a file that breaks off has none.
+All numbers are little-endian. The footer is written last, so a truncated file has none.
 """
 
 import json
@@ -25,10 +25,10 @@ MAGIC = b"ASDFACE1"  # the last character is the version
 FOOTER = struct.Struct("<II8s")  # bytes and CRC-32 of the header, magic
 ROW = np.dtype(
     [
-        ("offset", "<u8"),  # of the picture in the file
+        ("offset", "<u8"),  # of the crop in the file
         ("timestamp", "<f8"),
         ("num_bytes", "<u4"),
-        ("checksum", "<u4"),  # CRC-32 of the picture
+        ("checksum", "<u4"),  # CRC-32 of the crop
         ("label", "i1"),
         ("unused", "V3"),
     ]
@@ -37,44 +37,44 @@ SUFFIX = ".face"
 
 
 @dataclass(frozen=True)
-class Form:
-    """What all pictures of a store have in common."""
+class CropFormat:
+    """Size and colour of all crops of a store."""
 
     size: int = 112  # height and width
     colour: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one picture."""
+        """Shape of one crop."""
         return (self.size, self.size, 3) if self.colour else (self.size, self.size)
 
 
 @dataclass(frozen=True)
-class Header:
-    """What a file says of itself, and where its parts lie."""
+class EntityHeader:
+    """Metadata of an entity's file, and the offsets of its parts."""
 
     info: EntityInfo
-    form: Form
+    form: CropFormat
     num_samples: int
-    padded_frames: int  # pictures that the source did not have: the nearest one is repeated
-    padded_samples: int  # sound that the source did not have: silence
-    checksums: tuple[int, int]  # CRC-32 of the sound and of the rows
+    padded_frames: int  # missing in the source; filled with the nearest crop
+    padded_samples: int  # missing in the source; filled with silence
+    checksums: tuple[int, int]  # CRC-32 of the audio and of the rows
     file_bytes: int
     header_bytes: int
 
     @property
     def rows_offset(self) -> int:
-        """Where the rows begin."""
+        """Byte where the rows begin."""
         rows_bytes = self.info.num_frames * ROW.itemsize
         return self.file_bytes - FOOTER.size - self.header_bytes - rows_bytes
 
     @property
-    def sound_offset(self) -> int:
-        """Where the sound begins and the pictures end."""
+    def audio_offset(self) -> int:
+        """Byte where the crops end and the audio begins."""
         return self.rows_offset - 2 * self.num_samples
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is stored, but for the two sizes of the file."""
+        """Return the header as stored, without the sizes of file and header."""
         info = self.info
         return {
             "name": info.name,
@@ -92,8 +92,10 @@ class Header:
         }
 
     @classmethod
-    def from_json(cls, record: dict[str, Any], file_bytes: int, header_bytes: int) -> "Header":
-        """Build a header from what is stored; KeyError or ValueError where that is no header."""
+    def from_json(
+        cls, record: dict[str, Any], file_bytes: int, header_bytes: int
+    ) -> "EntityHeader":
+        """Parse a stored header; raises KeyError or ValueError if it is invalid."""
         info = EntityInfo(
             name=record["name"],
             video=record["video"],
@@ -102,28 +104,28 @@ class Header:
             num_speaking=record["num_speaking"],
             person=record["person"],
         )
-        sound, rows = record["checksums"]
+        audio, rows = record["checksums"]
         header = cls(
             info=info,
-            form=Form(record["size"], record["colour"]),
+            form=CropFormat(record["size"], record["colour"]),
             num_samples=record["num_samples"],
             padded_frames=record["padded_frames"],
             padded_samples=record["padded_samples"],
-            checksums=(sound, rows),
+            checksums=(audio, rows),
             file_bytes=file_bytes,
             header_bytes=header_bytes,
         )
-        if header.sound_offset < len(MAGIC):
-            raise UserError("it is too short for what its header says")
+        if header.audio_offset < len(MAGIC):
+            raise UserError("it is shorter than its header states")
         return header
 
 
-def read_header(path: Path) -> Header:
-    """Return the header of a file; UserError where the file is damaged or of another kind."""
+def read_header(path: Path) -> EntityHeader:
+    """Return the header of a file; raises UserError if the file is damaged or of another kind."""
     with path.open("rb") as file:
         file_bytes = file.seek(0, 2)
         if file_bytes < len(MAGIC) + FOOTER.size:
-            raise UserError(_damaged(path, f"it has {file_bytes} bytes only"))
+            raise UserError(_damaged(path, f"it has only {file_bytes} bytes"))
         file.seek(-FOOTER.size, 2)
         header_bytes, checksum, magic = FOOTER.unpack(file.read(FOOTER.size))
         if magic != MAGIC:
@@ -138,13 +140,13 @@ def read_header(path: Path) -> Header:
     if len(text) != header_bytes or zlib.crc32(text) != checksum:
         raise UserError(_damaged(path, "its header fails the checksum"))
     try:
-        return Header.from_json(json.loads(text), file_bytes, header_bytes)
+        return EntityHeader.from_json(json.loads(text), file_bytes, header_bytes)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(_damaged(path, f"its header is wrong, {error!r}")) from error
+        raise UserError(_damaged(path, f"its header is invalid: {error!r}")) from error
 
 
-def read_part(path: Path, header: Header, start: int, stop: int) -> EntityPart:
-    """Read frames [start, stop); only their bytes are touched."""
+def read_part(path: Path, header: EntityHeader, start: int, stop: int) -> EntityPart:
+    """Read frames [start, stop); only their bytes are read."""
     info = header.info
     if not 0 <= start < stop <= info.num_frames:
         raise ValueError(
@@ -159,22 +161,22 @@ def read_part(path: Path, header: Header, start: int, stop: int) -> EntityPart:
         rows = np.frombuffer(file.read((stop - start) * ROW.itemsize), ROW)
         begin = int(rows["offset"][0])
         end = int(rows["offset"][-1]) + int(rows["num_bytes"][-1])
-        if not len(MAGIC) <= begin < end <= header.sound_offset:
-            raise UserError(_damaged(path, "its table of pictures is wrong"))
+        if not len(MAGIC) <= begin < end <= header.audio_offset:
+            raise UserError(_damaged(path, "the offsets of its crops are invalid"))
         file.seek(begin)
-        pictures = file.read(end - begin)
-        file.seek(header.sound_offset + 2 * first)
+        crops = file.read(end - begin)
+        file.seek(header.audio_offset + 2 * first)
         waveform = np.frombuffer(file.read(2 * (last - first)), "<i2").astype(np.int16)
     return EntityPart(
-        faces=_decode(path, header, rows, pictures),
+        faces=_decode(path, header, rows, crops),
         waveform=waveform,
         labels=rows["label"].copy(),
         timestamps=rows["timestamp"].astype(np.float64),
     )
 
 
-def read_rows(path: Path, header: Header) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Return the labels and timestamps (T,) of all frames, without pictures and sound."""
+def read_rows(path: Path, header: EntityHeader) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Return the labels and timestamps (T,) of all frames, without reading crops or audio."""
     with path.open("rb") as file:
         if file.seek(0, 2) != header.file_bytes:
             raise UserError(_damaged(path, f"expected {header.file_bytes} bytes"))
@@ -183,8 +185,8 @@ def read_rows(path: Path, header: Header) -> tuple[NDArray[np.int8], NDArray[np.
     return rows["label"].copy(), rows["timestamp"].astype(np.float64)
 
 
-def sample_range(header: Header, start: int, stop: int) -> tuple[int, int]:
-    """Return which samples belong to frames [start, stop); the last frame has all the rest."""
+def sample_range(header: EntityHeader, start: int, stop: int) -> tuple[int, int]:
+    """Return the range of samples of frames [start, stop); the last frame has all that remain."""
     per_frame = SAMPLE_RATE / header.info.fps
     first = min(int(start * per_frame), header.num_samples)
     if stop == header.info.num_frames:
@@ -192,27 +194,27 @@ def sample_range(header: Header, start: int, stop: int) -> tuple[int, int]:
     return first, min(int(stop * per_frame), header.num_samples)
 
 
-def verify(path: Path) -> Header:
-    """Check every byte of a file; UserError that says what is wrong with it."""
+def verify(path: Path) -> EntityHeader:
+    """Check every byte of a file and return its header; raises UserError if it is damaged."""
     header = read_header(path)
     read_part(path, header, 0, header.info.num_frames)
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
-            raise UserError(_damaged(path, "it does not begin as it should"))
-        file.seek(header.sound_offset)
-        sound = zlib.crc32(file.read(2 * header.num_samples))
+            raise UserError(_damaged(path, "its beginning is not that of an entity file"))
+        file.seek(header.audio_offset)
+        audio = zlib.crc32(file.read(2 * header.num_samples))
         rows = zlib.crc32(file.read(header.info.num_frames * ROW.itemsize))
-    if (sound, rows) != header.checksums:
-        raise UserError(_damaged(path, "sound or table fail the checksum"))
+    if (audio, rows) != header.checksums:
+        raise UserError(_damaged(path, "its audio or its rows fail the checksum"))
     return header
 
 
 def _decode(
-    path: Path, header: Header, rows: NDArray[np.void], pictures: bytes
+    path: Path, header: EntityHeader, rows: NDArray[np.void], crops: bytes
 ) -> NDArray[np.uint8]:
-    """Return the faces of some rows; `pictures` begins with the first of them."""
+    """Return the faces of some rows; `crops` begins with the first of them."""
     faces = np.empty((len(rows), *header.form.shape), np.uint8)
-    view = memoryview(pictures)
+    view = memoryview(crops)
     starts = (rows["offset"] - rows["offset"][0]).tolist()
     flag = cv2.IMREAD_COLOR_RGB if header.form.colour else cv2.IMREAD_GRAYSCALE
     sizes, checksums = rows["num_bytes"].tolist(), rows["checksum"].tolist()
@@ -222,10 +224,10 @@ def _decode(
             continue
         encoded = view[start : start + size]
         if zlib.crc32(encoded) != checksum:
-            raise UserError(_damaged(path, f"picture {number} of those read fails the checksum"))
+            raise UserError(_damaged(path, f"crop {number} fails the checksum"))
         face = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
         if face is None or face.shape != header.form.shape:
-            raise UserError(_damaged(path, f"picture {number} of those read is no such JPEG"))
+            raise UserError(_damaged(path, f"crop {number} is not a JPEG of the expected size"))
         faces[number] = face
     return faces
 

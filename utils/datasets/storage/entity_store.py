@@ -1,7 +1,7 @@
-"""The compact store: a folder with one file for each face track, and an index of them.
+"""The entity store: a folder with one file for each entity, and an index of them.
 
-FOLDER/3f/NAME.face    the files, spread by the checksum of the entity's name
-FOLDER/index.jsonl     what the files' headers say; made again from them where it is missing
+FOLDER/3f/NAME.face    the files, in folders named by the checksum of the entity's name
+FOLDER/index.jsonl     the headers of all files; rebuilt from the files if it is missing
 """
 
 import json
@@ -20,8 +20,8 @@ from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.storage.entity_file import (
     MAGIC,
     SUFFIX,
-    Form,
-    Header,
+    CropFormat,
+    EntityHeader,
     read_header,
     read_part,
     read_rows,
@@ -34,20 +34,20 @@ from utils.files import check_folder, is_abandoned, replacing
 logger = logging.getLogger(__name__)
 
 INDEX = "index.jsonl"
-FILES = f"??/[!.]*{SUFFIX}"  # a name with a dot first is being written
-MAX_NAME = 150  # bytes of a file name; longer ones are cut and told apart by a checksum
+FILES = f"??/[!.]*{SUFFIX}"  # a leading dot marks a file that is being written
+MAX_NAME = 150  # bytes of a file name; longer ones are cut and get a checksum
 
 
 @dataclass(frozen=True)
-class Damage:
-    """A file that is not what it should be."""
+class DamagedFile:
+    """A damaged file, and what is wrong with it."""
 
     path: Path
     problem: str
 
 
 def entity_path(folder: Path, name: str) -> Path:
-    """Return where the entity of that name lies, whatever characters its name has."""
+    """Return the path of an entity's file; any character is allowed in the name."""
     checksum = zlib.crc32(name.encode())
     stem = quote(name, safe=" ()+,=@")
     if stem.startswith("."):
@@ -57,27 +57,27 @@ def entity_path(folder: Path, name: str) -> Path:
     return folder / f"{checksum & 0xFF:02x}" / (stem + SUFFIX)
 
 
-class StoreWriter:
-    """Adds entities to a store; several processes may add to one store at once.
+class EntityStoreWriter:
+    """Adds entities to a store; several processes may write to one store at once.
 
-    An entity is there whole or not at all, so a writer that was stopped can be started again:
-    skip what it `holds`.
+    An entity appears only when it is complete, so an interrupted job can be restarted:
+    skip the entities that the store already `holds`.
     """
 
     def __init__(self, folder: Path, crop_size: int = 112, colour: bool = False) -> None:
-        """Open or make the store; UserError where its pictures are of another kind."""
+        """Open or create the store; raises UserError if its crops have another format."""
         self.folder = folder
-        self.form = Form(crop_size, colour)
+        self.form = CropFormat(crop_size, colour)
         check_folder(folder)
         there = next(folder.glob(FILES), None)
         if there is not None and (found := read_header(there).form) != self.form:
             raise UserError(
-                f"{folder}: expected pictures {self.form.shape}, found a store of "
+                f"{folder}: expected crops of shape {self.form.shape}, found a store of "
                 f"{found.shape}; write into another folder, or remove this one"
             )
 
     def holds(self, name: str, labels: NDArray[np.int8], timestamps: NDArray[np.float64]) -> bool:
-        """Tell whether the entity has been written with these labels and timestamps, (T,)."""
+        """Tell whether the entity is stored with these labels and timestamps, (T,)."""
         path = entity_path(self.folder, name)
         if not path.exists():
             return False
@@ -85,7 +85,7 @@ class StoreWriter:
         return np.array_equal(found, labels) and np.array_equal(times, timestamps)
 
     def stored(self) -> list[EntityInfo]:
-        """Return what has been written, in no particular order."""
+        """Return the stored entities, in no particular order."""
         headers = _read_all(self.folder, _read_index(self.folder))
         return [header.info for header in headers.values()]
 
@@ -97,12 +97,12 @@ class StoreWriter:
         labels: Sequence[int] | NDArray[np.int8],
         timestamps: Sequence[float] | NDArray[np.float64],
     ) -> None:
-        """Write an entity; one of that name is replaced.
+        """Write an entity; replaces an existing one of that name.
 
         Args:
-            info: What it is; its counts are checked against the rest.
-            faces: T pictures of the store's shape; they are never held all at once.
-            waveform: (N,) mono 16 kHz from the beginning of the first frame on.
+            info: Description of the entity; its counts are checked against the other arguments.
+            faces: T crops of the store's shape; they are never all held in memory.
+            waveform: (N,) mono 16 kHz, from the beginning of the first frame.
             labels: (T,) -1, 0 or 1.
             timestamps: (T,) s on the video's clock.
         """
@@ -112,28 +112,28 @@ class StoreWriter:
             entity.finish(waveform)
 
     def open(self, info: EntityInfo) -> EntityWriter:
-        """Return a writer for an entity whose pictures come one by one; a context."""
+        """Return a writer for an entity whose crops arrive one by one, a context manager."""
         path = entity_path(self.folder, info.name)
-        if path.exists():  # the index tells files apart by their sizes, which may be the same
+        if path.exists():  # the index detects changes by file size, which may stay the same
             (self.folder / INDEX).unlink(missing_ok=True)
         return EntityWriter(path, info, self.form)
 
     def remove_leftovers(self) -> None:
-        """Remove the beginnings that killed processes left; others may be writing meanwhile."""
+        """Remove incomplete files of killed processes; other processes may be writing meanwhile."""
         for path in self.folder.glob(f"??/.*{SUFFIX}"):
             if is_abandoned(path):
                 path.unlink(missing_ok=True)
 
     def write_index(self) -> int:
-        """Write the index anew and return how many entities it has; call it at the end."""
+        """Rebuild the index and return its number of entities; call it last."""
         return len(_write_index(self.folder, _read_all(self.folder, {})))
 
 
-class Store:
-    """A data set in a store."""
+class EntityStore:
+    """A data set read from an entity store."""
 
     def __init__(self, folder: Path) -> None:
-        """Open a store by its index, which is mended first where it does not fit the files."""
+        """Open a store; an index that does not match the files is rebuilt."""
         self.folder = folder
         if not folder.is_dir():
             raise FileNotFoundError(f"expected a folder with a store, found none: {folder}")
@@ -147,7 +147,7 @@ class Store:
             )
         forms = {header.form for header in headers.values()}
         if len(forms) > 1:
-            raise UserError(f"{folder}: pictures of several kinds in one store: {forms}")
+            raise UserError(f"{folder}: expected crops of one format in a store, found {forms}")
         self.form = forms.pop()
         ordered = sorted(headers.items(), key=lambda item: item[1].info.name)
         self._paths = [folder / name for name, _ in ordered]
@@ -158,7 +158,7 @@ class Store:
         return len(self.entities)
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
-        """Read frames [start, stop) of an entity; only their bytes of the file are touched."""
+        """Read frames [start, stop) of an entity; only their bytes are read."""
         header = self.headers[index]
         stop = header.info.num_frames if stop is None else stop
         return read_part(self._paths[index], header, start, stop)
@@ -167,17 +167,17 @@ class Store:
         """Return labels and timestamps (T,) of an entity."""
         return read_rows(self._paths[index], self.headers[index])
 
-    def verify(self) -> Iterator[Damage]:
+    def verify(self) -> Iterator[DamagedFile]:
         """Read every byte of every file and yield what is damaged."""
         for path in self._paths:
             try:
                 verify(path)
             except (UserError, OSError) as error:
-                yield Damage(path, str(error))
+                yield DamagedFile(path, str(error))
 
 
-def _read_index(folder: Path) -> dict[str, Header]:
-    """Return the headers by relative path; none where there is no index that can be read."""
+def _read_index(folder: Path) -> dict[str, EntityHeader]:
+    """Return the headers by relative path; empty if there is no readable index."""
     path = folder / INDEX
     headers = {}
     try:
@@ -186,19 +186,19 @@ def _read_index(folder: Path) -> dict[str, Header]:
                 return {}
             for line in file:
                 record = json.loads(line)
-                headers[record["file"]] = Header.from_json(
+                headers[record["file"]] = EntityHeader.from_json(
                     record, record["file_bytes"], record["header_bytes"]
                 )
     except FileNotFoundError:
         return {}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        logger.warning("%s cannot be read (%r) and is made again from the files", path, error)
+        logger.warning("%s cannot be read (%r) and is rebuilt from the files", path, error)
         return {}
     return headers
 
 
-def _read_all(folder: Path, indexed: dict[str, Header]) -> dict[str, Header]:
-    """Return the headers of all files there are, opening those only that the index lacks."""
+def _read_all(folder: Path, indexed: dict[str, EntityHeader]) -> dict[str, EntityHeader]:
+    """Return the headers of all files; opens only files that the index lacks."""
     headers = {}
     for path in sorted(folder.glob(FILES)):
         name = path.relative_to(folder).as_posix()
@@ -208,7 +208,7 @@ def _read_all(folder: Path, indexed: dict[str, Header]) -> dict[str, Header]:
     return headers
 
 
-def _write_index(folder: Path, headers: dict[str, Header]) -> dict[str, Header]:
+def _write_index(folder: Path, headers: dict[str, EntityHeader]) -> dict[str, EntityHeader]:
     """Write the index and return the headers."""
     with replacing(folder / INDEX) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(json.dumps({"format": MAGIC.decode()}) + "\n")
@@ -223,9 +223,9 @@ def _write_index(folder: Path, headers: dict[str, Header]) -> dict[str, Header]:
     return headers
 
 
-def _try_index(folder: Path, headers: dict[str, Header]) -> None:
-    """Write the index if the folder lets us: reading needs none."""
+def _try_index(folder: Path, headers: dict[str, EntityHeader]) -> None:
+    """Write the index if the folder is writable; reading works without one."""
     try:
         _write_index(folder, headers)
     except OSError as error:
-        logger.info("%s: no index could be written: %s", folder, error)
+        logger.info("%s: the index could not be written: %s", folder, error)

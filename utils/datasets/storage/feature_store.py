@@ -1,11 +1,11 @@
-"""What a clip network made of every face of every moment: one file for each video.
+"""The feature store: embeddings and logits of a clip network for every face, one file per video.
 
     magic | timestamps | logits | boxes | embeddings | labels | header (JSON) | footer
 
-All numbers are little-endian; the rows stand face after face, those of each in the order of time.
+All numbers are little-endian; rows are ordered by face, then by time.
 timestamps float64 (N,), logits float32 (N, 2), boxes float32 (N, 4) if known, embeddings float16 or
-float32 (N, C), labels int8 (N,). The header names the form, the video, and its faces with the rows
-of each. A file is there whole or not at all; embeddings are read by memory map.
+float32 (N, C), labels int8 (N,). The header holds the format, the video, and its faces with their
+numbers of rows. A file appears only when it is complete; embeddings are memory-mapped.
 """
 
 import json
@@ -32,28 +32,28 @@ Rows = tuple[NDArray[np.int8], NDArray[np.float64]]  # labels and timestamps (T,
 
 
 @dataclass(frozen=True)
-class FeatureForm:
-    """What all files of a store have in common."""
+class FeatureFormat:
+    """Encoder and storage format, the same in all files of a store."""
 
     encoder: str  # name of the network
     num_embedding: int  # C
-    clip_length: int  # frames that it read for a row
-    weights: str = ""  # SHA-256 of its weights, where known
+    clip_length: int  # frames that the encoder reads for a row
+    weights: str = ""  # SHA-256 of its weights, if known
     half: bool = True  # embeddings are float16
 
     def describe(self) -> str:
-        """Return it in words for an error message."""
+        """Return a description for error messages."""
         weights = f", weights {self.weights[:12]}" if self.weights else ""
         return f"{self.encoder}, {self.num_embedding} numbers, clips of {self.clip_length}{weights}"
 
 
 @dataclass(frozen=True, eq=False)
 class VideoFeatures:
-    """The rows of one video, face after face."""
+    """The rows of one video, ordered by face."""
 
     video: str
     entities: Sequence[str]  # (E,)
-    counts: Sequence[int]  # (E,) rows of each
+    counts: Sequence[int]  # (E,) number of rows of each
     timestamps: NDArray[np.float64]  # (N,) s
     labels: NDArray[np.int8]  # (N,) -1, 0 or 1
     logits: NDArray[np.float32]  # (N, 2)
@@ -73,7 +73,7 @@ class VideoFeatures:
             if found != expected:
                 raise UserError(f"{self.video}: expected {name} {expected}, got {found}")
         if len(set(self.entities)) != len(self.entities) or min(self.counts, default=1) < 1:
-            raise UserError(f"{self.video}: each entity must stand once and have a row or more")
+            raise UserError(f"{self.video}: expected distinct entities with at least one row each")
         if not np.isin(self.labels, (NOT_SPEAKING, SPEAKING, UNLABELLED)).all():
             raise UserError(f"{self.video}: expected labels -1, 0 or 1, got {set(self.labels)}")
 
@@ -81,14 +81,14 @@ class VideoFeatures:
         return len(self.timestamps)
 
 
-class FeatureWriter:
-    """Adds videos to a store; several processes may add to one at once.
+class FeatureStoreWriter:
+    """Adds videos to a store; several processes may write to one store at once.
 
-    A writer that was stopped can be started again: skip what it `holds`.
+    An interrupted job can be restarted: skip the videos that the store already `holds`.
     """
 
-    def __init__(self, folder: Path, form: FeatureForm) -> None:
-        """Open or make the store; UserError where it holds features of another form."""
+    def __init__(self, folder: Path, form: FeatureFormat) -> None:
+        """Open or create the store; raises UserError if it holds features of another format."""
         check_folder(folder)
         self.folder, self.form = folder, form
         there = next(folder.glob(f"[!.]*{SUFFIX}"), None)
@@ -99,12 +99,12 @@ class FeatureWriter:
             )
 
     def holds(self, video: str, entities: Sequence[str], rows: Sequence[Rows]) -> bool:
-        """Tell whether a video has been written with these faces.
+        """Tell whether a video is stored with these faces.
 
         Args:
             video: Its name.
             entities: (E,) names.
-            rows: What each says.
+            rows: Labels and timestamps of each.
         """
         path = _path(self.folder, video)
         if not path.exists():
@@ -121,22 +121,23 @@ class FeatureWriter:
         )
 
     def add(self, features: VideoFeatures) -> None:
-        """Write a video; one of that name is replaced.
+        """Write a video; replaces an existing one of that name.
 
         Raises:
-            UserError: Not of the store's form, or numbers too large for float16.
+            UserError: The features do not match the store's format, or are too large for float16.
         """
         dtype = np.float16 if self.form.half else np.float32
         if features.embeddings.shape[1] != self.form.num_embedding:
             raise UserError(
-                f"{features.video}: expected embeddings of {self.form.num_embedding} numbers, "
+                f"{features.video}: expected embeddings of {self.form.num_embedding} channels, "
                 f"got {features.embeddings.shape[1]}"
             )
         with np.errstate(over="ignore"):
             embeddings = np.asarray(features.embeddings, dtype)
         if not np.isfinite(embeddings).all():
             raise UserError(
-                f"{features.video}: embeddings are not finite or beyond float16; store float32"
+                f"{features.video}: embeddings are not finite or too large for float16; "
+                "store float32"
             )
         boxes = np.empty((0, 4), np.float32) if features.boxes is None else features.boxes
         columns = (features.timestamps, features.logits, boxes, embeddings, features.labels)
@@ -161,10 +162,10 @@ class FeatureWriter:
 
 
 class FeatureStore:
-    """A store that is read; files are opened when they are asked for."""
+    """Reads a feature store; files are opened when they are needed."""
 
     def __init__(self, folder: Path) -> None:
-        """Find the videos; FileNotFoundError where there are none."""
+        """Find the videos; raises FileNotFoundError if there are none."""
         if not folder.is_dir():
             raise FileNotFoundError(f"expected a folder with features, found none: {folder}")
         self._paths = sorted(folder.glob(f"[!.]*{SUFFIX}"))
@@ -188,11 +189,11 @@ class FeatureStore:
         return len(self._paths)
 
     def read(self, index: int) -> VideoFeatures:
-        """Return a video; its embeddings stay in the file until they are touched."""
+        """Return a video; its embeddings are memory-mapped."""
         return _read(self._paths[index])
 
     def check(self, encoder: str, num_embedding: int) -> None:
-        """Raise UserError unless the features are what a context network reads."""
+        """Raise UserError unless the features fit the context network."""
         if (self.form.encoder, self.form.num_embedding) != (encoder, num_embedding):
             raise UserError(
                 f"{self.folder}: expected features of {encoder}, {num_embedding} numbers, found "
@@ -200,7 +201,7 @@ class FeatureStore:
             )
 
     def verify(self) -> None:
-        """Read every byte; UserError that names the first file that is damaged."""
+        """Read every byte; raises UserError that names the first damaged file."""
         for path in self._paths:
             _, header = _read_header(path)
             features = _read(path)
@@ -210,7 +211,7 @@ class FeatureStore:
                 zlib.crc32(np.ascontiguousarray(one).data) for one in (*columns, features.labels)
             ]
             if found != header["checksums"]:
-                raise UserError(_damaged(path, "its numbers fail the checksum"))
+                raise UserError(_damaged(path, "its data fail the checksum"))
 
 
 def _path(folder: Path, video: str) -> Path:
@@ -218,37 +219,37 @@ def _path(folder: Path, video: str) -> Path:
     return folder / (("%2E" + stem[1:] if stem.startswith(".") else stem) + SUFFIX)
 
 
-def _dtypes(form: FeatureForm) -> tuple[str, ...]:
-    """Return what timestamps, logits, boxes, embeddings and labels are stored as."""
+def _dtypes(form: FeatureFormat) -> tuple[str, ...]:
+    """Return the stored types of timestamps, logits, boxes, embeddings and labels."""
     return "<f8", "<f4", "<f4", "<f2" if form.half else "<f4", "i1"
 
 
-def _read_header(path: Path) -> tuple[FeatureForm, dict[str, Any]]:
-    """Return form and header of a file; UserError where it is damaged or of another kind."""
+def _read_header(path: Path) -> tuple[FeatureFormat, dict[str, Any]]:
+    """Return format and header of a file; raises UserError if it is damaged or of another kind."""
     with path.open("rb") as file:
         num_bytes = file.seek(0, 2)
         file.seek(max(0, num_bytes - FOOTER.size))
         footer = file.read(FOOTER.size)
         if len(footer) < FOOTER.size or footer[-len(MAGIC) :] != MAGIC:
-            raise UserError(_damaged(path, "its end is not that of a features file"))
+            raise UserError(_damaged(path, "it does not end like a features file"))
         length, checksum, _ = FOOTER.unpack(footer)
         file.seek(max(0, num_bytes - FOOTER.size - length))
         text = file.read(length)
     if zlib.crc32(text) != checksum:
         raise UserError(_damaged(path, "its header fails the checksum"))
     header: dict[str, Any] = json.loads(text)
-    form = FeatureForm(**header["form"])
+    form = FeatureFormat(**header["form"])
     shapes = _shapes(form, header)
     sizes = [
         int(np.prod(shape)) * np.dtype(kind).itemsize
         for shape, kind in zip(shapes, _dtypes(form), strict=True)
     ]
     if len(MAGIC) + sum(sizes) + length + FOOTER.size != num_bytes:
-        raise UserError(_damaged(path, "it has not the size that its header says"))
+        raise UserError(_damaged(path, "its size does not match its header"))
     return form, header
 
 
-def _shapes(form: FeatureForm, header: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
+def _shapes(form: FeatureFormat, header: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of timestamps, logits, boxes, embeddings and labels."""
     count = sum(header["counts"])
     boxes = (count if header["has_boxes"] else 0, 4)
@@ -278,6 +279,5 @@ def _read(path: Path) -> VideoFeatures:
 
 
 def _damaged(path: Path, problem: str) -> str:
-    return (
-        f"{path} is damaged or no features file ({problem}); remove it and forward the video again"
-    )
+    advice = "remove it and forward the video again"
+    return f"{path} is damaged or not a features file ({problem}); {advice}"

@@ -1,8 +1,7 @@
-"""Do the pieces of a long job in several processes, for all that prepares data.
+"""Run the jobs of a data preparation in several processes.
 
-Worker processes leave SIGINT and SIGTERM to the main process, which saves and ends: a terminal, and
-SLURM, systemd and Kubernetes, send them to all at once. Workers end with the main process, however
-that ends.
+Worker processes ignore SIGINT and SIGTERM, which terminals, SLURM, systemd and Kubernetes send to
+all processes at once: the main process saves and ends. Workers end whenever the main process does.
 """
 
 import multiprocessing
@@ -19,31 +18,25 @@ from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from utils.errors import ResourceError
+from utils.processor import num_cores
 
-HELD = (signal.SIGINT, signal.SIGTERM)
-AHEAD = 2  # jobs taken for each process, so that none waits for the next
+BLOCKED = (signal.SIGINT, signal.SIGTERM)
+AHEAD = 2  # jobs queued for each process, so that none is idle
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
 
-def num_cores() -> int:
-    """Return how many cores this process may use, which on a cluster are not all."""
-    if hasattr(os, "sched_getaffinity"):  # not every system has it
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def do_all(
+def run_parallel(
     work: Callable[[Job], Outcome], jobs: Iterable[Job], num_processes: int
 ) -> Generator[tuple[Job, Outcome], None, None]:
-    """Yield each job with what became of it, as they end.
+    """Yield each job with its outcome, in the order in which they finish.
 
     Args:
-        work: Does a job; what it raises ends everything. A function of a module, and jobs that
-            can be pickled: both go to other processes.
-        jobs: Taken a few at a time, in order.
-        num_processes: 0 is one for each core; 1 works in this very process.
+        work: Does a job; an exception ends everything. Function, jobs and outcomes must be
+            picklable.
+        jobs: Consumed in order, a few at a time.
+        num_processes: 0 for one per core; 1 runs the jobs in this process.
 
     Raises:
         ResourceError: A process was killed.
@@ -53,78 +46,78 @@ def do_all(
         for job in jobs:
             yield job, work(job)
         return
-    alive, line = multiprocessing.Pipe(duplex=False)
+    alive, main_end = multiprocessing.Pipe(duplex=False)
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(num_processes, context, _begin, (alive,))
-    coming = iter(jobs)
+    remaining = iter(jobs)
     pending: dict[Future[Outcome], Job] = {}
     try:
         while True:
-            for job in islice(coming, AHEAD * num_processes - len(pending)):
-                with signals_held():  # a process may be started here
+            for job in islice(remaining, AHEAD * num_processes - len(pending)):
+                with signals_blocked():  # a process may be started here
                     pending[pool.submit(work, job)] = job
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 yield pending.pop(future), future.result()
     except BrokenProcessPool as error:
-        line.close()
+        main_end.close()
         raise ResourceError(
-            "a process that prepared data was killed, perhaps for want of memory; what was done is "
-            "kept: start again, with a smaller --numProcesses if need be"
+            "a process that prepares data was killed, perhaps for lack of memory; finished work is "
+            "kept: start again, if necessary with a smaller --numProcesses"
         ) from error
     except (KeyboardInterrupt, GeneratorExit):
-        line.close()  # nobody waits for the jobs at hand
+        main_end.close()  # the outcomes of running jobs are not needed
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        line.close()
+        main_end.close()
         alive.close()
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back while processes are started, which inherit that they are.
+def signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM while processes are started; they inherit the blocked signals.
 
-    So neither ends a process that is still loading its libraries; `begin_worker` does the rest.
+    So neither ends a process that is still loading its libraries; `start_worker` does the rest.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows, where nobody sends them to all processes
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, which does not send them to all processes
         yield
         return
-    resource_tracker.ensure_running()  # starting it would let them through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    resource_tracker.ensure_running()  # starting it would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin_worker(alive: Connection) -> None:
-    """Let this process ignore SIGINT and SIGTERM, and end when the main process does.
+def start_worker(alive: Connection) -> None:
+    """Make this process ignore SIGINT and SIGTERM, and end when the main process does.
 
-    Nothing is lost by that, because files get their names only when they are whole.
+    Nothing is lost by that, because files get their names only when they are complete.
 
     Args:
-        alive: An end of a pipe whose other end the main process alone has; it closes that to end
-            the workers at once, and so does the system when the main process has ended.
+        alive: One end of a pipe. Only the main process has the other end, which it closes to end
+            the workers; the system closes it when the main process ends.
     """
-    for number in HELD:
+    for number in BLOCKED:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
     threading.Thread(target=_end_after, args=(alive,), daemon=True).start()
 
 
 def _begin(alive: Connection) -> None:
-    """Set up a process of `do_all`, which uses one core."""
+    """Set up a process of `run_parallel` to use one core."""
     import cv2
 
     cv2.setNumThreads(1)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for torch, which reads it when it is loaded
-    begin_worker(alive)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it on import
+    start_worker(alive)
 
 
 def _end_after(alive: Connection) -> None:
     with suppress(EOFError, OSError):
         alive.recv()
-    os._exit(0)  # nobody asks any more for what is done here
+    os._exit(0)  # the outcome is not needed any more

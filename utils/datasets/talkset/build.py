@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.compose import Composer, write_clips_of
 from utils.datasets.talkset.faces import FaceFinding, Progress, find_all
 from utils.datasets.talkset.lists import KINDS, TalkClip, clip_to, is_held_out, split_name
@@ -244,7 +244,7 @@ def _write_all(
                 missing = report.missing.setdefault(split, {})
                 missing[clip.kind] = missing.get(clip.kind, 0) + 1
             told.tell("writing clips", done, total)
-        written = Store(folder / split).entities
+        written = EntityStore(folder / split).entities
         report.clips[split] = dict(Counter(info.name.partition("_")[2] for info in written))
         report.clip_s[split] = sum(info.num_frames for info in written) / FPS
         report.speaking_s[split] = sum(info.num_speaking for info in written) / FPS

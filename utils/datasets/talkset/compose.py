@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import SPEAKING, EntityInfo, EntityPart
-from utils.datasets.storage.entity_store import Store, StoreWriter
+from utils.datasets.storage.entity_store import EntityStore, EntityStoreWriter
 from utils.datasets.talkset.lists import (
     F_AUDIO,
     T_AUDIO,
@@ -50,7 +50,7 @@ class Composer:
         sounds: Mapping[str, Path],
         own_voice: bool,
     ) -> None:
-        self._store = Store(folder)
+        self._store = EntityStore(folder)
         self._index = {info.name: i for i, info in enumerate(self._store.entities)}
         self._known = known
         self._sounds = sounds
@@ -145,7 +145,7 @@ def write_clips_of(
             f"{folder / split}, or build in another folder (sources are kept and used again)"
         )
     write_clips(path, clips)
-    writer = StoreWriter(folder / split)
+    writer = EntityStoreWriter(folder / split)
     people = {info.name: info.person for info in writer.stored()}
     for clip in clips:
         problem = ""

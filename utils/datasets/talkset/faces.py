@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.datasets.storage.entity_writer import DiskFullError
-from utils.datasets.storage.job_journal import Journal
-from utils.datasets.storage.parallel import do_all
+from utils.datasets.storage.job_journal import JobJournal
+from utils.datasets.storage.parallel import run_parallel
 from utils.datasets.talkset.sources import FindFaces, Person, Source, find_sources
 from utils.errors import ResourceError, UserError
 from utils.files import locked
@@ -75,16 +75,16 @@ def find_all(
         progress: Told how many videos are done.
     """
     with locked(folder, "finding faces"):
-        writer = StoreWriter(folder)
+        writer = EntityStoreWriter(folder)
         writer.remove_leftovers()
         redo = f"set it back, or build in another folder, or remove {folder.parent}"
-        journal = Journal(folder / "videos.jsonl", {**SETTINGS, **how.settings}, redo)
+        journal = JobJournal(folder / "videos.jsonl", {**SETTINGS, **how.settings}, redo)
         ordered = sorted(videos.items())
         jobs = [_Job(key, path, people[path], how.find, folder) for key, path in ordered]
         undone = [job for job in jobs if not _is_done(job, journal)]
         found = FoundFaces()
         for done, (job, outcome) in enumerate(
-            do_all(_find, undone, how.num_processes), start=len(jobs) - len(undone) + 1
+            run_parallel(_find, undone, how.num_processes), start=len(jobs) - len(undone) + 1
         ):
             if isinstance(outcome, str):
                 logger.info("%s: %s", job.key, outcome)
@@ -103,7 +103,7 @@ def find_all(
     return found
 
 
-def _is_done(job: _Job, journal: Journal) -> bool:
+def _is_done(job: _Job, journal: JobJournal) -> bool:
     outcome = journal.done.get(job.key)
     return outcome is not None and outcome["begun"] == job.begun
 
@@ -112,7 +112,7 @@ def _find(job: _Job) -> list[dict[str, Any]] | str:
     """Return the sources of a video as JSON values; a string says why it could not be read."""
     try:
         video = probe(job.path)
-        return find_sources(video, job.key, job.person, job.find, StoreWriter(job.folder))
+        return find_sources(video, job.key, job.person, job.find, EntityStoreWriter(job.folder))
     except DiskFullError:
         raise
     except (UserError, ResourceError, FileNotFoundError) as error:

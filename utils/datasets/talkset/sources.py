@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import UNLABELLED, EntityInfo
 from utils.datasets.spreadsheets import TableError, read_cells
-from utils.datasets.storage.entity_store import StoreWriter
+from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.datasets.talkset.voice_activity import (
     Runs,
     find_runs,
@@ -149,7 +149,7 @@ def _read_people(table: Path) -> dict[str, Person]:
 
 
 def find_sources(
-    video: VideoInfo, key: str, person: Person, find_faces: FindFaces, writer: StoreWriter
+    video: VideoInfo, key: str, person: Person, find_faces: FindFaces, writer: EntityStoreWriter
 ) -> list[dict[str, Any]]:
     """Write the faces of a video to the store; return its sources as JSON values.
 
@@ -224,7 +224,9 @@ def _is_alone(source: Source, others: Sequence[Source]) -> bool:
     return bool(shared.mean() <= ALONE)
 
 
-def _write(writer: StoreWriter, source: Source, key: str, piece: CropPiece, sound: Sound) -> None:
+def _write(
+    writer: EntityStoreWriter, source: Source, key: str, piece: CropPiece, sound: Sound
+) -> None:
     """Write a source with the sound of its own video; the lists say later what it is."""
     stop = piece.start + len(piece.crops)
     info = EntityInfo(source.name, key, source.num_frames, Fraction(FPS), 0, source.person)

@@ -14,7 +14,7 @@ from utils.datasets.ava.dataset import AvaFolder, AvaSplit
 from utils.datasets.ava.prepare import PrepareOptions, prepare
 from utils.datasets.ava.tables import LabelledFace, read_labels
 from utils.datasets.ava.video import crop_box, split_spans
-from utils.datasets.storage.entity_store import Store, entity_path
+from utils.datasets.storage.entity_store import EntityStore, entity_path
 
 ONE = PrepareOptions(num_processes=1)
 MOVIES = [
@@ -53,7 +53,7 @@ def test_every_face_is_cut_at_its_time(tmp_path: Path) -> None:
         MOVIES[4].entity(1),
     }
     assert seen[-1][0] == seen[-1][1] == sum(len(face.labels) for face in all_but_04(folder))
-    store = Store(folder.store("train"))
+    store = EntityStore(folder.store("train"))
     movies = {movie.entity(number): (movie, number) for movie in MOVIES for number in (0, 1)}
     for index, entity in enumerate(store.entities):
         movie, number = movies[entity.name]
@@ -169,7 +169,7 @@ def test_pictures_come_from_the_nearest_frame(tmp_path: Path) -> None:
     folder.labels("train").parent.mkdir()
     folder.labels("train").write_text("".join(rows))
     prepare(tmp_path, "train", ONE)
-    part = Store(folder.store("train")).read(0)
+    part = EntityStore(folder.store("train")).read(0)
     distance = np.abs(stamps[:, None] - times)
     clear = np.sort(distance, axis=1)[:, 1] - distance.min(axis=1) > 0.002
     expected = np.array([level(int(number)) for number in distance.argmin(axis=1)])

@@ -20,7 +20,7 @@ from utils.datasets.ava.window_extract import (
 )
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
 from utils.datasets.ava.windows import VideoRows, WindowOptions, read_rows, thinned_tracks
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.features.ava_asd_mfcc import ava_asd_mfcc, num_rows
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, probe
@@ -54,7 +54,7 @@ def extracted(
 
 
 def test_pictures_are_those_of_their_rows(extracted: Path, labels: list[VideoRows]) -> None:
-    store = Store(extracted / "faces")
+    store = EntityStore(extracted / "faces")
     tracks = thinned_tracks(labels[0], WINDOWS)
     names = [info.name for info in store.entities]
     assert sorted(names) == sorted(track_name(labels[0], track) for track in tracks)
@@ -71,7 +71,7 @@ def test_published_pictures_are_late(videos: Path, labels: list[VideoRows], tmp_
     late = dataclasses.replace(OPTIONS, late_pictures=True)
     extract(tmp_path, labels, {MOVIE.name: videos / MOVIE.file}, late, WINDOWS)
     track = thinned_tracks(labels[0], WINDOWS)[0]
-    store = Store(tmp_path / "faces")
+    store = EntityStore(tmp_path / "faces")
     names = [info.name for info in store.entities]
     faces = store.read(names.index(track_name(labels[0], track))).faces
     for face, time in zip(faces, labels[0].timestamps[track], strict=True):
@@ -128,9 +128,9 @@ def test_changed_labels_are_extracted_anew(
         labels=rows.labels[chosen],
     )
     extract(tmp_path, [short], files, OPTIONS, WINDOWS)
-    before = {info.name: info.num_frames for info in Store(tmp_path / "faces").entities}
+    before = {info.name: info.num_frames for info in EntityStore(tmp_path / "faces").entities}
     extract(tmp_path, labels, files, OPTIONS, WINDOWS)
-    after = {info.name: info.num_frames for info in Store(tmp_path / "faces").entities}
+    after = {info.name: info.num_frames for info in EntityStore(tmp_path / "faces").entities}
     tracks = thinned_tracks(rows, WINDOWS)
     assert after == {track_name(rows, track): len(track) for track in tracks}
     assert before.keys() == after.keys() and before != after

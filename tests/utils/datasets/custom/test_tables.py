@@ -14,12 +14,13 @@ from utils.datasets.custom.check import check
 from utils.datasets.custom.prepare import PrepareOptions, prepare
 from utils.datasets.custom.tables import OwnOptions, Problem, make_tracks, read_table
 from utils.datasets.splits import DataOptions, own_store, prepare_split
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.errors import UserError
 from utils.media.container import ReadOptions, probe
 from utils.media.video import read_frames
 from utils.structures import CropPiece, FaceTrack
-from utils.tracking.crops import CropOptions, crop_given
+from utils.tracking.crops import CropOptions, crop_faces
+from utils.tracking.tracks import GivenTracks
 
 HEADER = "video,entity,time_s,x1,y1,x2,y2,label"
 RATE = 16000
@@ -172,7 +173,7 @@ def test_crops_are_those_of_the_demo(tmp_path: Path, video: Path) -> None:
     write_table(tmp_path / "train.csv", dense("a.mp4", "x"))
     report = prepare(tmp_path, "train", tmp_path / "store", video.parent)
     assert (report.problems, report.videos, report.entities, report.frames) == ([], 1, 1, 41)
-    store = Store(tmp_path / "store")
+    store = EntityStore(tmp_path / "store")
     (info,) = store.entities
     assert (info.name, info.num_frames, info.num_speaking) == ("a.mp4:x:0", 41, 41)
     times = np.arange(41) / 2.5
@@ -180,7 +181,9 @@ def test_crops_are_those_of_the_demo(tmp_path: Path, video: Path) -> None:
     frames = read_frames(probe(video), None, ReadOptions())
     track = FaceTrack(0, boxes.astype(np.float32))
     (piece,) = (
-        one for one in crop_given(frames, [track], CropOptions()) if isinstance(one, CropPiece)
+        one
+        for one in crop_faces(frames, GivenTracks([track]), CropOptions())
+        if isinstance(one, CropPiece)
     )
     part = store.read(0)
     assert np.abs(part.faces.astype(int) - piece.crops).mean() < 1.5  # JPEG
@@ -203,7 +206,7 @@ def test_preparing_goes_on_and_follows_changes(tmp_path: Path, video: Path) -> N
     write_table(table, dense("a.mp4", "z", label=0))
     changed = prepare(table, None, store, video.parent)
     assert (changed.problems, changed.entities) == ([], 1)
-    assert [info.name for info in Store(store).entities] == ["a.mp4:z:0"]
+    assert [info.name for info in EntityStore(store).entities] == ["a.mp4:z:0"]
     with pytest.raises(ValueError, match=r"expected --minLength 0\.4, .* remove the folder"):
         prepare(table, None, store, video.parent, PrepareOptions(OwnOptions(min_length=0.1)))
 
@@ -219,7 +222,7 @@ def test_what_the_tables_have_no_more_is_removed(tmp_path: Path, video: Path) ->
     write_table(table, dense("b.mp4", "y"))
     report = prepare(table, None, tmp_path / "s")
     assert (report.videos, report.entities) == (1, 1)
-    assert [info.name for info in Store(tmp_path / "s").entities] == ["b.mp4:y:0"]
+    assert [info.name for info in EntityStore(tmp_path / "s").entities] == ["b.mp4:y:0"]
     write_table(table, [*dense("a.mp4", "x"), *dense("b.mp4", "y")])
     assert prepare(table, None, tmp_path / "s").entities == 2
 
@@ -252,7 +255,7 @@ def test_a_table_without_rows_removes_nothing(tmp_path: Path, video: Path) -> No
     write_table(table, [])
     report = prepare(table, "train", tmp_path / "store", video.parent)
     assert (report.videos, report.entities, report.removed) == (0, 0, 0)
-    assert [info.name for info in Store(tmp_path / "store").entities] == ["a.mp4:x:0"]
+    assert [info.name for info in EntityStore(tmp_path / "store").entities] == ["a.mp4:x:0"]
 
 
 def test_rows_that_cannot_be_read_remove_nothing(tmp_path: Path, video: Path) -> None:
@@ -270,12 +273,12 @@ def test_rows_that_cannot_be_read_remove_nothing(tmp_path: Path, video: Path) ->
         assert (report.videos, report.entities, report.removed) == (1, 1, 0)
         assert [problem.kind for problem in report.problems] == ["kept", "label", "label"]
         assert report.problems[0].found.startswith("2 stored faces ")
-        there = {info.name for info in Store(tmp_path / "store").entities}
+        there = {info.name for info in EntityStore(tmp_path / "store").entities}
         assert there == {"a.mp4:x:0", "a.mp4:y:0", "b.mp4:z:0"}
     write_table(table, x)
     report = prepare(table, None, tmp_path / "store")
     assert (report.problems, report.entities, report.removed) == ([], 1, 2)
-    assert [info.name for info in Store(tmp_path / "store").entities] == ["a.mp4:x:0"]
+    assert [info.name for info in EntityStore(tmp_path / "store").entities] == ["a.mp4:x:0"]
     assert prepare(table, None, tmp_path / "store").removed == 0
 
 
@@ -292,7 +295,7 @@ def test_removals_are_counted_in_the_log(
     table.write_bytes(b"")
     with pytest.raises(UserError, match=r"train\.csv, line 1: table: found an empty file"):
         prepare_split(data, OwnOptions(), "train")
-    assert len(Store(own_store(tmp_path, "train"))) == 1
+    assert len(EntityStore(own_store(tmp_path, "train"))) == 1
 
 
 def test_an_entity_of_two_tables_is_taken_from_the_first(tmp_path: Path, video: Path) -> None:
@@ -302,11 +305,11 @@ def test_an_entity_of_two_tables_is_taken_from_the_first(tmp_path: Path, video: 
         write_table(tmp_path / f"{name}.csv", rows, HEADER + ",split")
     report = prepare(tmp_path, "train", tmp_path / "store")
     assert [(p.kind, Path(p.file).name) for p in report.problems] == [("duplicate", "two.csv")]
-    assert (report.entities, Store(tmp_path / "store").entities[0].num_speaking) == (1, 41)
+    assert (report.entities, EntityStore(tmp_path / "store").entities[0].num_speaking) == (1, 41)
     (tmp_path / "two.csv").unlink()
     report = prepare(tmp_path, "train", tmp_path / "store")
     assert (report.problems, report.removed) == ([], 0)
-    assert len(Store(tmp_path / "store")) == 1
+    assert len(EntityStore(tmp_path / "store")) == 1
 
 
 def test_faces_that_are_lost_are_cut_again(tmp_path: Path, video: Path) -> None:
@@ -324,7 +327,7 @@ def test_a_changed_person_is_stored(tmp_path: Path, video: Path) -> None:
         rows = [f"{row},{person}" for row in dense("a.mp4", "x")]
         table = write_table(tmp_path / "train.csv", rows, HEADER + ",person")
         prepare(table, None, tmp_path / "store", video.parent)
-        assert [info.person for info in Store(tmp_path / "store").entities] == [person]
+        assert [info.person for info in EntityStore(tmp_path / "store").entities] == [person]
 
 
 def test_a_table_of_another_split_is_left_alone(tmp_path: Path, video: Path) -> None:
@@ -339,7 +342,7 @@ def test_two_entities_in_one_place_are_kept_apart(tmp_path: Path, video: Path) -
     rows = [*dense("a.mp4", "x"), *dense("a.mp4", "y", label=0)]
     write_table(tmp_path / "train.csv", rows)
     prepare(tmp_path, "train", tmp_path / "store", video.parent)
-    found = {info.name: info.num_speaking for info in Store(tmp_path / "store").entities}
+    found = {info.name: info.num_speaking for info in EntityStore(tmp_path / "store").entities}
     assert found == {"a.mp4:x:0": 41, "a.mp4:y:0": 0}
     (problem,) = check(tmp_path, video.parent).problems
     assert (problem.kind, problem.line) == ("overlap", 19)

@@ -7,12 +7,12 @@ import pytest
 
 from utils.datasets.loading.augmentation import (
     add_noise,
+    augment_faces,
     can_shift,
-    change_faces,
     crop,
     mix_noise,
-    shift_sound,
-    turn,
+    rotate,
+    shift_audio,
 )
 
 RNG = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def test_each_change_of_faces_is_a_quarter() -> None:
     kinds: Counter[str] = Counter()
     rng = np.random.default_rng(3)
     for _ in range(400):
-        out = change_faces(FACES, rng)
+        out = augment_faces(FACES, rng)
         if out is FACES:
             kinds["none"] += 1
         elif (out == FACES[:, :, ::-1]).all():
@@ -65,7 +65,7 @@ def test_each_change_of_faces_is_a_quarter() -> None:
 
 def test_the_same_generator_changes_alike() -> None:
     for seed in range(8):
-        one, two = (change_faces(FACES, np.random.default_rng(seed)) for _ in range(2))
+        one, two = (augment_faces(FACES, np.random.default_rng(seed)) for _ in range(2))
         assert (one == two).all()
 
 
@@ -76,7 +76,7 @@ def test_crop_and_turn() -> None:
     assert abs(int(part[0, 56, 0]) - 56) <= 1 and abs(int(part[0, 56, 111]) - 222) <= 1
     dot = np.zeros((1, 112, 112), np.uint8)
     dot[0, 54:59, 94:99] = 255  # right of the middle: turned anticlockwise it goes up
-    rows, columns = np.nonzero(turn(dot, 15.0)[0] > 128)
+    rows, columns = np.nonzero(rotate(dot, 15.0)[0] > 128)
     assert rows.mean() == pytest.approx(56 - 40.5 * np.sin(np.radians(15)), abs=1)
     assert columns.mean() == pytest.approx(56 + 40.5 * np.cos(np.radians(15)), abs=1)
     colour = np.stack([ramp] * 3, axis=-1)
@@ -88,7 +88,7 @@ def test_sound_is_moved_by_no_less_and_no_more() -> None:
     rng = np.random.default_rng(0)
     shifts = []
     for _ in range(50):
-        moved = shift_sound(long, rng)
+        moved = shift_audio(long, rng)
         first = int(moved.view(np.uint16)[0])
         assert (moved == np.roll(long, -first)).all()
         shifts.append(min(first, 64000 - first))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from utils.datasets.loading.clip_augmentation import (
-    FaceChanges,
-    change_clip,
+    ClipAugmentation,
+    augment_clip,
     draw_crop,
-    jitter,
+    jitter_colours,
     resize_faces,
 )
 
@@ -38,9 +38,9 @@ def test_mean_area_of_crops(published: bool, area: float) -> None:
 
 
 def test_a_change_depends_on_the_generator_alone() -> None:
-    for changes in (FaceChanges(), FaceChanges("clip", published_crop=True)):
+    for changes in (ClipAugmentation(), ClipAugmentation("clip", published_crop=True)):
         one, same, other = (
-            change_clip(clip(), changes, np.random.default_rng(seed)) for seed in (3, 3, 4)
+            augment_clip(clip(), changes, np.random.default_rng(seed)) for seed in (3, 3, 4)
         )
         assert one.shape == (5, SIZE, SIZE, 3) and one.dtype == np.uint8
         assert np.array_equal(one, same) and not np.array_equal(one, other)
@@ -50,8 +50,8 @@ def test_a_change_depends_on_the_generator_alone() -> None:
 def test_colours_of_a_clip(mode: str, num_looks: int) -> None:
     """Equal frames stay equal if colours are drawn once, and become as many as there are draws."""
     still = np.repeat(clip(1), 5, axis=0)
-    changes = FaceChanges("clip" if mode == "clip" else "frame")
-    changed = change_clip(still, changes, np.random.default_rng(0))
+    changes = ClipAugmentation("clip" if mode == "clip" else "frame")
+    changed = augment_clip(still, changes, np.random.default_rng(0))
     assert len(np.unique(changed, axis=0)) == num_looks
 
 
@@ -60,7 +60,7 @@ def test_half_of_the_clips_are_flipped() -> None:
     rng = np.random.default_rng(2)
     rises = [
         int(changed[:, -1].mean()) > int(changed[:, 0].mean())
-        for changed in (change_clip(ramp, FaceChanges(), rng)[0] for _ in range(400))
+        for changed in (augment_clip(ramp, ClipAugmentation(), rng)[0] for _ in range(400))
     ]
     assert 0.4 < np.mean(rises) < 0.6
 
@@ -68,14 +68,16 @@ def test_half_of_the_clips_are_flipped() -> None:
 def test_jitter() -> None:
     face = clip(1)[0]
     order = np.arange(3)
-    assert np.array_equal(jitter(face, np.ones(3, np.float32), order), face)
-    dark = jitter(face, np.array([0.6, 1, 1], np.float32), order)
+    assert np.array_equal(jitter_colours(face, np.ones(3, np.float32), order), face)
+    dark = jitter_colours(face, np.array([0.6, 1, 1], np.float32), order)
     np.testing.assert_allclose(dark, 0.6 * face, atol=0.51)
-    grey = jitter(face, np.array([1, 1, 0], np.float32), order)
+    grey = jitter_colours(face, np.array([1, 1, 0], np.float32), order)
     luma = face @ [0.299, 0.587, 0.114]
     np.testing.assert_allclose(grey, np.repeat(luma[..., None], 3, 2), atol=0.6)
-    flat = jitter(face, np.array([1, 0, 1], np.float32), order)
+    flat = jitter_colours(face, np.array([1, 0, 1], np.float32), order)
     np.testing.assert_allclose(flat, luma.mean(), atol=1)
     assert len(np.unique(flat)) == 1
     strong = np.array([1.4, 1.4, 1.0], np.float32)
-    assert not np.array_equal(jitter(face, strong, order), jitter(face, strong, order[::-1]))
+    assert not np.array_equal(
+        jitter_colours(face, strong, order), jitter_colours(face, strong, order[::-1])
+    )

@@ -15,9 +15,9 @@ from utils.datasets.loading.context_loader import (
     box_areas,
 )
 from utils.datasets.storage.feature_store import (
-    FeatureForm,
+    FeatureFormat,
     FeatureStore,
-    FeatureWriter,
+    FeatureStoreWriter,
     VideoFeatures,
 )
 from utils.structures import ContextSpec
@@ -32,7 +32,7 @@ DRAWN = replace(ALL, draw=True, seed=7)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     folder: Path = tmp_path_factory.mktemp("features")
-    writer = FeatureWriter(folder, FeatureForm("made", 6, 3, half=False))
+    writer = FeatureStoreWriter(folder, FeatureFormat("made", 6, 3, half=False))
     rng = np.random.default_rng(0)
     for video, counts in COUNTS.items():
         num_rows = sum(counts)

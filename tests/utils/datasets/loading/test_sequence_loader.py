@@ -14,9 +14,9 @@ import torch
 
 from utils.datasets.entities import EntityInfo
 from utils.datasets.loading.batch_plans import plan_batches
-from utils.datasets.loading.sequence_batches import Batch
-from utils.datasets.loading.sequence_loader import Loader, LoaderOptions
-from utils.datasets.storage.entity_store import Store, StoreWriter
+from utils.datasets.loading.sequence_batches import SequenceBatch
+from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
+from utils.datasets.storage.entity_store import EntityStore, EntityStoreWriter
 from utils.errors import ResourceError
 from utils.features.mfcc import align, mfcc
 from utils.structures import InputSpec
@@ -25,16 +25,16 @@ SIZE = 16
 LENGTHS = [90, 75, 75, 74, 40, 33, 30, 12, 7, 1]
 RATES = [Fraction(25), Fraction(30), Fraction(24000, 1001)]
 FORM = InputSpec(size=SIZE)
-ALL = LoaderOptions(batch_size=160, n_data_loader_thread=0, seed=3)
+ALL = SequenceLoaderOptions(batch_size=160, n_data_loader_thread=0, seed=3)
 CHANGED = replace(ALL, augment=True, shifted_share=0.3, foreign_share=0.3)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> EntityStore:
     """Entities whose pictures tell their number, with drawn sound and labels."""
     folder = tmp_path_factory.mktemp("store")
     rng = np.random.default_rng(0)
-    writer = StoreWriter(folder, SIZE)
+    writer = EntityStoreWriter(folder, SIZE)
     for number, length in enumerate(LENGTHS):
         fps = RATES[number % 3]
         labels = (np.arange(length) % 20 < 10).astype(np.int8)
@@ -46,14 +46,16 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         faces = rng.integers(0, 40, (length, 1, 1)) + 20 * number + np.zeros((1, SIZE, SIZE))
         sound = rng.normal(0, 1000, int(length / fps * 16000)).astype(np.int16)
         writer.add(info, faces.astype(np.uint8), sound, labels, np.arange(length) / float(fps))
-    return Store(folder)
+    return EntityStore(folder)
 
 
-def load(store: Store, options: LoaderOptions, epoch: int = 1, skip: int = 0) -> list[Batch]:
-    return list(Loader(store, FORM, options).epoch(epoch, skip))
+def load(
+    store: EntityStore, options: SequenceLoaderOptions, epoch: int = 1, skip: int = 0
+) -> list[SequenceBatch]:
+    return list(SequenceLoader(store, FORM, options).epoch(epoch, skip))
 
 
-def same(one: Sequence[Batch], two: Sequence[Batch]) -> bool:
+def same(one: Sequence[SequenceBatch], two: Sequence[SequenceBatch]) -> bool:
     return len(one) == len(two) and all(
         a.items == b.items
         and all(
@@ -65,7 +67,7 @@ def same(one: Sequence[Batch], two: Sequence[Batch]) -> bool:
 
 
 @pytest.mark.parametrize("options", [ALL, replace(ALL, max_clip=25), CHANGED])
-def test_every_frame_is_in_one_batch(store: Store, options: LoaderOptions) -> None:
+def test_every_frame_is_in_one_batch(store: EntityStore, options: SequenceLoaderOptions) -> None:
     seen: Counter[tuple[int, int]] = Counter()
     for batch in load(store, options):
         num_clips, num_frames = batch.mask.shape
@@ -79,7 +81,7 @@ def test_every_frame_is_in_one_batch(store: Store, options: LoaderOptions) -> No
     assert set(seen) == expected and set(seen.values()) == {1}
 
 
-def test_a_clip_is_what_the_store_has(store: Store) -> None:
+def test_a_clip_is_what_the_store_has(store: EntityStore) -> None:
     for batch in load(store, ALL):
         for row, item in enumerate(batch.items):
             part = store.read(item.entity, item.start, item.stop)
@@ -93,19 +95,19 @@ def test_a_clip_is_what_the_store_has(store: Store) -> None:
             assert (batch.audio[row, : 4 * length].numpy() == features).all()
 
 
-def test_the_same_seed_gives_the_same_batches(store: Store) -> None:
+def test_the_same_seed_gives_the_same_batches(store: EntityStore) -> None:
     whole = load(store, CHANGED)
     assert same(whole, load(store, CHANGED))
     assert same(whole[3:], load(store, CHANGED, skip=3))
     assert not same(whole, load(store, CHANGED, epoch=2))
     assert not same(whole, load(store, replace(CHANGED, seed=4)))
-    loader = Loader(store, FORM, CHANGED)
+    loader = SequenceLoader(store, FORM, CHANGED)
     assert [loader.len_epoch(number) for number in (1, 2)] == [len(whole)] * 2
 
 
-def test_processes_share_each_batch(store: Store) -> None:
+def test_processes_share_each_batch(store: EntityStore) -> None:
     whole = load(store, CHANGED)
-    shares = [list(Loader(store, FORM, CHANGED, rank, 3).epoch(1)) for rank in range(3)]
+    shares = [list(SequenceLoader(store, FORM, CHANGED, rank, 3).epoch(1)) for rank in range(3)]
     assert {len(share) for share in shares} == {len(whole)}
     for batch, *parts in zip(whole, *shares, strict=True):
         for rank, part in enumerate(parts):
@@ -117,9 +119,9 @@ def test_processes_share_each_batch(store: Store) -> None:
 
 
 @pytest.mark.slow
-def test_workers_give_the_same_and_a_killed_one_is_said(store: Store) -> None:
+def test_workers_give_the_same_and_a_killed_one_is_said(store: EntityStore) -> None:
     options = replace(CHANGED, n_data_loader_thread=2)
-    loader = Loader(store, FORM, options)
+    loader = SequenceLoader(store, FORM, options)
     assert same(list(loader.epoch(1)), load(store, CHANGED))
     broken_off = loader.epoch(1)
     next(broken_off)
@@ -149,7 +151,7 @@ def command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
-def test_wrong_sound_counts_as_not_speaking(store: Store) -> None:
+def test_wrong_sound_counts_as_not_speaking(store: EntityStore) -> None:
     plain = load(store, ALL)
     for options in (replace(ALL, shifted_share=1.0), replace(ALL, foreign_share=1.0)):
         changed = load(store, options)
@@ -168,13 +170,13 @@ def test_wrong_sound_counts_as_not_speaking(store: Store) -> None:
         assert num_changed >= len(LENGTHS) - 4
 
 
-def test_whole_gives_entities_in_order(store: Store) -> None:
+def test_whole_gives_entities_in_order(store: EntityStore) -> None:
     batches = load(store, replace(ALL, whole=True))
     assert [batch.mask.shape for batch in batches] == [(1, length) for length in LENGTHS]
     assert [batch.items[0].entity for batch in batches] == list(range(len(LENGTHS)))
 
 
-def test_published_batches_cut_to_the_shortest(store: Store) -> None:
+def test_published_batches_cut_to_the_shortest(store: EntityStore) -> None:
     batches = load(store, replace(ALL, published_batches=True))
     clips = {
         tuple(LENGTHS[item.entity] for item in batch.items): batch.mask.shape[1]
@@ -193,24 +195,26 @@ def test_long_lists_lose_no_time_to_padding() -> None:
     assert read < 1.005 * sum(lengths) and read / len(plans) > 2300
 
 
-def test_other_forms_of_faces(store: Store, tmp_path: Path) -> None:
-    small = next(iter(Loader(store, replace(FORM, size=8), ALL).epoch(1)))
+def test_other_forms_of_faces(store: EntityStore, tmp_path: Path) -> None:
+    small = next(iter(SequenceLoader(store, replace(FORM, size=8), ALL).epoch(1)))
     assert small.faces.shape[2:] == (8, 8)
     with pytest.raises(ValueError, match=r"expected faces in colour.*again in colour"):
-        next(iter(Loader(store, replace(FORM, colour=True), ALL).epoch(1)))
+        next(iter(SequenceLoader(store, replace(FORM, colour=True), ALL).epoch(1)))
     faces = np.zeros((5, SIZE, SIZE, 3), np.uint8)
     faces[..., 0] = 200  # red
-    writer = StoreWriter(tmp_path, SIZE, colour=True)
+    writer = EntityStoreWriter(tmp_path, SIZE, colour=True)
     info = EntityInfo("e", "v", 5, Fraction(25), 0)
     writer.add(info, faces, np.zeros(3200, np.int16), np.zeros(5, np.int8), np.arange(5) / 25)
-    red = next(iter(Loader(Store(tmp_path), replace(FORM, colour=True), ALL).epoch(1))).faces
+    red = next(
+        iter(SequenceLoader(EntityStore(tmp_path), replace(FORM, colour=True), ALL).epoch(1))
+    ).faces
     assert red.shape == (1, 5, SIZE, SIZE, 3)
     assert red[..., 0].min() > 180 and red[..., 2].max() < 60
-    grey = next(iter(Loader(Store(tmp_path), FORM, ALL).epoch(1))).faces
+    grey = next(iter(SequenceLoader(EntityStore(tmp_path), FORM, ALL).epoch(1))).faces
     assert grey.shape == (1, 5, SIZE, SIZE) and abs(float(grey.float().mean()) - 60) < 5
 
 
-def test_damaged_data_are_named(store: Store) -> None:
+def test_damaged_data_are_named(store: EntityStore) -> None:
     path = sorted(store.folder.glob("*/*.face"))[0]
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
@@ -233,4 +237,4 @@ def test_damaged_data_are_named(store: Store) -> None:
 )
 def test_wrong_options_are_refused(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LoaderOptions(**wrong)  # type: ignore[arg-type]
+        SequenceLoaderOptions(**wrong)  # type: ignore[arg-type]

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from utils.datasets.entities import EntityInfo
-from utils.datasets.loading.batch_plans import BatchPlan, Item, plan_batches, plan_whole
-from utils.datasets.loading.sequence_batches import Batch, Changes
+from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, plan_batches, plan_whole
+from utils.datasets.loading.sequence_batches import SequenceAugmentation, SequenceBatch
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
-from utils.datasets.storage.entity_store import Store, StoreWriter
+from utils.datasets.storage.entity_store import EntityStore, EntityStoreWriter
 from utils.features.log_mel import log_mel
 from utils.features.mfcc import align
 from utils.structures import InputSpec
@@ -35,10 +35,10 @@ SPEAKERS = SpeakerOptions()
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> EntityStore:
     """Each picture tells its entity by its level, and each sound too; labels change by turns."""
     folder = tmp_path_factory.mktemp("store")
-    writer = StoreWriter(folder, SIZE)
+    writer = EntityStoreWriter(folder, SIZE)
     rng = np.random.default_rng(0)
     for number, (video, first, last) in enumerate(SPANS):
         frames = np.arange(first, last)
@@ -50,31 +50,31 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         faces = np.broadcast_to(levels[:, None, None], (len(frames), SIZE, SIZE)).astype(np.uint8)
         sound = rng.normal(0, 500 + 300 * number, 640 * len(frames)).astype(np.int16)
         writer.add(info, faces, sound, labels, 900 + frames / 25)
-    return Store(folder)
+    return EntityStore(folder)
 
 
 def make(
-    store: Store,
+    store: EntityStore,
     plan: BatchPlan,
-    changes: Changes | None = None,
+    changes: SequenceAugmentation | None = None,
     speakers: SpeakerOptions = SPEAKERS,
     share: tuple[int, int] = (0, 1),
     epoch: int = 1,
-) -> Batch:
-    maker = SpeakerBatchMaker(store, FORM, changes or Changes(), *share, speakers)
+) -> SequenceBatch:
+    maker = SpeakerBatchMaker(store, FORM, changes or SequenceAugmentation(), *share, speakers)
     batch = maker.make((epoch, plan))
-    assert isinstance(batch, Batch)
+    assert isinstance(batch, SequenceBatch)
     return batch
 
 
-def same(one: Batch, two: Batch) -> bool:
+def same(one: SequenceBatch, two: SequenceBatch) -> bool:
     names = ("audio", "faces", "labels", "mask")
     return one.items == two.items and all(
         torch.equal(getattr(one, name), getattr(two, name)) for name in names
     )
 
 
-def owners(batch: Batch, clip: int) -> list[int]:
+def owners(batch: SequenceBatch, clip: int) -> list[int]:
     """Return which entity each face of a clip is, by its level of grey."""
     return [
         round((int(faces[mask].max()) - 61) / 20)
@@ -82,13 +82,13 @@ def owners(batch: Batch, clip: int) -> list[int]:
     ]
 
 
-def frames_of(item: Item) -> range:
+def frames_of(item: EntityRange) -> range:
     first = SPANS[item.entity][1]
     return range(first + item.start, first + item.stop)
 
 
 @pytest.mark.parametrize("min_share", [0.5, 0.0], ids=["training", "validation"])
-def test_every_face_stands_where_it_is_seen(store: Store, min_share: float) -> None:
+def test_every_face_stands_where_it_is_seen(store: EntityStore, min_share: float) -> None:
     rng = np.random.default_rng(0)
     for plan in plan_batches(LENGTHS, 160, 45, rng):
         batch = make(store, plan, speakers=replace(SPEAKERS, min_share=min_share))
@@ -120,26 +120,26 @@ def test_every_face_stands_where_it_is_seen(store: Store, min_share: float) -> N
             np.testing.assert_array_equal(batch.audio[row], features)
 
 
-def test_whoever_is_alone_is_repeated(store: Store) -> None:
+def test_whoever_is_alone_is_repeated(store: EntityStore) -> None:
     plan = plan_whole(LENGTHS)[ALONE]
-    batch = make(store, plan, Changes(augment=True))
+    batch = make(store, plan, SequenceAugmentation(augment=True))
     assert batch.mask.all()
     for speaker in (1, 2):
         assert torch.equal(batch.faces[:, speaker], batch.faces[:, 0])
         assert torch.equal(batch.labels[:, speaker], batch.labels[:, 0])
 
 
-def test_others_change_from_epoch_to_epoch(store: Store) -> None:
+def test_others_change_from_epoch_to_epoch(store: EntityStore) -> None:
     plan = plan_whole(LENGTHS)[1]
     found = {tuple(owners(make(store, plan, epoch=epoch), 0)) for epoch in range(1, 20)}
     assert found == {(1, 0, 2), (1, 2, 0)}
 
 
-CHANGED = Changes(seed=3, augment=True, shifted_share=0.3, foreign_share=0.3)
+CHANGED = SequenceAugmentation(seed=3, augment=True, shifted_share=0.3, foreign_share=0.3)
 
 
-def test_the_same_seed_gives_the_same_batches(store: Store) -> None:
-    items = tuple(Item(number, 0, length) for number, length in enumerate(LENGTHS))
+def test_the_same_seed_gives_the_same_batches(store: EntityStore) -> None:
+    items = tuple(EntityRange(number, 0, length) for number, length in enumerate(LENGTHS))
     plan = BatchPlan(0, max(LENGTHS), items)
     whole = make(store, plan, CHANGED)
     assert same(whole, make(store, plan, CHANGED))
@@ -151,12 +151,12 @@ def test_the_same_seed_gives_the_same_batches(store: Store) -> None:
             assert torch.equal(getattr(part, name), getattr(whole, name)[rank::3]), name
 
 
-def test_each_face_is_changed_by_itself(store: Store) -> None:
+def test_each_face_is_changed_by_itself(store: EntityStore) -> None:
     """Turned faces have black corners; whether one is turned says nothing of the others."""
     plan = plan_whole(LENGTHS)[0]
     turned = set()
     for seed in range(40):
-        batch = make(store, plan, Changes(seed=seed, augment=True))
+        batch = make(store, plan, SequenceAugmentation(seed=seed, augment=True))
         corners = batch.faces[0, :, :, 0, 0].float()
         shown = [bool((c[m] < 20).any()) for c, m in zip(corners, batch.mask[0], strict=True)]
         turned.add(tuple(shown[:2]))
@@ -164,11 +164,13 @@ def test_each_face_is_changed_by_itself(store: Store) -> None:
     assert turned == {(False, False), (False, True), (True, False), (True, True)}
 
 
-def test_half_of_the_clips_get_noise_of_any_other_entity(store: Store) -> None:
+def test_half_of_the_clips_get_noise_of_any_other_entity(store: EntityStore) -> None:
     plan = plan_whole(LENGTHS)[ALONE]  # alone in its batch and its video
     plain = make(store, plan)
     noisy = [
-        not torch.equal(make(store, plan, Changes(seed=seed, augment=True)).audio, plain.audio)
+        not torch.equal(
+            make(store, plan, SequenceAugmentation(seed=seed, augment=True)).audio, plain.audio
+        )
         for seed in range(60)
     ]
     assert 18 <= sum(noisy) <= 42
@@ -176,10 +178,12 @@ def test_half_of_the_clips_get_noise_of_any_other_entity(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [Changes(shifted_share=1.0), Changes(foreign_share=1.0)],
+    [SequenceAugmentation(shifted_share=1.0), SequenceAugmentation(foreign_share=1.0)],
     ids=["shifted", "foreign"],
 )
-def test_with_a_wrong_sound_nobody_speaks(store: Store, changes: Changes) -> None:
+def test_with_a_wrong_sound_nobody_speaks(
+    store: EntityStore, changes: SequenceAugmentation
+) -> None:
     plan = plan_whole(LENGTHS)[0]
     plain, wrong = make(store, plan), make(store, plan, changes)
     assert torch.equal(plain.mask, wrong.mask)
@@ -189,11 +193,11 @@ def test_with_a_wrong_sound_nobody_speaks(store: Store, changes: Changes) -> Non
 
 
 def test_one_entity_only(tmp_path: Path) -> None:
-    writer = StoreWriter(tmp_path, SIZE)
+    writer = EntityStoreWriter(tmp_path, SIZE)
     faces = np.full((5, SIZE, SIZE), 100, np.uint8)
     info = EntityInfo("e", "v", 5, Fraction(25), 0)
     writer.add(info, faces, np.ones(3200, np.int16), np.zeros(5, np.int8), np.arange(5) / 25)
-    store = Store(tmp_path)
+    store = EntityStore(tmp_path)
     for seed in range(4):
-        batch = make(store, plan_whole([5])[0], Changes(seed=seed, augment=True))
+        batch = make(store, plan_whole([5])[0], SequenceAugmentation(seed=seed, augment=True))
         assert batch.mask.all() and batch.faces.shape == (1, 3, 5, SIZE, SIZE)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.datasets.loading.workers import Reading, WorkerTraceback
+from utils.datasets.loading.workers import BatchReader, WorkerTraceback
 
 
 class TwoPartError(Exception):
@@ -27,7 +27,7 @@ class Maker:
 
 @pytest.mark.slow
 def test_errors_of_workers_keep_type_and_traceback() -> None:
-    reading: Reading[str, str] = Reading(Maker(), 1)
+    reading: BatchReader[str, str] = BatchReader(Maker(), 1)
     for plan, kind, message in (
         ("file", FileNotFoundError, "no such face"),
         ("bug", KeyError, "'b'"),
@@ -39,12 +39,12 @@ def test_errors_of_workers_keep_type_and_traceback() -> None:
             next(batches)
         assert type(raised.value) is kind
         assert isinstance(raised.value.__cause__, WorkerTraceback)
-        assert "test_reading.py" in str(raised.value.__cause__)
+        assert "test_workers.py" in str(raised.value.__cause__)
         assert "in make\n" in str(raised.value.__cause__)
 
 
 @pytest.mark.parametrize(("plan", "kind"), [("file", FileNotFoundError), ("bug", KeyError)])
 def test_errors_of_this_process_are_as_they_are(plan: str, kind: type[Exception]) -> None:
     with pytest.raises(kind) as raised:
-        list(Reading(Maker(), 0).batches([plan]))
+        list(BatchReader(Maker(), 0).batches([plan]))
     assert raised.value.__cause__ is None

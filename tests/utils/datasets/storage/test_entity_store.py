@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from utils.datasets.entities import EntityInfo
-from utils.datasets.storage.entity_store import INDEX, Store, StoreWriter, entity_path
+from utils.datasets.storage.entity_store import INDEX, EntityStore, EntityStoreWriter, entity_path
 from utils.datasets.storage.entity_writer import DiskFullError
 from utils.files import replacing
 
@@ -34,7 +34,7 @@ def faces(size: int = 112, colour: bool = False) -> NDArray[np.uint8]:
 
 
 def write(folder: Path, name: str = "video:1") -> Path:
-    StoreWriter(folder).add(info(name), faces(), SOUND, LABELS, TIMES)
+    EntityStoreWriter(folder).add(info(name), faces(), SOUND, LABELS, TIMES)
     return entity_path(folder, name)
 
 
@@ -43,8 +43,8 @@ def write(folder: Path, name: str = "video:1") -> Path:
 )
 def test_what_goes_in_comes_out(tmp_path: Path, size: int, colour: bool) -> None:
     pictures = faces(size, colour)
-    StoreWriter(tmp_path, size, colour).add(info(), iter(pictures), SOUND, LABELS, TIMES)
-    store = Store(tmp_path)
+    EntityStoreWriter(tmp_path, size, colour).add(info(), iter(pictures), SOUND, LABELS, TIMES)
+    store = EntityStore(tmp_path)
     assert store.entities == [info()]
     part = store.read(0)
     assert part.faces.shape == pictures.shape
@@ -56,7 +56,7 @@ def test_what_goes_in_comes_out(tmp_path: Path, size: int, colour: bool) -> None
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (7, 29), (39, 40), (0, 40)])
 def test_a_part_is_a_part_of_the_whole(tmp_path: Path, start: int, stop: int) -> None:
     write(tmp_path)
-    store = Store(tmp_path)
+    store = EntityStore(tmp_path)
     whole, part = store.read(0), store.read(0, start, stop)
     assert (part.faces == whole.faces[start:stop]).all()
     assert (part.labels == LABELS[start:stop]).all()
@@ -69,25 +69,25 @@ def test_a_part_is_a_part_of_the_whole(tmp_path: Path, start: int, stop: int) ->
 def test_a_range_outside_is_refused(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ValueError, match=r"within \[0, 40\), got \[3, 41\)"):
-        Store(tmp_path).read(0, 3, 41)
+        EntityStore(tmp_path).read(0, 3, 41)
 
 
 def test_pictures_that_repeat_are_stored_once(tmp_path: Path) -> None:
     one = faces()[0]
-    StoreWriter(tmp_path).add(info(), [one] * NUM_FRAMES, SOUND, LABELS, TIMES)
+    EntityStoreWriter(tmp_path).add(info(), [one] * NUM_FRAMES, SOUND, LABELS, TIMES)
     repeated = entity_path(tmp_path, "video:1").stat().st_size
     assert repeated < 2 * len(SOUND) + 40 * 28 + 3000
-    part = Store(tmp_path).read(0, 20, 25)
+    part = EntityStore(tmp_path).read(0, 20, 25)
     assert (part.faces == part.faces[0]).all() and part.faces.shape == (5, 112, 112)
 
 
 def test_any_name_is_only_a_name(tmp_path: Path) -> None:
     for name in ODD_NAMES:
         write(tmp_path / "store", name)
-    store = Store(tmp_path / "store")
+    store = EntityStore(tmp_path / "store")
     assert [entity.name for entity in store.entities] == sorted(ODD_NAMES)
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
-    writer = StoreWriter(tmp_path / "store")
+    writer = EntityStoreWriter(tmp_path / "store")
     assert all(writer.holds(name, LABELS, TIMES) for name in ODD_NAMES)
     assert not writer.holds("else", LABELS, TIMES)
     assert not writer.holds(ODD_NAMES[0], 1 - LABELS, TIMES)
@@ -96,26 +96,26 @@ def test_any_name_is_only_a_name(tmp_path: Path) -> None:
 
 def test_the_index_is_mended(tmp_path: Path) -> None:
     write(tmp_path, "a")
-    StoreWriter(tmp_path).write_index()
+    EntityStoreWriter(tmp_path).write_index()
     write(tmp_path, "b")
-    assert [entity.name for entity in Store(tmp_path).entities] == ["a", "b"]
+    assert [entity.name for entity in EntityStore(tmp_path).entities] == ["a", "b"]
     (tmp_path / INDEX).unlink()
-    assert len(Store(tmp_path)) == 2 and (tmp_path / INDEX).is_file()
+    assert len(EntityStore(tmp_path)) == 2 and (tmp_path / INDEX).is_file()
     (tmp_path / INDEX).write_text("nonsense")
     entity_path(tmp_path, "a").unlink()
-    assert [entity.name for entity in Store(tmp_path).entities] == ["b"]
+    assert [entity.name for entity in EntityStore(tmp_path).entities] == ["b"]
 
 
 def test_a_replaced_entity_is_not_mistaken_for_the_one_before(tmp_path: Path) -> None:
     """Even if it has as many bytes and nobody writes the index anew."""
     path = write(tmp_path)
-    StoreWriter(tmp_path).write_index()
+    EntityStoreWriter(tmp_path).write_index()
     num_bytes = path.stat().st_size
     other = replace(info(), person="Bob")
-    StoreWriter(tmp_path).add(other, faces(), SOUND, LABELS, TIMES)
+    EntityStoreWriter(tmp_path).add(other, faces(), SOUND, LABELS, TIMES)
     assert path.stat().st_size == num_bytes
-    assert StoreWriter(tmp_path).stored() == [other]
-    assert Store(tmp_path).entities == [other]
+    assert EntityStoreWriter(tmp_path).stored() == [other]
+    assert EntityStore(tmp_path).entities == [other]
     assert (tmp_path / INDEX).is_file()
 
 
@@ -124,14 +124,14 @@ def test_a_file_that_breaks_off_is_named(tmp_path: Path, kept: int) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ValueError, match="damaged or cut off") as failure:
-        Store(tmp_path)
+        EntityStore(tmp_path)
     assert str(path) in str(failure.value)
 
 
 def test_damage_inside_is_found(tmp_path: Path) -> None:
     path = write(tmp_path)
     whole = path.read_bytes()
-    store = Store(tmp_path)
+    store = EntityStore(tmp_path)
     assert list(store.verify()) == []
     for place in (300, whole.index(SOUND.tobytes()) + 9, len(whole) - 2000 + 900):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
@@ -145,11 +145,11 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[:-1] + b"9")
     with pytest.raises(ValueError, match="expected version 1 of the format, found 9"):
-        Store(tmp_path)
+        EntityStore(tmp_path)
 
 
 def test_an_unfinished_entity_leaves_nothing(tmp_path: Path) -> None:
-    writer = StoreWriter(tmp_path)
+    writer = EntityStoreWriter(tmp_path)
     with pytest.raises(RuntimeError, match="stop"), writer.open(info()) as entity:
         entity.append(faces()[0], 1, 0.0)
         raise RuntimeError("stop")
@@ -160,25 +160,25 @@ def test_an_unfinished_entity_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_wrong_input_is_refused(tmp_path: Path) -> None:
-    writer = StoreWriter(tmp_path)
+    writer = EntityStoreWriter(tmp_path)
     with pytest.raises(ValueError, match=r"expected 40 frames, 20 of them speaking, got 40 and 0"):
         writer.add(info(), faces(), SOUND, np.zeros(40, np.int8), TIMES)
-    with pytest.raises(ValueError, match=r"expected uint8 pictures \(112, 112\)"):
+    with pytest.raises(ValueError, match=r"expected uint8 crops of shape \(112, 112\)"):
         writer.add(info(), faces(64), SOUND, LABELS, TIMES)
-    with pytest.raises(ValueError, match="expected int16 sound"):
+    with pytest.raises(ValueError, match="expected an int16 waveform"):
         writer.add(info(), faces(), SOUND.astype(np.float32), LABELS, TIMES)
     with pytest.raises(ValueError, match="expected a label -1, 0 or 1, got 2"):
         writer.add(info(), faces(), SOUND, LABELS + 1, TIMES)
     write(tmp_path)
     with pytest.raises(ValueError, match="write into another folder"):
-        StoreWriter(tmp_path, colour=True)
+        EntityStoreWriter(tmp_path, colour=True)
 
 
 def test_missing_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="found none"):
-        Store(tmp_path / "nowhere")
+        EntityStore(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="prepare the data first"):
-        Store(tmp_path)
+        EntityStore(tmp_path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -190,12 +190,12 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path.unlink()
     temporary.symlink_to("/dev/full")
     with pytest.raises(DiskFullError, match="disk is full: entity video:1"):
-        StoreWriter(tmp_path).add(info(), faces(), SOUND, LABELS, TIMES)
+        EntityStoreWriter(tmp_path).add(info(), faces(), SOUND, LABELS, TIMES)
     assert not path.exists()
 
 
 def test_leftovers_go_but_not_what_somebody_is_writing(tmp_path: Path) -> None:
-    writer, other = StoreWriter(tmp_path), StoreWriter(tmp_path)
+    writer, other = EntityStoreWriter(tmp_path), EntityStoreWriter(tmp_path)
     left = entity_path(tmp_path, "b").with_name(".b.1234abcd.face")
     left.parent.mkdir()
     left.touch()
@@ -206,4 +206,4 @@ def test_leftovers_go_but_not_what_somebody_is_writing(tmp_path: Path) -> None:
         other.remove_leftovers()
         entity.finish(SOUND)
     assert not left.exists()
-    assert [one.name for one in Store(tmp_path).entities] == ["a"]
+    assert [one.name for one in EntityStore(tmp_path).entities] == ["a"]

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from benchmarks.feature_tables import read_feature_table, write_feature_table, write_score_table
 from utils.datasets.storage.feature_store import (
-    FeatureForm,
+    FeatureFormat,
     FeatureStore,
-    FeatureWriter,
+    FeatureStoreWriter,
     VideoFeatures,
 )
 
-FORM = FeatureForm("asc_encoder", 64, 11, "ab12" * 16)
+FORM = FeatureFormat("asc_encoder", 64, 11, "ab12" * 16)
 
 
 def made(video: str, counts: tuple[int, ...] = (7, 3), width: int = 64) -> VideoFeatures:
@@ -64,7 +64,7 @@ def rows_of(features: VideoFeatures) -> list[tuple[NDArray[np.int8], NDArray[np.
 
 
 def test_changed_faces_are_not_held(tmp_path: Path) -> None:
-    features, writer = made("one"), FeatureWriter(tmp_path, FORM)
+    features, writer = made("one"), FeatureStoreWriter(tmp_path, FORM)
     writer.add(features)
     names, (first, second) = list(features.entities), rows_of(features)
     turned = (np.where(first[0] == 1, 0, 1).astype(np.int8), first[1])
@@ -78,7 +78,7 @@ def test_changed_faces_are_not_held(tmp_path: Path) -> None:
 @pytest.mark.parametrize("half", [True, False], ids=["float16", "float32"])
 def test_round_trip(tmp_path: Path, half: bool) -> None:
     videos = [made("b/ü:1"), made(".a"), made("none", ())]
-    writer = FeatureWriter(tmp_path, replace(FORM, half=half))
+    writer = FeatureStoreWriter(tmp_path, replace(FORM, half=half))
     for features in videos:
         given = (features.video, features.entities, rows_of(features))
         assert not writer.holds(*given)
@@ -97,23 +97,23 @@ def test_round_trip(tmp_path: Path, half: bool) -> None:
 
 
 def test_a_video_written_again_is_replaced(tmp_path: Path) -> None:
-    writer = FeatureWriter(tmp_path, FORM)
+    writer = FeatureStoreWriter(tmp_path, FORM)
     writer.add(made("v"))
     writer.add(made("v", (4,)))
     assert list(FeatureStore(tmp_path).num_rows) == [4]
 
 
 def test_other_features_are_refused(tmp_path: Path) -> None:
-    FeatureWriter(tmp_path, FORM).add(made("v"))
+    FeatureStoreWriter(tmp_path, FORM).add(made("v"))
     with pytest.raises(ValueError, match=r"expected .* clips of 5.*found .* clips of 11"):
-        FeatureWriter(tmp_path, replace(FORM, clip_length=5))
-    with pytest.raises(ValueError, match="expected embeddings of 64 numbers, got 8"):
-        FeatureWriter(tmp_path, FORM).add(made("w", width=8))
+        FeatureStoreWriter(tmp_path, replace(FORM, clip_length=5))
+    with pytest.raises(ValueError, match="expected embeddings of 64 channels, got 8"):
+        FeatureStoreWriter(tmp_path, FORM).add(made("w", width=8))
     store = FeatureStore(tmp_path)
     with pytest.raises(ValueError, match=r"expected features of asdnet_encoder, 672 numbers"):
         store.check("asdnet_encoder", 672)
     other = tmp_path / "other"
-    FeatureWriter(other, replace(FORM, weights="cd34")).add(made("w"))
+    FeatureStoreWriter(other, replace(FORM, weights="cd34")).add(made("w"))
     next(other.glob("*.features")).rename(tmp_path / "w.features")
     with pytest.raises(ValueError, match=r"w\.features: expected .*ab12.* found .*cd34"):
         FeatureStore(tmp_path)
@@ -121,22 +121,22 @@ def test_other_features_are_refused(tmp_path: Path) -> None:
 
 def test_numbers_beyond_float16_are_refused(tmp_path: Path) -> None:
     large = replace(made("v"), embeddings=np.full((10, 64), 1e5, np.float32))
-    with pytest.raises(ValueError, match="v: embeddings are not finite or beyond float16"):
-        FeatureWriter(tmp_path, FORM).add(large)
-    FeatureWriter(tmp_path, replace(FORM, half=False)).add(large)
+    with pytest.raises(ValueError, match="v: embeddings are not finite or too large for float16"):
+        FeatureStoreWriter(tmp_path, FORM).add(large)
+    FeatureStoreWriter(tmp_path, replace(FORM, half=False)).add(large)
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
-    FeatureWriter(tmp_path, FORM).add(made("v"))
+    FeatureStoreWriter(tmp_path, FORM).add(made("v"))
     path = tmp_path / "v.features"
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[1:], whole[:-40] + whole[-39:], b""):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"v\.features is damaged or no features file"):
+        with pytest.raises(ValueError, match=r"v\.features is damaged or not a features file"):
             FeatureStore(tmp_path)
     path.write_bytes(whole[:400] + bytes([whole[400] ^ 1]) + whole[401:])
     store = FeatureStore(tmp_path)
-    with pytest.raises(ValueError, match="its numbers fail the checksum"):
+    with pytest.raises(ValueError, match="its data fail the checksum"):
         store.verify()
 
 
@@ -159,7 +159,7 @@ def test_published_table(tmp_path: Path) -> None:
     assert first.startswith(f"v,902.1,v_0900:0,{float(features.labels[0])},")
     assert '"[' in first and "np." not in first
     assert_same(read_feature_table(tmp_path / "v.csv"), replace(features, boxes=None), half=False)
-    FeatureWriter(tmp_path, FORM).add(features)
+    FeatureStoreWriter(tmp_path, FORM).add(features)
     sizes = [(tmp_path / name).stat().st_size for name in ("v.csv", "v.features")]
     assert sizes[0] > 4 * sizes[1]
 

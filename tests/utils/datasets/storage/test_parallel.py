@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT
-from utils.datasets.storage.parallel import AHEAD, do_all
+from utils.datasets.storage.parallel import AHEAD, run_parallel
 from utils.errors import ResourceError
 
 
@@ -26,20 +26,20 @@ def square(number: int) -> tuple[int, int]:
 
 
 def test_all_is_done_once_in_other_processes() -> None:
-    here = dict(do_all(square, range(7), 1))
-    there = dict(do_all(square, range(7), 2))
+    here = dict(run_parallel(square, range(7), 1))
+    there = dict(run_parallel(square, range(7), 2))
     assert {job: found for job, (found, _) in here.items()} == {i: i * i for i in range(7)}
     assert {job: found for job, (found, _) in there.items()} == {i: i * i for i in range(7)}
     assert {pid for _, pid in here.values()} == {os.getpid()}
     assert os.getpid() not in {pid for _, pid in there.values()}
-    assert list(do_all(square, [], 2)) == []
+    assert list(run_parallel(square, [], 2)) == []
 
 
 def test_a_killed_process_and_an_error_end_it() -> None:
     with pytest.raises(ResourceError, match=r"was killed.* smaller --numProcesses"):
-        list(do_all(square, [-1, 2, 3], 2))
+        list(run_parallel(square, [-1, 2, 3], 2))
     with pytest.raises(ValueError, match="no square"):
-        list(do_all(square, [1, -2], 2))
+        list(run_parallel(square, [1, -2], 2))
 
 
 def test_jobs_are_taken_only_a_few_ahead() -> None:
@@ -50,7 +50,7 @@ def test_jobs_are_taken_only_a_few_ahead() -> None:
             taken.append(number)
             yield number
 
-    done = do_all(square, jobs(), 2)
+    done = run_parallel(square, jobs(), 2)
     next(done)
     assert len(taken) == 2 * AHEAD
     done.close()
@@ -58,13 +58,13 @@ def test_jobs_are_taken_only_a_few_ahead() -> None:
 
 def test_an_error_of_a_process_tells_where_it_was() -> None:
     with pytest.raises(ValueError, match="no square") as raised:
-        list(do_all(square, [-2], 2))
+        list(run_parallel(square, [-2], 2))
     assert "in square" in str(raised.value.__cause__)
 
 
 MAIN = """
 import os, sys, time
-from utils.datasets.storage.parallel import do_all
+from utils.datasets.storage.parallel import run_parallel
 from utils.datasets.loading.workers import Reading
 from utils.errors import ResourceError
 
@@ -77,7 +77,7 @@ class Maker:
 
 if __name__ == "__main__":
     if sys.argv[1] == "pool":
-        found = (number for _, number in do_all(Maker().make, range(4), 2))
+        found = (number for _, number in run_parallel(Maker().make, range(4), 2))
     else:
         found = Reading(Maker(), 2).batches(range(4))
     print("starting", flush=True)

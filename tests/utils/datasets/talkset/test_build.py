@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.made_video import write_video
-from utils.datasets.storage.entity_store import Store
+from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.build import (
     TalkSetOptions,
     TalkSetReport,
@@ -34,7 +34,8 @@ from utils.errors import UserError
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
 from utils.structures import CropPiece, FaceTrack, Shot
-from utils.tracking.crops import CropOptions, crop_given
+from utils.tracking.crops import CropOptions, crop_faces
+from utils.tracking.tracks import GivenTracks
 
 RATE = 16000
 TONES = {"ann": 500, "bob": 800, "cat": 1300, "dan": 2100}  # Hz: by its tone a voice is known
@@ -82,7 +83,7 @@ def find_faces(video: VideoInfo) -> Iterator[CropPiece | Shot]:
     """Cut the one face, whose place is known, as the demo does."""
     boxes = np.tile(np.array([16, 16, 112, 112], np.float32), (int(LENGTH_S * 25), 1))
     frames = read_frames(video, None, ReadOptions())
-    return crop_given(frames, [FaceTrack(0, boxes)], CropOptions())
+    return crop_faces(frames, GivenTracks([FaceTrack(0, boxes)]), CropOptions())
 
 
 FACES = FaceFinding(find_faces)
@@ -116,14 +117,16 @@ def test_report(built: tuple[Path, TalkSetReport]) -> None:
     for split in ("train", "val"):
         assert report.clips[split] == dict.fromkeys(report.clips[split], 1)
         assert set(report.clips[split]) == set(KINDS)
-        assert {info.person for info in Store(folder / split).entities} <= set(report.people[split])
+        assert {info.person for info in EntityStore(folder / split).entities} <= set(
+            report.people[split]
+        )
     assert report.missing == {}
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_sound_and_labels_fit(built: tuple[Path, TalkSetReport], split: str) -> None:
     folder, report = built
-    store = Store(folder / split)
+    store = EntityStore(folder / split)
     clips = {f"{clip.number:06d}_{clip.kind}": clip for clip in read_clips(folder / f"{split}.txt")}
     assert set(clips) == {info.name for info in store.entities}
     for index, info in enumerate(store.entities):
@@ -211,7 +214,7 @@ def test_published_lists(videos: list[Path], tmp_path: Path) -> None:
         {"gone/1.mp4": "no such file"},
         {"train": {"FAudio": 1}},
     )
-    store = Store(tmp_path / "set" / "train")
+    store = EntityStore(tmp_path / "set" / "train")
     parts = {info.name: store.read(index) for index, info in enumerate(store.entities)}
     assert {name: part.labels.tolist() for name, part in parts.items()} == {
         "000000_TAudio": [1] * 75,
@@ -321,7 +324,7 @@ def test_the_clips_of_many_people() -> None:
 
 def stored_people(folder: Path) -> dict[str, set[str]]:
     return {
-        part: {info.person for info in Store(folder / part).entities}
+        part: {info.person for info in EntityStore(folder / part).entities}
         for part in ("sources", "train", "val")
     }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.storage.job_journal import Journal
+from utils.datasets.storage.job_journal import JobJournal
 from utils.datasets.talkset.voice_activity import find_runs, find_voice, mouth_motion
 
 QUIET, LOUD = -62.0, -20.0
@@ -56,20 +56,20 @@ def test_journal_goes_on_where_it_broke_off(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "done.jsonl"
-    journal = Journal(path, {"size": 1}, "mend it")
+    journal = JobJournal(path, {"size": 1}, "mend it")
     journal.add("a", [1])
     journal.add("ä b", {"x": None})
     whole = path.read_bytes()
     path.write_bytes(whole + '{"c": ["ä'.encode()[:-1])  # a character in two bytes, and its first
-    again = Journal(path, {"size": 1}, "mend it")
+    again = JobJournal(path, {"size": 1}, "mend it")
     assert again.done == {"a": [1], "ä b": {"x": None}}
     assert "the last line was broken off" in caplog.text
     assert path.read_bytes() != whole  # only a writer mends it
     again.add("c", 3)
     assert path.read_bytes() == whole + b'{"c": 3}\n'
-    assert Journal(path, {"size": 1}, "mend it").done["c"] == 3
-    with pytest.raises(ValueError, match=r"expected size 1, as it was begun, got size 2; mend it"):
-        Journal(path, {"size": 2}, "mend it")
+    assert JobJournal(path, {"size": 1}, "mend it").done["c"] == 3
+    with pytest.raises(ValueError, match="expected size 1, as in the earlier run, got size 2"):
+        JobJournal(path, {"size": 2}, "mend it")
     path.write_text('{"size": 1}\nnonsense\n')
     with pytest.raises(ValueError, match="line 2: expected a JSON object"):
-        Journal(path, {"size": 1}, "mend it")
+        JobJournal(path, {"size": 1}, "mend it")
