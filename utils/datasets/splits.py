@@ -114,7 +114,7 @@ def prepare_split(
     if not report.videos + report.skipped:
         raise UserError(
             f"{path}: expected rows of the split {name!r}, in a table {name}.csv or with {name} in "
-            "a column split, found none; see docs/own_data.md"
+            "a column split, found none; see docs/data.md"
         )
     if not report.entities:
         raise UserError(
