@@ -95,8 +95,8 @@ def _towers(network: Model) -> None:
     def hear(audio: Tensor) -> Tensor:
         return published_tower(hearing, audio.unsqueeze(1), (2, 5))
 
-    def look(pictures: Tensor) -> Tensor:
-        return published_tower(sight, pictures.permute(0, 4, 1, 2, 3), (1, 2, 5))
+    def look(images: Tensor) -> Tensor:
+        return published_tower(sight, images.permute(0, 4, 1, 2, 3), (1, 2, 5))
 
     hearing.forward, sight.forward = hear, look  # type: ignore[method-assign]
 
