@@ -130,8 +130,8 @@ def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) ->
             f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
             "them in two runs with another --outputFolder"
         )
+    from utils.media.audio_streams.choice import choose_sound
     from utils.media.container import probe
-    from utils.media.sound_choice import choose_sound
     from utils.media.source_frames import check_span
 
     models: Models | None = None
