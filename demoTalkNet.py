@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.names import detector_names, network_names
+from utils import flags
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.demo_options import DemoOptions, VideoOptions
 from utils.errors import UserError
@@ -32,6 +33,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("demoTalkNet")
 
+ESSENTIAL = (  # fields whose flags a newcomer needs
+    "video_name",
+    "video_folder",
+    "output_folder",
+    "start",
+    "duration",
+    "no_video",
+    "model",
+    "detector",
+    "device",
+    "audio_track",
+)
 ADVICE = "choose another folder with --outputFolder or mend this"  # where a file is refused
 
 
@@ -63,9 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.make_parser(__doc__, ESSENTIAL)
     parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
     names = {"model": network_names(), "detector": detector_names()}
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})

@@ -20,18 +20,18 @@ LAYERS = [
     ("model.networks", "model.detectors", "model", "utils.arrays", "utils.datasets.custom"),
     ("model.scoring", "utils.features", "utils.demo_options"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
-    ("talkNet",),
     ("utils.datasets.ava", "model.evaluation"),
     ("utils.datasets.splits",),
     ("utils.training_options",),
-    ("model.training",),
+    ("model.families",),
+    ("talkNet", "model.training"),
     ("model.shipped", "model.arrays"),
     ("demoTalkNet", "trainTalkNet"),
     ("benchmarks",),
 ]
 LEVELS = {place: level for level, places in enumerate(LAYERS) for place in places}
 PUBLISHED = {"talkNet", "demoTalkNet", "trainTalkNet", "model.contract", "utils.structures"}
-OPENED_BY_NAME = ("model.networks", "model.detectors", "utils.features")
+OPENED_BY_NAME = ("model.networks", "model.detectors", "model.families", "utils.features")
 
 
 def module_name(path: Path) -> str:
