@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from model.checkpoints.build import build_network
 from model.contract import Cascade, FaceDetector, Model
 from model.detection import detect_faces, load_detector
+from model.families.base import ScorerInputs, family_of
 from model.loading import Models, load_missing, load_models, load_network, make_record, record_of
-from model.scoring.choose import make_scorer
 from model.scoring.silence import SilenceScorer
 from model.scoring.windows import probabilities, score_track, scores
 from utils.errors import UserError
@@ -145,7 +145,8 @@ class ActiveSpeakers:
         if not self._sound.choice.usual:
             logger.info("%s: %s", video.path.name, self._sound.choice.describe())
         hear, whole = self._sound.read, self.span.read_whole_sound
-        scorer = make_scorer(network, hear, delay, options.windows, options.precision, whole)
+        inputs = ScorerInputs(hear, delay, options.windows, options.precision, whole)
+        scorer = family_of(network).make_scorer(network, inputs)
         self._scorer = SilenceScorer(scorer, hear, keep_logits=options.score_silence)
         self._open: dict[int, _OpenTrack] = {}
 

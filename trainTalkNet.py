@@ -21,10 +21,23 @@ from functools import partial
 from pathlib import Path
 
 from model.names import detector_names, network_names
+from utils import flags
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.flags import add_groups, read_groups
 from utils.training_options import Options
 
+ESSENTIAL = (  # fields whose flags a newcomer needs
+    "model",
+    "pretrain_model",
+    "data",
+    "data_path",
+    "save_path",
+    "max_epoch",
+    "evaluation",
+    "download",
+    "check_data",
+    "device",
+)
 TALKNCE_WEIGHT = 0.3  # of the paper
 
 
@@ -34,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
         options = read_groups(parsed, Options)
+        check_network(options)
     first = os.environ.get("RANK", "0") == "0"
     level = logging.INFO if first else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -43,9 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.make_parser(__doc__, ESSENTIAL)
     names = {"model": network_names(), "detector": ("auto", *detector_names())}
     add_groups(parser, Options, names)
     add_debug(parser)
@@ -68,23 +80,28 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_network(options: Options) -> None:
+    """Raise UserError if options do not go with the network."""
+    if not options.instead.makes_data:
+        from model.training import command
+
+        command.check_network(options)
+
+
 def act(options: Options) -> int:
     """Do what the options ask for; return the exit status."""
-    if options.instead.download or options.instead.check_data or options.instead.build:
+    if options.instead.makes_data:
         return make_data(options)
     from model.loading import choose_device
     from model.ranks import joined
-    from model.training import command as train_command
-    from model.training import window_command
+    from model.training import command
 
     with joined(choose_device(options.network.device)) as ranks:
         if options.instead.forward:
-            train_command.forward(options, ranks)
+            command.store_embeddings(options, ranks)
             return 0
-        command = window_command if options.network.model == "ava_asd" else train_command
-        result = (command.evaluate_only if options.instead.evaluation else command.train)(
-            options, ranks
-        )
+        run = command.evaluate_only if options.instead.evaluation else command.train
+        result = run(options, ranks)
         if result is not None and ranks.first:
             print(result)
         return int(result is None)

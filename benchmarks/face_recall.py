@@ -1,6 +1,6 @@
 """Hold face detectors against labelled clips: `python -m benchmarks.face_recall CLIPS`.
 
-CLIPS holds NAME.mp4 and NAME.json as docs/detector.md describes them. Each quarter second is one
+CLIPS holds NAME.mp4 and NAME.json as docs/data.md describes them. Each quarter second is one
 picture. A labelled face is found by a box with an IoU of at least 0.4. Labels are sparse: a box
 that meets none may well be a face, so one is called false only if YuNet, looking at 640 pixels
 and taking whatever it holds for a face with 0.3 or more, sees none there either.

@@ -14,24 +14,25 @@ FOLDERS = (".", "model", "utils", "benchmarks")
 LAYERS = [
     ("utils", "utils.datasets", "model.contract", "model.names", "model.ranks"),
     ("model.layers", "utils.tracking", "utils.media", "utils.metrics"),
+    ("utils.media.audio_streams", "utils.media.audio", "utils.media.video"),
     ("utils.datasets.synthetic", "utils.datasets.storage"),
     ("model.checkpoints", "model.layers.video_backbones", "model.localizers", "utils.output"),
     ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),
     ("model.networks", "model.detectors", "model", "utils.arrays", "utils.datasets.custom"),
     ("model.scoring", "utils.features", "utils.demo_options"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
-    ("talkNet",),
     ("utils.datasets.ava", "model.evaluation"),
     ("utils.datasets.splits",),
     ("utils.training_options",),
-    ("model.training",),
+    ("model.families",),
+    ("talkNet", "model.training"),
     ("model.shipped", "model.arrays"),
     ("demoTalkNet", "trainTalkNet"),
     ("benchmarks",),
 ]
 LEVELS = {place: level for level, places in enumerate(LAYERS) for place in places}
 PUBLISHED = {"talkNet", "demoTalkNet", "trainTalkNet", "model.contract", "utils.structures"}
-OPENED_BY_NAME = ("model.networks", "model.detectors", "utils.features")
+OPENED_BY_NAME = ("model.networks", "model.detectors", "model.families", "utils.features")
 
 
 def module_name(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Train Synchrony, the bundled network; docs/embedded.md has its results.
+"""Train Synchrony, the bundled network; docs/notes/synchrony.md has its results.
 
 python -m model.shipped.train_synchrony --videos DIR --people CSV --facesOnly DIR --savePath DIR
 

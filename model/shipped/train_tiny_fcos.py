@@ -1,4 +1,4 @@
-"""Train the bundled face detector; docs/detector.md has its results.
+"""Train the bundled face detector; docs/notes/tiny_fcos.md has its results.
 
 python -m model.shipped.train_tiny_fcos --videos DIR,DIR --backgrounds DIR --savePath DIR
 

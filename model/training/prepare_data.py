@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from utils.datasets.talkset.faces import FaceFinding
 from utils.datasets.talkset.lists import PUBLISHED_EACH, read_lists
 from utils.datasets.talkset.options import BuildOptions
 from utils.files import replacing
-from utils.progress import bar
+from utils.progress import stages
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ def make_talkset(
     num_processes = 1 if alone and not data.num_processes else data.num_processes
     faces = FaceFinding(finder, finder.settings, num_processes)
     folder = data.data_path
-    with stages() as tell:
+    with stages(UNITS) as tell:
         if options.lists:
             each = options.clips_each or PUBLISHED_EACH
             clips = read_lists(options.list_files, np.random.default_rng(seed), each)
@@ -132,18 +131,3 @@ def check_own(
         temporary.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
     logger.info("report: %s", to)
     return report
-
-
-@contextmanager
-def stages(unit: str = "") -> Iterator[Callable[[str, float, float], None]]:
-    """Give a function that shows how far each stage of a job is: its name, done, in all."""
-    with ExitStack() as shown:
-        moves: dict[str, Callable[[float], None]] = {}
-
-        def tell(name: str, done: float, total: float) -> None:
-            if name not in moves:
-                shown.close()
-                moves[name] = shown.enter_context(bar(name, total, unit or UNITS[name]))
-            moves[name](done)
-
-        yield tell

@@ -27,7 +27,7 @@ class DataOptions:
     """Which data, and how batches are made of them."""
 
     data: Annotated[DataName, "kind of data set"] = "ava"
-    data_path: Annotated[Path, "folder of the data set"] = Path("/data08/AVA")
+    data_path: Annotated[Path, "folder of the data set"] = Path("data/AVA")
     videos: Annotated[
         Path | None, "with --data own: folder of the videos; else they lie beside the tables"
     ] = None
@@ -114,7 +114,7 @@ def prepare_split(
     if not report.videos + report.skipped:
         raise UserError(
             f"{path}: expected rows of the split {name!r}, in a table {name}.csv or with {name} in "
-            "a column split, found none; see docs/own_data.md"
+            "a column split, found none; see docs/data.md"
         )
     if not report.entities:
         raise UserError(

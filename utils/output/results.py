@@ -66,7 +66,7 @@ class Result:
         return sorted(found, key=lambda segment: (segment.start_s, segment.track))
 
     def write_json(self, path: Path) -> None:
-        """Write the file that docs/result_json.md describes; one line for each track."""
+        """Write the file that docs/outputs.md describes; one line for each track."""
         with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
             _write(self, file)
 

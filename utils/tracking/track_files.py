@@ -21,7 +21,7 @@ HEADER = "track,time_s,x1,y1,x2,y2 (or frame, at 25 frames/s, instead of time_s)
 def read_boxes(path: Path, width: int, height: int) -> list[FaceTrack]:
     """Return the tracks of a CSV or JSON file at 25 frames/s, in order of their first frames.
 
-    docs/tracks_file.md describes both formats. Boxes between two rows are interpolated.
+    docs/usage.md describes both formats. Boxes between two rows are interpolated.
 
     Args:
         path: The file; its suffix says which format it has.

@@ -152,7 +152,7 @@ def import_columbia(folder: Path, target: Path) -> ImportReport:
 
 
 def import_clips(labels: Sequence[Path], target: Path) -> ImportReport:
-    """Write labelled clips (a JSON beside each video, see docs/own_data.md) as own data.
+    """Write labelled clips (a JSON beside each video, see docs/data.md) as own data.
 
     Each stretch in which a face can be followed becomes an entity. Unlabelled are the spans
     called unsure and what lies within 0.2 s of the beginning or end of speech.
@@ -165,7 +165,7 @@ def import_clips(labels: Sequence[Path], target: Path) -> ImportReport:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 found = list(_clip_rows(content))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                expected = "file, persons, speaking and unsure as docs/own_data.md has them"
+                expected = "file, persons, speaking and unsure as docs/data.md has them"
                 report.problems.append(TableProblem(str(path), 0, "value", repr(error), expected))
                 continue
             yield from found

@@ -1,6 +1,6 @@
 """Read own data: CSV tables of entities, times, boxes and labels beside videos.
 
-docs/own_data.md describes the format. What is wrong with a row is noted and the row left out; the
+docs/data.md describes the format. What is wrong with a row is noted and the row left out; the
 rest goes on. All rows of the chosen split are held, some 100 bytes each.
 """
 

@@ -157,20 +157,20 @@ def test_batches(extracted: Path, labels: list[VideoRows]) -> None:
     speaking = int(windows.speaking.sum())
     fewer = min(speaking, len(windows) - speaking)
     loader = WindowLoader(windows, WindowChoice(batch_size=4, seed=3))
-    first = [batch.indices for batch in loader.epoch(1)]
+    first = [batch.rows[:, 0].tolist() for batch in loader.epoch(1)]
     drawn = np.array([index for indices in first for index in indices])
     assert len(drawn) == 2 * fewer == len(set(drawn.tolist()))
     assert windows.speaking[drawn].sum() == fewer
     assert len(first) == loader.len_epoch(1)
-    assert [batch.indices for batch in loader.epoch(1, skip=1)] == first[1:]
-    assert [batch.indices for batch in loader.epoch(2)] != first
+    assert [batch.rows[:, 0].tolist() for batch in loader.epoch(1, skip=1)] == first[1:]
+    assert [batch.rows[:, 0].tolist() for batch in loader.epoch(2)] != first
     halves = [
-        [b.indices for b in WindowLoader(windows, loader.choice, rank, 2).epoch(1)]
+        [b.rows[:, 0].tolist() for b in WindowLoader(windows, loader.choice, rank, 2).epoch(1)]
         for rank in (0, 1)
     ]
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(one) for one in first]
     batch = next(loader.in_order([5, 2, 7]))
-    assert batch.indices == (5, 2, 7)
+    assert batch.rows[:, 0].tolist() == [5, 2, 7]
     assert batch.audio.shape == (3, 13, 20) and batch.faces.shape == (3, 5, 24, 24)
     assert batch.labels[:, 0].tolist() == windows.speaking[[5, 2, 7]].astype(int).tolist()
     assert bool(batch.mask.all())

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tests.made_training import MadeFaces
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading.clip_augmentation import resize_faces
-from utils.datasets.loading.clip_loader import ClipBatch, ClipLoader, ClipLoaderOptions, SpeechTimes
+from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions, SpeechTimes
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.features.asc_mfcc import asc_mfcc
 from utils.structures import FPS, ClipSpec, InputSpec
 from utils.tracking.contexts import rows_around
@@ -45,14 +46,14 @@ def data() -> Coloured:
 
 def load(
     data: Coloured, options: ClipLoaderOptions, epoch: int = 1, skip: int = 0
-) -> list[ClipBatch]:
+) -> list[TrainingBatch]:
     return list(ClipLoader(data, FORM, CLIP, options).epoch(epoch, skip))
 
 
 TENSORS = ("audio", "faces", "labels", "mask", "speech")
 
 
-def same(one: Sequence[ClipBatch], two: Sequence[ClipBatch]) -> bool:
+def same(one: Sequence[TrainingBatch], two: Sequence[TrainingBatch]) -> bool:
     return len(one) == len(two) and all(
         np.array_equal(a.rows, b.rows)
         and all(torch.equal(getattr(a, name), getattr(b, name)) for name in TENSORS)
