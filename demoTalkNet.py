@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from model.names import detector_names, network_names
 from utils import flags
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
-from utils.demo_options import DemoOptions, VideoOptions
+from utils.demo_options import ESSENTIAL, DemoOptions, VideoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_groups, read_groups
@@ -33,18 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("demoTalkNet")
 
-ESSENTIAL = (  # fields whose flags a newcomer needs
-    "video_name",
-    "video_folder",
-    "output_folder",
-    "start",
-    "duration",
-    "no_video",
-    "model",
-    "detector",
-    "device",
-    "audio_track",
-)
 ADVICE = "choose another folder with --outputFolder or mend this"  # where a file is refused
 
 
@@ -142,8 +130,8 @@ def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) ->
             f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
             "them in two runs with another --outputFolder"
         )
+    from utils.media.audio_streams.choice import choose_sound
     from utils.media.container import probe
-    from utils.media.sound_choice import choose_sound
     from utils.media.source_frames import check_span
 
     models: Models | None = None

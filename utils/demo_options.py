@@ -13,6 +13,19 @@ from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
 
+ESSENTIAL = (  # fields whose flags a newcomer needs
+    "video_name",
+    "video_folder",
+    "output_folder",
+    "start",
+    "duration",
+    "no_video",
+    "model",
+    "detector",
+    "device",
+    "audio_track",
+)
+
 
 @dataclass(frozen=True)
 class VideoOptions:
