@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from model.names import detector_names, network_names
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
-from utils.demo_options import Options, VideoOptions
+from utils.demo_options import DemoOptions, VideoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_groups, read_groups
@@ -26,6 +26,7 @@ from utils.progress import bar, byte_bar
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media.container import ReadOptions, VideoInfo
+    from utils.media.video import VideoSpan
     from utils.output.write_outputs import Seen
     from utils.structures import Detections, Frame
 
@@ -39,7 +40,7 @@ class Found:
     """What was found in one video."""
 
     result: "Result"
-    read: "ReadOptions"  # the span that was analysed
+    span: "VideoSpan"  # the part of the video that was analysed
     faces: "Seen"  # of every frame; only for the published tree
 
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
-        options = read_groups(parsed, Options)
+        options = read_groups(parsed, DemoOptions)
     if parsed.videos and options.video.eval_col:
         parser.error("--evalCol brings its own video; leave out the files")
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
@@ -67,12 +68,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
     names = {"model": network_names(), "detector": detector_names()}
-    add_groups(parser, Options, {field: ("auto", *found) for field, found in names.items()})
+    add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
     add_debug(parser)
     return parser
 
 
-def act(paths: Sequence[Path], options: Options, report: ErrorReport) -> int:
+def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
     """Do what the options ask for; return the exit status."""
     if options.video.eval_col:
         evaluate_columbia(options)
@@ -112,7 +113,7 @@ def output_folder(path: Path, options: VideoOptions) -> Path:
     return folder
 
 
-def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int:
+def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
     """Analyse videos one by one, going on after those that fail; return the exit status.
 
     The models are loaded once, when there is a video to analyse; that they cannot be is an error of
@@ -148,13 +149,13 @@ def look_at(paths: Sequence[Path], options: Options, report: ErrorReport) -> int
             models = models or load_models(options)
             with of_video:
                 found = analyse(video, models, options)
-                write_all(found, video, folder, options)
+                write_all(found, folder, options)
                 logger.info("%s: %s", path.name, summary(found.result))
         failed += of_video.failed
     return int(failed > 0)
 
 
-def load_models(options: Options) -> "Models":
+def load_models(options: DemoOptions) -> "Models":
     """Load the network and the detector; say which and why."""
     import talkNet
 
@@ -167,7 +168,7 @@ def load_models(options: Options) -> "Models":
     return models
 
 
-def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
+def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found:
     """Find the speakers of one video."""
     import talkNet
 
@@ -178,7 +179,7 @@ def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
         heard = listen(options.array, options.array_sound, models.device)
     speakers = make_speakers(video, models, options)
     faces: list[tuple[int, Detections | None]] = []
-    start_s = speakers.options.read.start_s
+    start_s = speakers.span.options.start_s
     span_s = min(options.video.duration or float("inf"), max(0.0, video.duration_s - start_s))
     with bar(f"{video.path.name}: finding speakers", span_s, "s") as advance:
 
@@ -203,17 +204,17 @@ def analyse(video: "VideoInfo", models: "Models", options: Options) -> Found:
         )
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
-    return Found(result, speakers.options.read, faces)
+    return Found(result, speakers.span, faces)
 
 
-def write_all(found: Found, video: "VideoInfo", folder: Path, options: Options) -> None:
+def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
     """Write all that is asked for, and print where; the tables are named whatever comes after."""
-    from utils.output.write_outputs import Wanted, write_pictures, write_tables
+    from utils.output.write_outputs import Wanted, write_images, write_tables
 
     wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
     write_tables(found.result, folder)
     try:
-        write_pictures(found.result, video, found.read, folder, wanted, found.faces)
+        write_images(found.result, found.span, folder, wanted, found.faces)
     finally:
         print(folder / "result.json")
 
@@ -227,7 +228,7 @@ def read_options(options: VideoOptions) -> "ReadOptions":
     return ReadOptions(options.start, options.duration, threads, options.audio_track)
 
 
-def make_speakers(video: "VideoInfo", models: "Models", options: Options) -> "ActiveSpeakers":
+def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) -> "ActiveSpeakers":
     """Return the analysis of one video, prepared by the options."""
     import talkNet
     from utils.tracking.shots import read_cuts
@@ -263,7 +264,7 @@ def summary(result: "Result") -> str:
     )
 
 
-def evaluate_columbia(options: Options) -> None:
+def evaluate_columbia(options: DemoOptions) -> None:
     """Print and write F1 on Columbia ASD by the published procedure, and with its faults mended."""
     from utils.datasets import columbia
     from utils.media.container import probe
@@ -285,7 +286,7 @@ def evaluate_columbia(options: Options) -> None:
     with replacing(results / "columbia.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1, default=str) + "\n", encoding="utf-8")
     print(format_tables(report))
-    write_all(found, video, results, options)
+    write_all(found, results, options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ For long videos, iterate over `talkNet.ActiveSpeakers`: it yields each shot as i
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,15 +26,15 @@ from numpy.typing import NDArray
 from model.checkpoints.build import build_network
 from model.contract import Cascade, FaceDetector, Model
 from model.detection import detect_faces, load_detector
+from model.families.base import ScorerInputs, family_of
 from model.loading import Models, load_missing, load_models, load_network, make_record, record_of
-from model.scoring.choose import make_scorer
-from model.scoring.scorers import SAMPLES_PER_FRAME
+from model.scoring.silence import SilenceScorer
 from model.scoring.windows import probabilities, score_track, scores
 from utils.errors import UserError
-from utils.media.audio import KEEP_S, SILENT_RADIUS, Sound, read_sound, silent_frames
+from utils.media.audio import KEEP_S
 from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
-from utils.media.video import read_frames
+from utils.media.video import VideoSpan
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import FPS, CropPiece, FaceTrack, Frame, ScoredTrack, Shot
 from utils.tracking.crops import CropOptions, crop_faces, longest_delay
@@ -60,8 +59,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-SILENCE_LOGITS = (10.0, -10.0)  # in digital silence nobody is audible: surely not speaking
 
 
 @dataclass(frozen=True)
@@ -90,23 +87,15 @@ class ShotResult:
 
 @dataclass(eq=False)
 class _OpenTrack:
-    """What is known of a track whose shot has not ended."""
+    """What is known of a track before its shot has ended."""
 
     latest: CropPiece
     boxes: list[NDArray[np.float32]] = field(default_factory=list)
-    silent: list[NDArray[np.bool_]] = field(default_factory=list)  # frames in digital silence
     logits: list[NDArray[np.float32]] = field(default_factory=list)
 
-    def scored(self, number: int, judged: bool) -> ScoredTrack:
-        """Return the whole track, under its number in the video.
-
-        Args:
-            number: From 0 in the video.
-            judged: Whether the network judges digital silence too.
-        """
+    def scored(self, number: int) -> ScoredTrack:
+        """Return the whole track under its number in the video."""
         logits = np.concatenate(self.logits)
-        if not judged:
-            logits[np.concatenate(self.silent)] = SILENCE_LOGITS
         return ScoredTrack(
             id=number,
             shot=self.latest.shot,
@@ -119,11 +108,11 @@ class _OpenTrack:
 
 
 class ActiveSpeakers:
-    """The speakers of one video: iterate over it for the shots, each as soon as it is finished.
+    """The speakers of one video: iterate over it to get each shot as soon as it is finished.
 
-    Memory does not grow with the video but for boxes and scores: frames, sound and crops are let
-    go as soon as they are scored. Frame numbers are on the video's own clock, also where only a
-    span of it is read.
+    Memory grows with the video only by boxes and scores: frames, audio and crops are dropped once
+    they are scored. Frame numbers count from the start of the video, even if only a part of it is
+    read.
     """
 
     def __init__(
@@ -133,37 +122,36 @@ class ActiveSpeakers:
         detector: FaceDetector | None,
         options: AnalysisOptions | None = None,
     ) -> None:
-        """Prepare the analysis of `video`; `detector` may be None where boxes are given."""
+        """Prepare the analysis of `video`; `detector` may be None if the options have boxes."""
         options = options or AnalysisOptions()
         if detector is None and options.boxes is None:
             raise UserError("expected a face detector or own boxes, found neither")
-        self.offset = round(options.read.start_s * FPS)  # the span's first frame
-        self.options = replace(options, read=replace(options.read, start_s=self.offset / FPS))
+        self.span = VideoSpan(video, options.read)
+        self.options = options
         self.video = video
         self.network = network
         self.detector = detector
         self.shots: list[Shot] = []
         self.tracks: list[ScoredTrack] = []
-        self.on_frame: Callable[[Frame], None] | None = None  # sees each frame and its faces
+        self.on_frame: Callable[[Frame], None] | None = None  # given each frame with its faces
         self._report = ReadReport()
-        self._heard = False  # anything but digital silence under any face
         self._tracker: Tracker = (
             GreedyTracker(options.tracks, options.detect_every)
             if options.boxes is None
             else GivenTracks(options.boxes)
         )
         delay = longest_delay(self._tracker)
-        self._sound = Sound(video, self.options.read, KEEP_S + delay / FPS)
+        self._sound = self.span.open_sound(KEEP_S + delay / FPS)
         if not self._sound.choice.usual:
             logger.info("%s: %s", video.path.name, self._sound.choice.describe())
-        whole = partial(read_sound, video, replace(options.read, start_s=0.0, duration_s=0.0))
-        self._scorer = make_scorer(
-            network, self._hear, delay, options.windows, options.precision, whole
-        )
+        hear, whole = self._sound.read, self.span.read_whole_sound
+        inputs = ScorerInputs(hear, delay, options.windows, options.precision, whole)
+        scorer = family_of(network).make_scorer(network, inputs)
+        self._scorer = SilenceScorer(scorer, hear, keep_logits=options.score_silence)
         self._open: dict[int, _OpenTrack] = {}
 
     def __iter__(self) -> Iterator[ShotResult]:
-        """Run all stages front to back, once; fails where the span shows no image."""
+        """Run all stages once, front to back; raise UserError if the span shows no image."""
         try:
             for item in self._pieces():
                 if isinstance(item, CropPiece):
@@ -174,15 +162,15 @@ class ActiveSpeakers:
                 self.tracks += tracks
                 yield ShotResult(item, tracks)
             if not self.shots:
-                raise no_image(self.video, self.options.read)
+                raise no_image(self.video, self.span.options)
         finally:
             self._sound.close()
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know of the video so far, a line each."""
+        """What the user should know about the video so far, one line each."""
         found = []
-        if not self._sound.has_sound or (self.tracks and not self._heard):
+        if not self._sound.has_sound or (self.tracks and not self._scorer.heard):
             what = "is silent throughout" if self._sound.has_sound else "has no sound"
             if self._sound.choice.num_tracks and not self._sound.has_sound:
                 what += " that can be decoded"
@@ -191,10 +179,10 @@ class ActiveSpeakers:
                 meaning = "the network judged the pictures alone"
             found.append(f"the video {what}: {meaning}")
         reports = (self._report, self._sound.report)
-        return found + read_warnings(self.video, self.options.read, *reports)
+        return found + read_warnings(self.video, self.span.options, *reports)
 
     def result(self, settings: Mapping[str, Any] | None = None) -> Result:
-        """Return everything found so far; whole once the iteration has ended."""
+        """Return everything found so far; complete once the iteration has ended."""
         video = self.video
         return Result(
             video=VideoFacts(
@@ -217,12 +205,11 @@ class ActiveSpeakers:
         )
 
     def _pieces(self) -> Iterator[CropPiece | Shot]:
-        """Give pieces of face tracks and, after the last of each shot, the shot."""
+        """Yield the pieces of the face tracks of each shot, then the shot."""
         options, detector = self.options, self.detector
-        wanted = detector.picture_size(self.video.width, self.video.height) if detector else None
+        size = detector.picture_size(self.video.width, self.video.height) if detector else None
         form = self._scorer.form
-        frames = read_frames(self.video, wanted, options.read, self._report, form.colour)
-        frames = (replace(frame, index=frame.index + self.offset) for frame in frames)
+        frames = self.span.read_frames(size, self._report, form.colour)
         frames = mark_shots(frames, options.shots, options.cuts)
         if options.boxes is None:
             assert detector is not None
@@ -236,34 +223,19 @@ class ActiveSpeakers:
             yield frame
 
     def _take(self, piece: CropPiece) -> None:
-        """Note what a piece tells of its track, and the scores that it makes known."""
+        """Add a piece to its track, and the logits that it completes to theirs."""
         track = self._open.setdefault(piece.track, _OpenTrack(piece))
         track.latest = piece
         track.boxes.append(piece.boxes)
-        silent = self._silence(piece.start, piece.start + len(piece.boxes))
-        self._heard |= not silent.all()
-        track.silent.append(silent)
         for scored in self._scorer.add(piece):
             self._open[scored.track].logits.append(scored.logits)
-
-    def _silence(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """Tell for each frame whether it lies in digital silence."""
-        reach = SILENT_RADIUS
-        heard = self._hear((start - reach) * SAMPLES_PER_FRAME, (stop + reach) * SAMPLES_PER_FRAME)
-        return silent_frames(heard)[reach : reach + stop - start]
-
-    def _hear(self, start: int, stop: int) -> NDArray[np.int16]:
-        """Return samples, counted from the first frame of the video's clock."""
-        offset = self.offset * SAMPLES_PER_FRAME
-        return self._sound.read(start - offset, stop - offset)
 
     def _finish(self) -> list[ScoredTrack]:
         """Return the tracks of a shot that has ended, in order of their first frames."""
         for scored in self._scorer.finish():
             self._open[scored.track].logits.append(scored.logits)
         tracks = (track for _, track in sorted(self._open.items()) if track.latest.kept)
-        judged = self.options.score_silence
-        found = [track.scored(i, judged) for i, track in enumerate(tracks, len(self.tracks))]
+        found = [track.scored(number) for number, track in enumerate(tracks, len(self.tracks))]
         self._open = {}
         return found
 

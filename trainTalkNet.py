@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
         options = read_groups(parsed, Options)
+        check_network(options)
     first = os.environ.get("RANK", "0") == "0"
     level = logging.INFO if first else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
@@ -68,23 +69,28 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_network(options: Options) -> None:
+    """Raise UserError if options do not go with the network."""
+    if not options.instead.makes_data:
+        from model.training import command
+
+        command.check_network(options)
+
+
 def act(options: Options) -> int:
     """Do what the options ask for; return the exit status."""
-    if options.instead.download or options.instead.check_data or options.instead.build:
+    if options.instead.makes_data:
         return make_data(options)
     from model.loading import choose_device
     from model.ranks import joined
-    from model.training import command as train_command
-    from model.training import window_command
+    from model.training import command
 
     with joined(choose_device(options.network.device)) as ranks:
         if options.instead.forward:
-            train_command.forward(options, ranks)
+            command.store_embeddings(options, ranks)
             return 0
-        command = window_command if options.network.model == "ava_asd" else train_command
-        result = (command.evaluate_only if options.instead.evaluation else command.train)(
-            options, ranks
-        )
+        run = command.evaluate_only if options.instead.evaluation else command.train
+        result = run(options, ranks)
         if result is not None and ranks.first:
             print(result)
         return int(result is None)

@@ -39,7 +39,7 @@ from utils.datasets.tragic_talkers.features import (
     build_store,
 )
 from utils.datasets.tragic_talkers.labels import read_labels, read_truth
-from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.layout import CameraView, TragicTalkers
 from utils.datasets.tragic_talkers.loader import ChunkBatch
 from utils.datasets.tragic_talkers.scaler import FEATURES
 from utils.datasets.tragic_talkers.synthetic_room import Room
@@ -264,7 +264,7 @@ def judge_rooms(data: Path, table: Path) -> list[dict[str, object]]:
         views = {name: found for name, found in heard.items() if name.startswith(room)}
         steered = {}
         for name, found in views.items():
-            view = View.parse(name)
+            view = CameraView.parse(name)
             sound = layout.sound("test", view.sequence, view.rig)
             camera = geometry.cameras[view.place]
             there = steer(sound, geometry, camera, len(found))

@@ -23,7 +23,8 @@ from model.checkpoints.registry import get_weights
 from model.contract import FaceDetector
 from model.detection import load_detector
 from model.detectors.yunet import YuNet
-from model.shipped.tiny_fcos_pictures import look, overlaps
+from model.shipped.tiny_fcos_pictures import look
+from utils.boxes import iou
 
 STEP_S = 0.25
 FOUND = 0.4  # IoU
@@ -92,11 +93,11 @@ def compare(
     """Return the sums of one picture."""
     found = look(detector, picture).boxes
     known = look(reference, picture)
-    labelled = overlaps(found, boxes).max(axis=1, initial=0) >= FOUND
-    seen = overlaps(found, known.boxes).max(axis=1, initial=0) >= FOUND
-    best = overlaps(boxes, found).max(axis=1, initial=0)
+    labelled = iou(found[:, None], boxes[None]).max(axis=1, initial=0) >= FOUND
+    seen = iou(found[:, None], known.boxes[None]).max(axis=1, initial=0) >= FOUND
+    best = iou(boxes[:, None], found[None]).max(axis=1, initial=0)
     certain = known.boxes[known.confidences >= CERTAIN]
-    agreed = overlaps(certain, found).max(axis=1, initial=0)
+    agreed = iou(certain[:, None], found[None]).max(axis=1, initial=0)
     return Sums(
         1,
         len(boxes),

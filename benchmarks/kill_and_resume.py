@@ -32,7 +32,7 @@ from benchmarks.command import loop_clip
 from benchmarks.measure import report
 from model.scoring import windows as scoring  # noqa: F401 - loaded before programs are forked
 from model.training import command as train_command  # noqa: F401 - loaded before programs are forked
-from utils.datasets.custom.tables import OwnOptions
+from utils.datasets.custom.tables import CustomOptions
 from utils.datasets.splits import DataOptions, prepare_split
 
 CLIP_S = 1.2  # of each video
@@ -64,7 +64,7 @@ def make_jobs(data: Path) -> list[Job]:
     """
 
     def prepare(folder: Path) -> int:
-        prepare_split(_own(folder), OwnOptions(), "train")
+        prepare_split(_own(folder), CustomOptions(), "train")
         return 0
 
     def train(folder: Path) -> int:
@@ -87,7 +87,7 @@ def make_jobs(data: Path) -> list[Job]:
         folder.mkdir()
         link(folder / "data")
         for split in CLIPS:
-            prepare_split(_own(folder / "data"), OwnOptions(), split)
+            prepare_split(_own(folder / "data"), CustomOptions(), split)
 
     return [
         Job("preparation", prepare, link),

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import measure, report
 from utils.datasets.ava.dataset import AvaFolder, AvaSplit
-from utils.datasets.ava.prepare import PrepareOptions, prepare
+from utils.datasets.ava.prepare import AvaPrepareOptions, prepare
 from utils.datasets.ava.tables import LabelledFace, LoaderRow, read_labels, read_loader
 from utils.datasets.entities import SPEAKING, DataSet, EntityInfo, EntityPart
 from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
@@ -61,7 +61,7 @@ def make_labels(folder: AvaFolder, video: Path, limit_s: float) -> float:
 def prepare_ours(root: Path, num_processes: int) -> None:
     """Prepare from nothing."""
     shutil.rmtree(AvaFolder(root).store("train"), ignore_errors=True)
-    prepare(root, "train", PrepareOptions(num_processes))
+    prepare(root, "train", AvaPrepareOptions(num_processes))
 
 
 def prepare_published(folder: AvaFolder, video: Path, faces: Sequence[LabelledFace]) -> None:
@@ -167,7 +167,7 @@ def loop(video: Path, target: Path, hours: float) -> None:
 
 def peak_mb(root: str) -> float:
     """Prepare in this process; return the most memory it took, MB."""
-    prepare(Path(root), "train", PrepareOptions(num_processes=1))
+    prepare(Path(root), "train", AvaPrepareOptions(num_processes=1))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -20,8 +20,8 @@ from benchmarks.flops import VARIANTS, count
 from benchmarks.measure import measure, parse, report
 from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
+from model.families.base import ScorerInputs, family_of
 from model.names import network_names
-from model.scoring.choose import make_scorer
 from model.scoring.windows import Precision, inference_copy
 from utils.structures import CropForm, CropPiece
 
@@ -83,7 +83,8 @@ def score_contexts(network: ContextNetwork, num_contexts: int) -> None:
 
 def score_tracks(network: Model, num_faces: int, num_frames: int, precision: Precision) -> None:
     """Score tracks of faces that are seen together, as the demo does."""
-    scorer = make_scorer(network, hear, 0, precision=precision, whole=lambda: [hear(0, 160_000)])
+    inputs = ScorerInputs(hear, 0, precision=precision, whole=lambda: [hear(0, 160_000)])
+    scorer = family_of(network).make_scorer(network, inputs)
     found = 0
     for piece in made_pieces(scorer.form, num_faces, num_frames):
         found += sum(len(scored.logits) for scored in scorer.add(piece))

@@ -9,10 +9,10 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from model.loading import choose_device
 from model.names import network_names
 from model.ranks import Ranks
 from model.training.network_trainer import make_trainer
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.structures import STEPS_PER_FRAME
 from utils.training_options import TrainingOptions
 
@@ -34,18 +35,7 @@ SOUNDS: Mapping[str, Callable[[int], tuple[int, ...]]] = {  # by feature, of a c
 }
 
 
-@dataclass(frozen=True)
-class RandomBatch:
-    """A batch of noise: it takes the same time as any other."""
-
-    audio: Tensor
-    faces: Tensor
-    labels: Tensor
-    mask: Tensor
-    embeddings: Tensor | None = None  # of a context network, which reads nothing else
-
-
-def make_batch(network: Model, num_clips: int, num_frames: int) -> RandomBatch:
+def make_batch(network: Model, num_clips: int, num_frames: int) -> TrainingBatch:
     """Return a batch of that size, fully labelled.
 
     Args:
@@ -57,10 +47,8 @@ def make_batch(network: Model, num_clips: int, num_frames: int) -> RandomBatch:
     if isinstance(network, ContextNetwork):
         context = network.context
         shape = (num_clips, context.num_speakers, context.length, network.num_embedding)
-        nothing = torch.zeros(num_clips, 0)
         labels = _draw_labels((num_clips, 1), generator)
-        seen = torch.rand(shape, generator=generator)
-        return RandomBatch(nothing, nothing, labels, labels >= 0, seen)
+        return _batch(torch.zeros(num_clips, 0), torch.rand(shape, generator=generator), labels)
     assert isinstance(network, ClipNetwork | Network)
     inputs = network.inputs
     if isinstance(network, ClipNetwork):
@@ -76,7 +64,12 @@ def make_batch(network: Model, num_clips: int, num_frames: int) -> RandomBatch:
     pictures = (*frames, inputs.size, inputs.size, *colours)
     faces = torch.randint(0, 256, pictures, generator=generator, dtype=torch.uint8)
     audio = torch.randn((num_clips, *sound), generator=generator)
-    return RandomBatch(audio, faces, labels, labels >= 0)
+    return _batch(audio, faces, labels)
+
+
+def _batch(audio: Tensor, faces: Tensor, labels: Tensor) -> TrainingBatch:
+    rows = np.zeros((len(labels), 0), np.int64)
+    return TrainingBatch(rows, audio, faces, labels, labels >= 0, speech=labels)
 
 
 def _draw_labels(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -85,7 +78,7 @@ def _draw_labels(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 def stepper(
     network: Model,
-    batch: RandomBatch,
+    batch: TrainingBatch,
     device: torch.device,
     precision: Literal["fp32", "bf16"],
 ) -> Callable[[], object]:
@@ -102,7 +95,7 @@ def stepper(
 
 
 def time_network(
-    network: Model, name: str, batch: RandomBatch, device: torch.device, repeats: int
+    network: Model, name: str, batch: TrainingBatch, device: torch.device, repeats: int
 ) -> list[dict[str, object]]:
     """Return a row for each way of training a network."""
     ways = {"engine": stepper(deepcopy(network), batch, device, "fp32")}

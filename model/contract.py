@@ -70,6 +70,7 @@ class Model(nn.Module, ABC):
     released_names: ClassVar[Mapping[str, str]]  # published key prefix -> our key prefix
     released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys without any effect
     initial: ClassVar[str] = ""  # weights.toml's table of what its authors' training begins from
+    family: str  # module in model/families that scores, trains and evaluates such networks
     weights: WeightsFile | None = None
     variant: Mapping[str, Any] = MappingProxyType({})  # what its constructor was given
 
@@ -104,6 +105,7 @@ class Network(Model):
     by themselves so that windows can share what they have in common.
     """
 
+    family = "sequence"
     inputs: ClassVar[InputSpec] = InputSpec()
     windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, the default for scoring
     radius: ClassVar[int]  # frames on either side that a frame's visual embedding depends on
@@ -148,6 +150,7 @@ class Network(Model):
 class ClipNetwork(Model):
     """Scores one frame of a face by a clip around it, and describes it for a context network."""
 
+    family = "clips"
     inputs: InputSpec
     clip: ClipSpec
     num_embedding: int  # C of `Logits.embedding`
@@ -166,6 +169,7 @@ class ClipNetwork(Model):
 class ContextNetwork(Model):
     """Scores one frame of a face from what a clip network made of it and the faces beside it."""
 
+    family = "contexts"
     encoder_name: ClassVar[str]  # the clip network in model/networks whose embeddings it reads
     context: ContextSpec
     num_embedding: int  # C that it reads
@@ -205,6 +209,7 @@ class Localizer(Model):
 class Cascade:
     """A context network and the clip network that it builds on, as they score together."""
 
+    family: ClassVar[str] = "contexts"
     encoder: ClipNetwork
     network: ContextNetwork
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.datasets.entities import UNLABELLED, EntityInfo
 from utils.datasets.storage.entity_store import EntityStore, EntityStoreWriter
-from utils.datasets.talkset.sources import Source
+from utils.datasets.talkset.sources import SourceFace
 
 FPS = 25
 SAMPLES = 640
@@ -15,7 +15,7 @@ TONES = {"ann": 500, "bob": 800, "cat": 1300, "eve": 2100}  # Hz
 QUIET = "dan"  # moves, and is never heard
 
 
-def make_people(folder: Path, num_frames: int = 60) -> tuple[EntityStore, list[Source]]:
+def make_people(folder: Path, num_frames: int = 60) -> tuple[EntityStore, list[SourceFace]]:
     """Write two sources of each person and return the store and what is known of them."""
     writer = EntityStoreWriter(folder)
     sources = []
@@ -36,6 +36,6 @@ def make_people(folder: Path, num_frames: int = 60) -> tuple[EntityStore, list[S
         labels = np.full(num_frames, UNLABELLED, np.int8)
         writer.add(info, crops, tone.astype(np.int16), labels, np.arange(num_frames) / FPS)
         voice = [(4 * start, 4 * stop)] if talks else []
-        sources.append(Source(name, name, person, 0, num_frames, talks, voice, []))
+        sources.append(SourceFace(name, name, person, 0, num_frames, talks, voice, []))
     writer.write_index()
     return EntityStore(folder), sources

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import Logits, Model, Network, Recipe
+from model.contract import Logits, Network, Recipe
 from model.ranks import Ranks
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
@@ -108,7 +108,7 @@ class TinyNetwork(Network):
 
 
 def made_loader(
-    data: MadeFaces, network: Model, ranks: Ranks | None = None, batch_size: int = 200
+    data: MadeFaces, network: nn.Module, ranks: Ranks | None = None, batch_size: int = 200
 ) -> SequenceLoader:
     """Return a loader of small batches, in this process."""
     assert isinstance(network, Network)

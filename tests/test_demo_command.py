@@ -25,9 +25,9 @@ from tests.made_video import write_video
 from tests.parity.filled import filled, published_name
 from tests.programs import run_python
 from utils.arrays.geometry import write_geometry
-from utils.datasets.tragic_talkers.synthetic_room import Room, heard
+from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
 from utils.datasets.tragic_talkers.synthetic_scene import made_rig
-from utils.demo_options import Options
+from utils.demo_options import DemoOptions
 from utils.flags import read_groups
 from utils.media.container import probe
 from utils.structures import Detections
@@ -561,7 +561,7 @@ def test_an_array_moves_the_scores(
         spoken = np.random.default_rng(2).normal(0, 0.2, 2 * 48000)
         spoken[:14400] *= 0.001  # a pause, by which the array knows how quiet the room is
         points = camera.point(np.full(50, (left + right) / 2 / 96), 2.0)
-        recording = heard(spoken, points, rig.microphones, Room())
+        recording = simulate_room(spoken, points, rig.microphones, Room())
         write_wav(tmp_path / "array.wav", 0.5 * recording / np.abs(recording).max())
         array = ("--array", tmp_path / "array.wav", "--arrayGeometry", tmp_path / "rig.json")
         given = (video, "--noVideo", *array, "--arrayCamera", "cam06")
@@ -581,7 +581,7 @@ def test_decoding_uses_the_cores_that_the_process_may_use(tmp_path: Path) -> Non
     path = tmp_path / "short.mp4"
     write_video(path, images(5))
     flags = ["--model", "synchrony", "--detector", "tiny_fcos", "--nDataLoaderThread", "10"]
-    options = read_groups(make_parser().parse_args(flags), Options)
+    options = read_groups(make_parser().parse_args(flags), DemoOptions)
     models = load_models(options)
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})

@@ -20,18 +20,18 @@ LAYERS = [
     ("model.networks", "model.detectors", "model", "utils.arrays", "utils.datasets.custom"),
     ("model.scoring", "utils.features", "utils.demo_options"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
-    ("talkNet",),
     ("utils.datasets.ava", "model.evaluation"),
     ("utils.datasets.splits",),
     ("utils.training_options",),
-    ("model.training",),
+    ("model.families",),
+    ("talkNet", "model.training"),
     ("model.shipped", "model.arrays"),
     ("demoTalkNet", "trainTalkNet"),
     ("benchmarks",),
 ]
 LEVELS = {place: level for level, places in enumerate(LAYERS) for place in places}
 PUBLISHED = {"talkNet", "demoTalkNet", "trainTalkNet", "model.contract", "utils.structures"}
-OPENED_BY_NAME = ("model.networks", "model.detectors", "utils.features")
+OPENED_BY_NAME = ("model.networks", "model.detectors", "model.families", "utils.features")
 
 
 def module_name(path: Path) -> str:
@@ -197,7 +197,7 @@ def test_errors_have_a_type_of_their_own() -> None:
                 last = ast.unparse(node.body[-1])
                 passed_on = last in (
                     "raise",
-                    "return Failure.of(error)",
+                    "return WorkerFailure.of(error)",
                 )  # the main process raises it
                 found += [] if passed_on else sorted(named(node.type) & everything)
             elif isinstance(node, ast.Raise) and node.exc:
@@ -205,6 +205,22 @@ def test_errors_have_a_type_of_their_own() -> None:
         return found
 
     assert faults(without_type) == {}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """Checked for the classes of `utils`, against all others."""
+    places: dict[str, list[str]] = {}
+    for module in modules():
+        for node in statements(module):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+    shared = {name: found for name, found in places.items() if len(found) > 1}
+    in_utils = {
+        name: found
+        for name, found in shared.items()
+        if any(module.startswith("utils.") for module in found)
+    }
+    assert in_utils == {}
 
 
 def test_utils_never_imports_model() -> None:

@@ -53,7 +53,7 @@ class VideoOptions:
 
 
 @dataclass(frozen=True)
-class Options:
+class DemoOptions:
     """Everything that the command line says."""
 
     video: VideoOptions

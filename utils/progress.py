@@ -3,8 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ QUIET_S = 30.0  # between two lines where stderr is no terminal
 
 
 @dataclass
-class Sums:
+class EpochSums:
     """What the steps of an epoch add up to."""
 
     loss: float = 0.0  # of all labelled frames
@@ -40,7 +40,7 @@ class Position:
 
     epoch: int = 1
     step: int = 0
-    sums: Sums = field(default_factory=Sums)
+    sums: EpochSums = field(default_factory=EpochSums)
     updates: int = 0  # steps of all epochs so far
 
 
@@ -134,3 +134,23 @@ class StepBar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+@contextmanager
+def stages(units: str | Mapping[str, str]) -> Iterator[Callable[[str, float, float], None]]:
+    """Give a function that shows the progress of a job, stage by stage: its name, done, in all.
+
+    Args:
+        units: What is counted, or by the name of a stage.
+    """
+    with ExitStack() as shown:
+        moves: dict[str, Callable[[float], None]] = {}
+
+        def tell(name: str, done: float, total: float) -> None:
+            if name not in moves:
+                shown.close()
+                unit = units if isinstance(units, str) else units[name]
+                moves[name] = shown.enter_context(bar(name, total, unit))
+            moves[name](done)
+
+        yield tell

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 FPS = 25  # working rate, frames/s: all networks were trained at it
 STEPS_PER_FRAME = 4  # rows of audio features for each frame, at any frame rate
-SAMPLE_RATE = 16000  # working rate of the sound, samples/s
+SAMPLE_RATE = 16000  # working rate of the audio, samples/s
+SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from utils.datasets.ava.options import AvaOptions
-from utils.datasets.ava.window_options import AvaAsdOptions
-from utils.datasets.custom.tables import OwnOptions
+from utils.datasets.ava.options import AvaOptions, WindowDataOptions
+from utils.datasets.custom.tables import CustomOptions
 from utils.datasets.splits import DataOptions
 from utils.datasets.talkset.options import BuildOptions
 from utils.errors import UserError
@@ -81,6 +80,12 @@ class TrainingOptions:
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], "bf16 is mixed precision; auto is bf16 on a GPU"
     ] = "auto"
+    early_stopping: Annotated[
+        bool, "end training once the loss of the last head on the judged windows stops falling"
+    ] = False
+    patience: Annotated[
+        int, "with --earlyStopping: evaluations in a row that may pass without a lower loss"
+    ] = 5
 
     def __post_init__(self) -> None:
         for flag, number in (("lr", self.lr), ("lrDecay", self.lr_decay)):
@@ -90,6 +95,7 @@ class TrainingOptions:
             ("maxEpoch", self.max_epoch),
             ("testInterval", self.test_interval),
             ("batchSize", self.batch_size),
+            ("patience", self.patience),
         ):
             if count is not None and count < 1:
                 raise UserError(f"--{flag} must be at least 1, got {count}")
@@ -136,6 +142,11 @@ class InsteadOptions:
     evaluation: Annotated[
         bool, "evaluate only, by default the published weights: on AVA those of AVA, else TalkSet's"
     ] = False
+    legacy: Annotated[
+        bool,
+        "with --evaluation: loss, accuracy, ROC area and PR area of each head as Keras measures "
+        "them, instead of the report",
+    ] = False
     download: Annotated[bool, "fetch and prepare AVA-ActiveSpeaker, then end"] = False
     check_data: Annotated[
         bool, "check own data, name every wrong row, write check_report.json to savePath, then end"
@@ -155,6 +166,11 @@ class InsteadOptions:
             raise UserError("--decode is for --checkData")
 
     @property
+    def makes_data(self) -> bool:
+        """Whether data are fetched, built or checked, and no network is used."""
+        return self.download or self.check_data or bool(self.build)
+
+    @property
     def build_folders(self) -> tuple[Path, ...]:
         """The folders of `build`, one by one."""
         return tuple(Path(part.strip()) for part in self.build.split(",") if part.strip())
@@ -170,16 +186,17 @@ class Options:
     run: RunOptions
     instead: InsteadOptions
     ava: AvaOptions
-    own: OwnOptions
+    own: CustomOptions
     talkset: BuildOptions
-    ava_asd: AvaAsdOptions
+    window_data: WindowDataOptions
     detector: DetectorOptions
 
     def __post_init__(self) -> None:
         """Raise UserError where flags do not go together."""
         kinds = {"download": "ava", "check_data": "own", "build": "talkset"}
         wanted = [name for name in kinds if getattr(self.instead, name)]
-        if len(wanted) + self.instead.evaluation + self.instead.forward > 1:
+        others = self.instead.evaluation + self.instead.forward
+        if len(wanted) + others > 1:
             raise UserError(
                 "--evaluation, --forward, --download, --checkData and --build each go alone"
             )
@@ -191,32 +208,7 @@ class Options:
             raise UserError("--lists is for --build")
         if self.instead.forward and self.network.features is None:
             raise UserError("--forward needs --features, the folder that is written")
-        windows = self.network.model == "ava_asd" and not wanted
-        if windows:
-            self._check_windows()
-        if self.ava_asd.legacy and not (windows and self.instead.evaluation):
+        if self.instead.legacy and not self.instead.evaluation:
             raise UserError("--legacy is for --evaluation of ava_asd; leave it out")
-        if self.ava_asd.early_stopping and not (windows and not self.instead.evaluation):
+        if self.training.early_stopping and (others or wanted):
             raise UserError("--earlyStopping is for training ava_asd; leave it out")
-
-    def _check_windows(self) -> None:
-        """Raise UserError where ava_asd is to learn or be measured with what it has not."""
-        if self.data.data != "ava":
-            raise UserError(
-                "ava_asd reads windows of labelled videos whose sound it hears whole: it goes with "
-                f"--data ava, found {self.data.data}"
-            )
-        given = {
-            "--forward": self.instead.forward,
-            "--features": self.network.features is not None,
-            "--windows": bool(self.network.windows),
-            "--smooth": self.network.smooth > 1,
-            "--maxClip": self.data.max_clip > 0,
-            "--publishedBatches": self.data.published_batches,
-            "--publishedCrop": self.data.published_crop,
-            "--desync": self.data.desync > 0,
-            "--contrast": self.training.contrast > 0,
-        }
-        refused = [flag for flag, there in given.items() if there]
-        if refused:
-            raise UserError(f"{refused[0]} is for other networks, not for ava_asd; leave it out")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from utils.arrays.sound import SoundChecks
 from utils.arrays.speech_positions import read_heard, write_heard
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
-from utils.datasets.tragic_talkers.chunks import NUM_FOLDS, Chunk, cut, folds, split_fold
+from utils.datasets.tragic_talkers.chunks import NUM_FOLDS, AudioChunk, cut, folds, split_fold
 from utils.datasets.tragic_talkers.evaluation import compare_all, evaluate, write_evaluation
 from utils.datasets.tragic_talkers.features import FILE as STORE
 from utils.datasets.tragic_talkers.features import (
@@ -33,7 +33,7 @@ from utils.datasets.tragic_talkers.features import (
     measure_scaler,
 )
 from utils.datasets.tragic_talkers.labels import read_labels
-from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.layout import CameraView, TragicTalkers
 from utils.datasets.tragic_talkers.loader import ChunkLoader, ChunkLoaderOptions
 from utils.datasets.tragic_talkers.scaler import (
     FEATURES,
@@ -101,7 +101,7 @@ class HearOptions:
 
 
 @dataclass(frozen=True)
-class Options:
+class ArrayCommandOptions:
     """All that can be set."""
 
     place: PlaceOptions
@@ -112,7 +112,7 @@ class Options:
     hear: HearOptions
 
 
-def store_features(options: Options) -> None:
+def store_features(options: ArrayCommandOptions) -> None:
     """Store the features of all development chunks, and their scaler."""
     chunks, live = _development(options)
     folder = options.place.store_folder
@@ -128,7 +128,7 @@ def store_features(options: Options) -> None:
     print(f"features of {len(chunks)} chunks and their scaler are in {folder}")
 
 
-def _development(options: Options) -> tuple[list[Chunk], LiveFeatures]:
+def _development(options: ArrayCommandOptions) -> tuple[list[AudioChunk], LiveFeatures]:
     """Return all chunks that there are labels for, and their features out of the sound."""
     layout = TragicTalkers(options.place.data_path)
     chunks = cut(read_labels(layout.labels_path(options.place.condition)))
@@ -137,7 +137,7 @@ def _development(options: Options) -> tuple[list[Chunk], LiveFeatures]:
     )
 
 
-def _source(options: Options) -> tuple[list[Chunk], FeatureSource, Scaler]:
+def _source(options: ArrayCommandOptions) -> tuple[list[AudioChunk], FeatureSource, Scaler]:
     """Return chunks, their features (stored if they are) and the scaler, kept in savePath."""
     place = options.place
     chunks, source = _development(options)
@@ -156,7 +156,7 @@ def _source(options: Options) -> tuple[list[Chunk], FeatureSource, Scaler]:
     return chunks, stored, scaler
 
 
-def train(options: Options) -> None:
+def train(options: ArrayCommandOptions) -> None:
     """Train, or go on with it."""
     import torch
 
@@ -186,7 +186,7 @@ def train(options: Options) -> None:
         train_localizer(network, loader, judge, _settings(options), ranks, hooks)
 
 
-def _settings(options: Options) -> "LocalizerTraining":
+def _settings(options: ArrayCommandOptions) -> "LocalizerTraining":
     from model.arrays.training import LocalizerTraining, ScheduleOptions
     from utils.training_options import RunOptions, TrainingOptions
 
@@ -203,7 +203,7 @@ def _settings(options: Options) -> "LocalizerTraining":
     )
 
 
-def merge(options: Options) -> None:
+def merge(options: ArrayCommandOptions) -> None:
     """Write the mean losses of the five folds and their plot."""
     from model.arrays.training import merge_folds
 
@@ -212,7 +212,7 @@ def merge(options: Options) -> None:
     print(f"validation loss of a chunk after the last epoch: {merged['val'][-1]:.4f}")
 
 
-def forward(options: Options) -> None:
+def forward(options: ArrayCommandOptions) -> None:
     """Hear all test views and write what was heard as published."""
     from model.arrays.localisation import hear_views, load_localizer
     from model.checkpoints.training import last_path
@@ -233,7 +233,7 @@ def forward(options: Options) -> None:
     print(place.save_path / FORWARD)
 
 
-def judge(options: Options) -> None:
+def judge(options: ArrayCommandOptions) -> None:
     """Evaluate what was heard."""
     place = options.place
     heard = read_heard(place.save_path / FORWARD)
@@ -243,13 +243,13 @@ def judge(options: Options) -> None:
         print(path)
 
 
-def make_video(options: Options) -> None:
+def make_video(options: ArrayCommandOptions) -> None:
     """Write the video of a view with a line where speech was heard."""
     from utils.arrays.video import render_blank, render_over
     from utils.media.container import probe
 
     place = options.place
-    layout, view = TragicTalkers(place.data_path), View.parse(options.hear.view)
+    layout, view = TragicTalkers(place.data_path), CameraView.parse(options.hear.view)
     views = read_heard(place.save_path / FORWARD)
     if view.name not in views:
         raise UserError(f"--view {view.name}: expected one of {', '.join(sorted(views))}")
@@ -262,7 +262,7 @@ def make_video(options: Options) -> None:
     print(target)
 
 
-ACTIONS: dict[str, Callable[[Options], None]] = {
+ACTIONS: dict[str, Callable[[ArrayCommandOptions], None]] = {
     "features": store_features,
     "train": train,
     "merge": merge,
@@ -280,11 +280,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", choices=ACTIONS, help="the step to take")
-    add_groups(parser, Options)
+    add_groups(parser, ArrayCommandOptions)
     add_debug(parser)
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with wrong_usage(parser):
-        options = read_groups(parsed, Options)
+        options = read_groups(parsed, ArrayCommandOptions)
     report = ErrorReport(folder=options.place.save_path, debug=parsed.debug)
     return exit_status(partial(ACTIONS[parsed.action], options), report)

@@ -18,7 +18,7 @@ from utils.arrays.speech_positions import Heard
 from utils.arrays.speech_positions import num_frames as frames_of
 from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, CHUNK_S, CHUNK_SAMPLES, first_sample
 from utils.datasets.tragic_talkers.labels import read_truth
-from utils.datasets.tragic_talkers.layout import Split, TragicTalkers, View
+from utils.datasets.tragic_talkers.layout import CameraView, Split, TragicTalkers
 from utils.datasets.tragic_talkers.scaler import FEATURES, Scaler
 from utils.errors import UserError
 
@@ -93,11 +93,11 @@ def _chunks(sound: ArraySound, scaler: Scaler, num_frames: int) -> Iterator[NDAr
 def hear_views(
     network: Localizer,
     layout: TragicTalkers,
-    views: Sequence[View],
+    views: Sequence[CameraView],
     scaler: Scaler,
     checks: SoundChecks,
     split: Split = "test",
-) -> Iterator[tuple[View, Heard]]:
+) -> Iterator[tuple[CameraView, Heard]]:
     """Yield what a localizer hears in views of the data set; rig by rig, in order.
 
     A view has as many frames as its ground truth, or as its sound where there is none.

@@ -1,4 +1,4 @@
-"""Checkpoints of training: the last one resumes exactly, and any of them can be demonstrated.
+"""Checkpoints of training: a run resumes exactly from the last one, the demo reads any of them.
 
 A run's folder holds `model/last.model` (weights, and all that is needed to go on),
 `model/best.model` (weights) and, if asked for, `model/model_0001.model` ... as published. Each is
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.contract import Model
 from utils.errors import UserError
@@ -37,8 +37,8 @@ def epoch_path(folder: Path, epoch: int) -> Path:
     return folder / "model" / f"model_{epoch:04d}.model"
 
 
-def save(path: Path, network: Model, training: Mapping[str, Any]) -> None:
-    """Write a checkpoint; what was there before stays until it is whole.
+def save(path: Path, network: nn.Module, training: Mapping[str, Any]) -> None:
+    """Write a checkpoint; an earlier one stays until the new one is complete.
 
     Args:
         path: The file.
@@ -50,7 +50,7 @@ def save(path: Path, network: Model, training: Mapping[str, Any]) -> None:
     whole = {
         "format": FORMAT,
         "network": name,
-        "variant": dict(network.variant),
+        "variant": dict(network.variant) if isinstance(network, Model) else {},
         "state_dict": state,
         "training": training,
     }

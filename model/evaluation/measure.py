@@ -4,6 +4,7 @@ import csv
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from utils.metrics.average_precision import (
     join,
     read_truth,
 )
+from utils.scores import smooth_logits
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,26 @@ def check_labels(dataset: DataSet, source: str) -> None:
             f"{source}: none of {len(dataset.entities)} entities is labelled as speaking; a split "
             "without labels (AVA's are public for train and val only) cannot be evaluated"
         )
+
+
+def measure_split(
+    scored: Sequence[EntityScores], table: Path | None, target: Path | None, smooth: int = 1
+) -> float:
+    """Return the average precision on a split, in [0, 1]; write the predictions.
+
+    Args:
+        scored: The scores of all its entities.
+        table: The official labels, if there are any; else the data set's own are used.
+        target: Where predictions are written; None writes none.
+        smooth: Frames of a median over the logits.
+    """
+    if smooth > 1:
+        scored = [replace(one, logits=smooth_logits(one.logits, smooth)) for one in scored]
+    if table is not None:
+        return measure_table(table, scored, target)
+    if target is not None:
+        write_predictions(scored, target)
+    return measure(scored)
 
 
 def measure(scored: Sequence[EntityScores]) -> float:

@@ -10,8 +10,8 @@ import torch
 from model.checkpoints import training as checkpoints
 from model.checkpoints.build import network_name
 from model.contract import ClipNetwork, ContextNetwork
+from model.evaluation.clip_evaluation import Selection, run_clips
 from model.evaluation.entity_scores import EntityScores
-from model.evaluation.split_scoring import Selection, run_clips
 from model.ranks import Ranks
 from model.scoring.windows import inference_copy
 from utils.datasets.entities import DataSet
@@ -143,7 +143,7 @@ def score_store(network: ContextNetwork, store: FeatureStore, ranks: Ranks) -> l
     found = []
     for batch in loader.epoch(1):
         with torch.inference_mode():
-            said = prepared(batch.embeddings.to(device)).av[:, 0]
+            said = prepared(batch.faces.to(device)).av[:, 0]
         found.append((batch.rows, said.float().cpu().numpy()))
     for part in ranks.gather(found):
         for rows, said in part:

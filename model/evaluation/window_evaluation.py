@@ -1,27 +1,19 @@
-"""Evaluate ava_asd as its authors do: one file of weights, or all of a folder into a table."""
+"""Score the windows of a split and measure them, as ava_asd's authors do."""
 
-import csv
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from model.checkpoints.build import Variant, build_network, load_released
-from model.checkpoints.files import read_weights
-from model.checkpoints.keras import by_topology
-from model.checkpoints.registry import find_file
-from model.networks.ava_asd import MODES, AvaASD
+from model.networks.ava_asd import AvaASD
+from model.ranks import Ranks
 from model.scoring.windows import Precision
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
 from utils.errors import UserError
-from utils.files import replacing
 from utils.metrics.ava_asd import (
     confusion,
     cross_entropy,
@@ -33,17 +25,12 @@ from utils.metrics.ava_asd import (
 )
 from utils.metrics.average_precision import FaceRows, average_precision
 from utils.metrics.f1 import accuracy
+from utils.progress import bar
 
 logger = logging.getLogger(__name__)
 
+SHARE = 1  # purpose of a generator; the loader has its own
 HEADS = {"audio": "audio", "video": "visual", "main": "av"}  # published name: field of Logits
-MEASURES = ("accuracy", "map", "ap_sp", "ap_ns", "auc")
-COLUMNS = (  # of the table, in the published order
-    "weights",
-    *(f"{head}_{measure}" for measure in MEASURES for head in HEADS),
-    *("orig_main_map", "orig_video_map", "orig_audio_map"),
-)
-WEIGHTS = ("*.hdf5", "*.h5", "*.model")
 
 Probabilities = NDArray[np.float64]
 
@@ -92,11 +79,61 @@ def score_windows(
                 if head is not None:
                     likely = head[:, 0].double().softmax(1)[:, 1]
                     found.setdefault(name, []).append(likely.cpu().numpy())
-            done += len(batch.indices)
+            done += len(batch.rows)
             if progress:
                 progress(done)
     network.train(training)
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def score_together(
+    network: AvaASD,
+    windows: WindowSet,
+    choice: WindowChoice,
+    ranks: Ranks,
+    chosen: NDArray[np.int64],
+    precision: Precision = "fp32",
+) -> dict[str, Probabilities]:
+    """Return what `score_windows` does; the processes share the work, and each has all of it."""
+    own = chosen[ranks.rank :: ranks.size]
+    with bar("evaluating", len(own), "windows") if ranks.first else nullcontext() as progress:
+        scores = score_windows(network, windows, choice, own, precision, progress)
+    whole: dict[str, Probabilities] = {}
+    for rank, part in enumerate(ranks.gather(scores)):
+        for name, speaking in part.items():
+            whole.setdefault(name, np.empty(len(chosen)))[rank :: ranks.size] = speaking
+    return whole
+
+
+def measure_share(
+    network: AvaASD,
+    windows: WindowSet,
+    choice: WindowChoice,
+    ranks: Ranks,
+    share: float,
+    epoch: int,
+) -> tuple[float, float]:
+    """Return average precision and loss of the last head on a share of the windows.
+
+    Args:
+        network: Scores on its own device; unchanged.
+        windows: The windows.
+        choice: How they are read; its seed draws the share.
+        ranks: The processes that share the work.
+        share: Of the windows that are measured.
+        epoch: For which windows are drawn anew.
+    """
+    rng = np.random.default_rng((choice.seed, epoch, SHARE))
+    count = max(1, int(len(windows) * share))
+    chosen = np.sort(rng.choice(len(windows), count, replace=False))
+    target = windows.speaking[chosen]
+    if not target.any():
+        raise UserError(
+            f"none of the {count} windows that judge epoch {epoch} is speaking; raise "
+            "--judgedShare, or evaluate on more data"
+        )
+    speaking = score_together(network, windows, choice, ranks, chosen)["main"]
+    return average_precision(target, speaking), cross_entropy(target, speaking)
 
 
 def truth_of(windows: WindowSet, rows: FaceRows) -> Truth:
@@ -178,94 +215,3 @@ def report(scores: Mapping[str, Probabilities], windows: WindowSet) -> str:
         lines.append(f"  called so, of those not speaking {shares[0].round(4).tolist()}")
         lines.append(f"  called so, of those speaking     {shares[1].round(4).tolist()}")
     return "\n".join(lines)
-
-
-def load_any(
-    weights: str | Path, variant: Variant | None = None, device: str | torch.device = "cpu"
-) -> AvaASD:
-    """Return a network with weights: PyTorch's, or Keras' by name, else by the order of layers.
-
-    Args:
-        weights: A file, or a name in pretrain/weights.toml.
-        variant: Of the network; None is the one that the file shows.
-        device: Where it runs.
-
-    Raises:
-        UserError: They do not fit; says why.
-    """
-    found = read_weights(find_file(weights))
-    stated = variant or found.variant_for("ava_asd")
-    problem: UserError | None = None
-    for named in _namings(found.state, found.by_keras):
-        try:
-            network = build_network("ava_asd", stated or AvaASD.variant_of(named))
-            load_released(network, named)
-        except UserError as error:
-            problem = problem or error
-            continue
-        assert isinstance(network, AvaASD)
-        network.weights = found.file
-        return network.eval().to(device)
-    raise UserError(f"{found.file.path}: {problem}") from problem
-
-
-def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[str, Tensor]]:
-    """Yield weights under the names that they have, then under those that their order gives."""
-    yield state
-    for mode in MODES if by_order else ():
-        with suppress(UserError):  # a mode with another number of layers
-            yield by_topology(state, mode)
-
-
-def evaluate_folder(
-    files: Sequence[Path],
-    load: Callable[[Path], AvaASD],
-    measure: Callable[[AvaASD], Mapping[str, float]],
-    table: Path | None,
-) -> dict[str, float]:
-    """Measure weights, one after the other, into a CSV table; return the AP of each by its name.
-
-    What a network has no head for stays empty. A file that does not fit is named in a warning,
-    and the rest goes on.
-
-    Args:
-        files: In the order of the table.
-        load: Returns the network with a file's weights.
-        measure: Returns columns of the table.
-        table: What is written, anew after each file; None for none.
-    """
-    rows: list[dict[str, str | float]] = []
-    for number, path in enumerate(files, start=1):
-        logger.info("%d of %d: %s", number, len(files), path.name)
-        try:
-            network = load(path)
-        except UserError as error:
-            logger.warning("%s is passed over: %s", path.name, error)
-            continue
-        rows.append({"weights": path.name, **measure(network)})
-        if table is not None:
-            _write_table(table, rows)
-    if not rows:
-        raise UserError(f"none of the {len(files)} files in {files[0].parent} is ava_asd's")
-    return {str(row["weights"]): float(row["orig_main_map"]) for row in rows}
-
-
-def weights_of(folder: Path) -> list[Path]:
-    """Return the weights files of a folder in natural order."""
-    files = sorted({path for kind in WEIGHTS for path in folder.glob(kind)}, key=natural_order)
-    if not files:
-        raise FileNotFoundError(f"expected weights {', '.join(WEIGHTS)} in {folder}, found none")
-    return files
-
-
-def natural_order(path: Path) -> list[tuple[int, int, str]]:
-    """Return a key that sorts names as people do: 2 before 10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
-
-
-def _write_table(path: Path, rows: Sequence[Mapping[str, str | float]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

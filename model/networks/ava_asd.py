@@ -119,6 +119,7 @@ class AvaASD(ClipNetwork):
         size: H = W of a picture.
     """
 
+    family = "windows"
     inputs = InputSpec("ava_asd_mfcc", NUM_COEFFICIENTS, 100, tight=True)
     recipe = Recipe(
         optimiser="sgd",

@@ -78,6 +78,7 @@ class LoCoNet(Network):
         max_clip=200,
         loss_weights={"av": 1.0, "audio": 0.4, "visual": 0.4},
     )
+    family = "speakers"
     initial = "vggish"
     radius = VisualFrontend.radius
     released_names: ClassVar[Mapping[str, str]] = {
@@ -94,6 +95,8 @@ class LoCoNet(Network):
                 f"{num_speakers} and {num_layers}"
             )
         self.num_speakers = num_speakers
+        if num_speakers == 1:
+            self.family = "sequence"
         self.visual_frontend = VisualFrontend(join_clips)
         self.visual_temporal = TemporalConvNet()
         self.visual_projection = VisualProjection()

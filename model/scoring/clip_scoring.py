@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from model.contract import ClipNetwork
-from model.scoring.scorers import SAMPLES_PER_FRAME, Hear, Scored, WholeSound
+from model.scoring.scorers import Hear, Scored, WholeSound
 from model.scoring.windows import inference_copy
 from utils.features import feature_module
-from utils.structures import FPS, ClipSpec, CropForm, CropPiece
+from utils.structures import FPS, SAMPLES_PER_FRAME, ClipSpec, CropForm, CropPiece
 
 PIECE = 4 * FPS  # frames; short, for crops in colour are large
 

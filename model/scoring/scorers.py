@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from model.contract import Network
 from model.scoring.windows import Precision, track_logits
 from utils.features import feature_function
-from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropForm, CropPiece
-
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+from utils.structures import FPS, SAMPLES_PER_FRAME, STEPS_PER_FRAME, CropForm, CropPiece
 
 # Gives samples [start, stop) of the sound, 640 to a video frame; zeros where there are none.
 Hear = Callable[[int, int], NDArray[np.int16]]

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.contract import Network
-from model.scoring.scorers import SAMPLES_PER_FRAME, Hear, Scored, still_needed
+from model.scoring.scorers import Hear, Scored, still_needed
 from model.scoring.seen_faces import SeenFace, embed_sequences
 from model.scoring.windows import Precision, inference_copy
 from utils.errors import UserError
 from utils.features import feature_function
-from utils.structures import FPS, STEPS_PER_FRAME, CropForm, CropPiece, FaceTrack
+from utils.structures import FPS, SAMPLES_PER_FRAME, STEPS_PER_FRAME, CropForm, CropPiece, FaceTrack
 from utils.tracking.neighbours import choose_speakers, tracks_beside
 
 PIECE = 4 * FPS

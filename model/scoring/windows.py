@@ -25,6 +25,7 @@ from model.layers.face_encoder import FaceEncoder
 from model.layers.folding import fold_norms
 from model.layers.video_backbones.choose import VideoBackbone
 from utils.features import feature_function, feature_module
+from utils.scores import speaking_probability
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
 Precision = Literal["fp32", "bf16"]
@@ -59,8 +60,7 @@ def scores(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def probabilities(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the probabilities (T,) in [0, 1] of logits (T, 2)."""
-    difference = logits[:, 0].astype(np.float64) - logits[:, 1]
-    return (0.5 - 0.5 * np.tanh(0.5 * difference)).astype(np.float32)  # softmax, no overflow
+    return speaking_probability(logits).astype(np.float32)
 
 
 def score_track(

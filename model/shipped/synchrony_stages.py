@@ -1,4 +1,4 @@
-"""What the shipped network learns, stage by stage: to see mouths, to match, and to judge."""
+"""The losses of Synchrony, stage by stage: seeing mouths, matching voices, refining scores."""
 
 import math
 import re
@@ -17,9 +17,9 @@ from model.networks.synchrony import NUM_CHANNELS, Judge, Synchrony
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.pairings.crop_augmentation import change_crops
 from utils.datasets.pairings.pairings import Pairer
-from utils.datasets.pairings.pool import Embedded, stacked
+from utils.datasets.pairings.pool import EmbeddedFace, stacked
 from utils.datasets.storage.entity_store import EntityStore
-from utils.datasets.talkset.sources import Source
+from utils.datasets.talkset.sources import SourceFace
 from utils.errors import UserError
 from utils.features.mfcc import align, mfcc
 
@@ -42,7 +42,7 @@ SHARPNESS = 10.0  # of the choice between lags
 class SeeingLessons:
     """Faces of all people, and what a teacher sees in them: the student sees them changed."""
 
-    def __init__(self, store: EntityStore, sources: Sequence[Source], teacher: Network) -> None:
+    def __init__(self, store: EntityStore, sources: Sequence[SourceFace], teacher: Network) -> None:
         self.store, self.teacher = store, teacher
         places = {entity.name: index for index, entity in enumerate(store.entities)}
         self.people: dict[str, list[int]] = {}
@@ -142,12 +142,12 @@ def _find_voices(voice: Tensor, face: Tensor, spoken: Tensor) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def judging_loss(network: Synchrony, batch: Sequence[Tensor], noisiness: Tensor) -> Tensor:
-    """Return the loss of what is judged of embeddings, where voice and face are hard to compare.
+def refiner_loss(network: Synchrony, batch: Sequence[Tensor], noisiness: Tensor) -> Tensor:
+    """Return the loss of the refiners on embeddings whose voice and face are hard to compare.
 
-    Most people there are to learn from are seen and heard so well that their voices fit
-    perfectly. Noise makes them fit as badly as those in films do, or not at all, and the judge
-    learns how much the evidence is worth; the opinion and the levels have no noise.
+    Most training videos are so clear that voice and face correlate perfectly. With noise they
+    correlate as badly as in films, or not at all, so that the refiners learn how reliable the
+    evidence is. The opinion and the levels get no noise.
 
     Args:
         network: In training.
@@ -166,7 +166,7 @@ def judging_loss(network: Synchrony, batch: Sequence[Tensor], noisiness: Tensor)
     return functional.cross_entropy(logits, wanted, label_smoothing=0.02)
 
 
-def draw_embedded(pool: Sequence[Embedded], rng: np.random.Generator) -> list[Tensor]:
+def draw_embedded(pool: Sequence[EmbeddedFace], rng: np.random.Generator) -> list[Tensor]:
     """Return a batch of parts of pairings, of other loudness and other clearness of the face.
 
     Voices are up to some frames early or late, as those of whole films are.
@@ -177,7 +177,7 @@ def draw_embedded(pool: Sequence[Embedded], rng: np.random.Generator) -> list[Te
     parts = []
     for index in rng.integers(len(pool), size=count):
         start = int(rng.integers(whole - length + 1))
-        part = Embedded(*(rows[start : start + length] for rows in pool[index]))
+        part = EmbeddedFace(*(rows[start : start + length] for rows in pool[index]))
         late = start + int(rng.integers(-OUT_OF_STEP, OUT_OF_STEP + 1))
         heard = np.clip(np.arange(late, late + length), 0, whole - 1)
         parts.append(part._replace(audio=pool[index].audio[heard]))
@@ -198,7 +198,7 @@ def encode_track(network: Network, crops: NDArray[np.uint8]) -> Tensor:
 
 
 @torch.no_grad()
-def measure(network: Synchrony, pairings: Sequence[Embedded]) -> float:
+def measure(network: Synchrony, pairings: Sequence[EmbeddedFace]) -> float:
     """Return the share of labelled frames that are judged rightly."""
     network.eval()
     whole = stacked(pairings)
@@ -213,7 +213,7 @@ def measure(network: Synchrony, pairings: Sequence[Embedded]) -> float:
 
 
 @torch.no_grad()
-def set_statistics(network: Synchrony, pool: Sequence[Embedded]) -> None:
+def set_statistics(network: Synchrony, pool: Sequence[EmbeddedFace]) -> None:
     """Set the norms of both embeddings, and begin with the projections that correlate most.
 
     The projections are those of a canonical correlation analysis with a ridge, over the moments

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.detectors.tiny_fcos import STRIDES, decode
-from utils.datasets.face_pictures.pictures import MarkedPicture
+from utils.datasets.face_pictures.pictures import AnnotatedImage
 
 # Sizes of the faces that each level finds, square root of the area in pixels. They overlap, so
 # that a face between two levels is found by either.
@@ -28,7 +28,7 @@ class Targets:
     counted: Tensor  # (B, N) bool, it matters what is said here
 
 
-def stack(pictures: Sequence[MarkedPicture]) -> tuple[Tensor, Tensor, Tensor]:
+def stack(pictures: Sequence[AnnotatedImage]) -> tuple[Tensor, Tensor, Tensor]:
     """Return pictures (B, 3, H, W) uint8, boxes (B, M, 4), and (B, M) which are clear.
 
     Boxes are filled up with empty ones far away.

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import FaceDetector
+from utils.boxes import iou
 from utils.datasets.face_pictures.augmentation import hide_face
-from utils.datasets.face_pictures.composites import Composer, Composite
+from utils.datasets.face_pictures.composites import Composite, CompositeMaker
 from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, sample_frames
-from utils.datasets.face_pictures.pictures import MarkedPicture, PictureFolder
-from utils.datasets.face_pictures.turning import likeness, turned
+from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
+from utils.datasets.face_pictures.turning import likeness, turn_head
 from utils.files import check_folder
 from utils.structures import Detections
 
@@ -53,7 +54,7 @@ def prepare(
     folder: Path,
     count: int,
     advance: Callable[[int], object],
-) -> PictureFolder:
+) -> ImageFolder:
     """Return a folder of `count` marked pictures, making what is missing.
 
     Args:
@@ -64,7 +65,7 @@ def prepare(
         advance: Told after each picture how many there are.
     """
     check_folder(folder)
-    pictures = PictureFolder(folder)
+    pictures = ImageFolder(folder)
     if len(pictures) >= count:
         return pictures
     material = gather(teacher, sources)
@@ -76,7 +77,7 @@ def prepare(
         if index < len(material.frames):
             pictures.add(material.frames[index])
         else:
-            composer = Composer(people, backgrounds, rng)
+            composer = CompositeMaker(people, backgrounds, rng)
             pictures.add(mark(teacher, composer.compose()))
         advance(len(pictures))
     return pictures
@@ -87,7 +88,7 @@ class Material:
     """What the videos give to make pictures of."""
 
     cutouts: list[Cutout] = field(default_factory=list)
-    frames: list[MarkedPicture] = field(default_factory=list)  # as they are
+    frames: list[AnnotatedImage] = field(default_factory=list)  # as they are
     faceless: list[NDArray[np.uint8]] = field(default_factory=list)  # their faces hidden; JPEG
 
 
@@ -113,7 +114,7 @@ def gather(teacher: FaceDetector, sources: Sources) -> Material:
 
 def errs(student: FaceDetector, frame: NDArray[np.uint8], found: Detections) -> bool:
     """Return whether a student misses a face that the teacher is sure of, or finds a false one."""
-    overlap = overlaps(found.boxes, look(student, frame).boxes)
+    overlap = iou(found.boxes[:, None], look(student, frame).boxes[None])
     missed = overlap[found.confidences >= SURE].max(axis=1, initial=0) < SAME
     return bool(missed.any() or (overlap.max(axis=0, initial=0) < SAME).any())
 
@@ -138,7 +139,7 @@ def turn_heads(teacher: FaceDetector, cutouts: Sequence[Cutout], seed: int) -> l
     heads = []
     for fronts in people.values():
         for _ in range(TURNED):
-            head = confirmed(teacher, turned(fronts[rng.integers(len(fronts))], rng))
+            head = confirmed(teacher, turn_head(fronts[rng.integers(len(fronts))], rng))
             if head is not None:
                 heads.append(head)
     logger.info("%d heads of %d people turned", len(heads), len(people))
@@ -150,7 +151,7 @@ def confirmed(teacher: FaceDetector, head: Cutout) -> Cutout | None:
     image, matte = head.decode()
     shown = np.where(matte[..., None] > 127, image, np.uint8(127)).astype(np.uint8)
     found = look(teacher, shown)
-    overlap = overlaps(np.array([head.face], np.float32), found.boxes)[0]
+    overlap = iou(np.array(head.face, np.float32), found.boxes)
     best = int(overlap.argmax()) if len(overlap) else -1
     if best < 0 or overlap[best] < NEARBY or found.confidences[best] < SURE:
         return None
@@ -185,7 +186,7 @@ def look(teacher: FaceDetector, picture: NDArray[np.uint8]) -> Detections:
     return Detections(found.boxes * scale, found.confidences)
 
 
-def mark(teacher: FaceDetector, made: Composite) -> MarkedPicture:
+def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
     """Return a composite with its faces where the teacher sees them, else where they were put.
 
     A face that was put in clearly is one even if the teacher misses it; what the teacher finds
@@ -193,7 +194,7 @@ def mark(teacher: FaceDetector, made: Composite) -> MarkedPicture:
     """
     found = look(teacher, made.picture)
     put = np.array(made.boxes, np.float32).reshape(-1, 4)
-    overlap = overlaps(put, found.boxes)
+    overlap = iou(put[:, None], found.boxes[None])
     boxes, clear = [], []
     taken = np.zeros(len(found), bool)
     for row, box, visible in zip(overlap, put, made.clear, strict=True):
@@ -214,11 +215,11 @@ def mark(teacher: FaceDetector, made: Composite) -> MarkedPicture:
 
 def reduced(
     picture: NDArray[np.uint8], boxes: NDArray[np.float32], clear: NDArray[np.bool_]
-) -> MarkedPicture:
+) -> AnnotatedImage:
     """Return a picture in the size in which it is kept."""
     scale = min(1.0, STORED / max(picture.shape[:2]))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return MarkedPicture(np.asarray(small, np.uint8), boxes * np.float32(scale), clear)
+    return AnnotatedImage(np.asarray(small, np.uint8), boxes * np.float32(scale), clear)
 
 
 def read_backgrounds(folder: Path) -> list[NDArray[np.uint8]]:
@@ -237,16 +238,6 @@ def read_backgrounds(folder: Path) -> list[NDArray[np.uint8]]:
         kinds = ", ".join(PICTURES)
         raise FileNotFoundError(f"expected pictures ({kinds}) below {folder}, found none")
     return held
-
-
-def overlaps(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the IoU of each of (N, 4) with each of (M, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(one[:, 2:] - one[:, :2], axis=1) for one in (a, b)]
-    overlap: NDArray[np.float32] = shared / (areas[0][:, None] + areas[1][None] - shared)
-    return overlap
 
 
 def _encode(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

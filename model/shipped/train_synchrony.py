@@ -1,21 +1,20 @@
-"""Train the network that the project ships; docs/notes/synchrony.md tells what came of it.
+"""Train Synchrony, the bundled network; docs/notes/synchrony.md has its results.
 
 python -m model.shipped.train_synchrony --videos DIR --people CSV --facesOnly DIR --savePath DIR
 
-The same command goes on where it was stopped. LR-ASD is the teacher.
+Run again, the command continues where it was stopped. LR-ASD is the teacher.
 """
 
 import logging
-import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.checkpoints import training as checkpoints
 from model.checkpoints.build import load_single
@@ -23,8 +22,10 @@ from model.contract import Network
 from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
 from model.precision import warn_of_slow_bf16
+from model.ranks import Ranks
 from model.scoring.windows import inference_copy
-from model.shipped.synchrony_run import NAME, Distillation, Run, Stage, rate
+from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
+from model.shipped.synchrony_options import NAME, Stage, SynchronyTraining
 from model.shipped.synchrony_stages import (
     MATCHED_FRAMES,
     REMEMBERED_CLIPS,
@@ -32,25 +33,27 @@ from model.shipped.synchrony_stages import (
     SeeingLessons,
     draw_embedded,
     encode_track,
-    judging_loss,
     matching_loss,
     measure,
+    refiner_loss,
     set_statistics,
     take_over,
 )
 from model.training.prepare_data import find_videos
 from model.training.recipes import seeded
-from model.training.run_logs import put_row
+from model.training.run import Run
+from model.training.run_logs import EpochRow, Evaluated, write_table
+from model.training.trainer import Schedule, StepOptions, Trainer
 from utils.commands import run_command
 from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
 from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.faces import FaceFinding, find_all
-from utils.datasets.talkset.sources import Person, Source, name_people
-from utils.errors import UserError
+from utils.datasets.talkset.sources import SourceFace, VideoPerson, name_people
 from utils.files import check_folder
 from utils.model_options import DetectorOptions
 from utils.progress import bar
+from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +63,17 @@ SEEING, MATCHING, JUDGING = "seeing", "matching", "judging"  # the stages
 FITTING = "fitting"  # what begins the second
 HELD_OUT_EACH = 6  # pairings of each situation
 MATCHED_BATCHES = 4  # of people held out
+COLUMNS = ("stage", "step", "loss", "held_out_loss", *SITUATIONS)  # of log.csv
 
 
-def find_people(options: Distillation) -> tuple[EntityStore, list[Source]]:
-    """Return the faces of all videos, found now or before."""
+def find_people(options: SynchronyTraining) -> tuple[EntityStore, list[SourceFace]]:
+    """Return the faces of all videos; those found before are not searched for again."""
     faces_only = [Path(folder) for folder in options.faces_only.split(",") if folder]
     unheard = find_videos(faces_only) if faces_only else []
     talking = find_videos([Path(folder) for folder in options.videos.split(",")])
     talking = [path for path in talking if path not in unheard]
     people = name_people(talking, options.people)
-    people |= {path: Person(f"face {path.stem}", talks=False) for path in unheard}
+    people |= {path: VideoPerson(f"face {path.stem}", talks=False) for path in unheard}
     root = os.path.commonpath([path.parent for path in people])
     videos = {path.relative_to(root).as_posix(): path for path in people}
     finder = choose_finder(DetectorOptions(detector="yunet"), "cpu")
@@ -82,8 +86,25 @@ def find_people(options: Distillation) -> tuple[EntityStore, list[Source]]:
     return EntityStore(folder), faces.sources
 
 
-class Distiller:
-    """Trains the network through its stages.
+class StageObjective(SeededObjective):
+    """The loss of one stage; everything random in a step depends on its seed alone."""
+
+    advice = "check the videos, or train without --bf16"
+
+    def __init__(self, network: Synchrony, stage: Stage) -> None:
+        super().__init__()
+        self.network: Synchrony = network
+        self.stage = stage
+
+    def forward(self, seed: Seed) -> tuple[Tensor, Tensor]:
+        """Return the loss of the batch that a seed draws; correct answers are not counted."""
+        with seeded(seed, torch.device("cpu")):
+            loss = self.stage.loss(np.random.default_rng(seed))
+        return loss, loss.new_zeros(())
+
+
+class StagedTraining:
+    """Trains Synchrony in stages; each is a run that begins with the weights of the one before.
 
     Args:
         options: How.
@@ -93,7 +114,11 @@ class Distiller:
     """
 
     def __init__(
-        self, options: Distillation, teacher: Network, store: EntityStore, sources: Sequence[Source]
+        self,
+        options: SynchronyTraining,
+        teacher: Network,
+        store: EntityStore,
+        sources: Sequence[SourceFace],
     ) -> None:
         self.options, self.teacher, self.store = options, teacher, store
         self.learned = [one for one in sources if not options.is_held_out(one.person)]
@@ -102,10 +127,11 @@ class Distiller:
             torch.manual_seed(options.seed)
             self.network = Synchrony()
         take_over(self.network, teacher)
-        self.run = Run(options, self.network)
-        own = self.held_out
-        self.measured = Pairer(store, own, MATCHED_FRAMES) if own else None
+        self.measured: Pairer | None = None
+        if self.held_out:
+            self.measured = Pairer(store, self.held_out, MATCHED_FRAMES)
         self.pools: dict[str, PairingPool] = {}
+        self.records: list[dict[str, object]] = []  # of the stages before the current one
 
     def _pool(self, name: str, held_out: bool = False, situation: str | None = None) -> PairingPool:
         if name not in self.pools:
@@ -117,7 +143,7 @@ class Distiller:
         return self.pools[name]
 
     def stages(self) -> list[Stage]:
-        """Return what is learned, in order."""
+        """Return the stages in order."""
         options, network = self.options, self.network
         lessons = SeeingLessons(self.store, self.learned, self.teacher)
         pairer = Pairer(self.store, self.learned, MATCHED_FRAMES)
@@ -126,18 +152,18 @@ class Distiller:
             return lessons.loss(network, rng, SEEN_CLIPS, options.bf16)
 
         def matching(rng: np.random.Generator) -> Tensor:
-            # What the teacher sees in all people is kept, or it would see these few alone.
+            # The lessons keep the encoder from forgetting all people but the few in the pairings.
             kept = lessons.loss(network, rng, REMEMBERED_CLIPS, options.bf16)
             return matching_loss(network, pairer, rng, bf16=options.bf16) + kept
 
         def judging(rng: np.random.Generator) -> Tensor:
             batch = draw_embedded(self._pool(JUDGING).pairings, rng)
-            return judging_loss(network, batch, options.noise * torch.rand(len(batch[0])))
+            return refiner_loss(network, batch, options.noise * torch.rand(len(batch[0])))
 
         def is_encoder(name: str) -> bool:
             return name.startswith("visual_encoder.")
 
-        def is_judge(name: str) -> bool:
+        def is_refiner(name: str) -> bool:
             return name.startswith("judges.")
 
         def matches(name: str) -> bool:
@@ -146,69 +172,64 @@ class Distiller:
         return [
             Stage(SEEING, options.seeing_steps, 3e-4, is_encoder, seeing),
             Stage(MATCHING, options.matching_steps, 1.5e-4, matches, matching),
-            Stage(JUDGING, options.judging_steps, 1e-3, is_judge, judging),
+            Stage(JUDGING, options.judging_steps, 1e-3, is_refiner, judging),
         ]
 
-    def train(self) -> None:
-        """Train to the end of the last stage, keeping what comes of it."""
+    def train(self) -> bool:
+        """Train to the end of the last stage; return False if stopped before."""
         check_folder(self.options.save_path)
-        kept = self.run.restore() if self.run.path.is_file() else {}
-        stages = self.stages()
-        while self.run.stage < len(stages):
-            stage = stages[self.run.stage]
-            if stage.steps:
-                self._learn(stage, kept)
-            kept = {}
-            self.run.stage, self.run.step = self.run.stage + 1, 0
-            self.run.optimiser = None
-            self.run.keep()
+        for number, stage in enumerate(self.stages()):
+            if stage.num_steps and not self._learn(stage, number):
+                return False
+        return True
 
-    def _learn(self, stage: Stage, kept: Mapping[str, Tensor]) -> None:
-        run = self.run
-        if stage.name == MATCHING and run.step == 0:
+    def _learn(self, stage: Stage, number: int) -> bool:
+        """Train a stage to its end; return False if stopped before."""
+        steps = SeededSteps((self.options.seed, number), stage.num_steps, self.options.keep_every)
+
+        def records(rows: Sequence[EpochRow]) -> list[dict[str, object]]:
+            return [
+                {"stage": stage.name, "step": steps.steps_after(row.epoch), "loss": row.loss}
+                | dict(row.measures)
+                for row in rows
+            ]
+
+        def write_logs(_: Path, rows: Sequence[EpochRow]) -> None:
+            table = self.options.save_path / "log.csv"
+            write_table(table, COLUMNS, [*self.records, *records(rows)])
+
+        def log(row: EpochRow) -> None:
+            (record,) = records([row])
+            logger.info(", ".join(f"{name} {value}" for name, value in record.items()))
+
+        trainer = self._make_trainer(stage, steps)
+        folder = self.options.save_path / "runs" / stage.name
+        run = Run(trainer, RunOptions(folder), self.options.settings, write_logs)
+        if not run.resume():
+            self._prepare(stage)
+        if stage.name == JUDGING and trainer.position.epoch <= steps.num_epochs:
+            self._fill(self._pool(JUDGING), self.options.num_pairings, changed=True)
+        is_complete = train_steps(run, steps, stage.name, lambda: self._report(stage), log)
+        self.records += records(run.rows)
+        return is_complete
+
+    def _make_trainer(self, stage: Stage, steps: SeededSteps) -> Trainer:
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(stage.trains(name))
+        weights = [one for one in self.network.parameters() if one.requires_grad]
+        return Trainer(
+            StageObjective(self.network, stage),
+            torch.optim.AdamW(weights, stage.lr, weight_decay=0.02),
+            Schedule(lambda position: stage.rate(position.updates), steps.num_epochs),
+            Ranks(),
+            StepOptions(self.options.seed, max_gradient=1.0),
+        )
+
+    def _prepare(self, stage: Stage) -> None:
+        """Initialise what a stage does not take over from the one before."""
+        if stage.name == MATCHING:
             self._fill(self._pool(FITTING), FITTED_PAIRINGS, changed=True)
             set_statistics(self.network, self._pool(FITTING).pairings)
-        if stage.name == JUDGING:
-            self._fill(self._pool(JUDGING), self.options.num_pairings, changed=True)
-        weights = []
-        for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(stage.trained(name))
-            weights += [parameter] if stage.trained(name) else []
-        run.optimiser = torch.optim.AdamW(weights, stage.lr, weight_decay=0.02)
-        if kept:
-            run.optimiser.load_state_dict(dict(kept))
-        with bar(stage.name, stage.steps, "steps") as advance:
-            while run.step < stage.steps:
-                self._step(stage, weights)
-                advance(run.step)
-                if run.step % self.options.keep_every == 0 or run.step == stage.steps:
-                    self._report(stage)
-                    run.keep()
-
-    def _step(self, stage: Stage, weights: Sequence[nn.Parameter]) -> None:
-        """Learn from one batch; the choices depend on the seed, the stage and the step alone.
-
-        Raises:
-            UserError: The loss is no number.
-        """
-        run = self.run
-        assert run.optimiser is not None
-        self.network.train()
-        for norm in (self.network.audio_norm, self.network.visual_norm):
-            norm.eval()
-        for group in run.optimiser.param_groups:
-            group["lr"] = rate(run.step, stage)
-        seed = (self.options.seed, run.stage, run.step)
-        with seeded(seed, torch.device("cpu")):
-            loss = stage.loss(np.random.default_rng(seed))
-        run.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(weights, 1.0)
-        if not math.isfinite(loss.item()):
-            raise UserError(f"the loss of step {run.step} of stage {stage.name} is {loss.item()}")
-        run.optimiser.step()
-        run.step += 1
-        run.losses.append(loss.item())
 
     def _fill(self, pool: PairingPool, count: int, changed: bool) -> None:
         """Make the pairings that a pool lacks."""
@@ -227,17 +248,17 @@ class Distiller:
                 advance(number + 1)
 
     def _measure(self, stage: Stage) -> dict[str, float]:
-        """Return how well people held out are matched, or what share of each situation is right."""
+        """Return the matching loss of people held out, or the accuracy in each situation."""
         if self.measured is None or stage.name == SEEING:
             return {}
         if stage.name == MATCHING:
             return {"held_out_loss": self._match(self.measured)}
-        right = {}
+        accuracies = {}
         for situation in SITUATIONS:
             pool = self._pool(f"held_out_{situation}", True, situation)
             self._fill(pool, HELD_OUT_EACH, changed=False)
-            right[situation] = measure(self.network, pool.pairings)
-        return right
+            accuracies[situation] = measure(self.network, pool.pairings)
+        return accuracies
 
     @torch.no_grad()
     def _match(self, pairer: Pairer) -> float:
@@ -246,35 +267,28 @@ class Distiller:
         losses = [matching_loss(self.network, pairer, rng, changed=False) for rng in rngs]
         return round(float(torch.stack(losses).mean()), 4)
 
-    def _report(self, stage: Stage) -> None:
-        """Measure on people held out, write a line of the log and the weights."""
-        row: dict[str, str | int | float] = {
-            "stage": stage.name,
-            "step": self.run.step,
-            "loss": float(np.mean(self.run.losses)),
-        }
-        row |= self._measure(stage)
-        logger.info(", ".join(f"{name} {value}" for name, value in row.items()))
-        names = ["stage", "step", "loss", "held_out_loss", *SITUATIONS]
-        put_row(self.options.save_path / "log.csv", names, row, ("stage", "step"))
-        self.run.losses.clear()
+    def _report(self, stage: Stage) -> Evaluated:
+        """Measure on people held out, and write the weights."""
+        measures = self._measure(stage)
         weights = self.options.save_path / f"{NAME}.safetensors"
         checkpoints.write_halves(self.network.state_dict(), weights)
+        return Evaluated(measures=measures)
 
 
-def distil(options: Distillation) -> None:
-    """Train the network from the start to the end."""
+def train(options: SynchronyTraining) -> int:
+    """Train the network from the first stage to the last; return the exit status."""
     if options.bf16:
         warn_of_slow_bf16("cpu")
     teacher = load_single("lr_asd", options.teacher)
     assert isinstance(teacher, Network)
-    Distiller(options, inference_copy(teacher, "fp32"), *find_people(options)).train()
+    training = StagedTraining(options, inference_copy(teacher, "fp32"), *find_people(options))
+    return 0 if training.train() else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, train, return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    return run_command(distil, Distillation, __doc__, arguments)
+    return run_command(train, SynchronyTraining, __doc__, arguments)
 
 
 if __name__ == "__main__":

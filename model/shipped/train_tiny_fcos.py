@@ -1,8 +1,8 @@
-"""Train the face detector that the project ships; docs/notes/tiny_fcos.md tells what came of it.
+"""Train the bundled face detector; docs/notes/tiny_fcos.md has its results.
 
 python -m model.shipped.train_tiny_fcos --videos DIR,DIR --backgrounds DIR --savePath DIR
 
-The same command goes on where it was stopped. YuNet is the teacher.
+Run again, the command continues where it was stopped. YuNet is the teacher.
 """
 
 import logging
@@ -10,27 +10,34 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from model.checkpoints import training as checkpoints
 from model.checkpoints.registry import find_file, get_weights
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.precision import warn_of_slow_bf16
+from model.ranks import Ranks
+from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
-from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, overlaps, prepare
-from model.training.run_logs import put_row
+from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, prepare
+from model.training.run import Run
+from model.training.run_logs import EpochRow, Evaluated, write_table
+from model.training.trainer import Schedule, StepOptions, Trainer
+from utils.boxes import iou
 from utils.commands import run_command
-from utils.datasets.face_pictures.pictures import PictureFolder, draw_batch
+from utils.datasets.face_pictures.pictures import ImageFolder, draw_batch
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.model_options import DetectorOptions
 from utils.progress import bar
+from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +45,7 @@ TEACHER_SIDE = 640  # pixels of the longer side of pictures that the teacher see
 HELD_OUT_PICTURES = 500
 AVERAGE = 0.998  # of the weights' past that each step keeps in their average
 FOUND = 0.4  # IoU from which on a face is found
+COLUMNS = ("step", "score_loss", "box_loss", "recall", "false_boxes", "iou")  # of log.csv
 
 
 @dataclass(frozen=True)
@@ -76,69 +84,88 @@ class DetectorTraining:
         return Sources(folders, self.backgrounds, held_out, only_held_out, self.seed, student)
 
 
-@dataclass
-class Run:
-    """A training run: what changes from step to step, and how it is kept."""
+class DetectionObjective(SeededObjective):
+    """The detector and its losses, with the average of its weights over the steps.
 
-    options: DetectorTraining
-    network: TinyFcosNetwork
-    averaged: TinyFcosNetwork
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    losses: list[list[float]] = field(default_factory=list)  # since the last measurement
+    Args:
+        options: How it is trained.
+        pictures: What it is trained on.
+    """
 
-    @property
-    def path(self) -> Path:
-        """Where it is kept."""
-        return self.options.save_path / "last.model"
+    advice = "lower --lr"
 
-    def keep(self) -> None:
-        """Write all that is needed to go on."""
-        state = {
-            "settings": settings(self.options),
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
-        checkpoints.write(self.path, state)
+    def __init__(self, options: DetectorTraining, pictures: ImageFolder) -> None:
+        super().__init__()
+        self.options, self.pictures = options, pictures
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(options.seed)
+            self.network: TinyFcosNetwork = TinyFcosNetwork()
+        self.averaged = TinyFcosNetwork().requires_grad_(False)
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.losses: list[list[float]] = []  # of scores and of boxes, since the last measurement
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def restore(self) -> None:
-        """Go on where it was kept.
+    def forward(self, seed: Seed) -> tuple[Tensor, Tensor]:
+        """Return the loss of the batch that a seed draws; correct answers are not counted."""
+        side = self.options.side
+        rng = np.random.default_rng(seed)
+        indices = rng.integers(len(self.pictures), size=self.options.batch_size)
+        batch = draw_batch(self.pictures, [int(index) for index in indices], side, rng)
+        images, boxes, clear = stack(batch)
+        places = cells(side, side)
+        targets = assign(places, boxes, clear)
+        logits, distances = self.network(images.float())
+        score_loss, box_loss = detection_loss(logits, distances, places, targets)
+        self.losses.append([score_loss.item(), box_loss.item()])
+        return score_loss + box_loss, score_loss.new_zeros(())
 
-        Raises:
-            UserError: The checkpoint is damaged, or was begun with other settings.
-        """
-        state = checkpoints.read(self.path)
-        checkpoints.check_settings(self.path, state["settings"], settings(self.options))
-        self.network.load_state_dict(state["network"])
+    def after_update(self, num_updates: int) -> None:
+        """Move the average of the weights towards the weights."""
+        follow(self.averaged, self.network, min(AVERAGE, num_updates / (num_updates + 10)))
+
+    def state(self) -> dict[str, Any]:
+        """Return the average of the weights and the losses to report."""
+        return {"averaged": self.averaged.state_dict(), "losses": list(self.losses)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Load what `state` returned."""
         self.averaged.load_state_dict(state["averaged"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
+        self.losses = list(state["losses"])
 
 
 def settings(options: DetectorTraining) -> dict[str, str | int | float | bool]:
-    """Return what a run must go on with."""
-    places = ("videos", "backgrounds", "save_path", "student", "keep_every")
+    """Return what must be the same when a run is resumed."""
+    places = ("videos", "backgrounds", "save_path", "student")
     return {name: value for name, value in vars(options).items() if name not in places}
 
 
-def begin(options: DetectorTraining) -> Run:
-    """Return a fresh run, or the one that was kept."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        network = TinyFcosNetwork()
-    averaged = TinyFcosNetwork()
-    averaged.load_state_dict(network.state_dict())
-    for one in (network, averaged):
-        one.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    matrices = [value for value in network.parameters() if value.ndim > 1]
-    vectors = [value for value in network.parameters() if value.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": 0.02}, {"params": vectors, "weight_decay": 0.0}]
-    run = Run(options, network, averaged, torch.optim.AdamW(groups, lr=options.lr))
-    if run.path.is_file():
-        run.restore()
-        logger.info("going on after step %d", run.step)
+def steps_of(options: DetectorTraining) -> SeededSteps:
+    """Return the steps of a training."""
+    return SeededSteps((options.seed,), options.steps, options.keep_every)
+
+
+def begin(options: DetectorTraining, pictures: ImageFolder) -> Run:
+    """Return a new run, or the one that the folder holds, where it was stopped."""
+    objective, steps = DetectionObjective(options, pictures), steps_of(options)
+    weights = list(objective.network.parameters())
+    groups = [
+        {"params": [one for one in weights if one.ndim > 1], "weight_decay": 0.02},
+        {"params": [one for one in weights if one.ndim == 1], "weight_decay": 0.0},
+    ]
+
+    def log(folder: Path, rows: Sequence[EpochRow]) -> None:
+        records = [{"step": steps.steps_after(row.epoch), **row.measures} for row in rows]
+        write_table(folder / "log.csv", COLUMNS, records)
+
+    trainer = Trainer(
+        objective,
+        torch.optim.AdamW(groups, lr=options.lr),
+        Schedule(lambda position: rate(position.updates, options), steps.num_epochs),
+        Ranks(),
+        StepOptions(options.seed, options.bf16, max_gradient=10.0),
+    )
+    run = Run(trainer, RunOptions(options.save_path), settings(options), log)
+    run.resume()
     return run
 
 
@@ -150,39 +177,9 @@ def rate(step: int, options: DetectorTraining) -> float:
     return options.lr * (0.5 + 0.5 * math.cos(math.pi * min(1.0, done)))
 
 
-def take_step(run: Run, pictures: PictureFolder) -> None:
-    """Learn from one batch; the choices depend on the seed and the step alone.
-
-    Raises:
-        UserError: The loss is no number.
-    """
-    options = run.options
-    rng = np.random.default_rng((options.seed, run.step))
-    indices = rng.integers(len(pictures), size=options.batch_size)
-    batch = draw_batch(pictures, [int(index) for index in indices], options.side, rng)
-    images, boxes, clear = stack(batch)
-    places = cells(options.side, options.side)
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate(run.step, options)
-    run.network.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-        logits, distances = run.network(images.float())
-    score_loss, box_loss = detection_loss(logits, distances, places, assign(places, boxes, clear))
-    run.optimiser.zero_grad(set_to_none=True)
-    (score_loss + box_loss).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.network.parameters(), 10.0)
-    losses = [score_loss.item(), box_loss.item()]
-    if not all(math.isfinite(loss) for loss in losses):
-        raise UserError(f"the losses of step {run.step} are {losses}: lower --lr")
-    run.optimiser.step()
-    run.step += 1
-    run.losses.append(losses)
-    follow(run.averaged, run.network, min(AVERAGE, run.step / (run.step + 10)))
-
-
 @torch.no_grad()
 def follow(averaged: TinyFcosNetwork, network: TinyFcosNetwork, kept: float) -> None:
-    """Move the average of the weights towards the weights."""
+    """Move `averaged` towards the network's weights; `kept` of it stays."""
     own = averaged.state_dict()
     for name, value in network.state_dict().items():
         if value.dtype.is_floating_point:
@@ -191,7 +188,7 @@ def follow(averaged: TinyFcosNetwork, network: TinyFcosNetwork, kept: float) -> 
             own[name].copy_(value)
 
 
-def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, float]:
+def measure(network: TinyFcosNetwork, pictures: ImageFolder) -> dict[str, float]:
     """Return recall, false boxes a picture and the mean IoU of what is found in pictures."""
     copy = TinyFcosNetwork()
     copy.load_state_dict(network.state_dict())
@@ -201,7 +198,7 @@ def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, floa
     for index in range(len(pictures)):
         picture = pictures.read(index)
         boxes = detector.detect([picture.image])[0].boxes
-        overlap = overlaps(picture.boxes, boxes)
+        overlap = iou(picture.boxes[:, None], boxes[None])
         best = overlap.max(axis=1, initial=0)[picture.clear]
         faces += len(best)
         found += int((best >= FOUND).sum())
@@ -214,21 +211,32 @@ def measure(network: TinyFcosNetwork, pictures: PictureFolder) -> dict[str, floa
     }
 
 
-def report(run: Run, held_out: PictureFolder) -> None:
-    """Measure the averaged network, write a line of the log and the weights."""
-    score_loss, box_loss = np.mean(run.losses, axis=0)
-    row = {"step": run.step, "score_loss": score_loss, "box_loss": box_loss}
-    row |= measure(run.averaged, held_out)
-    logger.info(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
-    put_row(run.options.save_path / "log.csv", list(row), row)
-    run.losses.clear()
-    checkpoints.write_halves(
-        run.averaged.state_dict(), run.options.save_path / f"{TinyFcos.name}.safetensors"
-    )
+def report(objective: DetectionObjective, held_out: ImageFolder) -> Evaluated:
+    """Measure the averaged network, write its weights, return losses and measures."""
+    score_loss, box_loss = np.mean(objective.losses, axis=0).tolist()
+    objective.losses.clear()
+    measures = {"score_loss": score_loss, "box_loss": box_loss}
+    measures |= measure(objective.averaged, held_out)
+    weights = objective.options.save_path / f"{TinyFcos.name}.safetensors"
+    checkpoints.write_halves(objective.averaged.state_dict(), weights)
+    return Evaluated(measures=measures)
 
 
-def train(options: DetectorTraining) -> None:
-    """Make the pictures, then train to the last step, keeping what comes of it."""
+def learn(run: Run, held_out: ImageFolder) -> bool:
+    """Train to the last step; return False if it was stopped before."""
+    objective = run.trainer.objective
+    assert isinstance(objective, DetectionObjective)
+    steps = steps_of(objective.options)
+
+    def log(row: EpochRow) -> None:
+        record = {"step": steps.steps_after(row.epoch), **row.measures}
+        logger.info(", ".join(f"{name} {value:.4g}" for name, value in record.items()))
+
+    return train_steps(run, steps, "training", lambda: report(objective, held_out), log)
+
+
+def train(options: DetectorTraining) -> int:
+    """Make the pictures, then train to the last step; return the exit status."""
     check_folder(options.save_path)
     if options.bf16:
         warn_of_slow_bf16("cpu")
@@ -238,16 +246,10 @@ def train(options: DetectorTraining) -> None:
         sources = options.sources(only_held_out=name == "held_out")
         with bar(f"making {name}", count, "pictures") as advance:
             folders.append(prepare(teacher, sources, options.save_path / name, count, advance))
-    run = begin(options)
     begun = time.monotonic()
-    with bar("training", options.steps, "steps") as advance:
-        while run.step < options.steps:
-            take_step(run, folders[0])
-            advance(run.step)
-            if run.step % options.keep_every == 0 or run.step == options.steps:
-                report(run, folders[1])
-                run.keep()
-    logger.info("trained in %.0f s", time.monotonic() - begun)
+    is_complete = learn(begin(options, folders[0]), folders[1])
+    logger.info("trained for %.0f s", time.monotonic() - begun)
+    return 0 if is_complete else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,10 +2,11 @@
 
 import logging
 
-from model.checkpoints.build import build_network, load_single, read_variant
+from model.checkpoints.build import build_network, read_variant
 from model.checkpoints.files import read_weights
 from model.checkpoints.registry import find_file
 from model.contract import Model
+from model.families.base import load_weights
 from model.layers.resnet18 import imagenet_weights
 from model.ranks import Ranks
 from model.training.recipes import seeded
@@ -18,29 +19,21 @@ IMAGENET = "imagenet"  # a network's `initial` that torchvision brings
 NOTHING = "none"  # of --initial
 
 
-def load_or_begin(
-    options: NetworkOptions, seed: int, ranks: Ranks, default: str | None
-) -> tuple[Model, str]:
-    """Return the network and, in a few words, what its weights are.
+def load_or_begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str]:
+    """Return the network that training starts from, and a short description of its weights.
 
     Args:
-        options: Name the network, its variant and its weights.
-        seed: Draws fresh weights.
-        ranks: The first process downloads weights if need be, the others wait for it.
-        default: Name of the weights where none are given; None is fresh ones.
+        options: Name the network, its variant and its weights; without these they are random.
+        seed: Draws random weights.
+        ranks: The first process downloads weights if necessary, the others wait for it.
     """
-    weights = options.pretrain_model or default
+    if options.pretrain_model is not None:
+        network: Model = load_weights(options, options.pretrain_model, ranks)
+        assert network.weights is not None
+        return network, network.weights.sha256[:16]
     if not ranks.first:
         ranks.wait_for_all()
-    if weights is None:
-        network, start = _begin(options, seed, ranks)
-    else:
-        if options.variant:
-            raise UserError("--variant is for a network that begins anew; weights bring theirs")
-        network = load_single(options.model, weights, str(ranks.device))
-        assert network.weights is not None
-        logger.info("network: %s (%s)", options.model, network.weights.path)
-        start = network.weights.sha256[:16]
+    network, start = _begin(options, seed, ranks)
     if ranks.first:
         ranks.wait_for_all()
     return network, start

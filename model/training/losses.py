@@ -3,18 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network, Recipe
+from model.contract import Logits, Model, Recipe
+from model.families.base import family_of
 from model.ranks import Ranks
 from model.training.objective import BatchPart, DividedBatch, Objective
 from utils.datasets.entities import SPEAKING, UNLABELLED
-from utils.errors import UserError
-from utils.structures import STEPS_PER_FRAME
+from utils.datasets.loading.training_batch import TrainingBatch
 
 HEADS = ("av", "audio", "visual")  # fields of Logits
 
@@ -25,20 +25,6 @@ class Contrast:
 
     weight: float = 0.0  # the paper's is 0.3
     temperature: float = 0.1
-
-
-class Batch(Protocol):
-    """What a loader gives; a `ClipBatch` tells `speech` too, a `ContextBatch` has `embeddings`."""
-
-    @property
-    def labels(self) -> Tensor:
-        """Labels, (B, T), (B, S, T) or (B, 1), int8."""
-        ...
-
-    @property
-    def mask(self) -> Tensor:
-        """Where there is a frame, shaped like the labels, bool."""
-        ...
 
 
 class Clips(NamedTuple):
@@ -74,19 +60,16 @@ class SpeakingObjective(Objective):
         self.recipe = recipe
         self.frames_at_once = frames_at_once
         self.network: Model = network
+        self.family = family_of(network)
         self.loss_weights: Mapping[str, float] = {"av": 1.0, **recipe.loss_weights}
         self.contrast = contrast
         self.projection: nn.Module = nn.Identity()  # of faces, where their embeddings are wider
         if contrast.weight:
-            if not isinstance(network, Network):
-                raise UserError(
-                    "--talkNCE compares the frames of a sequence; this network reads single ones"
-                )
-            audio_width, face_width = embedding_widths(network)
+            audio_width, face_width = self.family.embedding_widths(network)
             if audio_width != face_width:
                 self.projection = nn.Linear(face_width, audio_width, bias=False)
 
-    def divide(self, batch: Batch, ranks: Ranks, epoch: int) -> DividedBatch:
+    def divide(self, batch: TrainingBatch, ranks: Ranks, epoch: int) -> DividedBatch:
         """Return this process's share of a batch; every process takes part in each part."""
         clips = as_clips(batch)
         labels = clips.labels
@@ -108,7 +91,8 @@ class SpeakingObjective(Objective):
         most = math.ceil(num_clips / ranks.size)  # clips of one process
         at_once = most
         if self.frames_at_once:
-            at_once = max(1, self.frames_at_once // frames_of(self.network, clips))
+            num_frames = max(1, self.family.num_frames(clips.faces, clips.labels))
+            at_once = max(1, self.frames_at_once // num_frames)
         num_parts = math.ceil(most / max(1, at_once))
         moved = (tensor.to(ranks.device, non_blocking=True) for tensor in clips)
         return [
@@ -131,33 +115,15 @@ class SpeakingObjective(Objective):
             counts: Of the whole batch.
             temperature: Logits are divided by it.
         """
-        network = self.network
-        embedded: tuple[Tensor, Tensor] | None = None
-        if isinstance(network, ContextNetwork):
-            logits = network(clips.faces)
-        elif isinstance(network, ClipNetwork):
-            logits = network(clips.audio, clips.faces)
-        else:
-            assert isinstance(network, Network)
-            embedded = self._encode(network, clips)
-            logits = network.fuse(*embedded)
+        logits, embeddings = self.family.forward(self.network, clips.audio, clips.faces)
         loss = head_losses(logits, clips, self.loss_weights, temperature) / counts.labelled
-        penalty = network.penalty()
+        penalty = self.network.penalty()
         if penalty is not None:
             loss = loss + penalty * (clips.labels != UNLABELLED).sum() / counts.labelled
         if self.contrast.weight:
-            assert embedded is not None
-            loss = loss + self._contrast(*embedded, clips.labels) / max(1.0, counts.speaking)
+            assert embeddings is not None
+            loss = loss + self._contrast(*embeddings, clips.labels) / max(1.0, counts.speaking)
         return loss, (logits.av.argmax(-1) == clips.labels).sum()
-
-    @staticmethod
-    def _encode(network: Network, clips: Clips) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of sound (B, T, C) and of faces (B, T, C) or (B, S, T, C)."""
-        audio = network.encode_audio(clips.audio)
-        if network.num_speakers == 1:
-            return audio, network.encode_faces(clips.faces)
-        faces = network.encode_faces(clips.faces.flatten(0, 1))
-        return audio, faces.view(*clips.faces.shape[:2], *faces.shape[1:])
 
     def _contrast(self, audio: Tensor, faces: Tensor, labels: Tensor) -> Tensor:
         """Return the weighted contrastive loss; of several speakers, of the one that is heard."""
@@ -168,22 +134,9 @@ class SpeakingObjective(Objective):
         return self.contrast.weight * found
 
 
-def as_clips(batch: Batch) -> Clips:
-    """Return a batch of any loader as the objective reads it."""
-    labels = torch.where(batch.mask, batch.labels.long(), UNLABELLED)
-    embeddings = getattr(batch, "embeddings", None)
-    if embeddings is not None:
-        return Clips(embeddings.new_zeros(len(labels), 0), embeddings, labels, labels)
-    speech = getattr(batch, "speech", None)
-    audio, faces = batch.audio, batch.faces  # type: ignore[attr-defined] # all others have them
-    return Clips(audio, faces, labels, labels if speech is None else speech.long())
-
-
-def frames_of(network: Model, clips: Clips) -> int:
-    """Return how many frames pass the network for one clip of a batch."""
-    if isinstance(network, Network):
-        return clips.labels[0].numel() if len(clips.labels) else 1
-    return clips.faces.shape[1]
+def as_clips(batch: TrainingBatch) -> Clips:
+    """Return a loader's batch, with labels as the losses read them."""
+    return Clips(batch.audio, batch.faces, batch.labels.long(), batch.speech.long())
 
 
 def _stand_in(clips: Clips) -> Clips:
@@ -242,17 +195,3 @@ def talk_nce(audio: Tensor, faces: Tensor, active: Tensor, temperature: float) -
     similar = similar.masked_fill(~active[:, None], torch.finfo(torch.float32).min)
     own = similar.log_softmax(2).diagonal(dim1=1, dim2=2)  # (B, T)
     return -torch.where(active, own, torch.zeros_like(own)).sum()
-
-
-@torch.no_grad()
-def embedding_widths(network: Network) -> tuple[int, int]:
-    """Return the numbers of channels of a network's audio and face embeddings."""
-    inputs, training = network.inputs, network.training
-    first = next(network.parameters())
-    network.eval()
-    audio = first.new_zeros(1, 2 * STEPS_PER_FRAME, inputs.num_features)
-    colours = (3,) if inputs.colour else ()
-    faces = first.new_zeros(1, 2, inputs.size, inputs.size, *colours)
-    widths = network.encode_audio(audio).shape[2], network.encode_faces(faces).shape[2]
-    network.train(training)
-    return widths

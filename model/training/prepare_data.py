@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import numpy as np
 from model.face_finding import FaceFinder
 from utils.datasets.ava import download as ava_download
 from utils.datasets.ava import prepare as ava_prepare
-from utils.datasets.ava.labels import LABELS_MD5, Sources
+from utils.datasets.ava.labels import LABELS_MD5, AvaMirrors
 from utils.datasets.ava.options import AvaOptions
 from utils.datasets.custom import check as custom_check
-from utils.datasets.custom.tables import OwnOptions
+from utils.datasets.custom.tables import CustomOptions
 from utils.datasets.splits import DataOptions
 from utils.datasets.talkset.build import (
     TalkSetOptions,
@@ -27,7 +26,7 @@ from utils.datasets.talkset.faces import FaceFinding
 from utils.datasets.talkset.lists import PUBLISHED_EACH, read_lists
 from utils.datasets.talkset.options import BuildOptions
 from utils.files import replacing
-from utils.progress import bar
+from utils.progress import stages
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ def download_ava(options: AvaOptions, data: DataOptions) -> tuple[list[str], boo
     """
     root = data.data_path
     md5 = {} if options.any_labels else LABELS_MD5
-    sources = Sources(options.mirror.rstrip("/"), options.label_mirror.rstrip("/"), md5)
+    sources = AvaMirrors(options.mirror.rstrip("/"), options.label_mirror.rstrip("/"), md5)
     with stages("movies") as tell:
         movies = _Movies(tell)
         found = ava_download.download(
@@ -53,7 +52,7 @@ def download_ava(options: AvaOptions, data: DataOptions) -> tuple[list[str], boo
         )
     lines = [f"movies: {found.summary()}; see {root / ava_download.REPORT}.txt"]
     whole = not found.failed
-    how = ava_prepare.PrepareOptions(data.num_processes, options.crop_size, options.colour)
+    how = ava_prepare.AvaPrepareOptions(data.num_processes, options.crop_size, options.colour)
     for split in LABELLED:
         with stages("faces") as tell:
             cut = partial(tell, f"cutting {split}")
@@ -101,7 +100,7 @@ def make_talkset(
     num_processes = 1 if alone and not data.num_processes else data.num_processes
     faces = FaceFinding(finder, finder.settings, num_processes)
     folder = data.data_path
-    with stages() as tell:
+    with stages(UNITS) as tell:
         if options.lists:
             each = options.clips_each or PUBLISHED_EACH
             clips = read_lists(options.list_files, np.random.default_rng(seed), each)
@@ -121,8 +120,8 @@ def find_videos(folders: Sequence[Path]) -> list[Path]:
 
 
 def check_own(
-    data: DataOptions, options: OwnOptions, decode: bool, to: Path
-) -> custom_check.Report:
+    data: DataOptions, options: CustomOptions, decode: bool, to: Path
+) -> custom_check.CheckReport:
     """Check own data, and write what was found as JSON."""
     with stages("videos") as tell:
         report = custom_check.check(
@@ -132,18 +131,3 @@ def check_own(
         temporary.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
     logger.info("report: %s", to)
     return report
-
-
-@contextmanager
-def stages(unit: str = "") -> Iterator[Callable[[str, float, float], None]]:
-    """Give a function that shows how far each stage of a job is: its name, done, in all."""
-    with ExitStack() as shown:
-        moves: dict[str, Callable[[float], None]] = {}
-
-        def tell(name: str, done: float, total: float) -> None:
-            if name not in moves:
-                shown.close()
-                moves[name] = shown.enter_context(bar(name, total, unit or UNITS[name]))
-            moves[name](done)
-
-        yield tell

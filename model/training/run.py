@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from model.checkpoints import training as checkpoints
 from model.checkpoints.registry import default_checkpoint, registry
 from model.checkpoints.training import Settings
@@ -128,6 +130,8 @@ class Run:
             hooks.on_epoch(row)
             if board:
                 board.add(row)
+            if epoch < last_epoch and ranks.add(torch.tensor(int(hooks.stop()))):
+                return False
         if board:
             board.close()
         return True

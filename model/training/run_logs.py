@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from utils.files import read_lines, replacing
+from utils.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -80,28 +80,6 @@ def write_table(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, ob
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def put_row(
-    path: Path, names: Sequence[str], row: Mapping[str, object], keys: Sequence[str] = ("step",)
-) -> None:
-    """Add a row to a CSV table, or replace the one that tells of the same step.
-
-    A run that was killed between its log and its checkpoint takes the same steps again.
-
-    Args:
-        path: The file; begun if need be.
-        names: The columns; where the row lacks one, its field stays empty.
-        row: Values by the names of columns.
-        keys: The columns that no two rows have alike.
-    """
-    key = [str(row[name]) for name in keys]
-    before = csv.DictReader(read_lines(path))
-    kept = [one for one in before if [one[name] for name in keys] != key]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*kept, row])
 
 
 class Board:

@@ -21,7 +21,7 @@ from model.training.objective import BatchPart, Objective
 from model.training.recipes import seeded
 from model.training.shared_norm import Share, share_norms
 from utils.errors import UserError
-from utils.progress import Position, Sums
+from utils.progress import EpochSums, Position
 
 
 class BatchLoader(Protocol):
@@ -208,5 +208,5 @@ class Trainer:
         self.network.load_state_dict(weights)
         self.objective.restore(state)
         self.optimiser.load_state_dict(state["optimiser"])
-        sums = Sums(**state["sums"])
+        sums = EpochSums(**state["sums"])
         self.position = Position(state["epoch"], state["step"], sums, state["updates"])

@@ -14,6 +14,7 @@ from benchmarks.training import make_batch
 from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
 from model.names import network_names
+from utils.datasets.loading.training_batch import TrainingBatch
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "asc_encoder": {"clip_length": 1},
@@ -57,9 +58,9 @@ def test_plain_networks_give_the_same(name: str) -> None:
     torch.testing.assert_close(published, own, atol=limit, rtol=0)
 
 
-def run(network: Model, batch: training.RandomBatch) -> torch.Tensor:
+def run(network: Model, batch: TrainingBatch) -> torch.Tensor:
     if isinstance(network, ContextNetwork):
-        return network(batch.embeddings).av  # type: ignore[no-any-return]
+        return network(batch.faces).av  # type: ignore[no-any-return]
     if isinstance(network, Network):
         faces = batch.faces.flatten(0, 1) if network.num_speakers > 1 else batch.faces
         return network.encode_faces(faces)

@@ -12,7 +12,7 @@ from model.loading import load_models
 from model.precision import has_bf16, warn_of_slow_bf16
 from model.scoring.windows import Precision
 from model.shipped import train_synchrony, train_tiny_fcos
-from model.shipped.synchrony_run import Distillation
+from model.shipped.synchrony_options import SynchronyTraining
 from model.shipped.train_tiny_fcos import DetectorTraining
 from model.training.recipes import use_bf16
 from utils.model_options import ModelOptions
@@ -85,7 +85,7 @@ def test_trainings_of_what_is_shipped_warn(
     with pytest.raises(OSError, match="yunet"):
         train_tiny_fcos.train(DetectorTraining(videos="nowhere", bf16=True))
     with pytest.raises(OSError, match="lr_asd"):
-        train_synchrony.distil(Distillation(videos="nowhere", bf16=True))
+        train_synchrony.train(SynchronyTraining(videos="nowhere", bf16=True))
     assert caplog.messages == [WARNING, WARNING]
 
 

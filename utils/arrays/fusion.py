@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from utils.arrays.geometry import Camera
 from utils.arrays.speech_positions import Heard
 from utils.errors import UserError
+from utils.scores import sigmoid
 from utils.structures import FPS, ScoredTrack
 
 LARGEST_SCORE = 4.0  # the array alone is never more certain than 98 %
@@ -132,6 +133,6 @@ def fuse_tracks(
     fused = []
     for track in tracks:
         scores = fuse(track.scores, track.boxes, track.start, heard[0], (heard[1], width), options)
-        probabilities = (0.5 + 0.5 * np.tanh(scores / 2)).astype(np.float32)
+        probabilities = sigmoid(scores).astype(np.float32)
         fused.append(replace(track, scores=scores, probabilities=probabilities))
     return tuple(fused)

@@ -65,7 +65,7 @@ def draw_curves(
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (WIDTH * ZOOM, HEIGHT * ZOOM), PAPER)
-    sheet = _Sheet(x_axis, y_axis, {})
+    sheet = _PlotSheet(x_axis, y_axis, {})
     draw = ImageDraw.Draw(image)
 
     def text(x: float, y: float, words: str, colour: Colour, anchor: str = "lm") -> None:
@@ -104,7 +104,7 @@ def _number(axis: Axis, share: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Sheet:
+class _PlotSheet:
     """Where values lie in the picture, in pixels of the finished one."""
 
     x_axis: Axis

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from utils.datasets.ava.dataset import AvaSplit
-from utils.datasets.custom.prepare import PrepareOptions, prepare
-from utils.datasets.custom.tables import OwnOptions
+from utils.datasets.custom.prepare import CustomPrepareOptions, prepare
+from utils.datasets.custom.tables import CustomOptions
 from utils.datasets.entities import DataSet
 from utils.datasets.storage.entity_store import EntityStore
 from utils.errors import UserError
@@ -80,7 +80,7 @@ class Split:
 
 def prepare_split(
     data: DataOptions,
-    own: OwnOptions,
+    own: CustomOptions,
     name: str,
     progress: Callable[[float, float], None] | None = None,
 ) -> None:
@@ -100,8 +100,8 @@ def prepare_split(
     """
     if data.data != "own":
         return
-    path, how = data.data_path, PrepareOptions(own, num_processes=data.num_processes)
-    store = own_store(path, name)
+    path, how = data.data_path, CustomPrepareOptions(own, num_processes=data.num_processes)
+    store = custom_store(path, name)
     with locked(store, f"preparing {name}"):
         report = prepare(path, name, store, data.videos, how, progress)
     for problem in report.problems[:SHOWN]:
@@ -132,7 +132,7 @@ def open_split(data: DataName, path: Path, name: str) -> Split:
     if data == "ava":
         ava = AvaSplit(path, name)
         return Split(name, ava, ava.truth if ava.truth.is_file() else None)
-    folder = own_store(path, name) if data == "own" else path / name
+    folder = custom_store(path, name) if data == "own" else path / name
     if data == "talkset" and not folder.is_dir():
         raise FileNotFoundError(
             f"expected a TalkSet with a split {name!r} in {path}, found no folder {folder}; build "
@@ -141,7 +141,7 @@ def open_split(data: DataName, path: Path, name: str) -> Split:
     return Split(name, EntityStore(folder))
 
 
-def own_store(path: Path, name: str) -> Path:
+def custom_store(path: Path, name: str) -> Path:
     """Return where the store of a split of own data lies."""
     return (path if path.is_dir() else path.parent) / "store" / name
 

@@ -17,17 +17,25 @@ KEEP_S = 180.0  # how much of the past stays readable
 class Sound:
     """The sound of a span of a video: mono int16 at 16 kHz, decoded as far as it is asked for.
 
-    Sample 0 lies at the start of the span, so frame i of `read_frames` begins with sample
-    640 * i. Time stamps decide where sound lies: gaps are silence, overlaps are cut. Where the
-    video has no sound, everything is silence.
+    Sample 0 lies at the start of the span unless `first_sample` is given, so frame i of
+    `read_frames` begins with sample 640 * i. Time stamps place the samples: gaps are silent,
+    overlaps are cut. If the video has no audio, all samples are 0.
     """
 
-    def __init__(self, video: VideoInfo, options: ReadOptions, keep_s: float = KEEP_S) -> None:
+    def __init__(
+        self,
+        video: VideoInfo,
+        options: ReadOptions,
+        keep_s: float = KEEP_S,
+        first_sample: int = 0,
+    ) -> None:
+        """Open the audio; `first_sample` is the number of the sample at the span's start."""
         self.report = ReadReport()
         self.choice: SoundChoice = choose_sound(video, options.audio_track)
         self.has_sound = bool(self.choice.sources)
         self._keep = int(keep_s * SAMPLE_RATE)
-        self._first = 0  # position of the first sample held
+        self._zero = first_sample
+        self._first = 0  # position of the first sample held, from the start of the span
         self._held = np.zeros(2 * SAMPLE_RATE, np.int16)
         self._num_held = 0
         self._pieces: Iterator[tuple[int, NDArray[np.int16]]] | None = None
@@ -41,13 +49,14 @@ class Sound:
         return self._first + self._num_held
 
     def read(self, start: int, stop: int) -> NDArray[np.int16]:
-        """Return samples [start, stop) as a copy; zeros before 0 and after the end of the sound.
+        """Return samples [start, stop) as a copy; zeros before and after the audio of the span.
 
-        Asking far ahead decodes all that lies between, and what lies more than `keep_s` before
-        the furthest sample that was read is forgotten.
+        Reading far ahead decodes everything in between. Samples more than `keep_s` before the
+        last one that was read are dropped.
         """
         if stop < start:
             raise ValueError(f"expected start <= stop, got samples [{start}, {stop})")
+        start, stop = start - self._zero, stop - self._zero
         if max(start, 0) < self._first:
             raise ValueError(
                 f"sample {start} is forgotten, the sound is held from sample {self._first} on; "

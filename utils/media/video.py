@@ -1,6 +1,6 @@
 """Read the frames of a video at the working rate, with the arrays that the analysis needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -10,16 +10,45 @@ from av import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from utils.media.audio import KEEP_S, Sound, read_sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.source_frames import SourceFrame, read_source_frames
 from utils.media.tone_mapping import ToneMapper
-from utils.structures import FPS, Frame
+from utils.structures import FPS, SAMPLES_PER_FRAME, Frame, ScoredTrack
 
 PLANAR_8_BIT = {  # formats whose first plane is 8-bit luma
     *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "nv12", "nv21", "nv16"),
     *("yuvj420p", "yuvj422p", "yuvj444p", "yuvj440p", "yuvj411p", "yuva420p", "yuva444p"),
 }
 FULL_RANGE_LUMA = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+
+
+class VideoSpan:
+    """A part of a video; its frames and samples are numbered from the start of the video."""
+
+    def __init__(self, video: VideoInfo, options: ReadOptions) -> None:
+        self.video = video
+        self.first_frame = round(options.start_s * FPS)
+        self.options = replace(options, start_s=self.first_frame / FPS)
+
+    def read_frames(
+        self, picture_size: tuple[int, int] | None, report: ReadReport, colour: bool = False
+    ) -> Iterator[Frame]:
+        """Yield the frames of the span; see the function `read_frames`."""
+        for frame in read_frames(self.video, picture_size, self.options, report, colour):
+            yield replace(frame, index=frame.index + self.first_frame)
+
+    def open_sound(self, keep_s: float = KEEP_S) -> Sound:
+        """Return the audio of the span; sample 640 * i is the first of frame i."""
+        return Sound(self.video, self.options, keep_s, self.first_frame * SAMPLES_PER_FRAME)
+
+    def read_whole_sound(self) -> Iterator[NDArray[np.int16]]:
+        """Yield all samples of the video, also those outside the span."""
+        return read_sound(self.video, replace(self.options, start_s=0.0, duration_s=0.0))
+
+    def from_start(self, tracks: Iterable[ScoredTrack]) -> list[ScoredTrack]:
+        """Return the tracks with frames that count from the start of the span."""
+        return [replace(track, start=track.start - self.first_frame) for track in tracks]
 
 
 def read_frames(

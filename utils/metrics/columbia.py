@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.boxes import box_areas, iou, shared_areas
 from utils.errors import UserError
 from utils.metrics.f1 import accuracy, f1
-from utils.smoothing import smooth_scores
+from utils.scores import smooth_scores
 from utils.structures import FPS, ScoredTrack
 from utils.tracking.crop_geometry import smooth_boxes
 
@@ -118,7 +119,8 @@ def answer_as_published(
     answers = {}
     for name, known in labels.items():
         pairs = pair(known.frames, starts, squares, means)
-        shared, area = intersect(known.squares[pairs.label], pairs.boxes)
+        shared = shared_areas(square_boxes(known.squares)[pairs.label], pairs.boxes)
+        area = box_areas(pairs.boxes)
         overlap = np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)
         near = np.flatnonzero(overlap > 0.5)
         # of equal overlaps the higher score wins; a face that has no score loses to any other
@@ -146,13 +148,12 @@ def answer_mended(
     frames = np.concatenate([known.frames for known in labels.values()])
     heads = np.concatenate([known.squares for known in labels.values()])
     pairs = pair(frames, [track.start for track in tracks], squares, means)
-    shared, area = intersect(heads[pairs.label], pairs.boxes)
-    iou = shared / np.maximum(area + heads[pairs.label, 2] ** 2 - shared, 1e-9)
+    overlap = iou(square_boxes(heads)[pairs.label], pairs.boxes)
     found = np.full(len(frames), np.nan)
     matched = np.zeros(len(frames), np.bool_)
     taken: set[tuple[int, int]] = set()  # (labelled frame, track)
-    near = np.flatnonzero(iou > MIN_IOU)
-    for index in near[np.argsort(-iou[near], kind="stable")]:
+    near = np.flatnonzero(overlap > MIN_IOU)
+    for index in near[np.argsort(-overlap[near], kind="stable")]:
         label = pairs.label[index]
         face = (int(frames[label]), int(pairs.track[index]))
         if not matched[label] and face not in taken:
@@ -229,14 +230,9 @@ def pair(
     return Pairs(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def intersect(
-    heads: NDArray[np.float64], boxes: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the areas (P,) that heads (P, 3) and boxes (P, 4) share, and those of the boxes."""
-    low = np.maximum(heads[:, :2], boxes[:, :2])
-    high = np.minimum(heads[:, :2] + heads[:, 2:], boxes[:, 2:])
-    sizes = boxes[:, 2:] - boxes[:, :2]
-    return np.maximum(high - low, 0).prod(axis=1), sizes.prod(axis=1)
+def square_boxes(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return squares (P, 3) left, top, side as boxes (P, 4)."""
+    return np.concatenate([squares[:, :2], squares[:, :2] + squares[:, 2:]], axis=1)
 
 
 def square(boxes: NDArray[np.float32]) -> NDArray[np.float64]:

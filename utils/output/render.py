@@ -17,6 +17,7 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
+from utils.boxes import smooth_boxes
 from utils.errors import ResourceError, UserError
 from utils.files import replacing
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
@@ -24,7 +25,7 @@ from utils.media.source_frames import SourceFrame, read_source_frames
 from utils.media.tone_mapping import ToneMapper
 from utils.output.overlay import Mark, Overlay
 from utils.output.render_sound import sound_packets
-from utils.smoothing import smooth_boxes, smooth_scores
+from utils.scores import smooth_scores
 from utils.structures import FPS, ScoredTrack
 
 MP4_OPTIONS = {

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.files import replacing
-from utils.smoothing import smooth_scores
+from utils.scores import smooth_scores
 from utils.structures import FPS, AudioFacts, ScoredTrack, Segment, Shot
 
 VERSION = 1  # of the format

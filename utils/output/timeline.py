@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from utils.files import replacing
 from utils.output.results import Result
-from utils.smoothing import smooth_scores
+from utils.scores import smooth_scores
 from utils.structures import FPS, ScoredTrack
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from utils.arrays.geometry import Camera, write_geometry
 from utils.arrays.sound import SoundChecks
 from utils.arrays.speech_positions import Heard
 from utils.datasets.tragic_talkers.scaler import Scaler, write_scaler
-from utils.datasets.tragic_talkers.synthetic_room import Room, heard
+from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
 from utils.datasets.tragic_talkers.synthetic_scene import made_rig
 from utils.media.container import ReadOptions, ReadReport, probe
 from utils.media.sound_pieces import SoundFormat, read_pieces
@@ -63,7 +63,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> ArrayOptions:
         boxes = face_track(person)
         places = camera.point(boxes[:, [0, 2]].mean(axis=1) / 1280, 2.0)
         gate = np.repeat(speaking(person).astype(float), RATE // 25)
-        array += heard(sound * gate, places, geometry.microphones, Room())
+        array += simulate_room(sound * gate, places, geometry.microphones, Room())
     write_wav(folder / "array.wav", 0.5 * array / np.abs(array).max())
     write_geometry(geometry, folder / "array.json")
     return ArrayOptions(folder / "array.wav", folder / "array.json", "cam06")

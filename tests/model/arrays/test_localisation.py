@@ -19,7 +19,7 @@ from tests.made_array import write_wav
 from tests.parity import filled
 from tests.parity.fill import fill
 from utils.arrays.sound import ArraySound, SoundChecks, open_array
-from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.layout import CameraView, TragicTalkers
 from utils.datasets.tragic_talkers.loader import ChunkBatch
 from utils.datasets.tragic_talkers.scaler import Scaler
 from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, make_data, plan
@@ -116,7 +116,7 @@ def test_other_sound_is_an_error(tmp_path: Path, sound: ArraySound) -> None:
 def test_views_of_the_data_set(tmp_path: Path) -> None:
     make_data(tmp_path, plan("walk", 0, 1, SceneOptions(3, "noise")))
     layout = TragicTalkers(tmp_path)
-    wanted = [View("walk1", 9), View("walk1", 2)]
+    wanted = [CameraView("walk1", 9), CameraView("walk1", 2)]
     found = dict(hear_views(small(), layout, wanted, SCALER, SoundChecks()))
     assert list(found) == sorted(wanted)
     assert {len(heard) for heard in found.values()} == {90}

@@ -13,10 +13,10 @@ from model.arrays.training import LocalizerTraining, ScheduleOptions, merge_fold
 from model.localizers.tragic_crnn import TragicCRNN
 from model.ranks import Ranks
 from model.training.run import Hooks, Run
-from utils.datasets.tragic_talkers.chunks import Chunk, cut
+from utils.datasets.tragic_talkers.chunks import AudioChunk, cut
 from utils.datasets.tragic_talkers.features import group
 from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times
-from utils.datasets.tragic_talkers.layout import View
+from utils.datasets.tragic_talkers.layout import CameraView
 from utils.datasets.tragic_talkers.loader import ChunkLoader, ChunkLoaderOptions
 from utils.datasets.tragic_talkers.scaler import Scaler
 from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, make_data, plan
@@ -31,7 +31,7 @@ class Drawn:
 
     feature = "gcc_phat"
 
-    def __init__(self, chunks: list[Chunk]) -> None:
+    def __init__(self, chunks: list[AudioChunk]) -> None:
         self.groups: Sequence[int] = group(chunks)
 
     def read(self, number: int) -> NDArray[np.floating]:
@@ -39,10 +39,10 @@ class Drawn:
         return generator.normal(size=(16, 960, 64)).astype(np.float32)
 
 
-def made_chunks() -> list[Chunk]:
+def made_chunks() -> list[AudioChunk]:
     xs = np.linspace(0, 1, 90, dtype=np.float32)
     labels = ViewLabels(frame_times(90), xs, xs > 0.3, xs > 0.5)
-    return cut({View(name, camera): labels for name in "ab" for camera in (1,)})
+    return cut({CameraView(name, camera): labels for name in "ab" for camera in (1,)})
 
 
 def run(

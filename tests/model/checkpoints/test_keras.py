@@ -13,7 +13,7 @@ from model.checkpoints.build import load_released
 from model.checkpoints.files import read_weights
 from model.checkpoints.keras import by_topology, shared_part
 from model.checkpoints.registry import find_file
-from model.evaluation.window_evaluation import load_any
+from model.evaluation.window_weights import load_any
 from model.networks.ava_asd import AvaASD
 
 h5py = pytest.importorskip("h5py")

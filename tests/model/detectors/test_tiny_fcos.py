@@ -23,7 +23,7 @@ from model.detectors.tiny_fcos import (
     mirrored_cells,
     pad,
 )
-from model.shipped.tiny_fcos_pictures import overlaps
+from utils.boxes import iou
 from utils.model_options import DetectorOptions
 
 ROOT = Path(__file__).parents[3]
@@ -127,7 +127,7 @@ def test_faces_of_the_demo_clip_are_found(detector: TinyFcos) -> None:
     shared: list[float] = []
     num_false = 0
     for picture, boxes in frames:
-        overlap = overlaps(boxes, found_in(detector, picture))
+        overlap = iou(boxes[:, None], found_in(detector, picture)[None])
         shared += list(overlap.max(axis=1, initial=0))
         num_false += int((overlap.max(axis=0, initial=0) < 0.4).sum())
     assert len(shared) > 40
@@ -223,7 +223,7 @@ def test_faces_of_real_clips_are_found(detector: TinyFcos, name: str) -> None:
     best: list[float] = []
     num_false = 0
     for picture, boxes in labelled_frames(CLIPS / f"{name}.mp4", CLIPS / f"{name}.json", 1.0):
-        overlap = overlaps(boxes, found_in(detector, picture))
+        overlap = iou(boxes[:, None], found_in(detector, picture)[None])
         best += list(overlap.max(axis=1, initial=0))
         num_false += int((overlap.max(axis=0, initial=0) < 0.4).sum())
     assert np.mean(np.array(best) >= 0.4) > 0.9

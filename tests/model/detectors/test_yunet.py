@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from model.checkpoints.registry import find_file, find_weights
 from model.detectors.yunet import YuNet
+from utils.boxes import iou
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
 CLIPS = Path(PRETRAIN or ".").parent / "clips"
@@ -44,16 +45,6 @@ def labelled_picture(name: str, time_s: float) -> tuple[NDArray[np.uint8], NDArr
     raise AssertionError(f"{name} ends before {time_s} s")
 
 
-def overlaps(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """IoU of each of (N, 4) with each of (M, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(one[:, 2:] - one[:, :2], axis=1) for one in (a, b)]
-    found: NDArray[np.float32] = shared / (areas[0][:, None] + areas[1][None] - shared)
-    return found
-
-
 @pytest.mark.weights
 @needs_clips
 @pytest.mark.parametrize("longer_side", [None, 1280, 160], ids=["own size", "large", "thumbnail"])
@@ -66,7 +57,7 @@ def test_labelled_faces_are_found(detector: YuNet, name: str, longer_side: int |
     small = cv2.resize(video, detector.picture_size(video.shape[1], video.shape[0]))
     found = detector.detect([small, small])[1]
     back = np.array([width / small.shape[1], height / small.shape[0]] * 2, np.float32)
-    assert overlaps(found.boxes * back, expected).max(axis=0).min() > 0.5
+    assert iou((found.boxes * back)[:, None], expected[None]).max(axis=0).min() > 0.5
     assert len(found) == len(expected)
     assert found.boxes.dtype == found.confidences.dtype == np.float32
     assert found.confidences.min() >= 0.6

@@ -11,7 +11,7 @@ import torch
 
 from model.evaluation.entity_scores import EntityScores, EvaluationOptions
 from model.evaluation.measure import check_labels, measure, measure_table, write_predictions
-from model.evaluation.split_scoring import score_split
+from model.families.sequence import FAMILY
 from model.ranks import Ranks
 from tests.made_training import MadeFaces, TinyNetwork
 from utils.datasets.entities import UNLABELLED
@@ -64,7 +64,7 @@ def write_labels(path: Path, scored: list[EntityScores], header: bool = True) ->
 
 def test_entities_are_read_whole() -> None:
     data, network = MadeFaces([60, 7, 33]), TinyNetwork()
-    scored = score_split(network, data, EvaluationOptions(), Ranks())
+    scored = FAMILY.score_split(network, data, EvaluationOptions(), Ranks())
     assert [one.name for one in scored] == [entity.name for entity in data.entities]
     network.eval()
     for one, part in zip(scored, data.parts, strict=True):
@@ -73,7 +73,7 @@ def test_entities_are_read_whole() -> None:
             logits = network(audio, torch.from_numpy(part.faces)[None]).av[0]
         np.testing.assert_allclose(one.probabilities, logits.softmax(1)[:, 1], atol=1e-5)
         np.testing.assert_array_equal(one.labels, part.labels)
-    windows = score_split(network, data, EvaluationOptions(windows=(1,)), Ranks())
+    windows = FAMILY.score_split(network, data, EvaluationOptions(windows=(1,)), Ranks())
     assert not np.allclose(windows[0].probabilities, scored[0].probabilities, atol=1e-4)
     np.testing.assert_allclose(windows[1].probabilities, scored[1].probabilities, atol=1e-6)
 
@@ -82,7 +82,7 @@ def test_entities_are_read_whole() -> None:
 def test_reading_in_other_processes_changes_nothing() -> None:
     data, network = MadeFaces([20, 30, 25]), TinyNetwork()
     here, there = (
-        score_split(network, data, EvaluationOptions(num_workers=count), Ranks())
+        FAMILY.score_split(network, data, EvaluationOptions(num_workers=count), Ranks())
         for count in (0, 2)
     )
     for one, other in zip(here, there, strict=True):

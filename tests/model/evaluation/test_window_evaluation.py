@@ -10,17 +10,19 @@ import torch
 
 from model.checkpoints import training as checkpoints
 from model.evaluation.window_evaluation import (
-    COLUMNS,
     Truth,
     carry_over,
-    evaluate_folder,
-    load_any,
     measure_legacy,
     measure_windows,
-    natural_order,
     report,
     score_windows,
     truth_of,
+)
+from model.evaluation.window_weights import (
+    COLUMNS,
+    evaluate_folder,
+    load_any,
+    natural_order,
     weights_of,
 )
 from model.networks.ava_asd import AvaASD

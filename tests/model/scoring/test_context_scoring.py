@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model.contract import Cascade, ClipNetwork, ContextNetwork, Logits, Network
-from model.scoring.choose import make_scorer
+from model.families.base import ScorerInputs, family_of
 from model.scoring.clip_scoring import ClipEncoder, ClipScorer, clip_offsets
 from model.scoring.context_scoring import ContextScorer
 from model.scoring.scorers import Scorer
@@ -58,6 +59,7 @@ class TinyContext(ContextNetwork):
 class TinySpeakers(Network):
     """Compares three faces by a sum that differs from place to place."""
 
+    family = "speakers"
     inputs = InputSpec("mfcc", 13, size=8)
     windows = (2,)
     radius = 1
@@ -142,14 +144,18 @@ def made(kind: type[nn.Module], *arguments: str) -> nn.Module:
         return kind(*arguments)
 
 
+def make_scorer(network: Any, delay: int = DELAY, windows: tuple[int, ...] | None = None) -> Scorer:
+    return family_of(network).make_scorer(network, ScorerInputs(hear, delay, windows))
+
+
 def scorer_of(kind: str, delay: int = DELAY) -> Scorer:
     encoder, speakers = made(TinyClips), made(TinySpeakers)
     if kind == "clips":
-        return make_scorer(encoder, hear, delay)  # type: ignore[arg-type]
+        return make_scorer(encoder, delay)
     if kind == "speakers":
-        return make_scorer(speakers, hear, delay)  # type: ignore[arg-type]
+        return make_scorer(speakers, delay)
     context = made(TinyContext, kind)
-    return make_scorer(Cascade(encoder, context), hear, delay)  # type: ignore[arg-type]
+    return make_scorer(Cascade(encoder, context), delay)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["clips", "repeat", "zero", "speakers"])
@@ -216,9 +222,9 @@ def test_clip_frames_at_another_rate() -> None:
 def test_what_cannot_be_scored() -> None:
     clips = made(TinyClips)
     with pytest.raises(ValueError, match="--windows is of networks that read sequences"):
-        make_scorer(clips, hear, DELAY, (1, 2))  # type: ignore[arg-type]
+        make_scorer(clips, DELAY, (1, 2))
     with pytest.raises(ValueError, match="scores nothing by itself"):
-        make_scorer(made(TinyContext, "zero"), hear, DELAY)  # type: ignore[arg-type]
+        make_scorer(made(TinyContext, "zero"))
     with pytest.raises(ValueError, match=r"windows of one length, got \(1, 2\)"):
-        make_scorer(made(TinySpeakers), hear, DELAY, (1, 2))  # type: ignore[arg-type]
-    assert isinstance(make_scorer(clips, hear, DELAY), ClipScorer)  # type: ignore[arg-type]
+        make_scorer(made(TinySpeakers), DELAY, (1, 2))
+    assert isinstance(make_scorer(clips), ClipScorer)

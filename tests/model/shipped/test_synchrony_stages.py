@@ -16,16 +16,16 @@ from model.shipped.synchrony_stages import (
     _find_voices,
     draw_embedded,
     encode_track,
-    judging_loss,
     matching_loss,
     measure,
+    refiner_loss,
     set_statistics,
     take_over,
 )
 from tests.made_people import make_people
 from tests.parity.filled import filled
 from utils.datasets.pairings.pairings import Pairer
-from utils.datasets.pairings.pool import Embedded
+from utils.datasets.pairings.pool import EmbeddedFace
 
 LENGTH = 160
 
@@ -36,7 +36,7 @@ def begun() -> Synchrony:
         return Synchrony()
 
 
-def made_pool(num_pairings: int) -> list[Embedded]:
+def made_pool(num_pairings: int) -> list[EmbeddedFace]:
     """Voices that move with their faces in odd pairings, and with nothing in even ones."""
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((3, NUM_CHANNELS))
@@ -50,7 +50,7 @@ def made_pool(num_pairings: int) -> list[Embedded]:
         audio = np.concatenate((heard @ mixing + noise[0], levels), 1).astype(np.float16)
         faces = (moved @ mixing + noise[1] + 2).astype(np.float16)
         labels = np.full(LENGTH, int(own), np.int8)
-        pool.append(Embedded(audio, faces, labels, labels == 1, np.zeros(LENGTH, np.bool_)))
+        pool.append(EmbeddedFace(audio, faces, labels, labels == 1, np.zeros(LENGTH, np.bool_)))
     return pool
 
 
@@ -82,7 +82,7 @@ def test_judging_is_learned() -> None:
     for step in range(15):
         network.train()
         batch = draw_embedded(pool, np.random.default_rng(step))
-        loss = judging_loss(network, batch, 0.1 * torch.rand(len(batch[0])))
+        loss = refiner_loss(network, batch, 0.1 * torch.rand(len(batch[0])))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -132,10 +132,10 @@ def test_noise_hides_what_moves_together_but_not_the_opinion() -> None:
     batch = draw_embedded(pool, np.random.default_rng(0))
     count = len(batch[0])
     with torch.inference_mode():
-        clear, noisy = (judging_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0))
+        clear, noisy = (refiner_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0))
         for head in heads:
             head.zero_()
-        opinions = [judging_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0)]
+        opinions = [refiner_loss(network, batch, torch.full((count,), x)) for x in (0.0, 30.0)]
     assert clear != noisy
     assert opinions[0] == opinions[1]
 

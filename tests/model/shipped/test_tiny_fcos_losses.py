@@ -6,15 +6,15 @@ import torch
 
 from model.detectors.tiny_fcos import cells
 from model.shipped.tiny_fcos_losses import assign, box_overlaps, detection_loss, stack
-from utils.datasets.face_pictures.pictures import MarkedPicture
+from utils.datasets.face_pictures.pictures import AnnotatedImage
 
 SIDE = 128
 PLACES = cells(SIDE, SIDE)
 
 
-def marked(*boxes: tuple[float, float, float, float], clear: bool = True) -> MarkedPicture:
+def marked(*boxes: tuple[float, float, float, float], clear: bool = True) -> AnnotatedImage:
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
-    return MarkedPicture(
+    return AnnotatedImage(
         image, np.array(boxes, np.float32).reshape(-1, 4), np.full(len(boxes), clear)
     )
 

@@ -23,11 +23,11 @@ from model.shipped.tiny_fcos_pictures import (
     gather,
     look,
     mark,
-    overlaps,
     prepare,
     read_backgrounds,
     turn_heads,
 )
+from utils.boxes import iou
 from utils.datasets.face_pictures.composites import Composite
 from utils.datasets.face_pictures.cutouts import pack
 from utils.model_options import DetectorOptions
@@ -129,7 +129,7 @@ def test_turned_heads_have_faces_where_the_teacher_sees_them(
         assert one.modelled and one.identity == "pair"
         image, matte = one.decode()
         shown = np.where(matte[..., None] > 127, image, 127).astype(np.uint8)
-        assert overlaps(np.array([one.face], np.float32), look(teacher, shown).boxes).max() > 0.99
+        assert iou(np.array(one.face, np.float32), look(teacher, shown).boxes).max() > 0.99
 
 
 def test_a_head_that_shows_no_face_is_not_used(teacher: TinyFcos) -> None:
@@ -185,11 +185,3 @@ def test_backgrounds_are_needed(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(FileNotFoundError, match="expected pictures"):
         read_backgrounds(tmp_path)
-
-
-def test_overlaps() -> None:
-    a = np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32)
-    b = np.array([[0, 0, 10, 10], [0, 5, 10, 15], [50, 50, 60, 60]], np.float32)
-    expected = np.array([[1, 1 / 3, 0], [0, 0, 0]], np.float32)
-    np.testing.assert_allclose(overlaps(a, b), expected, atol=1e-6)
-    assert overlaps(a, b[:0]).shape == (2, 0)

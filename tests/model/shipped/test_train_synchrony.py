@@ -1,6 +1,7 @@
-"""Distillation goes through its stages and goes on exactly where it was stopped."""
+"""Synchrony is trained through its stages and resumes exactly where it was stopped."""
 
 import csv
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,16 @@ from model.networks.lr_asd import LRASD
 from model.networks.synchrony import Synchrony
 from model.scoring.windows import inference_copy
 from model.shipped import synchrony_stages, train_synchrony
-from model.shipped.synchrony_run import Distillation, Stage, rate
-from model.shipped.train_synchrony import Distiller, main
+from model.shipped.synchrony_options import Stage, SynchronyTraining
+from model.shipped.train_synchrony import StagedTraining, main
+from model.training.trainer import Trainer
 from tests.made_people import make_people
 from tests.parity.filled import filled
 from utils.datasets.pairings.pairings import SITUATIONS
 
 
-def options(folder: Path) -> Distillation:
-    return Distillation(
+def options(folder: Path) -> SynchronyTraining:
+    return SynchronyTraining(
         videos="none",
         save_path=folder,
         seeing_steps=1,
@@ -46,9 +48,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synchrony_stages, "MATCHED_CLIPS", 2)
 
 
-def distiller(chosen: Distillation, people: Path) -> Distiller:
+def staged(chosen: SynchronyTraining, people: Path) -> StagedTraining:
     teacher = inference_copy(filled(LRASD()), "fp32")
-    return Distiller(chosen, teacher, *make_people(people))
+    return StagedTraining(chosen, teacher, *make_people(people))
 
 
 class StoppedError(Exception):
@@ -56,24 +58,32 @@ class StoppedError(Exception):
 
 
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = distiller(options(tmp_path / "whole"), tmp_path / "people")
-    whole.train()
+    """SIGTERM stops it in the first stage; then it is killed in the third one."""
+    whole = staged(options(tmp_path / "whole"), tmp_path / "people")
+    assert whole.train()
+    take_step = Trainer.step
     steps = 0
-    take_step = Distiller._step
 
-    def stop_at_the_third(self: Distiller, stage: Stage, weights: list[torch.nn.Parameter]) -> None:
+    def stop(self: Trainer, batch: object) -> None:
         nonlocal steps
         steps += 1
         if steps == 3:
             raise StoppedError
-        take_step(self, stage, weights)
+        take_step(self, batch)
+        if steps == 1:
+            signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Distiller, "_step", stop_at_the_third)
+        patch.setattr(Trainer, "step", stop)
+        assert not staged(options(tmp_path / "parts"), tmp_path / "people").train()
+        assert steps == 1
         with pytest.raises(StoppedError):
-            distiller(options(tmp_path / "parts"), tmp_path / "people").train()
-    again = distiller(options(tmp_path / "parts"), tmp_path / "people")
-    again.train()
+            staged(options(tmp_path / "parts"), tmp_path / "people").train()
+    again = staged(options(tmp_path / "parts"), tmp_path / "people")
+    assert again.train()
+    assert (tmp_path / "parts" / "log.csv").read_text() == (
+        tmp_path / "whole" / "log.csv"
+    ).read_text()
     for name, value in whole.network.state_dict().items():
         torch.testing.assert_close(again.network.state_dict()[name], value, atol=0, rtol=0)
     shipped = load_file(tmp_path / "parts" / "synchrony.safetensors")
@@ -88,22 +98,22 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    chosen = replace(options(tmp_path / "run"), seeing_steps=0, matching_steps=0, judging_steps=0)
-    distiller(chosen, tmp_path / "people").train()
+    chosen = replace(options(tmp_path / "run"), seeing_steps=1, matching_steps=0, judging_steps=0)
+    staged(chosen, tmp_path / "people").train()
     with pytest.raises(ValueError, match=r"seed 0, found 7"):
-        distiller(replace(chosen, seed=7), tmp_path / "people").train()
+        staged(replace(chosen, seed=7), tmp_path / "people").train()
 
 
 def test_people_held_out_are_not_learned_from(tmp_path: Path) -> None:
     chosen = replace(options(tmp_path / "run"), held_out="ann,bob,dan")
-    made = distiller(chosen, tmp_path / "people")
+    made = staged(chosen, tmp_path / "people")
     assert {one.person for one in made.learned} == {"cat", "eve"}
     assert {one.person for one in made.held_out} == {"ann", "bob", "dan"}
 
 
 def test_people_held_out_are_measured(tmp_path: Path) -> None:
     chosen = replace(options(tmp_path / "run"), seeing_steps=0, held_out="ann,bob", judging_steps=1)
-    distiller(chosen, tmp_path / "people").train()
+    staged(chosen, tmp_path / "people").train()
     with (tmp_path / "run" / "log.csv").open(encoding="utf-8") as file:
         matching, judging = csv.DictReader(file)
     assert float(matching["held_out_loss"]) > 0
@@ -113,13 +123,13 @@ def test_people_held_out_are_measured(tmp_path: Path) -> None:
 def test_one_person_held_out_is_not_enough(tmp_path: Path) -> None:
     chosen = replace(options(tmp_path / "run"), held_out="ann,dan")
     with pytest.raises(ValueError, match="at least two people who talk, found 1"):
-        distiller(chosen, tmp_path / "people").train()
-    assert not (tmp_path / "run" / "last.model").exists()
+        staged(chosen, tmp_path / "people").train()
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_rate_rises_and_falls() -> None:
     stage = Stage("judging", 600, 1e-3, lambda _: True, lambda _: torch.zeros(()))
-    rates = np.array([rate(step, stage) for step in range(600)])
+    rates = np.array([stage.rate(step) for step in range(600)])
     assert rates[0] == pytest.approx(1e-3 / 30)
     assert 20 < rates.argmax() < 40
     assert rates[-1] == pytest.approx(2e-5)

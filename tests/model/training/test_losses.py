@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.contract import Logits, Recipe
+from model.families.sequence import FAMILY
 from model.networks.talknet import TalkNet
 from model.training.losses import (
     Clips,
     Contrast,
     Counts,
     SpeakingObjective,
-    embedding_widths,
     head_losses,
     talk_nce,
 )
@@ -102,7 +102,7 @@ def test_talk_nce_without_speech_is_zero_with_finite_gradients() -> None:
 
 
 def test_embeddings_of_unequal_width_are_projected_for_the_contrast_alone() -> None:
-    assert embedding_widths(TalkNet()) == (128, 512)
+    assert FAMILY.embedding_widths(TalkNet()) == (128, 512)
     even = SpeakingObjective(TinyNetwork(), Recipe(), Contrast(0.3))
     assert [name for name, _ in even.named_parameters() if "projection" in name] == []
     wide = SpeakingObjective(TinyNetwork(face_width=12), Recipe(), Contrast(0.3))

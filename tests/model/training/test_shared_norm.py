@@ -21,8 +21,7 @@ sys.path[:0] = [{root!r}]
 from model.checkpoints.build import build_network
 from model.ranks import joined
 from model.training.network_trainer import make_trainer
-from utils.datasets.loading.clip_loader import ClipBatch
-from utils.datasets.loading.context_loader import ContextBatch
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.training_options import TrainingOptions
 
 torch.set_num_threads(1)
@@ -36,10 +35,12 @@ def made_batch(name, num_clips, ranks):
     known = torch.ones_like(labels, dtype=torch.bool)
     if name == "asc":
         embeddings = torch.randn(num_clips, 3, 5, 1024, generator=generator)
-        return ContextBatch(rows, embeddings[own], labels, known)
+        return TrainingBatch(
+            rows, torch.zeros(len(rows), 0), embeddings[own], labels, known, labels
+        )
     audio = 5 * torch.randn(num_clips, 1, 13, 20, generator=generator)
     faces = torch.randint(0, 256, (num_clips, 1, 32, 32, 3), generator=generator)
-    return ClipBatch(rows, audio[own], faces[own].to(torch.uint8), labels, known, labels)
+    return TrainingBatch(rows, audio[own], faces[own].to(torch.uint8), labels, known, labels)
 
 def step(name, num_clips, ranks):
     torch.manual_seed(5)

@@ -14,7 +14,7 @@ from model.checkpoints import training as checkpoints
 from model.contract import Recipe
 from model.evaluation.entity_scores import EvaluationOptions
 from model.evaluation.measure import measure
-from model.evaluation.split_scoring import score_split
+from model.families.sequence import FAMILY
 from model.ranks import Ranks
 from model.training.network_trainer import describe_settings, make_trainer
 from model.training.run import Hooks, Run
@@ -67,9 +67,9 @@ def test_it_learns_what_chance_cannot(options: TrainingOptions) -> None:
     trainer = made_trainer(options)
     data, unseen = MadeFaces([25] * 60), MadeFaces([25] * 40, seed=1)
     assert isinstance(trainer.network, TinyNetwork)
-    before = measure(score_split(trainer.network, unseen, EvaluationOptions(), Ranks()))
+    before = measure(FAMILY.score_split(trainer.network, unseen, EvaluationOptions(), Ranks()))
     losses = train_all(trainer, data, batch_size=50)
-    after = measure(score_split(trainer.network, unseen, EvaluationOptions(), Ranks()))
+    after = measure(FAMILY.score_split(trainer.network, unseen, EvaluationOptions(), Ranks()))
     assert before < 0.65
     assert after > 0.9
     assert losses[-1] < losses[0]
@@ -218,7 +218,7 @@ sys.path[:0] = [{root!r}]
 from tests.made_training import MadeFaces, made_loader
 from model.evaluation.entity_scores import EvaluationOptions
 from model.evaluation.measure import measure
-from model.evaluation.split_scoring import score_split
+from model.families.sequence import FAMILY
 from model.networks.light_asd import LightASD
 from model.ranks import joined
 from model.training.network_trainer import make_trainer
@@ -237,7 +237,7 @@ with joined("cpu") as ranks:
     trainer = make_trainer(network, TrainingOptions(contrast=0.3, frames_at_once={at_once}), ranks)
     loader = made_loader(data, network, ranks)
     trainer.train_epoch(loader, lambda: False, lambda _: None)
-    ap = measure(score_split(network, data, EvaluationOptions(), ranks))
+    ap = measure(FAMILY.score_split(network, data, EvaluationOptions(), ranks))
     if ranks.first:
         state = {{"weights": network.state_dict(), "loss": trainer.position.sums.mean_loss}}
         torch.save({{**state, "right": trainer.position.sums.right, "ap": ap}}, sys.argv[1])

@@ -7,7 +7,7 @@ from tests.made_array import write_wav
 from utils.arrays.sound import ArraySound, open_array
 from utils.arrays.srp_phat import SteeringOptions, steer
 from utils.datasets.tragic_talkers.evaluation import compare
-from utils.datasets.tragic_talkers.labels import Truth
+from utils.datasets.tragic_talkers.labels import ViewTruth
 from utils.datasets.tragic_talkers.synthetic_room import Room
 from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, made_rig, make_scene
 from utils.metrics.localisation import WIDTH, errors
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ArraySound:
 def test_a_walker_is_found(folder: ArraySound, camera: int) -> None:
     scene = make_scene(RIG, SceneOptions(6, "noise", Room(order=1)), 3)
     eye = RIG.cameras[camera]
-    truth = Truth(eye.place(scene.path)[None] * WIDTH, scene.speaking[None])
+    truth = ViewTruth(eye.place(scene.path)[None] * WIDTH, scene.speaking[None])
     heard = steer(folder, RIG, eye, 180)
     found = errors([compare("walk", truth, heard)])
     assert found.distance < 44  # a degree

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.made_ava import Movie, write_movie
-from utils.datasets.custom.tables import OwnOptions
-from utils.datasets.splits import DataOptions, open_split, own_store, prepare_split
+from utils.datasets.custom.tables import CustomOptions
+from utils.datasets.splits import DataOptions, custom_store, open_split, prepare_split
 from utils.files import locked
 
 
@@ -22,7 +22,7 @@ def test_own_data_are_prepared_by_one_process_at_a_time(
     begun, told = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with locked(own_store(tmp_path, "val"), "preparing val"):
+        with locked(custom_store(tmp_path, "val"), "preparing val"):
             begun.set()
             told.wait(60)
 
@@ -34,7 +34,7 @@ def test_own_data_are_prepared_by_one_process_at_a_time(
     other.start()
     assert begun.wait(60)
     monkeypatch.setattr(logging.getLogger("utils.files"), "handlers", [Told()])
-    prepare_split(data, OwnOptions(), "val")
+    prepare_split(data, CustomOptions(), "val")
     other.join()
     assert "another process is preparing val in" in caplog.text
     assert open_split("own", tmp_path, "val").num_frames == 39

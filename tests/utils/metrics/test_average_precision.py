@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.parity.references import reference_table
+from tests.parity.references import reference, reference_table
 from utils.metrics.average_precision import (
     COLUMNS,
     FaceRows,
@@ -210,3 +210,13 @@ def test_header_says_where_columns_stand(tmp_path: Path) -> None:
     assert list(rows.entities) == [("v", "e:1")]
     assert rows.timestamps.tolist() == [902.04]
     assert rows.values.tolist() == [0.75]
+
+
+@pytest.mark.parametrize("case", ["distinct", "fourdigits"])
+def test_it_is_the_official_one_and_not_scikit_learns(case: str) -> None:
+    """The authors' logs show scikit-learn's number, which is lower."""
+    expected = reference("asdnet_average_precision")
+    labels = expected[f"{case}.labels"] == "SPEAKING_AUDIBLE"
+    found = average_precision(labels, expected[f"{case}.scores"])
+    assert found == pytest.approx(float(expected[f"{case}.average_precision"]), abs=1e-9)
+    assert found > float(expected[f"{case}.sklearn_average_precision"])

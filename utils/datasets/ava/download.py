@@ -14,7 +14,7 @@ from pathlib import Path
 
 from utils import downloads
 from utils.datasets.ava.dataset import AvaFolder
-from utils.datasets.ava.labels import Progress, Sources, download_labels, md5_of, told
+from utils.datasets.ava.labels import AvaMirrors, Progress, download_labels, file_progress, md5_of
 from utils.errors import ResourceError, UserError
 from utils.files import check_folder, publish, replacing
 from utils.media.container import probe
@@ -69,7 +69,7 @@ def download(
     root: Path,
     progress: Progress,
     splits: Sequence[str] = ("train", "val"),
-    sources: Sources | None = None,
+    sources: AvaMirrors | None = None,
     num_at_once: int = 8,
     count: Callable[[int], None] | None = None,
 ) -> DownloadReport:
@@ -90,7 +90,7 @@ def download(
     Raises:
         ResourceError: Labels or list cannot be had, or the disk is full.
     """
-    sources = sources or Sources()
+    sources = sources or AvaMirrors()
     folder = AvaFolder(root)
     check_folder(root / "csv")
     for split in splits:
@@ -100,7 +100,7 @@ def download(
     movies = _wanted(folder, splits, sources, progress, report)
     if count:
         count(len(movies))
-    hook = _Hook(progress)
+    hook = _ProgressHook(progress)
     pool = ThreadPoolExecutor(num_at_once)
     try:
         tasks = {pool.submit(_fetch, movie, root, sources, hook): movie.name for movie in movies}
@@ -120,7 +120,7 @@ def download(
     return report
 
 
-class _Hook:
+class _ProgressHook:
     """Tells the progress of several threads, one at a time, and stops them."""
 
     def __init__(self, progress: Progress) -> None:
@@ -147,7 +147,7 @@ class _StoppedError(Exception):
 def _wanted(
     folder: AvaFolder,
     splits: Sequence[str],
-    sources: Sources,
+    sources: AvaMirrors,
     progress: Progress,
     report: DownloadReport,
 ) -> list[_Movie]:
@@ -162,7 +162,9 @@ def _wanted(
         table = folder.root / "csv" / f"{name}_file_list.txt"
         if not table.is_file():
             address = f"{sources.movies}/{LISTS[name]}"
-            downloads.download([address], table, downloads.Expected(), told(progress, table))
+            downloads.download(
+                [address], table, downloads.Expected(), file_progress(progress, table)
+            )
         listed |= {movie.name.partition(".")[0]: movie for movie in read_list(table, name)}
     for video in videos:
         if video not in listed:
@@ -183,7 +185,7 @@ def read_list(path: Path, folder: str) -> list[_Movie]:
     return movies
 
 
-def _fetch(movie: _Movie, root: Path, sources: Sources, hook: _Hook) -> tuple[str, str]:
+def _fetch(movie: _Movie, root: Path, sources: AvaMirrors, hook: _ProgressHook) -> tuple[str, str]:
     """Fetch a movie; return the report's field that it belongs to, and why."""
     address = f"{sources.movies}/{movie.folder}/{movie.name}"
     path = root / "orig_videos" / movie.folder / movie.name
@@ -220,12 +222,14 @@ def _without(code: int, path: Path) -> tuple[str, str]:
     return ("gone" if code in GONE else "failed"), why
 
 
-def _fetch_part(address: str, part: Path, num_bytes: int | None, told: downloads.Progress) -> str:
+def _fetch_part(
+    address: str, part: Path, num_bytes: int | None, progress: downloads.Progress
+) -> str:
     """Fetch a file, going on where an earlier try broke off; return what is wrong, or nothing."""
     if part.exists() and num_bytes is not None and part.stat().st_size > num_bytes:
         part.unlink()
     try:
-        downloads.fetch_checked(address, part, downloads.Expected(num_bytes=num_bytes), told)
+        downloads.fetch_checked(address, part, downloads.Expected(num_bytes=num_bytes), progress)
     except downloads.FetchError as failure:
         return str(failure)
     except _StoppedError:

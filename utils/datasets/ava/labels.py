@@ -21,7 +21,7 @@ Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes i
 
 
 @dataclass(frozen=True)
-class Sources:
+class AvaMirrors:
     """Where everything comes from."""
 
     movies: str = AVA_MOVIES
@@ -33,7 +33,7 @@ class Sources:
         return f"{self.labels}/ava_activespeaker_{split}_v1.0.tar.bz2"
 
 
-def download_labels(folder: AvaFolder, split: str, sources: Sources, progress: Progress) -> int:
+def download_labels(folder: AvaFolder, split: str, sources: AvaMirrors, progress: Progress) -> int:
     """Fetch a split's official labels and write its table; return the number of its rows."""
     if split not in LABELS_MD5:
         raise UserError(
@@ -44,7 +44,9 @@ def download_labels(folder: AvaFolder, split: str, sources: Sources, progress: P
     archive = folder.root / "csv" / address.rpartition("/")[2]
     own = archive.is_file()  # put there by the user or an earlier call: never removed
     if not own:
-        downloads.download([address], archive, downloads.Expected(), told(progress, archive))
+        downloads.download(
+            [address], archive, downloads.Expected(), file_progress(progress, archive)
+        )
     expected = sources.labels_md5.get(split)
     found = md5_of(archive)
     if expected and found != expected:
@@ -92,6 +94,6 @@ def md5_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def told(progress: Progress, path: Path) -> downloads.Progress:
+def file_progress(progress: Progress, path: Path) -> downloads.Progress:
     """Return the hook for one file."""
     return lambda done, total: progress(path.name, done, total)

@@ -17,7 +17,7 @@ from utils.datasets.ava.tables import (
     read_loader,
     write_loader,
 )
-from utils.datasets.ava.video import Cut, cut_video
+from utils.datasets.ava.video import CutReport, cut_video
 from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.datasets.storage.entity_writer import DiskFullError
 from utils.datasets.storage.parallel import run_parallel
@@ -34,7 +34,7 @@ Progress = Callable[[float, float], None]  # faces so far, faces in all
 
 
 @dataclass(frozen=True)
-class PrepareOptions:
+class AvaPrepareOptions:
     """How the store is made."""
 
     num_processes: Annotated[int, "processes that cut videos; 0 is one for each core"] = 0
@@ -49,7 +49,7 @@ class PrepareOptions:
 
 
 @dataclass
-class PrepareReport:
+class AvaPrepareReport:
     """What a preparation did."""
 
     split: str
@@ -83,13 +83,13 @@ class PrepareReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _CutJob:
     """The entities of one video."""
 
     video: Path
     faces: Sequence[tuple[LabelledFace, LoaderRow]]
     store: Path
-    options: PrepareOptions
+    options: AvaPrepareOptions
 
     @property
     def num_faces(self) -> int:
@@ -97,8 +97,8 @@ class _Job:
 
 
 def prepare(
-    root: Path, split: str, options: PrepareOptions, progress: Progress | None = None
-) -> PrepareReport:
+    root: Path, split: str, options: AvaPrepareOptions, progress: Progress | None = None
+) -> AvaPrepareReport:
     """Cut all entities of a split that the store lacks; write index, loader table and report.
 
     Entities whose labels have changed since they were cut are cut anew. A video that is missing
@@ -120,9 +120,9 @@ def prepare(
     rows = _loader_rows(folder, split, faces, videos)
     writer = EntityStoreWriter(folder.store(split), options.crop_size, options.colour)
     writer.remove_leftovers()
-    report = PrepareReport(split, entities=len(faces))
+    report = AvaPrepareReport(split, entities=len(faces))
     todo = _sort_out(faces, rows, videos, writer, report)
-    jobs = [_Job(videos[name], of, writer.folder, options) for name, of in todo.items()]
+    jobs = [_CutJob(videos[name], of, writer.folder, options) for name, of in todo.items()]
     jobs.sort(key=lambda job: job.num_faces, reverse=True)  # no long one is left to the end
     total = sum(job.num_faces for job in jobs)
     done = 0
@@ -136,7 +136,7 @@ def prepare(
     return report
 
 
-def write_report(stem: Path, report: PrepareReport) -> None:
+def write_report(stem: Path, report: AvaPrepareReport) -> None:
     """Write a report as JSON and as text."""
     contents = {".json": json.dumps(asdict(report), indent=1) + "\n", ".txt": report.text()}
     for suffix, text in contents.items():
@@ -177,7 +177,7 @@ def _sort_out(
     rows: dict[str, LoaderRow],
     videos: dict[str, Path],
     writer: EntityStoreWriter,
-    report: PrepareReport,
+    report: AvaPrepareReport,
 ) -> dict[str, list[tuple[LabelledFace, LoaderRow]]]:
     """Return what is left to do by video; note what is done and what cannot be."""
     by_video: dict[str, list[tuple[LabelledFace, LoaderRow]]] = {}
@@ -192,7 +192,7 @@ def _sort_out(
     return by_video
 
 
-def _do(job: _Job) -> Cut | str:
+def _do(job: _CutJob) -> CutReport | str:
     """Cut one video; a string says why it could not be read."""
     try:
         options = job.options
@@ -204,7 +204,7 @@ def _do(job: _Job) -> Cut | str:
         return str(error)
 
 
-def _note(report: PrepareReport, job: _Job, result: Cut | str) -> None:
+def _note(report: AvaPrepareReport, job: _CutJob, result: CutReport | str) -> None:
     """Add what became of a video to the report."""
     name = job.faces[0][0].video
     if isinstance(result, str):

@@ -31,7 +31,7 @@ FAR_FRAMES = 1.5  # a picture further from its time stamp than this many frames 
 
 
 @dataclass
-class Cut:
+class CutReport:
     """What became of the entities of one video."""
 
     written: int = 0
@@ -42,7 +42,7 @@ class Cut:
 
 def cut_video(
     path: Path, faces: Sequence[tuple[LabelledFace, LoaderRow]], to: EntityStoreWriter
-) -> Cut:
+) -> CutReport:
     """Write the entities of one video that the store does not have yet, or with other labels.
 
     The video is decoded once, front to back, without its long unlabelled parts; held are one
@@ -51,7 +51,7 @@ def cut_video(
     Raises:
         UserError, ResourceError, FileNotFoundError: The video cannot be read at all.
     """
-    cut = Cut()
+    cut = CutReport()
     todo = [
         (face, row) for face, row in faces if not to.holds(face.name, face.labels, face.timestamps)
     ]
@@ -88,12 +88,12 @@ class _SpanCutter:
         sound: Sound,
         faces: Sequence[tuple[LabelledFace, LoaderRow]],
         to: EntityStoreWriter,
-        cut: Cut,
+        cut: CutReport,
     ) -> None:
         self.video, self.sound, self.to, self.cut = video, sound, to, cut
         self.faces = faces
         self.writers: dict[int, EntityWriter] = {}
-        self.picture = _Picture(video, to.form.colour)
+        self.picture = _FrameConverter(video, to.form.colour)
         self.first_s = min(float(face.timestamps[0]) for face, _ in faces)
         self.last_s = max(float(face.timestamps[-1]) for face, _ in faces)
         self.start_s = max(0, int(self.first_s - MARGIN_S))
@@ -190,7 +190,7 @@ class _SpanCutter:
             writer.discard()
 
 
-class _Picture:
+class _FrameConverter:
     """Turns images into upright arrays, each image once."""
 
     def __init__(self, video: VideoInfo, colour: bool) -> None:

@@ -38,14 +38,14 @@ JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
-class Work:
+class ExtractionWork:
     """Who does a job, and who is told of it."""
 
     num_processes: int = 0  # 0 is one for each core
     progress: Callable[[int, int], None] | None = None  # told videos done, and to be done
 
 
-ALONE = Work(1)
+ALONE = ExtractionWork(1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ExtractOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class _ExtractionJob:
     """A video that is not done yet."""
 
     folder: Path
@@ -84,7 +84,7 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ExtractedVideo:
     """What the journal says of a video."""
 
     width: int
@@ -101,7 +101,7 @@ def extract(
     videos: Mapping[str, Path],
     options: ExtractOptions,
     windows: WindowOptions,
-    work: Work = ALONE,
+    work: ExtractionWork = ALONE,
 ) -> list[str]:
     """Extract the videos that are not done yet; return what could not be had, in words.
 
@@ -126,7 +126,7 @@ def extract(
     todo = [one for one in rows if not _is_done(one, journal)]
     failed = {one.video: f"no video {one.video}.* is there" for one in todo}
     jobs = [
-        _Job(folder, one, videos[one.video], options, windows)
+        _ExtractionJob(folder, one, videos[one.video], options, windows)
         for one in sorted(todo, key=lambda one: -len(one.faces))  # no long one is left to the end
         if one.video in videos
     ]
@@ -160,7 +160,7 @@ def _checksum(rows: VideoRows) -> int:
     return zlib.crc32(columns[1], zlib.crc32(columns[0], zlib.crc32(names.encode())))
 
 
-def _do(job: _Job) -> Extracted | str:
+def _do(job: _ExtractionJob) -> ExtractedVideo | str:
     """Extract one video; a string says why it could not be read."""
     try:
         return _extract_video(job)
@@ -190,7 +190,7 @@ def track_name(rows: VideoRows, track: NDArray[np.int64]) -> str:
     return f"{rows.video}/{rows.names[rows.faces[track[0]]]}@{rows.timestamps[track[0]]:.3f}"
 
 
-def _extract_video(job: _Job) -> Extracted:
+def _extract_video(job: _ExtractionJob) -> ExtractedVideo:
     """Write pictures and sound of one video."""
     rows, options, windows = job.rows, job.options, job.windows
     video = probe(job.path)
@@ -211,7 +211,7 @@ def _extract_video(job: _Job) -> Extracted:
         faces.append((face, LoaderRow(name, Fraction(windows.fps), labels)))
     writer = EntityStoreWriter(job.folder / "faces", options.size, options.colour)
     cut = cut_video(job.path, faces, writer)
-    return Extracted(video.width, video.height, rate, start_s, cut.lost, _checksum(rows))
+    return ExtractedVideo(video.width, video.height, rate, start_s, cut.lost, _checksum(rows))
 
 
 def _write_sound(path: Path, video: VideoInfo, span: ReadOptions, rate: int) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,11 @@ from utils.datasets.ava.windows import (
     windows_of,
 )
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.loading.workers import BatchReader
 from utils.datasets.storage.entity_store import EntityStore
 from utils.errors import UserError
 from utils.features.ava_asd_mfcc import VECTORS_PER_ROW, chosen_vectors
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ class WindowChoice:
 
 
 @dataclass(frozen=True, eq=False)
-class _Track:
+class _ThinnedTrack:
     """A thinned-out track in the store."""
 
     entity: int  # index in the store
@@ -63,7 +61,7 @@ class _Track:
 
 
 @dataclass
-class _Columns:
+class _WindowColumns:
     """What is known of each window, while it is gathered."""
 
     track: list[int] = field(default_factory=list)
@@ -106,10 +104,10 @@ class WindowSet:
         self.store = EntityStore(folder / "faces")
         self._entities = {info.name: number for number, info in enumerate(self.store.entities)}
         self._done = open_journal(folder, extracted, options).done
-        self._tracks: list[_Track] = []
+        self._tracks: list[_ThinnedTrack] = []
         self._sounds: dict[str, NDArray[np.float32]] = {}
         self.names: list[tuple[str, str]] = []
-        columns = _Columns()
+        columns = _WindowColumns()
         self._num_lost = 0
         absent = [one.video for one in rows if one.video not in self._done]
         for one in rows:
@@ -138,7 +136,7 @@ class WindowSet:
         """Leave the sounds out: each reading process opens its own."""
         return {**self.__dict__, "_sounds": {}}
 
-    def _add(self, rows: VideoRows, columns: _Columns) -> None:
+    def _add(self, rows: VideoRows, columns: _WindowColumns) -> None:
         """Add the windows of one video."""
         done = self._done[rows.video]
         first = len(self.names)
@@ -156,7 +154,7 @@ class WindowSet:
             columns.stop_s += rows.timestamps[windows[:, -1]].tolist()
             columns.speaking += rows.speaking[windows[:, -1]].tolist()
             columns.smallest += sizes[windows].min(1).tolist()
-            self._tracks.append(_Track(entity, rows.video, done["start_s"], done["rate"]))
+            self._tracks.append(_ThinnedTrack(entity, rows.video, done["start_s"], done["rate"]))
 
     def read(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Return vectors (13, L) and pictures (T, H, W) or (T, H, W, 3) of a window."""
@@ -175,29 +173,13 @@ class WindowSet:
         return self._sounds[video]
 
 
-@dataclass(frozen=True)
-class WindowBatch:
-    """Some windows; B of them."""
-
-    indices: tuple[int, ...]
-    audio: Tensor  # (B, 13, L) float32
-    faces: Tensor  # (B, T, H, W) uint8, or (B, T, H, W, 3)
-    labels: Tensor  # (B, 1) int8
-    mask: Tensor  # (B, 1) bool, all True
-
-    def pin_memory(self) -> WindowBatch:
-        """Return the batch in memory that a GPU can read by itself."""
-        tensors = (self.audio, self.faces, self.labels, self.mask)
-        return WindowBatch(self.indices, *(tensor.pin_memory() for tensor in tensors))
-
-
-class _BatchMaker:
+class _WindowBatchMaker:
     """Makes batches of indices; goes to the reading processes."""
 
     def __init__(self, windows: WindowSet) -> None:
         self.windows = windows
 
-    def make(self, indices: tuple[int, ...]) -> WindowBatch:
+    def make(self, indices: tuple[int, ...]) -> TrainingBatch:
         """Return these windows."""
         import torch
 
@@ -209,13 +191,15 @@ class _BatchMaker:
         for number, (vectors, pictures) in enumerate(read):
             audio[number], faces[number] = vectors, pictures
         speaking = self.windows.speaking[list(indices)]
-        labels = np.where(speaking, SPEAKING, NOT_SPEAKING).astype(np.int8)[:, None]
-        return WindowBatch(
-            tuple(indices),
+        target = np.where(speaking, SPEAKING, NOT_SPEAKING).astype(np.int8)[:, None]
+        labels = torch.from_numpy(target)
+        return TrainingBatch(
+            np.array(indices, np.int64).reshape(-1, 1),
             torch.from_numpy(audio),
             torch.from_numpy(faces),
-            torch.from_numpy(labels),
+            labels,
             torch.ones(labels.shape, dtype=torch.bool),
+            speech=labels,
         )
 
 
@@ -230,13 +214,13 @@ class WindowLoader:
     ) -> None:
         self.windows, self.choice = windows, choice
         self._rank, self._world_size = rank, world_size
-        self._reading = BatchReader(_BatchMaker(windows), choice.num_workers)
+        self._reading = BatchReader(_WindowBatchMaker(windows), choice.num_workers)
 
     def len_epoch(self, number: int) -> int:
         """Return the number of batches of an epoch."""
         return -(-len(self._draw(number)) // self.choice.batch_size)
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[WindowBatch]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
         """Yield the batches of an epoch without the first `skip`.
 
         Raises:
@@ -248,7 +232,7 @@ class WindowLoader:
         batches = [drawn[first : first + size] for first in range(skip * size, len(drawn), size)]
         return self._read([batch[self._rank :: self._world_size] for batch in batches])
 
-    def in_order(self, indices: Sequence[int] | NDArray[np.int64]) -> Iterator[WindowBatch]:
+    def in_order(self, indices: Sequence[int] | NDArray[np.int64]) -> Iterator[TrainingBatch]:
         """Yield batches of these windows in this order, with the errors of `epoch`."""
         size = self.choice.batch_size
         chosen = np.asarray(indices, np.int64)
@@ -262,5 +246,5 @@ class WindowLoader:
         count = max(1, int(len(self.windows) * self.choice.share))
         return rng.choice(len(self.windows), count, replace=False)
 
-    def _read(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[WindowBatch]:
+    def _read(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[TrainingBatch]:
         return self._reading.batches([tuple(batch.tolist()) for batch in batches])

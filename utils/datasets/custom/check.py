@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from utils.boxes import iou
 from utils.datasets.custom.tables import (
-    OwnEntity,
-    OwnOptions,
-    OwnTrack,
-    Problem,
+    CustomEntity,
+    CustomOptions,
+    CustomTrack,
+    TableProblem,
     find_video,
     is_short,
     make_tracks,
@@ -34,7 +35,7 @@ Progress = Callable[[float, float], None]  # videos done, videos in all
 
 
 @dataclass
-class Summary:
+class SplitSummary:
     """What a data set, or one split of it, holds."""
 
     videos: int = 0
@@ -53,11 +54,11 @@ class Summary:
 
 
 @dataclass
-class Report:
+class CheckReport:
     """What a check found."""
 
-    problems: list[Problem] = field(default_factory=list)  # in the order they were found
-    splits: dict[str, Summary] = field(default_factory=dict)
+    problems: list[TableProblem] = field(default_factory=list)  # in the order they were found
+    splits: dict[str, SplitSummary] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Return how many problems of each kind there are."""
@@ -89,10 +90,10 @@ class Report:
 def check(
     path: Path,
     videos: Path | None = None,
-    options: OwnOptions | None = None,
+    options: CustomOptions | None = None,
     decode: bool = False,
     progress: Progress | None = None,
-) -> Report:
+) -> CheckReport:
     """Read a data set, its tables and its videos, and return what is wrong and what is there.
 
     Args:
@@ -102,8 +103,8 @@ def check(
         decode: Decode every video from front to back: finds damage inside, takes long.
         progress: Told the videos done so far.
     """
-    report = Report()
-    options = options or OwnOptions()
+    report = CheckReport()
+    options = options or CustomOptions()
     people: dict[str, set[str]] = {}
     places: dict[tuple[str, str], str] = {}
     done = 0
@@ -128,7 +129,7 @@ def check(
     return report
 
 
-def open_video(path: Path, entity: OwnEntity, problems: list[Problem]) -> VideoInfo | None:
+def open_video(path: Path, entity: CustomEntity, problems: list[TableProblem]) -> VideoInfo | None:
     """Return what a video holds; where it is missing or no video, note that and return None."""
     try:
         return probe(path)
@@ -137,11 +138,13 @@ def open_video(path: Path, entity: OwnEntity, problems: list[Problem]) -> VideoI
     except (UserError, ResourceError) as error:
         kind, found = "video broken", str(error)
     expected = f"the video of entity {entity.name!r}"
-    problems.append(Problem(entity.file, int(entity.lines[0]), kind, found, expected))
+    problems.append(TableProblem(entity.file, int(entity.lines[0]), kind, found, expected))
     return None
 
 
-def keep_inside(entity: OwnEntity, video: VideoInfo, problems: list[Problem]) -> OwnEntity:
+def keep_inside(
+    entity: CustomEntity, video: VideoInfo, problems: list[TableProblem]
+) -> CustomEntity:
     """Return the entity with those rows that lie within the video's time and touch its picture."""
     stop_s = video.duration_s + LATE_S if video.duration_s else float("inf")
     late = entity.times >= stop_s
@@ -151,15 +154,15 @@ def keep_inside(entity: OwnEntity, video: VideoInfo, problems: list[Problem]) ->
         line = int(entity.lines[row])
         if late[row]:
             found, expected = f"time_s {entity.times[row]:g}", f"below {video.duration_s:g} s"
-            problems.append(Problem(entity.file, line, "time", found, expected))
+            problems.append(TableProblem(entity.file, line, "time", found, expected))
         else:
             found = ",".join(f"{value:g}" for value in entity.boxes[row])
             expected = f"pixels of the {video.width}x{video.height} picture of {entity.video}"
-            problems.append(Problem(entity.file, line, "box", found, expected))
+            problems.append(TableProblem(entity.file, line, "box", found, expected))
     return entity.only(~(late | outside))
 
 
-def _decode(video: VideoInfo, entity: OwnEntity, problems: list[Problem]) -> None:
+def _decode(video: VideoInfo, entity: CustomEntity, problems: list[TableProblem]) -> None:
     """Note it where a video holds damage or breaks off."""
     seen = ReadReport()
     for _ in read_source_frames(video, ReadOptions(), seen):
@@ -168,12 +171,14 @@ def _decode(video: VideoInfo, entity: OwnEntity, problems: list[Problem]) -> Non
     if seen.errors or lost_s > LOST_S:
         found = f"{seen.errors} damaged pieces, {lost_s:.1f} s missing at the end of {video.path}"
         expected = "a video that decodes whole"
-        problems.append(Problem(entity.file, int(entity.lines[0]), "video broken", found, expected))
+        problems.append(
+            TableProblem(entity.file, int(entity.lines[0]), "video broken", found, expected)
+        )
 
 
-def _count(entities: Sequence[OwnEntity], options: OwnOptions, report: Report) -> None:
+def _count(entities: Sequence[CustomEntity], options: CustomOptions, report: CheckReport) -> None:
     """Add the entities of one video to the summaries, and note what is wrong with their tracks."""
-    tracks: list[OwnTrack] = []
+    tracks: list[CustomTrack] = []
     for entity in entities:
         found = make_tracks(entity, options)
         kept = [track for track in found if not is_short(track, options)]
@@ -182,9 +187,9 @@ def _count(entities: Sequence[OwnEntity], options: OwnOptions, report: Report) -
             expected = "some row with label 1 or 0"
             line = int(entity.lines[0])
             report.problems.append(
-                Problem(entity.file, line, "unlabelled", repr(entity.name), expected)
+                TableProblem(entity.file, line, "unlabelled", repr(entity.name), expected)
             )
-        summary = report.splits.setdefault(entity.split, Summary())
+        summary = report.splits.setdefault(entity.split, SplitSummary())
         summary.entities += bool(kept)
         for track in kept:
             summary.tracks += 1
@@ -197,7 +202,7 @@ def _count(entities: Sequence[OwnEntity], options: OwnOptions, report: Report) -
     _note_overlaps(tracks, report.problems)
 
 
-def _note_overlaps(tracks: Sequence[OwnTrack], problems: list[Problem]) -> None:
+def _note_overlaps(tracks: Sequence[CustomTrack], problems: list[TableProblem]) -> None:
     """Note tracks of different entities that follow the same face."""
     for one, other in combinations(tracks, 2):
         start = max(one.face.start, other.face.start)
@@ -206,21 +211,20 @@ def _note_overlaps(tracks: Sequence[OwnTrack], problems: list[Problem]) -> None:
             continue
         a = one.face.boxes[start - one.face.start : stop - one.face.start]
         b = other.face.boxes[start - other.face.start : stop - other.face.start]
-        sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
-        both = np.prod(np.maximum(sides, 0), axis=1)
-        areas = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1)
-        if (both / (areas - both) > SAME_FACE).mean() > 0.5:
+        if (iou(a, b) > SAME_FACE).mean() > 0.5:
             found = f"{other.entity.name!r} in the place of {one.entity.name!r}"
             problems.append(
-                Problem(other.entity.file, other.line, "overlap", found, "one entity for one face")
+                TableProblem(
+                    other.entity.file, other.line, "overlap", found, "one entity for one face"
+                )
             )
 
 
 def _note_leaks(
-    entities: Sequence[OwnEntity],
+    entities: Sequence[CustomEntity],
     places: dict[tuple[str, str], str],
     people: dict[str, set[str]],
-    report: Report,
+    report: CheckReport,
 ) -> None:
     """Note entities that come twice and persons who are in more than one split."""
     for entity in entities:
@@ -233,14 +237,14 @@ def _note_leaks(
         if entity.person and first and known:
             found = f"person {entity.person!r} in {entity.split} and in {known[0]}"
             report.problems.append(
-                Problem(entity.file, line, "leak", found, "a person in one split")
+                TableProblem(entity.file, line, "leak", found, "a person in one split")
             )
         people[entity.split].add(entity.person)
 
 
-def twice_problem(entity: OwnEntity, before: str) -> Problem:
+def twice_problem(entity: CustomEntity, before: str) -> TableProblem:
     """Return what is noted of an entity that another table has too."""
     found = f"{entity.name!r} of {entity.video}, in {before} before"
-    return Problem(
+    return TableProblem(
         entity.file, int(entity.lines[0]), "duplicate", found, "an entity in one table only"
     )

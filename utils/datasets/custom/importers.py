@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from utils.boxes import iou
 from utils.datasets import columbia
-from utils.datasets.custom.tables import Problem
+from utils.datasets.custom.tables import TableProblem
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED
 from utils.errors import ResourceError, UserError
 from utils.files import reading_table, replacing
@@ -25,7 +26,7 @@ SAME_FACE = 0.3  # spans whose boxes overlap less are not followed from one to t
 Box = tuple[float, float, float, float]
 
 
-class Row(NamedTuple):
+class ImportedRow(NamedTuple):
     """A row of the table that is written."""
 
     video: str
@@ -45,7 +46,7 @@ class ImportReport:
 
     rows: int = 0
     entities: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[TableProblem] = field(default_factory=list)
 
 
 def import_ava(labels: Path, videos: Path, target: Path) -> ImportReport:
@@ -67,13 +68,13 @@ def import_ava(labels: Path, videos: Path, target: Path) -> ImportReport:
 class _AvaReader:
     """Reads AVA's tables, whose boxes are relative to the pictures of the videos."""
 
-    def __init__(self, videos: Path, problems: list[Problem]) -> None:
+    def __init__(self, videos: Path, problems: list[TableProblem]) -> None:
         self._folder = videos
         self._paths = find_videos(videos)
         self._videos: dict[str, VideoInfo | None] = {}
         self._problems = problems
 
-    def rows(self, table: Path) -> Iterator[Row]:
+    def rows(self, table: Path) -> Iterator[ImportedRow]:
         """Yield the rows of one table; those that are wrong are noted."""
         at = {name: number for number, name in enumerate(COLUMNS)}
         with reading_table(table) as file:
@@ -91,7 +92,7 @@ class _AvaReader:
                 if made is not None:
                     yield made
 
-    def _row(self, row: dict[str, str], place: tuple[str, int]) -> Row | None:
+    def _row(self, row: dict[str, str], place: tuple[str, int]) -> ImportedRow | None:
         """Return a row as own data has it, None where something is wrong."""
         if len(row) < len(COLUMNS):
             self._note(place, "columns", f"{len(row)} values", f"at least {len(COLUMNS)}")
@@ -110,7 +111,7 @@ class _AvaReader:
         label = SPEAKING if LABELS[row["label"]] else NOT_SPEAKING
         width, height = video.width, video.height
         box = (x1 * width, y1 * height, x2 * width, y2 * height)
-        return Row(video.path.name, row["entity_id"], time_s, *box, label)
+        return ImportedRow(video.path.name, row["entity_id"], time_s, *box, label)
 
     def _video(self, name: str, place: tuple[str, int]) -> VideoInfo | None:
         """Return what the video holds; that there is none is noted once."""
@@ -126,7 +127,7 @@ class _AvaReader:
         return self._videos[name]
 
     def _note(self, place: tuple[str, int], kind: str, found: str, expected: str) -> None:
-        self._problems.append(Problem(*place, kind, found[:120], expected))
+        self._problems.append(TableProblem(*place, kind, found[:120], expected))
 
 
 def import_columbia(folder: Path, target: Path) -> ImportReport:
@@ -138,12 +139,14 @@ def import_columbia(folder: Path, target: Path) -> ImportReport:
     video = probe(columbia.find_video(folder))
     scale = video.height / LABEL_HEIGHT
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ImportedRow]:
         for name, labels in columbia.read_labels(folder).items():
             columns = (labels.frames.tolist(), labels.squares.tolist(), labels.speaking.tolist())
             for frame, (x, y, side), speaking in zip(*columns, strict=True):
                 box = (x * scale, y * scale, (x + side) * scale, (y + side) * scale)
-                yield Row(video.path.name, name, frame / LABEL_FPS, *box, int(speaking), name)
+                yield ImportedRow(
+                    video.path.name, name, frame / LABEL_FPS, *box, int(speaking), name
+                )
 
     return _write(target, rows(), ImportReport())
 
@@ -156,21 +159,21 @@ def import_clips(labels: Sequence[Path], target: Path) -> ImportReport:
     """
     report = ImportReport()
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[ImportedRow]:
         for path in labels:
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 found = list(_clip_rows(content))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 expected = "file, persons, speaking and unsure as docs/data.md has them"
-                report.problems.append(Problem(str(path), 0, "value", repr(error), expected))
+                report.problems.append(TableProblem(str(path), 0, "value", repr(error), expected))
                 continue
             yield from found
 
     return _write(target, rows(), report)
 
 
-def _clip_rows(content: dict[str, Any]) -> Iterator[Row]:
+def _clip_rows(content: dict[str, Any]) -> Iterator[ImportedRow]:
     """Yield the rows of one clip, 25 a second."""
     edges = [edge for start_s, stop_s, *_ in content["speaking"] for edge in (start_s, stop_s)]
     cuts = content.get("cuts", [])
@@ -184,7 +187,7 @@ def _clip_rows(content: dict[str, Any]) -> Iterator[Row]:
                 label = SPEAKING if _within(time_s, speech) else NOT_SPEAKING
                 label = UNLABELLED if _within(time_s, unsure) else label
                 name = f"{Path(content['file']).stem}:{person}"
-                yield Row(content["file"], entity, time_s, *box, label, name)
+                yield ImportedRow(content["file"], entity, time_s, *box, label, name)
 
 
 def _within(time_s: float, spans: Iterable[tuple[float, float]]) -> bool:
@@ -196,20 +199,18 @@ def _runs(spans: Sequence[Sequence[float]], cuts: Sequence[float]) -> list[list[
     runs: list[list[Sequence[float]]] = []
     for span in sorted(spans, key=lambda one: one[0]):
         previous = runs[-1][-1] if runs else None
-        follows = previous is not None and abs(span[0] - previous[1]) < 1 / FPS
         at_cut = any(abs(span[0] - cut) < 1 / FPS for cut in cuts)
-        if previous is not None and follows and not at_cut and _iou(previous, span) > SAME_FACE:
+        if previous is not None and not at_cut and _follows(span, previous):
             runs[-1].append(span)
         else:
             runs.append([span])
     return runs
 
 
-def _iou(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return how far the boxes of two spans overlap: intersection over union."""
-    a, b = np.array(one[2:6]), np.array(other[2:6])
-    both = float(np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)))
-    return both / (float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both)
+def _follows(span: Sequence[float], previous: Sequence[float]) -> bool:
+    """Return whether a span continues the one before it, in time and place."""
+    before, box = (np.array(one[2:6], np.float64) for one in (previous, span))
+    return abs(span[0] - previous[1]) < 1 / FPS and bool(iou(before, box) > SAME_FACE)
 
 
 def _followed(spans: Sequence[Sequence[float]]) -> Iterator[tuple[float, Box]]:
@@ -222,12 +223,12 @@ def _followed(spans: Sequence[Sequence[float]]) -> Iterator[tuple[float, Box]]:
         yield frame / FPS, (x1, y1, x2, y2)
 
 
-def _write(target: Path, rows: Iterable[Row], report: ImportReport) -> ImportReport:
+def _write(target: Path, rows: Iterable[ImportedRow], report: ImportReport) -> ImportReport:
     """Write the table and count what is in it; an empty one is refused, the file stays."""
     entities: set[tuple[str, str]] = set()
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(Row._fields)
+        writer.writerow(ImportedRow._fields)
         for row in rows:
             numbers = [f"{value:.6f}".rstrip("0").rstrip(".") for value in row[2:7]]
             writer.writerow((row.video, row.entity, *numbers, row.label, row.person))

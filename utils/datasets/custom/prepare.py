@@ -14,10 +14,10 @@ from utils.datasets.custom.prepared import PreparedVideos, checksum, key_of
 from utils.datasets.custom.tables import (
     TABLE,
     UNREAD,
-    OwnEntity,
-    OwnOptions,
-    OwnTrack,
-    Problem,
+    CustomEntity,
+    CustomOptions,
+    CustomTrack,
+    TableProblem,
     find_video,
     is_short,
     make_tracks,
@@ -45,20 +45,20 @@ Progress = Callable[[float, float], None]  # videos done, videos to be done
 
 
 @dataclass(frozen=True)
-class PrepareOptions:
+class CustomPrepareOptions:
     """How own data becomes a store."""
 
-    own: OwnOptions = OwnOptions()
+    own: CustomOptions = CustomOptions()
     crops: CropOptions = CropOptions()
     shots: ShotOptions = ShotOptions()
     num_processes: Annotated[int, "videos prepared at once; 0 is one for each core"] = 1
 
 
 @dataclass
-class PrepareReport:
+class CustomPrepareReport:
     """What became of a data set."""
 
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[TableProblem] = field(default_factory=list)
     videos: int = 0  # done, in this run or before
     skipped: int = 0  # missing or broken ones
     entities: int = 0
@@ -67,13 +67,13 @@ class PrepareReport:
 
 
 @dataclass(frozen=True, eq=False)
-class _Job:
+class PrepareJob:
     """The entities of one video."""
 
     path: Path
-    entities: Sequence[OwnEntity]
+    entities: Sequence[CustomEntity]
     folder: Path
-    options: PrepareOptions
+    options: CustomPrepareOptions
 
 
 def prepare(
@@ -81,9 +81,9 @@ def prepare(
     split: str | None,
     folder: Path,
     videos: Path | None = None,
-    options: PrepareOptions | None = None,
+    options: CustomPrepareOptions | None = None,
     progress: Progress | None = None,
-) -> PrepareReport:
+) -> CustomPrepareReport:
     """Write a split of own data into a store; wrong rows and videos are noted and left out.
 
     Begun again, it goes on with the videos that were not done or whose rows have changed; what
@@ -102,8 +102,8 @@ def prepare(
     Raises:
         UserError: A table cannot be read; the store is as it was.
     """
-    options = options or PrepareOptions()
-    report = PrepareReport()
+    options = options or CustomPrepareOptions()
+    report = CustomPrepareReport()
     jobs = list(_jobs((path, split, videos), folder, options, report.problems))
     _refuse_unread(report.problems, folder)
     if not jobs:
@@ -134,27 +134,29 @@ def prepare(
     return report
 
 
-def _refuse_unread(problems: Sequence[Problem], folder: Path) -> None:
+def _refuse_unread(problems: Sequence[TableProblem], folder: Path) -> None:
     """Raise UserError if a table could not be read."""
     unread = [str(problem) for problem in problems if problem.kind == TABLE]
     if unread:
         raise UserError(f"{'; '.join(unread)}. Nothing was changed in {folder}")
 
 
-def _note_kept(names: Sequence[str], unread: Mapping[str, str], report: PrepareReport) -> None:
+def _note_kept(
+    names: Sequence[str], unread: Mapping[str, str], report: CustomPrepareReport
+) -> None:
     """Note it where entities are kept because of rows that cannot be read."""
     if names:
         found = f"{len(names)} stored faces without rows that can be read, for example {names[0]!r}"
         expected = "rows for them, or no unreadable rows; they are kept until then"
-        report.problems.append(Problem(min(unread.values()), 0, "kept", found, expected))
+        report.problems.append(TableProblem(min(unread.values()), 0, "kept", found, expected))
 
 
 def _jobs(
     source: tuple[Path, str | None, Path | None],
     folder: Path,
-    options: PrepareOptions,
-    problems: list[Problem],
-) -> Iterator[_Job]:
+    options: CustomPrepareOptions,
+    problems: list[TableProblem],
+) -> Iterator[PrepareJob]:
     """Yield what is to be done, video by video; an entity in two tables is taken from the first.
 
     Args:
@@ -174,21 +176,21 @@ def _jobs(
             else:
                 problems.append(twice_problem(entity, before))
         for name, group in groupby(once, key=lambda entity: entity.video):
-            yield _Job(find_video(table, name, videos), list(group), folder, options)
+            yield PrepareJob(find_video(table, name, videos), list(group), folder, options)
 
 
-def _add(report: PrepareReport, outcome: Mapping[str, Any]) -> None:
+def _add(report: CustomPrepareReport, outcome: Mapping[str, Any]) -> None:
     """Add what became of a video to the report."""
-    report.problems += [Problem(**problem) for problem in outcome["problems"]]
+    report.problems += [TableProblem(**problem) for problem in outcome["problems"]]
     report.videos += outcome["read"]
     report.skipped += not outcome["read"]
     report.entities += len(outcome["names"])
     report.frames += outcome["frames"]
 
 
-def prepare_video(job: _Job) -> dict[str, Any]:
+def prepare_video(job: PrepareJob) -> dict[str, Any]:
     """Write the entities of one video; return what is noted of it, as JSON values."""
-    problems: list[Problem] = []
+    problems: list[TableProblem] = []
     names: list[str] = []
     num_frames = 0
     video = open_video(job.path, job.entities[0], problems)
@@ -196,7 +198,7 @@ def prepare_video(job: _Job) -> dict[str, Any]:
         tracks = _tracks(job, video, problems)
         sound = Sound(video, ReadOptions())
         writer = EntityStoreWriter(job.folder)
-        finder = _Finder(tracks)
+        finder = _TrackFinder(tracks)
         for piece in _pieces(job, video, tracks, problems):
             if len(piece.crops) >= job.options.own.min_length * FPS:
                 name = _write(writer, finder.find(piece), piece, sound)
@@ -212,7 +214,7 @@ def prepare_video(job: _Job) -> dict[str, Any]:
     }
 
 
-def _tracks(job: _Job, video: VideoInfo, problems: list[Problem]) -> list[OwnTrack]:
+def _tracks(job: PrepareJob, video: VideoInfo, problems: list[TableProblem]) -> list[CustomTrack]:
     """Return the tracks of a video that are long enough; what is left out is noted."""
     options = job.options.own
     kept = []
@@ -226,7 +228,7 @@ def _tracks(job: _Job, video: VideoInfo, problems: list[Problem]) -> list[OwnTra
 
 
 def _pieces(
-    job: _Job, video: VideoInfo, tracks: Sequence[OwnTrack], problems: list[Problem]
+    job: PrepareJob, video: VideoInfo, tracks: Sequence[CustomTrack], problems: list[TableProblem]
 ) -> Iterator[CropPiece]:
     """Yield the crops of the tracks; note what the video lost."""
     seen = ReadReport()
@@ -242,17 +244,19 @@ def _pieces(
         entity = job.entities[0]
         found = f"{seen.errors} damaged pieces, {lost_s:.1f} s missing at its end"
         expected = f"{video.path} to decode whole; the rest of it was used"
-        problems.append(Problem(entity.file, int(entity.lines[0]), "video broken", found, expected))
+        problems.append(
+            TableProblem(entity.file, int(entity.lines[0]), "video broken", found, expected)
+        )
 
 
-class _Finder:
+class _TrackFinder:
     """Says which track a piece was cut from."""
 
-    def __init__(self, tracks: Sequence[OwnTrack]) -> None:
+    def __init__(self, tracks: Sequence[CustomTrack]) -> None:
         self._tracks = tracks
         self._taken: set[tuple[int, int]] = set()
 
-    def find(self, piece: CropPiece) -> OwnTrack:
+    def find(self, piece: CropPiece) -> CustomTrack:
         """Return the track whose boxes the piece has; of two alike, another one each time."""
         for number, track in enumerate(self._tracks):
             at = piece.start - track.face.start
@@ -265,7 +269,7 @@ class _Finder:
         raise AssertionError("a piece of no track")
 
 
-def _write(writer: EntityStoreWriter, track: OwnTrack, piece: CropPiece, sound: Sound) -> str:
+def _write(writer: EntityStoreWriter, track: CustomTrack, piece: CropPiece, sound: Sound) -> str:
     """Write a piece as an entity and return its name; nothing where it has no labels."""
     stop = piece.start + len(piece.crops)
     labels = track.labels[piece.start - track.face.start : stop - track.face.start]

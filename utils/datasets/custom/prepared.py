@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.datasets.custom.tables import OwnEntity
+from utils.datasets.custom.tables import CustomEntity
 from utils.datasets.storage.entity_store import entity_path
 from utils.datasets.storage.job_journal import JobJournal
 
 NOTHING: dict[str, Any] = {"read": False, "rows": 0, "names": [], "frames": 0, "problems": []}
 
-Rows = Sequence[OwnEntity]  # all that one table says of one video
+Rows = Sequence[CustomEntity]  # all that one table says of one video
 
 
 class PreparedVideos:

@@ -33,7 +33,7 @@ UNREAD = (TABLE, "columns", "value", "time", "box", "label")  # kinds that lose 
 
 
 @dataclass(frozen=True)
-class OwnOptions:
+class CustomOptions:
     """How rows become face tracks at 25 frames/s."""
 
     max_gap: Annotated[float, "own data: rows of an entity further apart make two tracks, s"] = 1.0
@@ -47,7 +47,7 @@ class OwnOptions:
 
 
 @dataclass(frozen=True)
-class Problem:
+class TableProblem:
     """Something wrong with a data set, and where."""
 
     file: str
@@ -66,7 +66,7 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnEntity:
+class CustomEntity:
     """The rows of one entity, in order of time, at most one for each moment."""
 
     file: str
@@ -79,24 +79,24 @@ class OwnEntity:
     boxes: NDArray[np.float64]  # (N, 4) x1, y1, x2, y2 in source pixels
     labels: NDArray[np.int8]  # (N,)
 
-    def only(self, chosen: NDArray[np.bool_]) -> "OwnEntity":
+    def only(self, chosen: NDArray[np.bool_]) -> "CustomEntity":
         """Return the entity with the chosen rows only."""
         rows = (self.lines[chosen], self.times[chosen], self.boxes[chosen], self.labels[chosen])
-        return OwnEntity(self.file, self.video, self.name, self.person, self.split, *rows)
+        return CustomEntity(self.file, self.video, self.name, self.person, self.split, *rows)
 
 
 @dataclass(frozen=True, eq=False)
-class OwnTrack:
+class CustomTrack:
     """A stretch of an entity without gaps, at 25 frames/s."""
 
-    entity: OwnEntity
+    entity: CustomEntity
     face: FaceTrack
     labels: NDArray[np.int8]  # (T,)
     line: int  # of its first row
 
 
 @dataclass(eq=False)
-class _Rows:
+class _EntityRows:
     """The rows of an entity while a table is read."""
 
     person: str
@@ -124,8 +124,8 @@ def find_video(table: Path, name: str, videos: Path | None) -> Path:
 
 
 def read_tables(
-    path: Path, split: str | None, problems: list[Problem]
-) -> Iterator[tuple[Path, list[OwnEntity]]]:
+    path: Path, split: str | None, problems: list[TableProblem]
+) -> Iterator[tuple[Path, list[CustomEntity]]]:
     """Yield each table of a data set with its entities, those of one video together.
 
     Args:
@@ -139,19 +139,19 @@ def read_tables(
             yield table, entities
 
 
-def read_table(table: Path, split: str | None, problems: list[Problem]) -> list[OwnEntity]:
+def read_table(table: Path, split: str | None, problems: list[TableProblem]) -> list[CustomEntity]:
     """Return the entities of one table, sorted by video; see `read_tables`.
 
     A table that cannot be read, or not to its end, is noted as a problem of the kind `table`.
     """
-    rows: dict[tuple[str, str], _Rows] = {}
-    reader = _Reader(table, problems)
+    rows: dict[tuple[str, str], _EntityRows] = {}
+    reader = _TableReader(table, problems)
     try:
         rows_of = reader.rows(read_cells(table, REQUIRED + OPTIONAL), split)
         for key, person, found_split, line, values, label in rows_of:
             if split is not None and found_split != split:
                 continue
-            entity = rows.setdefault(key, _Rows(person, found_split))
+            entity = rows.setdefault(key, _EntityRows(person, found_split))
             reader.expect_same(entity, key, (person, found_split), line)
             entity.lines.append(line)
             entity.values.extend(values)
@@ -161,10 +161,10 @@ def read_table(table: Path, split: str | None, problems: list[Problem]) -> list[
     return [reader.entity(*key, rows.pop(key)) for key in sorted(rows)]
 
 
-class _Reader:
+class _TableReader:
     """Checks the rows of one table."""
 
-    def __init__(self, table: Path, problems: list[Problem]) -> None:
+    def __init__(self, table: Path, problems: list[TableProblem]) -> None:
         self.table = table
         self._problems = problems
         self._changed: set[tuple[str, str]] = set()
@@ -172,7 +172,7 @@ class _Reader:
 
     def note(self, line: int, kind: str, found: str, expected: str) -> None:
         """Note what is wrong."""
-        self._problems.append(Problem(str(self.table), line, kind, found[:120], expected))
+        self._problems.append(TableProblem(str(self.table), line, kind, found[:120], expected))
 
     def rows(
         self, lines: Iterator[tuple[int, list[str]]], split: str | None
@@ -213,7 +213,7 @@ class _Reader:
             yield (texts[0], texts[1]), person, split, line, values, label
 
     def expect_same(
-        self, entity: _Rows, key: tuple[str, str], found: tuple[str, str], line: int
+        self, entity: _EntityRows, key: tuple[str, str], found: tuple[str, str], line: int
     ) -> None:
         """Note it, once, where person or split change within an entity; the first ones count."""
         if found != (entity.person, entity.split) and key not in self._changed:
@@ -221,7 +221,7 @@ class _Reader:
             expected = f"one person and split, {entity.person!r} and {entity.split!r} before"
             self.note(line, "entity", f"person {found[0]!r}, split {found[1]!r}", expected)
 
-    def entity(self, video: str, name: str, rows: _Rows) -> OwnEntity:
+    def entity(self, video: str, name: str, rows: _EntityRows) -> CustomEntity:
         """Return the rows of an entity in order of time; of those for one moment, the first."""
         values = np.frombuffer(rows.values, np.float64).reshape(-1, 5)
         lines, labels = np.frombuffer(rows.lines, np.int64), np.frombuffer(rows.labels, np.int8)
@@ -231,7 +231,7 @@ class _Reader:
             self.note(int(line), "duplicate", f"{time_s:g} s of {name!r} again", "one row a moment")
         order = order[~again]
         columns = (lines[order], values[order, 0], values[order, 1:], labels[order])
-        return OwnEntity(str(self.table), video, name, rows.person, rows.split, *columns)
+        return CustomEntity(str(self.table), video, name, rows.person, rows.split, *columns)
 
     def _named(self, line: int, texts: Sequence[str]) -> bool:
         if not texts[0] or not texts[1]:
@@ -265,7 +265,7 @@ class _Reader:
         return None
 
 
-def make_tracks(entity: OwnEntity, options: OwnOptions) -> list[OwnTrack]:
+def make_tracks(entity: CustomEntity, options: CustomOptions) -> list[CustomTrack]:
     """Return the tracks of an entity at 25 frames/s, split where rows lie too far apart.
 
     Boxes are interpolated linearly; a frame has the label of the row that is nearest in time.
@@ -282,17 +282,17 @@ def make_tracks(entity: OwnEntity, options: OwnOptions) -> list[OwnTrack]:
         middles = (times[part[1:]] + times[part[:-1]]) / 2
         labels = entity.labels[part[np.searchsorted(middles, frames, side="left")]]
         face = FaceTrack(first, np.stack(columns, axis=1).astype(np.float32))
-        tracks.append(OwnTrack(entity, face, labels, int(entity.lines[part[0]])))
+        tracks.append(CustomTrack(entity, face, labels, int(entity.lines[part[0]])))
     return tracks
 
 
-def is_short(track: OwnTrack, options: OwnOptions) -> bool:
+def is_short(track: CustomTrack, options: CustomOptions) -> bool:
     """Tell whether a track is too short to be used."""
     return len(track.labels) < options.min_length * FPS
 
 
-def short_problem(track: OwnTrack, options: OwnOptions) -> Problem:
+def short_problem(track: CustomTrack, options: CustomOptions) -> TableProblem:
     """Return what is noted of a track that is too short."""
     found = f"{track.entity.name!r} for {len(track.labels) / FPS:g} s"
     expected = f"at least {options.min_length:g} s without a gap above {options.max_gap:g} s"
-    return Problem(track.entity.file, track.line, "short", found, expected)
+    return TableProblem(track.entity.file, track.line, "short", found, expected)

@@ -27,7 +27,7 @@ class Composite:
     clear: list[bool]  # whether it is to be found; else it may or may not
 
 
-class Composer:
+class CompositeMaker:
     """Makes pictures; every choice comes from the generator given.
 
     Args:

@@ -27,7 +27,7 @@ FILL = 127  # what is beside a picture that is smaller than the crop
 
 
 @dataclass(frozen=True, eq=False)
-class MarkedPicture:
+class AnnotatedImage:
     """A picture and the faces in it."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB
@@ -35,7 +35,7 @@ class MarkedPicture:
     clear: NDArray[np.bool_]  # (N,) whether each is to be found; else it may or may not
 
 
-class PictureFolder:
+class ImageFolder:
     """Reads and extends a folder of marked pictures."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class PictureFolder:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, picture: MarkedPicture) -> None:
+    def add(self, picture: AnnotatedImage) -> None:
         """Write one more picture, then its line."""
         name = f"{len(self._rows):06d}.jpg"
         encoded = cv2.imencode(".jpg", picture.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
@@ -57,7 +57,7 @@ class PictureFolder:
         append_line(self.folder / TABLE, ",".join(row))
         self._rows.append(row)
 
-    def read(self, index: int) -> MarkedPicture:
+    def read(self, index: int) -> AnnotatedImage:
         """Return one picture.
 
         Raises:
@@ -71,17 +71,17 @@ class PictureFolder:
                 f"remove {self.folder} to have all made again"
             )
         values = np.array(numbers, np.float32).reshape(-1, 5)
-        return MarkedPicture(np.asarray(image, np.uint8), values[:, :4], values[:, 4] > 0)
+        return AnnotatedImage(np.asarray(image, np.uint8), values[:, :4], values[:, 4] > 0)
 
 
 def draw_batch(
-    pictures: PictureFolder, indices: Sequence[int], side: int, rng: np.random.Generator
-) -> list[MarkedPicture]:
+    pictures: ImageFolder, indices: Sequence[int], side: int, rng: np.random.Generator
+) -> list[AnnotatedImage]:
     """Return a changed crop of `side` pixels of each of the pictures."""
     return [change(crop(pictures.read(index), side, rng), rng) for index in indices]
 
 
-def crop(picture: MarkedPicture, side: int, rng: np.random.Generator) -> MarkedPicture:
+def crop(picture: AnnotatedImage, side: int, rng: np.random.Generator) -> AnnotatedImage:
     """Return a square of a picture, scaled at random, most of them around a face."""
     zoom = float(np.exp(rng.uniform(*np.log(ZOOMS))))
     how = cv2.INTER_AREA if zoom < 1 and rng.random() < 0.7 else cv2.INTER_LINEAR
@@ -106,10 +106,10 @@ def crop(picture: MarkedPicture, side: int, rng: np.random.Generator) -> MarkedP
     seen = shown > 0.1
     large = boxes[:, 3] - boxes[:, 1] >= SMALLEST
     clear = picture.clear & large & (shown > 0.6)
-    return MarkedPicture(square, boxes[seen], clear[seen])
+    return AnnotatedImage(square, boxes[seen], clear[seen])
 
 
-def change(picture: MarkedPicture, rng: np.random.Generator) -> MarkedPicture:
+def change(picture: AnnotatedImage, rng: np.random.Generator) -> AnnotatedImage:
     """Return a picture bent, mirrored, relit, blurred, noisy or compressed at random."""
     image, boxes = picture.image, picture.boxes
     if rng.random() < 0.5:
@@ -138,7 +138,7 @@ def change(picture: MarkedPicture, rng: np.random.Generator) -> MarkedPicture:
         quality = int(rng.integers(12, 80))
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
-    return MarkedPicture(image, boxes, clear)
+    return AnnotatedImage(image, boxes, clear)
 
 
 def _contrasts(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ def likeness(front: Cutout) -> float:
     return float(np.corrcoef(small.ravel(), small[:, ::-1].ravel())[0, 1])
 
 
-def turned(front: Cutout, rng: np.random.Generator) -> Cutout:
+def turn_head(front: Cutout, rng: np.random.Generator) -> Cutout:
     """Return a person seen from in front as if seen from a side, from above or from below.
 
     The box is where the face of the model is; a detector may see it somewhat elsewhere.

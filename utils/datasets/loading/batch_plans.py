@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 MIN_REMAINDER = 10  # frames; for a shorter remainder, the batch is padded instead
 KEPT_SHARE = 0.5  # of the longest item of a batch: no item is cut to less
@@ -31,6 +32,12 @@ class BatchPlan:
     number: int
     num_frames: int  # T of the batch; shorter items are padded
     items: tuple[EntityRange, ...]
+
+
+def rows_of(items: Sequence[EntityRange]) -> NDArray[np.int64]:
+    """Return entity, start and stop of each item, (B, 3)."""
+    bounds = [(item.entity, item.start, item.stop) for item in items]
+    return np.array(bounds, np.int64).reshape(-1, 3)
 
 
 def plan_batches(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from utils.datasets.entities import (
 )
 from utils.datasets.loading.clip_augmentation import ClipAugmentation, augment_clip, resize_faces
 from utils.datasets.loading.sequence_batches import check_colour
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.loading.workers import (
     BatchReader,
     RowPlan,
@@ -31,9 +32,6 @@ from utils.errors import UserError
 from utils.features import feature_function
 from utils.structures import ClipSpec, InputSpec
 from utils.tracking.contexts import moments_of, rows_around
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class SpeechTimes:
@@ -73,23 +71,6 @@ def _merged(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 ORDER, CLIP = 0, 1  # what a random generator is for; part of its seed
-
-
-@dataclass(frozen=True, eq=False)
-class ClipBatch:
-    """A batch of clips."""
-
-    rows: NDArray[np.int64]  # (B, 2) index of the entity, and scored frame
-    audio: Tensor  # (B, ...) float32 features
-    faces: Tensor  # (B, T, H, W) uint8, or (B, T, H, W, 3)
-    labels: Tensor  # (B, 1) int8, of the scored frames; -1 if unlabelled
-    mask: Tensor  # (B, 1) bool, True if labelled
-    speech: Tensor  # (B, 1) int8, whether any face of the video speaks; -1 if unknown
-
-    def pin_memory(self) -> ClipBatch:
-        """Return the batch in pinned memory."""
-        tensors = (self.audio, self.faces, self.labels, self.mask, self.speech)
-        return ClipBatch(self.rows, *(tensor.pin_memory() for tensor in tensors))
 
 
 @dataclass(frozen=True)
@@ -147,7 +128,7 @@ class ClipLoader:
         count = sum(self._lengths) if self.options.every_row else len(self._lengths)
         return -(-count // self.options.batch_size)
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[ClipBatch]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
         """Yield the batches of an epoch after the first `skip`, which are not read.
 
         Raises:
@@ -184,7 +165,7 @@ class ClipBatchMaker:
         self._dataset, self._inputs, self._clip = dataset, inputs, clip
         self._options, self._speech = options, speech
 
-    def make(self, plan: RowPlan) -> ClipBatch:
+    def make(self, plan: RowPlan) -> TrainingBatch:
         """Return this rank's share of a batch."""
         import torch
 
@@ -199,7 +180,7 @@ class ClipBatchMaker:
                 rng = np.random.default_rng(key)
                 faces[index] = augment_clip(faces[index], self._options.changes, rng)
         arrays = (audio, faces, labels[:, None], (labels != UNLABELLED)[:, None], speech[:, None])
-        return ClipBatch(own, *(torch.from_numpy(array) for array in arrays))
+        return TrainingBatch(own, *(torch.from_numpy(array) for array in arrays))
 
     def _clips(self, entity: int, centres: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """Return audio, faces, labels and speech of clips of one entity, which is read once."""

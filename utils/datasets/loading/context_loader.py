@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.datasets.entities import UNLABELLED
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.loading.workers import (
     BatchReader,
     RowPlan,
@@ -30,25 +31,7 @@ from utils.tracking.contexts import (
     ranked_choice,
 )
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 ORDER = 0  # what a random generator is for; part of its seed
-
-
-@dataclass(frozen=True, eq=False)
-class ContextBatch:
-    """A batch of contexts."""
-
-    rows: NDArray[np.int64]  # (B, 2) index of the video, and scored row
-    embeddings: Tensor  # (B, S, L, C) float32, the scored face first
-    labels: Tensor  # (B, 1) int8, of the scored rows; -1 if unlabelled
-    mask: Tensor  # (B, 1) bool, True if labelled
-
-    def pin_memory(self) -> ContextBatch:
-        """Return the batch in pinned memory."""
-        tensors = (self.embeddings, self.labels, self.mask)
-        return ContextBatch(self.rows, *(tensor.pin_memory() for tensor in tensors))
 
 
 @dataclass(frozen=True)
@@ -95,7 +78,7 @@ class ContextLoader:
         """Return the number of batches of an epoch; it is the same in all processes."""
         return -(-int(self._counts.sum()) // self.options.batch_size)
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[ContextBatch]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
         """Yield the batches of an epoch after the first `skip`, which are not read."""
         order = np.arange(self._counts.sum())
         if self.options.draw:
@@ -124,7 +107,7 @@ class ContextBatchMaker:
         self._store, self._context, self._options = store, context, options
         self._videos: dict[int, _Video] = {}
 
-    def make(self, plan: RowPlan) -> ContextBatch:
+    def make(self, plan: RowPlan) -> TrainingBatch:
         """Return this rank's share of a batch."""
         import torch
 
@@ -144,9 +127,9 @@ class ContextBatchMaker:
             rows = context_rows(video.faces, [row], form, choose)[0]
             embeddings[index] = gather(video.features.embeddings, rows)
             labels[index] = video.features.labels[row]
-        mask = torch.from_numpy(labels != UNLABELLED)
+        mask, target = torch.from_numpy(labels != UNLABELLED), torch.from_numpy(labels)
         whole = torch.from_numpy(embeddings).float()  # ten times faster than in NumPy
-        return ContextBatch(own, whole, torch.from_numpy(labels), mask)
+        return TrainingBatch(own, torch.zeros(len(own), 0), whole, target, mask, speech=target)
 
     def _video(self, number: int) -> _Video:
         if number not in self._videos:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
 from utils.datasets.loading.augmentation import augment_faces, can_shift, mix_noise, shift_audio
-from utils.datasets.loading.batch_plans import BatchPlan, EntityRange
+from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, rows_of
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME, InputSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 CLIP = 1  # what a random generator is for; part of its seed
 DRAWS = 20  # attempts to find another voice
@@ -34,22 +31,6 @@ class SequenceAugmentation:
     augment: bool = False
     shifted_share: float = 0.0  # of the speaking items
     foreign_share: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class SequenceBatch:
-    """A batch of sequences, padded to one length."""
-
-    items: tuple[EntityRange, ...]  # entities and their frames
-    audio: Tensor  # (B, 4 T, F) float32
-    faces: Tensor  # (B, T, H, W) uint8, or (B, T, H, W, 3)
-    labels: Tensor  # (B, T) int8; -1 if unlabelled
-    mask: Tensor  # (B, T) bool, False in the padding
-
-    def pin_memory(self) -> SequenceBatch:
-        """Return the batch in pinned memory."""
-        tensors = (self.audio, self.faces, self.labels, self.mask)
-        return SequenceBatch(self.items, *(tensor.pin_memory() for tensor in tensors))
 
 
 class SequenceBatchMaker:
@@ -66,11 +47,11 @@ class SequenceBatchMaker:
         self._dataset, self._inputs, self._changes = dataset, inputs, changes
         self._rank, self._world_size = rank, world_size
 
-    def make(self, plan: tuple[int, BatchPlan]) -> SequenceBatch:
+    def make(self, plan: tuple[int, BatchPlan]) -> TrainingBatch:
         """Return this rank's share of a batch; `plan` is the epoch and its batch."""
         return self._make(*plan)
 
-    def _make(self, epoch: int, plan: BatchPlan) -> SequenceBatch:
+    def _make(self, epoch: int, plan: BatchPlan) -> TrainingBatch:
         """Return this rank's share of a batch."""
         import torch
 
@@ -87,8 +68,9 @@ class SequenceBatchMaker:
             batch[1][row, length:] = faces[-1]
             batch[2][row, :length] = labels
             batch[3][row, :length] = True
-        tensors = [torch.from_numpy(array) for array in batch]
-        return SequenceBatch(tuple(plan.items[place] for place in places), *tensors)
+        audio, seen, target, mask = (torch.from_numpy(array) for array in batch)
+        rows = rows_of([plan.items[place] for place in places])
+        return TrainingBatch(rows, audio, seen, target, mask, speech=target)
 
     def _empty(self, num_clips: int, num_frames: int) -> tuple[NDArray[Any], ...]:
         """Return empty arrays for audio, faces, labels and mask."""

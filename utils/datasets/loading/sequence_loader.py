@@ -12,11 +12,11 @@ from utils.datasets.entities import DataSet
 from utils.datasets.loading.batch_plans import BatchPlan, plan_batches, plan_original, plan_whole
 from utils.datasets.loading.sequence_batches import (
     SequenceAugmentation,
-    SequenceBatch,
     SequenceBatchMaker,
 )
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.loading.workers import BatchReader, check_share
 from utils.errors import UserError
 from utils.structures import InputSpec
@@ -98,7 +98,7 @@ class SequenceLoader:
         """Return the number of batches of an epoch; it is the same in all processes."""
         return len(self._plan(number))
 
-    def epoch(self, number: int, skip: int = 0) -> Iterator[SequenceBatch]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
         """Yield the batches of an epoch after the first `skip`, which are not read.
 
         Raises:

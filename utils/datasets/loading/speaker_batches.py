@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from utils.datasets.entities import NOT_SPEAKING, SPEAKING, UNLABELLED, DataSet, EntityPart
 from utils.datasets.loading.augmentation import NOISE_PROBABILITY, SNR_DB, add_noise, augment_faces
-from utils.datasets.loading.batch_plans import BatchPlan, EntityRange
+from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, rows_of
 from utils.datasets.loading.sequence_batches import (
     CLIP,
     SequenceAugmentation,
-    SequenceBatch,
     SequenceBatchMaker,
     to_network_input,
 )
@@ -21,6 +20,7 @@ from utils.datasets.loading.speaker_choice import (
     SpeakerOptions,
     draw_speakers,
 )
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.features.mfcc import align
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME, InputSpec
 
@@ -72,7 +72,7 @@ class SpeakerBatchMaker(SequenceBatchMaker):
         self._speakers = speakers
         self._index = SpeakerIndex(dataset)
 
-    def _make(self, epoch: int, plan: BatchPlan) -> SequenceBatch:
+    def _make(self, epoch: int, plan: BatchPlan) -> TrainingBatch:
         """Return this rank's share of a batch."""
         import torch
 
@@ -82,7 +82,8 @@ class SpeakerBatchMaker(SequenceBatchMaker):
         for row, (place, item) in enumerate(zip(places, items, strict=True)):
             rng = np.random.default_rng((self._changes.seed, epoch, CLIP, plan.number, place))
             self._fill(_BatchArrays(*(array[row] for array in arrays)), item, rng)
-        return SequenceBatch(items, *(torch.from_numpy(array) for array in arrays))
+        audio, faces, labels, mask = (torch.from_numpy(array) for array in arrays)
+        return TrainingBatch(rows_of(items), audio, faces, labels, mask, speech=labels)
 
     def _empty_batch(self, num_clips: int, num_frames: int) -> _BatchArrays:
         """Return a batch without visible faces."""

@@ -13,7 +13,7 @@ from scipy.signal import resample
 from utils.datasets.entities import UNLABELLED, EntityPart
 from utils.datasets.pairings.sound_augmentation import gain, noise, record
 from utils.datasets.storage.entity_store import EntityStore
-from utils.datasets.talkset.sources import SAMPLES_PER_FRAME, Source
+from utils.datasets.talkset.sources import SAMPLES_PER_FRAME, SourceFace
 from utils.errors import UserError
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
 
@@ -42,7 +42,7 @@ SPED_SHARE = 0.6  # of pairings, faces and voices
 SEAM = 12  # frames on either side of two parts' joint that show it, in picture and sound alike
 
 
-class Part(NamedTuple):
+class SourcePart(NamedTuple):
     """Frames [start, stop) of a source, played in some frames more or fewer."""
 
     source: int
@@ -61,19 +61,19 @@ class Part(NamedTuple):
 class Pairing:
     """A face and a sound that was made for it."""
 
-    parts: list[Part]  # of one person, one after the other
+    parts: list[SourcePart]  # of one person, one after the other
     waveform: NDArray[np.int16]  # (640 T,)
     labels: NDArray[np.int8]  # (T,)
     own: NDArray[np.bool_]  # (T,) where the voice is the face's own, in speech and in pauses
     seams: NDArray[np.bool_]  # (T,) where voice and face must not be compared
 
 
-class _Face(NamedTuple):
+class _PairedFace(NamedTuple):
     """A face before it has a sound, with its own voice."""
 
     person: str
     talks: bool
-    parts: list[Part]
+    parts: list[SourcePart]
     voice: Samples  # (640 T,), of power 1 where it speaks
     speaks: NDArray[np.bool_]  # (T,)
 
@@ -95,7 +95,7 @@ class Pairer:
     def __init__(
         self,
         store: EntityStore,
-        sources: Sequence[Source],
+        sources: Sequence[SourceFace],
         length: int,
         sped_share: float = SPED_SHARE,
     ) -> None:
@@ -121,7 +121,7 @@ class Pairer:
         group = self._talking if talks else self._quiet
         person = self._talker(rng) if talks else str(rng.choice(list(self._quiet)))
         parts = self._splice(rng, group[person])
-        face = _Face(person, talks, parts, *self._voice_of(parts))
+        face = _PairedFace(person, talks, parts, *self._voice_of(parts))
         turns = [0, self.length]
         if situation is None:
             num_turns = rng.integers(1, rng.integers(1, MAX_TURNS + 1) + 1)
@@ -148,7 +148,7 @@ class Pairer:
         return float(np.mean([self.sources[index].num_frames for index in own]))
 
     def _sound(
-        self, situation: str, face: _Face, turn: tuple[int, int], rng: np.random.Generator
+        self, situation: str, face: _PairedFace, turn: tuple[int, int], rng: np.random.Generator
     ) -> Samples:
         """Return what is heard in the frames of a turn."""
         start, stop = turn
@@ -180,9 +180,9 @@ class Pairer:
             pass
         return person
 
-    def _splice(self, rng: np.random.Generator, own: Sequence[int]) -> list[Part]:
+    def _splice(self, rng: np.random.Generator, own: Sequence[int]) -> list[SourcePart]:
         """Return parts of a person's sources at one speed, as long together as a pairing."""
-        parts: list[Part] = []
+        parts: list[SourcePart] = []
         sped = rng.random() < self.sped_share
         speed = float(np.exp(rng.uniform(*np.log(SPEEDS)))) if sped else 1.0
         left = self.length
@@ -192,11 +192,11 @@ class Pairer:
             played = min(int(num_frames / speed), left)
             length = min(round(played * speed), num_frames)
             start = int(rng.integers(num_frames - length + 1))
-            parts.append(Part(source, start, start + length, played))
+            parts.append(SourcePart(source, start, start + length, played))
             left -= played
         return parts
 
-    def _voice_of(self, parts: Sequence[Part]) -> tuple[Samples, NDArray[np.bool_]]:
+    def _voice_of(self, parts: Sequence[SourcePart]) -> tuple[Samples, NDArray[np.bool_]]:
         """Return the sound that belongs to parts, of power 1 where it speaks, and where that is."""
         sounds, speaks = [], []
         for part in parts:
@@ -209,7 +209,7 @@ class Pairer:
             speaks.append(spoken & source.talks)
         return np.concatenate(sounds), np.concatenate(speaks)
 
-    def _read(self, part: Part) -> EntityPart:
+    def _read(self, part: SourcePart) -> EntityPart:
         name = self.sources[part.source].name
         return self.store.read(self._places[name], part.start, part.stop)
 
@@ -222,7 +222,7 @@ def _played(waveform: NDArray[np.int16], num_frames: int) -> Samples:
     return np.asarray(resample(waveform.astype(np.float32), count), np.float32)
 
 
-def _seams(parts: Sequence[Part], length: int) -> NDArray[np.bool_]:
+def _seams(parts: Sequence[SourcePart], length: int) -> NDArray[np.bool_]:
     """Return which frames (T,) lie beside the joint of two parts."""
     seams = np.zeros(length, np.bool_)
     for joint in np.cumsum([part.num_frames for part in parts])[:-1]:
@@ -230,7 +230,7 @@ def _seams(parts: Sequence[Part], length: int) -> NDArray[np.bool_]:
     return seams
 
 
-def _speaking_frames(source: Source) -> NDArray[np.bool_]:
+def _speaking_frames(source: SourceFace) -> NDArray[np.bool_]:
     """Tell for each frame of a source whether a voice is heard in at least half of it."""
     steps = np.zeros(source.num_steps, np.bool_)
     for start, stop in source.voice:

@@ -17,7 +17,7 @@ Embed = Callable[
 ]
 
 
-class Embedded(NamedTuple):
+class EmbeddedFace(NamedTuple):
     """What is heard, seen and true in the frames of a pairing, or of several of one length."""
 
     audio: NDArray[np.float16]  # (..., T, C)
@@ -27,9 +27,9 @@ class Embedded(NamedTuple):
     seams: NDArray[np.bool_]  # (..., T) where voice and face must not be compared
 
 
-def stacked(pairings: Sequence[Embedded]) -> Embedded:
+def stacked(pairings: Sequence[EmbeddedFace]) -> EmbeddedFace:
     """Return several as one."""
-    return Embedded(*(np.stack(part) for part in zip(*pairings, strict=True)))
+    return EmbeddedFace(*(np.stack(part) for part in zip(*pairings, strict=True)))
 
 
 class PairingPool:
@@ -46,7 +46,7 @@ class PairingPool:
         self, folder: Path, pairer: Pairer, seed: int, situation: str | None = None
     ) -> None:
         self.folder, self.pairer, self.seed, self.situation = folder, pairer, seed, situation
-        self.pairings: list[Embedded] = []
+        self.pairings: list[EmbeddedFace] = []
         check_folder(folder)
 
     def fill(self, count: int, embed: Embed, changed: bool) -> None:
@@ -62,7 +62,7 @@ class PairingPool:
             if not path.is_file():
                 self._make(number, path, embed, changed)
             with np.load(path) as found:
-                self.pairings.append(Embedded(*(found[name] for name in Embedded._fields)))
+                self.pairings.append(EmbeddedFace(*(found[name] for name in EmbeddedFace._fields)))
 
     def _make(self, number: int, path: Path, embed: Embed, changed: bool) -> None:
         rng = np.random.default_rng((self.seed, number))
@@ -73,6 +73,6 @@ class PairingPool:
             change_crops(crops, rng) if changed else crops,
         )
         halves = audio.astype(np.float16), faces.astype(np.float16)
-        embedded = Embedded(*halves, pairing.labels, pairing.own, pairing.seams)
+        embedded = EmbeddedFace(*halves, pairing.labels, pairing.own, pairing.seams)
         with replacing(path) as temporary:
             np.savez(temporary, **embedded._asdict())

@@ -28,8 +28,8 @@ from utils.datasets.synthetic.scripts import (
     OFF_SCREEN_GAIN,
     WIDTH,
     Script,
-    Spoken,
-    View,
+    ShotView,
+    SpokenTurn,
     random_script,
     rehearse,
 )
@@ -41,32 +41,32 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Clip:
+class SyntheticVideo:
     """A script, worked out to the frame."""
 
     script: Script
-    spoken: list[Spoken]
+    spoken: list[SpokenTurn]
     starts: list[int]  # first frame of every view
     poses: dict[str, list[Pose]]  # of every person, at no place yet
     num_frames: int
 
-    def view(self, frame: int) -> View:
+    def view(self, frame: int) -> ShotView:
         """Return what the camera shows in a frame."""
         shown = sum(start <= frame for start in self.starts) - 1
         return self.script.views[shown % len(self.script.views)]
 
 
-def stage(script: Script) -> Clip:
+def make_video(script: Script) -> SyntheticVideo:
     """Work a script out: speak it, time it, and move the people along."""
     spoken, starts, num_frames = rehearse(script)
     generator = np.random.default_rng(script.seed)
     seen = sorted({name for view in script.views for name in view.places})
     poses = {name: _move(name, spoken, num_frames, generator) for name in seen}
-    return Clip(script, spoken, starts, poses, num_frames)
+    return SyntheticVideo(script, spoken, starts, poses, num_frames)
 
 
 def _mouth_curves(
-    name: str, spoken: Sequence[Spoken], num_frames: int
+    name: str, spoken: Sequence[SpokenTurn], num_frames: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the opening and the rounding of a person's mouth in every frame."""
     opening, rounding = np.zeros((2, num_frames), np.float32)
@@ -81,7 +81,7 @@ def _mouth_curves(
 
 
 def _move(
-    name: str, spoken: Sequence[Spoken], num_frames: int, generator: np.random.Generator
+    name: str, spoken: Sequence[SpokenTurn], num_frames: int, generator: np.random.Generator
 ) -> list[Pose]:
     """Return a person's pose in every frame, at (0, 0) and scale 1."""
     opening, rounding = _mouth_curves(name, spoken, num_frames)
@@ -119,7 +119,7 @@ def _placed(portrait: Portrait, pose: Pose, place: tuple[float, float, float]) -
     return replace(pose, x=x, y=y, scale=scale, shift=(pose.shift[0] * size, pose.shift[1] * size))
 
 
-def _wall(view: View) -> NDArray[np.float32]:
+def _wall(view: ShotView) -> NDArray[np.float32]:
     """Return the empty studio (H, W, 3): a soft light on a wall."""
     rows, columns = np.indices((HEIGHT, WIDTH), dtype=np.float32)
     away = np.hypot(columns / WIDTH - view.lamp[0], (rows / HEIGHT - view.lamp[1]) * 0.7)
@@ -127,7 +127,7 @@ def _wall(view: View) -> NDArray[np.float32]:
     return np.asarray(bright[..., None] * np.array(view.light, np.float32), np.float32)
 
 
-def pictures(clip: Clip) -> Iterator[NDArray[np.uint8]]:
+def pictures(clip: SyntheticVideo) -> Iterator[NDArray[np.uint8]]:
     """Yield the RGB frames (H, W, 3) of a clip."""
     people = {name: PORTRAITS[name]() for name in clip.poses}
     view, wall = clip.view(0), _wall(clip.view(0))
@@ -143,7 +143,7 @@ def pictures(clip: Clip) -> Iterator[NDArray[np.uint8]]:
         yield np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
 
 
-def soundtrack(clip: Clip) -> NDArray[np.int16]:
+def soundtrack(clip: SyntheticVideo) -> NDArray[np.int16]:
     """Return the clip's sound, 44.1 kHz mono: the voices over the faint noise of a room."""
     length = clip.num_frames * RATE // FPS
     noise = np.random.default_rng(clip.script.seed).normal(0, 6e-4, length)
@@ -156,7 +156,7 @@ def soundtrack(clip: Clip) -> NDArray[np.int16]:
     return np.asarray(np.clip(sound, -1, 1) * 32767, np.int16)
 
 
-def write_video(clip: Clip, path: Path) -> None:
+def write_video(clip: SyntheticVideo, path: Path) -> None:
     """Write the clip as H.264 and AAC."""
     import av
 
@@ -178,7 +178,7 @@ def write_video(clip: Clip, path: Path) -> None:
         container.mux(audio.encode(None))
 
 
-def _spans(clip: Clip) -> list[list[Any]]:
+def _spans(clip: SyntheticVideo) -> list[list[Any]]:
     """Return [start_s, stop_s, who] wherever a voice is heard."""
     end_s = clip.num_frames / FPS
     spans = [
@@ -190,7 +190,7 @@ def _spans(clip: Clip) -> list[list[Any]]:
     return sorted(spans, key=lambda span: float(span[0]))
 
 
-def _faces(clip: Clip, name: str) -> list[list[float]]:
+def _faces(clip: SyntheticVideo, name: str) -> list[list[float]]:
     """Return [start_s, stop_s, x1, y1, x2, y2] of a face, second by second within each view."""
     portrait = PORTRAITS[name]()
     rows = []
@@ -206,7 +206,7 @@ def _faces(clip: Clip, name: str) -> list[list[float]]:
     return rows
 
 
-def labels(clip: Clip, path: Path) -> dict[str, Any]:
+def labels(clip: SyntheticVideo, path: Path) -> dict[str, Any]:
     """Return who is seen and who speaks when, with facts of the written video at `path`."""
     content = path.read_bytes()
     spans = _spans(clip)
@@ -243,7 +243,7 @@ def labels(clip: Clip, path: Path) -> dict[str, Any]:
 
 def make_clip(script: Script, path: Path) -> None:
     """Write the clip to `path` and its labels beside it, as NAME.labels.json."""
-    clip = stage(script)
+    clip = make_video(script)
     with replacing(path) as temporary:
         write_video(clip, temporary)
     found = labels(clip, path)

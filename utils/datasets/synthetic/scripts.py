@@ -35,7 +35,7 @@ SENTENCES = (
 
 
 @dataclass(frozen=True)
-class Turn:
+class SpeakingTurn:
     """Somebody says something."""
 
     who: str  # name of a portrait, or OFF_SCREEN
@@ -44,7 +44,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class View:
+class ShotView:
     """What a shot shows."""
 
     places: Mapping[str, tuple[float, float, float]]  # name: x, y of the face, scale
@@ -56,8 +56,8 @@ class View:
 class Script:
     """All that happens in a clip."""
 
-    turns: tuple[Turn, ...]
-    views: tuple[View, ...]
+    turns: tuple[SpeakingTurn, ...]
+    views: tuple[ShotView, ...]
     cuts: tuple[int, ...]  # turn before which the next view begins
     seed: int = 0  # of heads and blinks
     duration_s: float | None = None  # None: until shortly after the last word
@@ -66,16 +66,22 @@ class Script:
 BOTH = {"collins": (392.0, 325.0, 1.85), "hopper": (1008.0, 345.0, 1.1)}
 DEMO = Script(
     turns=(
-        Turn("collins", "Hello! I sit on the left, and right now, I am the one who speaks.", 1.0),
-        Turn("hopper", "And now it is my turn. My lips move with my voice, and yours rest.", 0.5),
-        Turn("collins", "We can also speak both at the same time, like this,", 0.45),
-        Turn("hopper", "and then both of us are marked, of course.", -1.5),
-        Turn(OFF_SCREEN, "I am behind the camera. Nobody whom you see is speaking.", 1.7),
-        Turn("hopper", "After a cut everything begins anew, and I am found once more.", 1.1),
+        SpeakingTurn(
+            "collins", "Hello! I sit on the left, and right now, I am the one who speaks.", 1.0
+        ),
+        SpeakingTurn(
+            "hopper", "And now it is my turn. My lips move with my voice, and yours rest.", 0.5
+        ),
+        SpeakingTurn("collins", "We can also speak both at the same time, like this,", 0.45),
+        SpeakingTurn("hopper", "and then both of us are marked, of course.", -1.5),
+        SpeakingTurn(OFF_SCREEN, "I am behind the camera. Nobody whom you see is speaking.", 1.7),
+        SpeakingTurn(
+            "hopper", "After a cut everything begins anew, and I am found once more.", 1.1
+        ),
     ),
     views=(
-        View(BOTH, (176, 186, 200), (0.5, 0.3)),
-        View({"hopper": (600.0, 370.0, 1.62)}, (196, 178, 150), (0.7, 0.25)),
+        ShotView(BOTH, (176, 186, 200), (0.5, 0.3)),
+        ShotView({"hopper": (600.0, 370.0, 1.62)}, (196, 178, 150), (0.7, 0.25)),
     ),
     cuts=(5,),
 )
@@ -88,7 +94,7 @@ def random_script(seed: int, persons: int, num_turns: int, duration_s: float | N
     speakers = [*names, OFF_SCREEN] if num_turns > 2 else names
     weights = np.array([1.0] * len(names) + [0.4] * (len(speakers) - len(names)))
     turns = tuple(
-        Turn(
+        SpeakingTurn(
             str(generator.choice(speakers, p=weights / weights.sum())),
             str(generator.choice(SENTENCES)),
             float(generator.uniform(-0.6 if index else 0.4, 1.4)),
@@ -100,7 +106,7 @@ def random_script(seed: int, persons: int, num_turns: int, duration_s: float | N
     return Script(turns, views, cuts, seed, duration_s)
 
 
-def _random_view(generator: np.random.Generator, names: Sequence[str]) -> View:
+def _random_view(generator: np.random.Generator, names: Sequence[str]) -> ShotView:
     """Return a view of all or one of `names`, each somewhere near the usual place."""
     shown = names if generator.random() < 0.6 else [str(generator.choice(list(names)))]
     places = {}
@@ -112,11 +118,11 @@ def _random_view(generator: np.random.Generator, names: Sequence[str]) -> View:
         x = x if len(shown) > 1 else WIDTH / 2
         places[name] = (x + float(generator.uniform(-20, 10)), y + 20 * zoom, scale * zoom)
     red, green, blue = (int(level) for level in generator.integers(120, 215, 3))
-    return View(places, (red, green, blue), (float(generator.uniform(0.2, 0.8)), 0.3))
+    return ShotView(places, (red, green, blue), (float(generator.uniform(0.2, 0.8)), 0.3))
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SpokenTurn:
     """A turn of the script, spoken, with its place in the clip."""
 
     who: str
@@ -130,13 +136,13 @@ class Spoken:
         return self.start_s + len(self.sound) / RATE
 
 
-def rehearse(script: Script) -> tuple[list[Spoken], list[int], int]:
+def rehearse(script: Script) -> tuple[list[SpokenTurn], list[int], int]:
     """Return the turns as spoken, the first frame of every view, and the number of frames."""
-    spoken: list[Spoken] = []
+    spoken: list[SpokenTurn] = []
     clock_s = 0.0
     for turn in script.turns:
         start_s = max(0.0, clock_s + turn.pause_s)
-        spoken.append(Spoken(turn.who, turn.text, start_s, speak(turn.text, VOICES[turn.who])))
+        spoken.append(SpokenTurn(turn.who, turn.text, start_s, speak(turn.text, VOICES[turn.who])))
         clock_s = max(clock_s, spoken[-1].stop_s)
     starts = [0]
     for index in script.cuts:

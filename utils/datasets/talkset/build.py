@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from utils.datasets.storage.entity_store import EntityStore
-from utils.datasets.talkset.compose import Composer, write_clips_of
+from utils.datasets.talkset.compose import ClipComposer, write_clips_of
 from utils.datasets.talkset.faces import FaceFinding, Progress, find_all
 from utils.datasets.talkset.lists import KINDS, TalkClip, clip_to, is_held_out, split_name
 from utils.datasets.talkset.media import find_media
 from utils.datasets.talkset.options import TALKSET_EACH
-from utils.datasets.talkset.plan import Planner, split_people
-from utils.datasets.talkset.sources import Person, Source, name_people, names_below
+from utils.datasets.talkset.plan import ClipPlanner, split_people
+from utils.datasets.talkset.sources import SourceFace, VideoPerson, name_people, names_below
 from utils.errors import UserError
 from utils.structures import FPS
 
@@ -87,7 +87,7 @@ def build_talkset(
     report = TalkSetReport(videos=len(videos))
     people = name_people(videos, options.people)
     keys = {name.as_posix(): path for path, name in names_below(videos).items()}
-    sources = _find_sources(keys, people, folder, faces, _Told(report, progress))
+    sources = _find_sources(keys, people, folder, faces, _BuildProgress(report, progress))
     held = split_people(sources, options.val_share, np.random.default_rng([options.seed, 99]))
     plan: dict[str, list[TalkClip]] = {}
     for number, split in enumerate((TRAIN, VAL)):
@@ -102,8 +102,8 @@ def build_talkset(
         first += len(clips)
     known = {source.name: source for source in sources}
     if known:
-        composer = Composer(folder / "sources", known, {}, own_voice=True)
-        _write_all(plan, folder, composer, _Told(report, progress))
+        composer = ClipComposer(folder / "sources", known, {}, own_voice=True)
+        _write_all(plan, folder, composer, _BuildProgress(report, progress))
     return report
 
 
@@ -133,7 +133,7 @@ def build_from_lists(
     report.broken = {name: "no such file" for name, path in found.items() if path is None}
     report.videos = len(names)
     people = name_people(list(videos.values()), None)
-    sources = _find_sources(videos, people, folder, faces, _Told(report, progress))
+    sources = _find_sources(videos, people, folder, faces, _BuildProgress(report, progress))
     voices = {split_name(clip.audio)[0] for clip in clips}
     sounds = {name: find_media(name, roots, False) for name in sorted(voices)}
     known = _longest(sources, {str(path): name for name, path in videos.items()})
@@ -150,12 +150,12 @@ def build_from_lists(
             plan[split].append(kept)
     paths = {name: path for name, path in sounds.items() if path is not None}
     if known:
-        composer = Composer(folder / "sources", known, paths, own_voice=False)
-        _write_all(plan, folder, composer, _Told(report, progress))
+        composer = ClipComposer(folder / "sources", known, paths, own_voice=False)
+        _write_all(plan, folder, composer, _BuildProgress(report, progress))
     return report
 
 
-class _Told:
+class _BuildProgress:
     """The report, and who is told how far things are."""
 
     def __init__(self, report: TalkSetReport, progress: Progress | None) -> None:
@@ -170,11 +170,11 @@ class _Told:
 
 def _find_sources(
     videos: Mapping[str, Path],
-    people: Mapping[Path, Person],
+    people: Mapping[Path, VideoPerson],
     folder: Path,
     faces: FaceFinding,
-    told: _Told,
-) -> list[Source]:
+    told: _BuildProgress,
+) -> list[SourceFace]:
     """Return the sources of all videos; fill in the report."""
     found = find_all(videos, people, folder / "sources", faces, told.tell)
     report, sources = told.report, found.sources
@@ -187,7 +187,7 @@ def _find_sources(
 
 
 def _plan(
-    sources: Sequence[Source], split: str, options: TalkSetOptions, report: TalkSetReport
+    sources: Sequence[SourceFace], split: str, options: TalkSetOptions, report: TalkSetReport
 ) -> list[TalkClip]:
     """Return the clips of a split, kind by kind; note those that are not to be had."""
     clips: list[TalkClip] = []
@@ -195,16 +195,16 @@ def _plan(
         held_out = round(options.counts.get(kind, 0) * options.val_share)
         wanted = held_out if split == VAL else options.counts.get(kind, 0) - held_out
         seed = [options.seed, 1 + (split == VAL), number]
-        found = Planner(sources, np.random.default_rng(seed)).clips(kind, wanted)
+        found = ClipPlanner(sources, np.random.default_rng(seed)).clips(kind, wanted)
         if len(found) < wanted:
             report.missing.setdefault(split, {})[kind] = wanted - len(found)
         clips += found
     return clips
 
 
-def _longest(sources: Sequence[Source], names: Mapping[str, str]) -> dict[str, Source]:
+def _longest(sources: Sequence[SourceFace], names: Mapping[str, str]) -> dict[str, SourceFace]:
     """Return the longest source of each video, by the video's name in the lists."""
-    longest: dict[str, Source] = {}
+    longest: dict[str, SourceFace] = {}
     for source in sources:
         name = names[source.video]
         if name not in longest or source.num_frames > longest[name].num_frames:
@@ -212,7 +212,7 @@ def _longest(sources: Sequence[Source], names: Mapping[str, str]) -> dict[str, S
     return longest
 
 
-def _shorten(clip: TalkClip, known: Mapping[str, Source]) -> TalkClip | None:
+def _shorten(clip: TalkClip, known: Mapping[str, SourceFace]) -> TalkClip | None:
     """Return the clip as long as its face is seen; None where that is not from its beginning."""
     name, start_s = split_name(clip.video)
     source = known.get(name)
@@ -226,7 +226,10 @@ def _shorten(clip: TalkClip, known: Mapping[str, Source]) -> TalkClip | None:
 
 
 def _write_all(
-    plan: Mapping[str, Sequence[TalkClip]], folder: Path, composer: Composer, told: _Told
+    plan: Mapping[str, Sequence[TalkClip]],
+    folder: Path,
+    composer: ClipComposer,
+    told: _BuildProgress,
 ) -> None:
     """Write the clips of both splits, those that are not there yet; fill in the report."""
     report = told.report

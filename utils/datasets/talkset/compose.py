@@ -23,7 +23,7 @@ from utils.datasets.talkset.lists import (
     write_clips,
 )
 from utils.datasets.talkset.media import probe_sound
-from utils.datasets.talkset.sources import Source
+from utils.datasets.talkset.sources import SourceFace
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.media.audio import Sound
@@ -33,7 +33,7 @@ from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
 
-class Composer:
+class ClipComposer:
     """Makes entities of clips.
 
     Args:
@@ -46,7 +46,7 @@ class Composer:
     def __init__(
         self,
         folder: Path,
-        known: Mapping[str, Source],
+        known: Mapping[str, SourceFace],
         sounds: Mapping[str, Path],
         own_voice: bool,
     ) -> None:
@@ -81,7 +81,7 @@ class Composer:
         """Return whose face a clip shows."""
         return self._known[split_name(clip.video)[0]].person
 
-    def _voice(self, source: Source, first: int, length: int) -> NDArray[np.bool_] | None:
+    def _voice(self, source: SourceFace, first: int, length: int) -> NDArray[np.bool_] | None:
         """Return where the source's own voice is heard, by step; None if that does not count."""
         if not self._own_voice:
             return None
@@ -91,7 +91,7 @@ class Composer:
         return voice[first * STEPS_PER_FRAME : (first + length) * STEPS_PER_FRAME]
 
     def _mix(
-        self, clip: TalkClip, source: Source, first: int, part: EntityPart
+        self, clip: TalkClip, source: SourceFace, first: int, part: EntityPart
     ) -> NDArray[np.int16]:
         """Return the sound of a clip."""
         waveform = part.waveform.copy()
@@ -124,7 +124,7 @@ def read_sound(path: Path, start_s: float, num_samples: int) -> NDArray[np.int16
 
 
 def write_clips_of(
-    clips: Sequence[TalkClip], folder: Path, split: str, composer: Composer
+    clips: Sequence[TalkClip], folder: Path, split: str, composer: ClipComposer
 ) -> Iterator[str]:
     """Write a split's list and its clips; yield after each what was wrong with it, or nothing.
 

@@ -10,7 +10,7 @@ from utils.datasets.storage.entity_store import EntityStoreWriter
 from utils.datasets.storage.entity_writer import DiskFullError
 from utils.datasets.storage.job_journal import JobJournal
 from utils.datasets.storage.parallel import run_parallel
-from utils.datasets.talkset.sources import FindFaces, Person, Source, find_sources
+from utils.datasets.talkset.sources import FindFaces, SourceFace, VideoPerson, find_sources
 from utils.errors import ResourceError, UserError
 from utils.files import locked
 from utils.media.container import probe
@@ -35,18 +35,18 @@ class FaceFinding:
 class FoundFaces:
     """What became of the videos, by their keys."""
 
-    sources: list[Source] = field(default_factory=list)
+    sources: list[SourceFace] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)  # why
     without_face: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class _Job:
+class _FaceFindingJob:
     """One video."""
 
     key: str
     path: Path
-    person: Person
+    person: VideoPerson
     find: FindFaces
     folder: Path  # of the store of sources
 
@@ -58,7 +58,7 @@ class _Job:
 
 def find_all(
     videos: Mapping[str, Path],
-    people: Mapping[Path, Person],
+    people: Mapping[Path, VideoPerson],
     folder: Path,
     how: FaceFinding,
     progress: Progress | None,
@@ -80,7 +80,7 @@ def find_all(
         redo = f"set it back, or build in another folder, or remove {folder.parent}"
         journal = JobJournal(folder / "videos.jsonl", {**SETTINGS, **how.settings}, redo)
         ordered = sorted(videos.items())
-        jobs = [_Job(key, path, people[path], how.find, folder) for key, path in ordered]
+        jobs = [_FaceFindingJob(key, path, people[path], how.find, folder) for key, path in ordered]
         undone = [job for job in jobs if not _is_done(job, journal)]
         found = FoundFaces()
         for done, (job, outcome) in enumerate(
@@ -98,17 +98,17 @@ def find_all(
     for job in jobs:
         if job.key not in found.broken:
             records = journal.done[job.key]["sources"]
-            found.sources += [Source.from_json(record) for record in records]
+            found.sources += [SourceFace.from_json(record) for record in records]
             found.without_face += [] if records else [job.key]
     return found
 
 
-def _is_done(job: _Job, journal: JobJournal) -> bool:
+def _is_done(job: _FaceFindingJob, journal: JobJournal) -> bool:
     outcome = journal.done.get(job.key)
     return outcome is not None and outcome["begun"] == job.begun
 
 
-def _find(job: _Job) -> list[dict[str, Any]] | str:
+def _find(job: _FaceFindingJob) -> list[dict[str, Any]] | str:
     """Return the sources of a video as JSON values; a string says why it could not be read."""
     try:
         video = probe(job.path)

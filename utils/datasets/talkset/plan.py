@@ -20,7 +20,7 @@ from utils.datasets.talkset.lists import (
     clip_to,
     make_clip,
 )
-from utils.datasets.talkset.sources import Source
+from utils.datasets.talkset.sources import SourceFace
 from utils.datasets.talkset.voice_activity import STEPS_PER_S, find_runs
 from utils.structures import FPS, STEPS_PER_FRAME
 
@@ -33,14 +33,14 @@ BRIDGED = 8  # frames; moments of motion this short do not end a silence
 
 Thing = TypeVar("Thing")
 Range = tuple[int, int]
-People = list[tuple[str, list[Source]]]  # and their sources
+People = list[tuple[str, list[SourceFace]]]  # and their sources
 
 
 @dataclass(frozen=True)
-class Window:
+class SourceWindow:
     """Frames [start, stop) of a source."""
 
-    source: Source
+    source: SourceFace
     start: int
     stop: int
 
@@ -56,7 +56,7 @@ class Window:
 
 
 def split_people(
-    sources: Sequence[Source], share: float, generator: np.random.Generator
+    sources: Sequence[SourceFace], share: float, generator: np.random.Generator
 ) -> set[str]:
     """Return the persons that are held out: about that share of the speech, two talkers at least.
 
@@ -99,10 +99,10 @@ def _groups(people: set[str]) -> dict[str, str]:
     return {person: find(person.split(";")[0]) for person in people}
 
 
-class Planner:
+class ClipPlanner:
     """Draws clips from the sources of one split: first a person, then one of their sources."""
 
-    def __init__(self, sources: Sequence[Source], generator: np.random.Generator) -> None:
+    def __init__(self, sources: Sequence[SourceFace], generator: np.random.Generator) -> None:
         self._generator = generator
         talkers = [source for source in sources if source.talks]
         self._talkers = _by_person(talkers)
@@ -164,7 +164,7 @@ class Planner:
         (t0, t1), (f0, f1) = self._pick(list(_pauses(source)))
         first, last = min(t0, f0), max(t1, f1)
         start = -(-first // STEPS_PER_FRAME)
-        window = Window(source, start, last // STEPS_PER_FRAME)
+        window = SourceWindow(source, start, last // STEPS_PER_FRAME)
         base, length_s = start * STEPS_PER_FRAME, window.length_s
         t, f = (
             (max(0, a - base) / STEPS_PER_S, (b - base) / STEPS_PER_S)
@@ -181,7 +181,7 @@ class Planner:
         start, stop = self._pick(list(_still_windows(source)))
         return self._joined(F_SILENCE, self._within(source, start, stop))
 
-    def _joined(self, kind: str, window: Window) -> TalkClip | None:
+    def _joined(self, kind: str, window: SourceWindow) -> TalkClip | None:
         """Add the voice of another person, or of the same in another video if there is no other."""
         for _ in range(ATTEMPTS):
             voice = self._speech(self._talkers)
@@ -196,12 +196,12 @@ class Planner:
                 return change(kind, voice.name, window.name, length_s, self._generator)
         return None
 
-    def _speech(self, people: People) -> Window | None:
+    def _speech(self, people: People) -> SourceWindow | None:
         """Draw a stretch that begins and ends with speech."""
         source = self._draw(people)
         return self._speech_window(source) if source else None
 
-    def _speech_window(self, source: Source) -> Window | None:
+    def _speech_window(self, source: SourceFace) -> SourceWindow | None:
         """Draw a stretch of a source that begins and ends with speech."""
         if not source.voice:
             return None
@@ -210,16 +210,16 @@ class Planner:
         start = int(self._generator.integers(start, max(start, stop - longest) + 1))
         limit = start + longest
         ends = [min(b, limit) for a, b in source.voice if start < b and a < limit]
-        window = Window(source, start // STEPS_PER_FRAME, max(ends) // STEPS_PER_FRAME)
+        window = SourceWindow(source, start // STEPS_PER_FRAME, max(ends) // STEPS_PER_FRAME)
         return window if window.length_s >= MIN_S else None
 
-    def _within(self, source: Source, start: int, stop: int) -> Window:
+    def _within(self, source: SourceFace, start: int, stop: int) -> SourceWindow:
         """Draw a stretch of up to 6 s, as long as there is room."""
         longest = int(MAX_S * FPS)
         start = int(self._generator.integers(start, max(start, stop - longest) + 1))
-        return Window(source, start, min(stop, start + longest))
+        return SourceWindow(source, start, min(stop, start + longest))
 
-    def _draw(self, people: People) -> Source | None:
+    def _draw(self, people: People) -> SourceFace | None:
         """Draw a person, then a source, the longer the likelier."""
         if not people:
             return None
@@ -231,15 +231,15 @@ class Planner:
         return things[int(self._generator.integers(len(things)))]
 
 
-def _by_person(sources: Sequence[Source]) -> People:
+def _by_person(sources: Sequence[SourceFace]) -> People:
     """Return the sources of each person who has any, in order of the names."""
-    people: dict[str, list[Source]] = {}
+    people: dict[str, list[SourceFace]] = {}
     for source in sorted(sources, key=lambda one: (one.person, one.name)):
         people.setdefault(source.person, []).append(source)
     return list(people.items())
 
 
-def _masks(source: Source) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _masks(source: SourceFace) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return where a voice is heard, by step, and where the mouth keeps still, by frame."""
     voice, still = np.zeros(source.num_steps, np.bool_), np.zeros(source.num_frames, np.bool_)
     for mask, runs in ((voice, source.voice), (still, source.still)):
@@ -248,7 +248,7 @@ def _masks(source: Source) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return voice, still
 
 
-def _pauses(source: Source) -> Iterator[tuple[Range, Range]]:
+def _pauses(source: SourceFace) -> Iterator[tuple[Range, Range]]:
     """Yield speech and the silence with a still face beside it, in steps."""
     voice, still = _masks(source)
     longest = int(PART_S * STEPS_PER_S)
@@ -268,7 +268,7 @@ def _pauses(source: Source) -> Iterator[tuple[Range, Range]]:
                     yield speech, pause
 
 
-def _still_windows(source: Source) -> Iterator[Range]:
+def _still_windows(source: SourceFace) -> Iterator[Range]:
     """Yield the stretches, in frames, in which no voice is heard and the mouth keeps still."""
     voice, still = _masks(source)
     still &= ~voice.reshape(-1, STEPS_PER_FRAME).any(axis=1)

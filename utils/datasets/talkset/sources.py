@@ -43,7 +43,7 @@ FindFaces = Callable[[VideoInfo], Iterable[CropPiece | Shot]]
 
 
 @dataclass(frozen=True)
-class Person:
+class VideoPerson:
     """Who is seen in a video, and whether that person's voice may be the one heard."""
 
     name: str
@@ -51,7 +51,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFace:
     """Up to 60 s of a face, kept in the store of sources."""
 
     name: str  # of the entity there
@@ -64,7 +64,7 @@ class Source:
     still: Runs  # where the mouth keeps still, frames from the first one on
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Source":
+    def from_json(cls, record: Mapping[str, Any]) -> "SourceFace":
         """Build a source from what a journal holds."""
         source = cls(**record)
         voice = [(start, stop) for start, stop in source.voice]
@@ -84,7 +84,7 @@ def names_below(videos: Sequence[Path]) -> dict[Path, PurePath]:
     return {path: path.absolute().relative_to(root) for path in videos}
 
 
-def name_people(videos: Sequence[Path], table: Path | None) -> dict[Path, Person]:
+def name_people(videos: Sequence[Path], table: Path | None) -> dict[Path, VideoPerson]:
     """Return who is seen in each video.
 
     With a table of files and identities, those count, and several identities mean that nobody
@@ -111,7 +111,7 @@ def name_people(videos: Sequence[Path], table: Path | None) -> dict[Path, Person
         used.add(key)
         speaker = next((part for part in name.parts if SPEAKER_FOLDER.fullmatch(part)), None)
         default = speaker or (name.parts[0] if len(name.parts) > 1 else path.stem)
-        people[path] = known.get(key) or Person(default)
+        people[path] = known.get(key) or VideoPerson(default)
     unused = sorted(set(known) - used)
     if unused:
         what = "files are not among the videos, for example"
@@ -119,9 +119,9 @@ def name_people(videos: Sequence[Path], table: Path | None) -> dict[Path, Person
     return people
 
 
-def _read_people(table: Path) -> dict[str, Person]:
+def _read_people(table: Path) -> dict[str, VideoPerson]:
     """Read a table of files and who is in them."""
-    people: dict[str, Person] = {}
+    people: dict[str, VideoPerson] = {}
     try:
         lines = read_cells(table, PEOPLE_NAMES)
         first, header = next(lines, (1, []))
@@ -140,7 +140,7 @@ def _read_people(table: Path) -> dict[str, Person]:
                     f"{table}, line {line}: expected {PEOPLE_COLUMNS}; found file "
                     f"{file!r}, identity {identity!r}, kind {kind!r}"
                 )
-            person = Person(identity, kind == "speech" and ";" not in identity)
+            person = VideoPerson(identity, kind == "speech" and ";" not in identity)
             if people.setdefault(file, person) != person:
                 raise UserError(f"{table}, line {line}: {file!r} stands with another person before")
     except TableError as error:
@@ -149,7 +149,11 @@ def _read_people(table: Path) -> dict[str, Person]:
 
 
 def find_sources(
-    video: VideoInfo, key: str, person: Person, find_faces: FindFaces, writer: EntityStoreWriter
+    video: VideoInfo,
+    key: str,
+    person: VideoPerson,
+    find_faces: FindFaces,
+    writer: EntityStoreWriter,
 ) -> list[dict[str, Any]]:
     """Write the faces of a video to the store; return its sources as JSON values.
 
@@ -165,7 +169,7 @@ def find_sources(
     levels = Sound(video, ReadOptions())
     voice = find_voice(sound_levels(levels, video.duration_s + 1 if video.duration_s else 0))
     sound = Sound(video, ReadOptions())
-    found: list[tuple[Source, float]] = []
+    found: list[tuple[SourceFace, float]] = []
     for piece in find_faces(video):
         if isinstance(piece, CropPiece) and piece.kept and len(piece.crops) >= 2:
             motion = mouth_motion(piece.crops)
@@ -184,15 +188,15 @@ def find_sources(
 def _describe(
     piece: CropPiece,
     path: str,
-    person: Person,
+    person: VideoPerson,
     voice: NDArray[np.bool_],
     motion: NDArray[np.float32],
-) -> Source:
+) -> SourceFace:
     """Return the source of a piece, without its name."""
     first = piece.start * STEPS_PER_FRAME
     heard = voice[first : first + len(piece.crops) * STEPS_PER_FRAME]
     still = [(a, b) for a, b in find_runs(motion < STILL, 3) if b - a >= MIN_STILL]
-    return Source(
+    return SourceFace(
         name="",
         video=path,
         person=person.name,
@@ -204,7 +208,7 @@ def _describe(
     )
 
 
-def _motion_in(voice: NDArray[np.bool_], source: Source, motion: NDArray[np.float32]) -> float:
+def _motion_in(voice: NDArray[np.bool_], source: SourceFace, motion: NDArray[np.float32]) -> float:
     """Return how much the mouth moves while a voice is heard; 0 where none is."""
     first = source.start * STEPS_PER_FRAME
     heard = np.zeros(source.num_steps, np.bool_)
@@ -214,7 +218,7 @@ def _motion_in(voice: NDArray[np.bool_], source: Source, motion: NDArray[np.floa
     return float(motion[frames].mean()) if frames.any() else 0.0
 
 
-def _is_alone(source: Source, others: Sequence[Source]) -> bool:
+def _is_alone(source: SourceFace, others: Sequence[SourceFace]) -> bool:
     """Tell whether a face is the only one in the picture, most of its time."""
     shared = np.zeros(source.num_frames, np.bool_)
     for other in others:
@@ -225,7 +229,7 @@ def _is_alone(source: Source, others: Sequence[Source]) -> bool:
 
 
 def _write(
-    writer: EntityStoreWriter, source: Source, key: str, piece: CropPiece, sound: Sound
+    writer: EntityStoreWriter, source: SourceFace, key: str, piece: CropPiece, sound: Sound
 ) -> None:
     """Write a source with the sound of its own video; the lists say later what it is."""
     stop = piece.start + len(piece.crops)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from utils.arrays.spectra import FPS, RATE
 from utils.datasets.tragic_talkers.labels import ViewLabels
-from utils.datasets.tragic_talkers.layout import View
+from utils.datasets.tragic_talkers.layout import CameraView
 from utils.errors import UserError
 
 CHUNK_S = 2
@@ -21,10 +21,10 @@ NUM_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Chunk:
+class AudioChunk:
     """Two seconds of a view and what is known of each of their 60 frames."""
 
-    view: View
+    view: CameraView
     start_s: float
     positions: NDArray[np.float32]  # (60,) fraction of the width
     located: NDArray[np.bool_]  # (60,)
@@ -51,7 +51,7 @@ def start_rows(times: NDArray[np.float64], step_s: int) -> list[int]:
     return np.flatnonzero(times % step_s == 0).tolist()
 
 
-def cut(labels: Mapping[View, ViewLabels], step_s: int = TRAIN_STEP_S) -> list[Chunk]:
+def cut(labels: Mapping[CameraView, ViewLabels], step_s: int = TRAIN_STEP_S) -> list[AudioChunk]:
     """Return all chunks of all views, in order.
 
     Frames past the end of a view count as silent, at position 1.
@@ -70,10 +70,10 @@ def cut(labels: Mapping[View, ViewLabels], step_s: int = TRAIN_STEP_S) -> list[C
     return chunks
 
 
-def _chunk(view: View, known: ViewLabels, row: int) -> Chunk:
+def _chunk(view: CameraView, known: ViewLabels, row: int) -> AudioChunk:
     part = slice(row, row + CHUNK_FRAMES)
     missing = (0, CHUNK_FRAMES - len(known.times[part]))
-    return Chunk(
+    return AudioChunk(
         view,
         float(known.times[row]),
         np.pad(known.positions[part], missing, constant_values=1),
@@ -97,8 +97,8 @@ def folds(sequences: Iterable[str], seed: int = FOLD_SEED) -> list[list[str]]:
 
 
 def split_fold(
-    chunks: Sequence[Chunk], groups: Sequence[Sequence[str]], fold: int
-) -> tuple[list[Chunk], list[Chunk]]:
+    chunks: Sequence[AudioChunk], groups: Sequence[Sequence[str]], fold: int
+) -> tuple[list[AudioChunk], list[AudioChunk]]:
     """Return the chunks to train on and to validate on in a fold, from 0."""
     if not 0 <= fold < NUM_FOLDS:
         raise UserError(f"expected a fold from 0 to {NUM_FOLDS - 1}, got {fold}")

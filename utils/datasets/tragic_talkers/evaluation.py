@@ -8,8 +8,8 @@ from pathlib import Path
 
 from utils.arrays.line_plot import Axis, Curve, draw_curves
 from utils.arrays.speech_positions import Heard
-from utils.datasets.tragic_talkers.labels import Truth, read_truth
-from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.labels import ViewTruth, read_truth
+from utils.datasets.tragic_talkers.layout import CameraView, TragicTalkers
 from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.localisation import (
@@ -32,7 +32,7 @@ from utils.metrics.localisation import (
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class ArrayEvaluation:
     """How well speakers were heard, at one tolerance."""
 
     tolerance: int  # px
@@ -64,7 +64,7 @@ class Evaluation:
         )
 
 
-def compare(name: str, truth: Truth, heard: Heard) -> LocalisedFrames:
+def compare(name: str, truth: ViewTruth, heard: Heard) -> LocalisedFrames:
     """Return the frames of a view: where anybody speaks, and what was heard.
 
     Raises:
@@ -78,7 +78,9 @@ def compare(name: str, truth: Truth, heard: Heard) -> LocalisedFrames:
     return LocalisedFrames(positions, speaking, heard.positions * float(WIDTH), heard.confidences)
 
 
-def compare_all(layout: TragicTalkers, heard: Mapping[str, Heard]) -> dict[View, LocalisedFrames]:
+def compare_all(
+    layout: TragicTalkers, heard: Mapping[str, Heard]
+) -> dict[CameraView, LocalisedFrames]:
     """Return the frames of all views that something was heard in.
 
     Raises:
@@ -86,12 +88,14 @@ def compare_all(layout: TragicTalkers, heard: Mapping[str, Heard]) -> dict[View,
     """
     found = {}
     for name, view_heard in heard.items():
-        view = View.parse(name)
+        view = CameraView.parse(name)
         found[view] = compare(name, read_truth(layout.truth_path(view)), view_heard)
     return found
 
 
-def evaluate(views: Mapping[View, LocalisedFrames], tolerance: int = TOLERANCES[0]) -> Evaluation:
+def evaluate(
+    views: Mapping[CameraView, LocalisedFrames], tolerance: int = TOLERANCES[0]
+) -> ArrayEvaluation:
     """Return how well speakers were heard; errors are means over sequences and rigs.
 
     Args:
@@ -106,7 +110,7 @@ def evaluate(views: Mapping[View, LocalisedFrames], tolerance: int = TOLERANCES[
     for view, frames in views.items():
         parts.setdefault(f"{view.sequence}/{view.rig:02d}", []).append(frames)
     groups = {name: pool(frames) for name, frames in sorted(parts.items())}
-    return Evaluation(
+    return ArrayEvaluation(
         tolerance,
         errors(list(groups.values())),
         precision_recall(pool(list(groups.values())), tolerance),
@@ -114,7 +118,7 @@ def evaluate(views: Mapping[View, LocalisedFrames], tolerance: int = TOLERANCES[
     )
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path, plot: bool = True) -> list[Path]:
+def write_evaluation(evaluation: ArrayEvaluation, folder: Path, plot: bool = True) -> list[Path]:
     """Write the matrix as CSV, those of the groups as a pickle, and the plot; return the files."""
     stem = f"{evaluation.tolerance}_sigmoid"
     table = folder / f"precision_recall_{stem}.csv"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.arrays.sound import ArraySound, SoundChecks, check_levels
-from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, CHUNK_SAMPLES, Chunk
+from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, CHUNK_SAMPLES, AudioChunk
 from utils.datasets.tragic_talkers.layout import CAMERAS_PER_RIG, Split, TragicTalkers
 from utils.datasets.tragic_talkers.scaler import FEATURES, Scaler, check_feature, fit
 from utils.errors import ResourceError, UserError
@@ -37,7 +37,7 @@ class FeatureSource(Protocol):
         ...
 
 
-def group(chunks: Sequence[Chunk]) -> list[int]:
+def group(chunks: Sequence[AudioChunk]) -> list[int]:
     """Return a number for each chunk; those of one sound, seen by several cameras, share it."""
     numbers: dict[tuple[str, int, int], int] = {}
     return [numbers.setdefault(chunk.key, len(numbers)) for chunk in chunks]
@@ -60,7 +60,7 @@ class LiveFeatures:
         self,
         layout: TragicTalkers,
         split: Split,
-        chunks: Sequence[Chunk],
+        chunks: Sequence[AudioChunk],
         feature: str,
         precision: Literal["float64", "float32"] = "float64",
         checks: SoundChecks | None = None,
@@ -115,7 +115,7 @@ class StoredFeatures:
         UserError: It holds other chunks or another feature.
     """
 
-    def __init__(self, path: Path, chunks: Sequence[Chunk], feature: str) -> None:
+    def __init__(self, path: Path, chunks: Sequence[AudioChunk], feature: str) -> None:
         import h5py
 
         if not path.is_file():
@@ -155,7 +155,7 @@ def _ignore(*_: object) -> None:
 
 def build_store(
     path: Path,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[AudioChunk],
     source: FeatureSource,
     options: StoreOptions,
     num_threads: int = 2,
@@ -212,7 +212,7 @@ def _worked_out(
             ahead += [pool.submit(source.read, row) for row in islice(waiting, 1)]
 
 
-def _fingerprint(chunks: Sequence[Chunk], feature: str, options: StoreOptions) -> str:
+def _fingerprint(chunks: Sequence[AudioChunk], feature: str, options: StoreOptions) -> str:
     """Return what changes with anything that a store is made of."""
     names = "\n".join(f"{chunk.view.name} {chunk.start_s}" for chunk in chunks)
     text = f"{feature} {options.layout} {options.precision}\n{names}"
@@ -235,7 +235,7 @@ def _continues(part: Path, plan: str) -> bool:
 def _lay_out(
     part: Path,
     plan: str,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[AudioChunk],
     rows: Sequence[int],
     how: tuple[FeatureSource, StoreOptions],
 ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.arrays.spectra import FPS
-from utils.datasets.tragic_talkers.layout import View
+from utils.datasets.tragic_talkers.layout import CameraView
 from utils.errors import UserError
 from utils.files import reading_table, replacing
 
@@ -18,7 +18,7 @@ HEADER = ("name", "time", "x", "pseudo label", "voice activity")
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class ViewTruth:
     """Where the people of a view are, and when they speak."""
 
     positions: NDArray[np.float64]  # (people, T) px
@@ -38,7 +38,7 @@ class ViewLabels:
         return len(self.times)
 
 
-def read_truth(path: Path) -> Truth:
+def read_truth(path: Path) -> ViewTruth:
     """Read the ground truth of a view: frame, x, y, person, state; person after person.
 
     Raises:
@@ -68,13 +68,13 @@ def read_truth(path: Path) -> Truth:
             f"{path}: expected as many frames of each person, found {sorted(lengths) or 'none'}"
         )
     columns = [np.array(frames) for frames in people.values()]
-    return Truth(
+    return ViewTruth(
         np.stack([column[:, 0] for column in columns]),
         np.stack([column[:, 1] > 0 for column in columns]),
     )
 
 
-def write_truth(truth: Truth, path: Path) -> None:
+def write_truth(truth: ViewTruth, path: Path) -> None:
     """Write the ground truth of a view as published; all heights are 0."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -86,7 +86,7 @@ def write_truth(truth: Truth, path: Path) -> None:
                 writer.writerow((frame, round(x), 0, person, name))
 
 
-def read_labels(path: Path) -> dict[View, ViewLabels]:
+def read_labels(path: Path) -> dict[CameraView, ViewLabels]:
     """Read the labels of a supervision condition, view by view in the order of the file.
 
     Raises:
@@ -115,9 +115,9 @@ def read_labels(path: Path) -> dict[View, ViewLabels]:
     return {_parse(path, name): _labels(path, name, rows) for name, rows in views.items()}
 
 
-def _parse(path: Path, name: str) -> View:
+def _parse(path: Path, name: str) -> CameraView:
     try:
-        return View.parse(name)
+        return CameraView.parse(name)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -134,7 +134,7 @@ def _labels(path: Path, name: str, rows: list[tuple[float, float, bool, bool]]) 
     return ViewLabels(table[:, 0], table[:, 1].astype(np.float32), located, speaking)
 
 
-def write_labels(labels: Mapping[View, ViewLabels], path: Path) -> None:
+def write_labels(labels: Mapping[CameraView, ViewLabels], path: Path) -> None:
     """Write labels to train on as published: times with two decimals, x as a fraction."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -146,7 +146,7 @@ def write_labels(labels: Mapping[View, ViewLabels], path: Path) -> None:
                 writer.writerow((view.name, f"{time_s:.2f}", f"{x:.6f}", *states))
 
 
-def labels_of_truth(truth: Truth, width: float) -> ViewLabels:
+def labels_of_truth(truth: ViewTruth, width: float) -> ViewLabels:
     """Return the labels of the condition GT_GT: whoever speaks, the first of several.
 
     Args:

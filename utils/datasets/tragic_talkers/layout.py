@@ -26,14 +26,14 @@ Split = Literal["development", "test"]
 
 
 @dataclass(frozen=True, order=True)
-class View:
+class CameraView:
     """What one camera saw of a sequence."""
 
     sequence: str
     camera: int  # from 1; 12 to 22 stand at rig 2
 
     @classmethod
-    def parse(cls, name: str) -> "View":
+    def parse(cls, name: str) -> "CameraView":
         """Return the view of that name, such as interactive4_t3-cam06.
 
         Raises:
@@ -84,12 +84,12 @@ class TragicTalkers:
         """Return where a sequence's sound lies."""
         return self.root / "TragicTalkers" / "audio" / split / sequence
 
-    def video_path(self, view: View) -> Path:
+    def video_path(self, view: CameraView) -> Path:
         """Return where a test view's video lies."""
         folder = self.root / "TragicTalkers" / "videos" / "test" / view.sequence
         return folder / f"{view.name}.mp4"
 
-    def truth_path(self, view: View) -> Path:
+    def truth_path(self, view: CameraView) -> Path:
         """Return where a view's ground truth lies."""
         return self.root / "GT" / view.sequence / f"{view.rig:02d}" / f"{view.name}_GT.csv"
 
@@ -116,10 +116,10 @@ class TragicTalkers:
             )
         return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
-    def views_with_truth(self, sequences: Iterable[str]) -> list[View]:
+    def views_with_truth(self, sequences: Iterable[str]) -> list[CameraView]:
         """Return the views of sequences whose ground truth is there, in order."""
         views = [
-            View(sequence, camera)
+            CameraView(sequence, camera)
             for sequence in sequences
             for camera in range(1, CAMERAS_PER_RIG * len(RIGS) + 1)
         ]

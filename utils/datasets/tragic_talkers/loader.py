@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, Chunk
+from utils.datasets.tragic_talkers.chunks import CHUNK_FRAMES, AudioChunk
 from utils.datasets.tragic_talkers.features import FeatureSource
 from utils.datasets.tragic_talkers.scaler import Scaler
 from utils.errors import UserError
@@ -69,7 +69,7 @@ class ChunkLoader:
 
     def __init__(
         self,
-        chunks: Sequence[Chunk],
+        chunks: Sequence[AudioChunk],
         chosen: Sequence[int],
         source: FeatureSource,
         scaler: Scaler,

@@ -46,7 +46,7 @@ class Room:
                 yield mirrored - origin, self.reflection**walls
 
 
-def heard(
+def simulate_room(
     sound: NDArray[np.floating],
     path: NDArray[np.float64],
     microphones: NDArray[np.float64],

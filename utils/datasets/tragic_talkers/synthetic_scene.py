@@ -24,9 +24,20 @@ from utils.commands import print_any_text
 from utils.datasets.synthetic.scripts import SENTENCES
 from utils.datasets.synthetic.voices import RATE as VOICE_RATE
 from utils.datasets.synthetic.voices import Voice, speak, speech_spans
-from utils.datasets.tragic_talkers.labels import Truth, labels_of_truth, write_labels, write_truth
-from utils.datasets.tragic_talkers.layout import CAMERAS_PER_RIG, RIGS, Split, TragicTalkers, View
-from utils.datasets.tragic_talkers.synthetic_room import Room, heard
+from utils.datasets.tragic_talkers.labels import (
+    ViewTruth,
+    labels_of_truth,
+    write_labels,
+    write_truth,
+)
+from utils.datasets.tragic_talkers.layout import (
+    CAMERAS_PER_RIG,
+    RIGS,
+    CameraView,
+    Split,
+    TragicTalkers,
+)
+from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
 from utils.errors import UserError
 from utils.files import replacing
 from utils.metrics.localisation import WIDTH
@@ -109,7 +120,7 @@ def make_scene(geometry: ArrayGeometry, options: SceneOptions, seed: int) -> Sce
     generator = np.random.default_rng(seed)
     sound, speaking = _voice(options, generator)
     path = _walk(geometry.cameras[len(geometry.cameras) // 2], options.seconds, generator)
-    found = heard(sound, path, geometry.microphones, options.room)
+    found = simulate_room(sound, path, geometry.microphones, options.room)
     loud = found[np.repeat(speaking, RATE // FPS)]
     level = np.sqrt((loud**2).mean()) if len(loud) else 0.0
     found += generator.normal(0, level * 10 ** (NOISE_DB / 20) + 1e-6, found.shape)
@@ -179,8 +190,8 @@ def write_scene(root: Path, split: Split, name: str, scene: Scene, geometry: Arr
         _write_wav(folder / f"{number:02d}_made.wav", samples)
     for number, camera in enumerate(geometry.cameras, start=1):
         across = camera.place(scene.path) * WIDTH
-        truth = Truth(across[None], scene.speaking[None])
-        write_truth(truth, layout.truth_path(View(name, number)))
+        truth = ViewTruth(across[None], scene.speaking[None])
+        write_truth(truth, layout.truth_path(CameraView(name, number)))
 
 
 def _write_wav(path: Path, samples: NDArray[np.float64]) -> None:
@@ -192,7 +203,7 @@ def _write_wav(path: Path, samples: NDArray[np.float64]) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SequencePlan:
     """One sequence to make."""
 
     name: str
@@ -203,10 +214,10 @@ class Plan:
 
 def plan(
     prefix: str, num_train: int, num_test: int, options: SceneOptions, seed: int = 0
-) -> list[Plan]:
+) -> list[SequencePlan]:
     """Return sequences of one kind, to train on first, each with a seed of its own."""
     return [
-        Plan(
+        SequencePlan(
             f"{prefix}{number + 1}",
             "development" if number < num_train else "test",
             options,
@@ -216,7 +227,7 @@ def plan(
     ]
 
 
-def make_data(root: Path, plans: Sequence[Plan]) -> ArrayGeometry:
+def make_data(root: Path, plans: Sequence[SequencePlan]) -> ArrayGeometry:
     """Write sequences, labels to train on and the array's geometry; return that.
 
     Args:
@@ -230,9 +241,9 @@ def make_data(root: Path, plans: Sequence[Plan]) -> ArrayGeometry:
         scene = make_scene(geometry, wanted.options, wanted.seed)
         write_scene(root, wanted.split, wanted.name, scene, geometry)
         for number, camera in enumerate(geometry.cameras, start=1):
-            truth = Truth(camera.place(scene.path)[None], scene.speaking[None])
+            truth = ViewTruth(camera.place(scene.path)[None], scene.speaking[None])
             if wanted.split == "development":
-                labels[View(wanted.name, number)] = labels_of_truth(truth, 1.0)
+                labels[CameraView(wanted.name, number)] = labels_of_truth(truth, 1.0)
     write_labels(labels, TragicTalkers(root).labels_path(CONDITION))
     write_geometry(geometry, root / "geometry.json")
     return geometry

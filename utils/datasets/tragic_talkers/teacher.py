@@ -21,7 +21,7 @@ from utils.arrays.speech_positions import num_frames
 from utils.commands import ErrorReport, add_debug, exit_status
 from utils.datasets.talkset.voice_activity import find_voice
 from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times, read_truth, write_labels
-from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.layout import CameraView, TragicTalkers
 from utils.output.results import Result
 from utils.structures import FPS
 
@@ -73,12 +73,12 @@ def heard_activity(sound: ArraySound, count: int) -> NDArray[np.bool_]:
     return np.asarray(there & voice[np.where(there, moments, 0)] if len(voice) else there, np.bool_)
 
 
-def true_activity(layout: TragicTalkers, view: View) -> NDArray[np.bool_]:
+def true_activity(layout: TragicTalkers, view: CameraView) -> NDArray[np.bool_]:
     """Return in which frames anybody speaks by the ground truth."""
     return np.asarray(read_truth(layout.truth_path(view)).speaking.any(axis=0), np.bool_)
 
 
-def read_results(folder: Path) -> dict[View, Path]:
+def read_results(folder: Path) -> dict[CameraView, Path]:
     """Return the result.json of each view for which there is one, in order.
 
     Raises:
@@ -90,12 +90,12 @@ def read_results(folder: Path) -> dict[View, Path]:
             f"expected {folder}/VIEW/result.json such as interactive4_t3-cam06/result.json, found "
             "none; run demoTalkNet.py on the videos of the views first"
         )
-    return {View.parse(path.parent.name): path for path in paths}
+    return {CameraView.parse(path.parent.name): path for path in paths}
 
 
 def teach(
     layout: TragicTalkers,
-    results: Mapping[View, Path],
+    results: Mapping[CameraView, Path],
     teacher: str,
     activity: Activity,
     progress: Callable[[int, int], None] = _ignore,

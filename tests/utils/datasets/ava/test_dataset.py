@@ -10,7 +10,7 @@ import pytest
 
 from tests.made_ava import Movie, level, table, write_movie
 from utils.datasets.ava.dataset import AvaFolder, AvaSplit
-from utils.datasets.ava.prepare import PrepareOptions, prepare
+from utils.datasets.ava.prepare import AvaPrepareOptions, prepare
 from utils.datasets.ava.tables import (
     LabelledFace,
     label_rate,
@@ -67,7 +67,7 @@ def publish(root: Path, movies: list[Movie], split: str = "train") -> None:
 def test_both_layouts_give_the_same(tmp_path: Path) -> None:
     publish(tmp_path, MOVIES)
     published = AvaSplit(tmp_path, "train")
-    prepare(tmp_path, "train", PrepareOptions(num_processes=1))
+    prepare(tmp_path, "train", AvaPrepareOptions(num_processes=1))
     stored = AvaSplit(tmp_path, "train")
     assert stored.entities == published.entities and len(stored.entities) == 4
     assert stored.missing == published.missing == []

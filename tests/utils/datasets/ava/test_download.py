@@ -11,8 +11,8 @@ from tests.made_ava import Movie, archive, table, write_movie
 from tests.made_mirror import Mirror, serving
 from utils.datasets.ava.dataset import AvaFolder, AvaSplit
 from utils.datasets.ava.download import download, read_list
-from utils.datasets.ava.labels import Sources, download_labels
-from utils.datasets.ava.prepare import PrepareOptions, prepare
+from utils.datasets.ava.labels import AvaMirrors, download_labels
+from utils.datasets.ava.prepare import AvaPrepareOptions, prepare
 from utils.errors import ResourceError, UserError
 
 GOOD, BROKEN, GONE, UNLISTED, VAL, OTHER = (
@@ -23,7 +23,7 @@ LIST = "/movies/annotations/ava_file_names_trainval_v2.1.txt"
 
 
 @pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sources]:
+def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AvaMirrors]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with serving() as address:
         for movie in (GOOD, VAL, OTHER):
@@ -37,7 +37,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Sources]
         Mirror.files["/labels/ava_activespeaker_train_v1.0.tar.bz2"] = train
         Mirror.files["/labels/ava_activespeaker_val_v1.0.tar.bz2"] = val
         md5 = {"train": hashlib.md5(train).hexdigest()}
-        yield Sources(f"{address}/movies", f"{address}/labels", md5)
+        yield AvaMirrors(f"{address}/movies", f"{address}/labels", md5)
 
 
 def quiet(name: str, done: int, total: int | None) -> None:
@@ -48,7 +48,9 @@ def fetched_paths() -> list[tuple[str, str | None]]:
     return [(path, part) for command, path, part in Mirror.asked if command == "GET"]
 
 
-def test_all_that_is_there_comes_and_the_rest_is_reported(tmp_path: Path, mirror: Sources) -> None:
+def test_all_that_is_there_comes_and_the_rest_is_reported(
+    tmp_path: Path, mirror: AvaMirrors
+) -> None:
     report = download(tmp_path, quiet, sources=mirror)
     assert sorted(report.fetched) == [GOOD.file, VAL.file] and report.already == []
     assert report.gone == {
@@ -70,13 +72,13 @@ def test_all_that_is_there_comes_and_the_rest_is_reported(tmp_path: Path, mirror
     assert fetched_paths() == [(f"/movies/trainval/{BROKEN.file}", None)]
 
     for split in ("train", "val"):
-        assert prepare(tmp_path, split, PrepareOptions(num_processes=1)).written == 1
+        assert prepare(tmp_path, split, AvaPrepareOptions(num_processes=1)).written == 1
         assert len(AvaSplit(tmp_path, split).entities) == 1
     assert len(AvaSplit(tmp_path, "train").missing) == 3
 
 
 def test_what_is_refused_has_failed_and_what_is_gone_is_gone(
-    tmp_path: Path, mirror: Sources
+    tmp_path: Path, mirror: AvaMirrors
 ) -> None:
     codes = {GOOD: 403, BROKEN: 410, GONE: 404, VAL: 500}
     Mirror.errors = {f"/movies/trainval/{movie.file}": code for movie, code in codes.items()}
@@ -90,7 +92,9 @@ def test_what_is_refused_has_failed_and_what_is_gone_is_gone(
     assert (report.fetched, report.already) == ([], [])
 
 
-def test_a_movie_that_is_there_need_not_be_on_the_mirror(tmp_path: Path, mirror: Sources) -> None:
+def test_a_movie_that_is_there_need_not_be_on_the_mirror(
+    tmp_path: Path, mirror: AvaMirrors
+) -> None:
     download(tmp_path, quiet, ("val",), mirror)
     for code in (403, 404):
         Mirror.errors = {f"/movies/trainval/{VAL.file}": code}
@@ -98,7 +102,7 @@ def test_a_movie_that_is_there_need_not_be_on_the_mirror(tmp_path: Path, mirror:
         assert (report.already, report.failed, report.gone) == ([VAL.file], {}, {})
 
 
-def test_progress_counts_movies(tmp_path: Path, mirror: Sources) -> None:
+def test_progress_counts_movies(tmp_path: Path, mirror: AvaMirrors) -> None:
     counted: list[int] = []
     told: dict[str, tuple[int, int | None]] = {}
 
@@ -111,7 +115,7 @@ def test_progress_counts_movies(tmp_path: Path, mirror: Sources) -> None:
     assert told == dict.fromkeys((GOOD.file, BROKEN.file, GONE.file, VAL.file), (1, 1))
 
 
-def test_a_download_that_breaks_off_goes_on(tmp_path: Path, mirror: Sources) -> None:
+def test_a_download_that_breaks_off_goes_on(tmp_path: Path, mirror: AvaMirrors) -> None:
     path = f"/movies/trainval/{VAL.file}"
     Mirror.cut.add(path)
     assert download(tmp_path, quiet, ("val",), mirror).fetched == [VAL.file]
@@ -119,7 +123,7 @@ def test_a_download_that_breaks_off_goes_on(tmp_path: Path, mirror: Sources) -> 
     assert [part for asked, part in fetched_paths() if asked == path] == [None, f"bytes={half}-"]
 
 
-def test_stopped_by_the_user_it_keeps_what_came(tmp_path: Path, mirror: Sources) -> None:
+def test_stopped_by_the_user_it_keeps_what_came(tmp_path: Path, mirror: AvaMirrors) -> None:
     path = f"/movies/trainval/{VAL.file}"
     Mirror.files[path] = body = Mirror.files[path] + bytes(3_000_000)
 
@@ -138,7 +142,7 @@ def test_stopped_by_the_user_it_keeps_what_came(tmp_path: Path, mirror: Sources)
     assert part.with_name(VAL.file).read_bytes() == body
 
 
-def test_a_list_with_checksums_is_kept_to(tmp_path: Path, mirror: Sources) -> None:
+def test_a_list_with_checksums_is_kept_to(tmp_path: Path, mirror: AvaMirrors) -> None:
     digest = hashlib.md5(Mirror.files[f"/movies/trainval/{VAL.file}"]).hexdigest()
     Mirror.files[LIST] = f"file_name,md5\n{VAL.file},{'0' * 32}\n".encode()
     report = download(tmp_path, quiet, ("val",), mirror)
@@ -151,7 +155,7 @@ def test_a_list_with_checksums_is_kept_to(tmp_path: Path, mirror: Sources) -> No
         read_list(table_path, "trainval")
 
 
-def test_archives_of_ones_own_are_kept(tmp_path: Path, mirror: Sources) -> None:
+def test_archives_of_ones_own_are_kept(tmp_path: Path, mirror: AvaMirrors) -> None:
     """Neither a wrong archive nor a table that cannot be written removes what the user has."""
     folder = AvaFolder(tmp_path)
     (tmp_path / "csv").mkdir()
@@ -170,7 +174,7 @@ def test_archives_of_ones_own_are_kept(tmp_path: Path, mirror: Sources) -> None:
     assert own["val"].is_file()
 
 
-def test_wrong_archives_are_refused(tmp_path: Path, mirror: Sources) -> None:
+def test_wrong_archives_are_refused(tmp_path: Path, mirror: AvaMirrors) -> None:
     folder = AvaFolder(tmp_path)
     (tmp_path / "csv").mkdir()
     Mirror.files["/labels/ava_activespeaker_train_v1.0.tar.bz2"] = archive([VAL], "train")

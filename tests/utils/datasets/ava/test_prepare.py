@@ -11,12 +11,12 @@ import pytest
 from tests.made_ava import Movie, level, table, write_movie
 from tests.made_video import write_video
 from utils.datasets.ava.dataset import AvaFolder, AvaSplit
-from utils.datasets.ava.prepare import PrepareOptions, prepare
+from utils.datasets.ava.prepare import AvaPrepareOptions, prepare
 from utils.datasets.ava.tables import LabelledFace, read_labels
 from utils.datasets.ava.video import crop_box, split_spans
 from utils.datasets.storage.entity_store import EntityStore, entity_path
 
-ONE = PrepareOptions(num_processes=1)
+ONE = AvaPrepareOptions(num_processes=1)
 MOVIES = [
     Movie("video_no_01"),
     Movie("video_no_02", Fraction(30000, 1001), faces=((0.2, 3.9),)),
@@ -114,7 +114,7 @@ def test_changed_labels_are_cut_anew(tmp_path: Path) -> None:
 
 def test_processes_write_the_same(tmp_path: Path) -> None:
     folder = make(tmp_path, MOVIES[:3])
-    report = prepare(tmp_path, "train", PrepareOptions(num_processes=2))
+    report = prepare(tmp_path, "train", AvaPrepareOptions(num_processes=2))
     both = {path.name: path.read_bytes() for path in folder.store("train").glob("*/*.face")}
     assert report.written == 3 and set(report.videos) == {"video_no_03"}
     for path in folder.store("train").glob("*/*.face"):
@@ -138,7 +138,7 @@ def test_a_video_damaged_in_the_middle_still_gives_the_rest(tmp_path: Path) -> N
 
 def test_other_forms(tmp_path: Path) -> None:
     make(tmp_path, MOVIES[:1])
-    prepare(tmp_path, "train", PrepareOptions(1, crop_size=64, colour=True))
+    prepare(tmp_path, "train", AvaPrepareOptions(1, crop_size=64, colour=True))
     assert AvaSplit(tmp_path, "train").read(0).faces.shape == (50, 64, 64, 3)
     with pytest.raises(ValueError, match="write into another folder"):
         prepare(tmp_path, "train", ONE)

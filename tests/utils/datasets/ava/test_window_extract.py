@@ -11,8 +11,8 @@ from tests.made_ava import Movie, level, table, write_movie
 from tests.made_sound import MadeTrack, speech, write_tracks
 from tests.made_windows import all_windows
 from utils.datasets.ava.window_extract import (
+    ExtractionWork,
     ExtractOptions,
-    Work,
     _own_rate,
     extract,
     sound_path,
@@ -157,20 +157,20 @@ def test_batches(extracted: Path, labels: list[VideoRows]) -> None:
     speaking = int(windows.speaking.sum())
     fewer = min(speaking, len(windows) - speaking)
     loader = WindowLoader(windows, WindowChoice(batch_size=4, seed=3))
-    first = [batch.indices for batch in loader.epoch(1)]
+    first = [batch.rows[:, 0].tolist() for batch in loader.epoch(1)]
     drawn = np.array([index for indices in first for index in indices])
     assert len(drawn) == 2 * fewer == len(set(drawn.tolist()))
     assert windows.speaking[drawn].sum() == fewer
     assert len(first) == loader.len_epoch(1)
-    assert [batch.indices for batch in loader.epoch(1, skip=1)] == first[1:]
-    assert [batch.indices for batch in loader.epoch(2)] != first
+    assert [batch.rows[:, 0].tolist() for batch in loader.epoch(1, skip=1)] == first[1:]
+    assert [batch.rows[:, 0].tolist() for batch in loader.epoch(2)] != first
     halves = [
-        [b.indices for b in WindowLoader(windows, loader.choice, rank, 2).epoch(1)]
+        [b.rows[:, 0].tolist() for b in WindowLoader(windows, loader.choice, rank, 2).epoch(1)]
         for rank in (0, 1)
     ]
     assert [sorted(a + b) for a, b in zip(*halves, strict=True)] == [sorted(one) for one in first]
     batch = next(loader.in_order([5, 2, 7]))
-    assert batch.indices == (5, 2, 7)
+    assert batch.rows[:, 0].tolist() == [5, 2, 7]
     assert batch.audio.shape == (3, 13, 20) and batch.faces.shape == (3, 5, 24, 24)
     assert batch.labels[:, 0].tolist() == windows.speaking[[5, 2, 7]].astype(int).tolist()
     assert bool(batch.mask.all())
@@ -198,7 +198,7 @@ def test_processes_extract_the_same(
     videos: Path, extracted: Path, labels: list[VideoRows], tmp_path: Path
 ) -> None:
     told: list[tuple[int, int]] = []
-    work = Work(2, lambda done, total: told.append((done, total)))
+    work = ExtractionWork(2, lambda done, total: told.append((done, total)))
     twin = dataclasses.replace(labels[0], video="twin")
     files = dict.fromkeys((MOVIE.name, "twin"), videos / MOVIE.file)
     assert extract(tmp_path, [*labels, twin], files, OPTIONS, WINDOWS, work) == []

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tests.made_video import write_video
 from utils.datasets.custom.check import check
-from utils.datasets.custom.prepare import PrepareOptions, prepare
-from utils.datasets.custom.tables import OwnOptions, Problem, make_tracks, read_table
-from utils.datasets.splits import DataOptions, own_store, prepare_split
+from utils.datasets.custom.prepare import CustomPrepareOptions, prepare
+from utils.datasets.custom.tables import CustomOptions, TableProblem, make_tracks, read_table
+from utils.datasets.splits import DataOptions, custom_store, prepare_split
 from utils.datasets.storage.entity_store import EntityStore
 from utils.errors import UserError
 from utils.media.container import ReadOptions, probe
@@ -73,7 +73,7 @@ def dense(video: str, entity: str, stop_s: float = 1.6, label: int = 1) -> list[
 def test_wrong_rows_are_named_and_left_out(tmp_path: Path, row: str, kind: str, part: str) -> None:
     good = ["a.mp4,x,0,1,2,3,4,1", "a.mp4,x,1,1,2,3,4,0"]
     table = write_table(tmp_path / "train.csv", [good[0], row, good[1]])
-    problems: list[Problem] = []
+    problems: list[TableProblem] = []
     (entity,) = read_table(table, None, problems)
     (problem,) = problems
     assert (problem.file, problem.line, problem.kind) == (str(table), 3, kind)
@@ -96,7 +96,7 @@ def test_wrong_rows_are_named_and_left_out(tmp_path: Path, row: str, kind: str, 
 def test_wrong_tables(tmp_path: Path, content: bytes, found: str) -> None:
     table = tmp_path / "train.csv"
     table.write_bytes(content)
-    problems: list[Problem] = []
+    problems: list[TableProblem] = []
     assert read_table(table, None, problems) == []
     assert [problem.kind for problem in problems] == ["table"]
     assert problems[0].found.startswith(found)
@@ -126,7 +126,7 @@ def test_tables_of_spreadsheets(
     text = lead + "\r\n".join(rows).replace(",", separator).replace("0.25", f"0{decimal}25")
     text = text.replace("1.5", f"1{decimal}5").replace("3.5", f"3{decimal}5") + "\r\n"
     (tmp_path / "train.csv").write_bytes(text.encode(encoding))
-    problems: list[Problem] = []
+    problems: list[TableProblem] = []
     (entity,) = read_table(tmp_path / "train.csv", None, problems)
     assert problems == []
     assert (entity.video, entity.name, entity.person) == ("a.mp4", "Zoë", "Jürgen")
@@ -139,7 +139,7 @@ def test_tables_of_spreadsheets(
 def test_a_decimal_point_is_the_same_throughout(tmp_path: Path) -> None:
     rows = ["a.mp4;x;0,5;1;2;3;4;1", "a.mp4;x;1.000;1;2;3;4;1", "a.mp4;x;one,two;1;2;3;4;1"]
     table = write_table(tmp_path / "train.csv", rows, HEADER.replace(",", ";"))
-    problems: list[Problem] = []
+    problems: list[TableProblem] = []
     (entity,) = read_table(table, None, problems)
     assert entity.times.tolist() == [0.5]
     assert [(one.line, one.found, one.expected) for one in problems] == [
@@ -151,7 +151,7 @@ def test_a_decimal_point_is_the_same_throughout(tmp_path: Path) -> None:
 def test_splits_come_from_a_column_or_the_file_name(tmp_path: Path) -> None:
     rows = ["a.mp4,x,0,1,2,3,4,1,train", "a.mp4,y,0,1,2,3,4,1,val"]
     table = write_table(tmp_path / "all.csv", rows, HEADER + ",split")
-    problems: list[Problem] = []
+    problems: list[TableProblem] = []
     assert [entity.name for entity in read_table(table, "val", problems)] == ["y"]
     plain = write_table(tmp_path / "val.csv", ["a.mp4,x,0,1,2,3,4,1"])
     assert [entity.split for entity in read_table(plain, None, problems)] == ["val"]
@@ -162,7 +162,7 @@ def test_splits_come_from_a_column_or_the_file_name(tmp_path: Path) -> None:
 def test_tracks_are_interpolated_and_split_at_gaps(tmp_path: Path) -> None:
     rows = ["a,x,0,0,0,10,10,1", "a,x,0.2,10,0,20,10,0", "a,x,2,50,0,60,10,-1"]
     (entity,) = read_table(write_table(tmp_path / "t.csv", rows), None, [])
-    first, second = make_tracks(entity, OwnOptions())
+    first, second = make_tracks(entity, CustomOptions())
     assert (first.face.start, second.face.start, second.line) == (0, 50, 4)
     np.testing.assert_allclose(first.face.boxes[:, 0], [0, 2, 4, 6, 8, 10])
     assert first.labels.tolist() == [1, 1, 1, 0, 0, 0]
@@ -200,7 +200,7 @@ def test_preparing_goes_on_and_follows_changes(tmp_path: Path, video: Path) -> N
     assert (first.videos, first.skipped) == (1, 1)
     (file,) = store.glob("??/*.face")
     written = file.stat().st_mtime_ns
-    again = prepare(table, None, store, video.parent, PrepareOptions(num_processes=2))
+    again = prepare(table, None, store, video.parent, CustomPrepareOptions(num_processes=2))
     assert (again.videos, again.skipped, again.entities) == (1, 1, 1)
     assert file.stat().st_mtime_ns == written
     write_table(table, dense("a.mp4", "z", label=0))
@@ -208,7 +208,9 @@ def test_preparing_goes_on_and_follows_changes(tmp_path: Path, video: Path) -> N
     assert (changed.problems, changed.entities) == ([], 1)
     assert [info.name for info in EntityStore(store).entities] == ["a.mp4:z:0"]
     with pytest.raises(ValueError, match=r"expected --minLength 0\.4, .* remove the folder"):
-        prepare(table, None, store, video.parent, PrepareOptions(OwnOptions(min_length=0.1)))
+        prepare(
+            table, None, store, video.parent, CustomPrepareOptions(CustomOptions(min_length=0.1))
+        )
 
 
 def test_what_the_tables_have_no_more_is_removed(tmp_path: Path, video: Path) -> None:
@@ -216,7 +218,7 @@ def test_what_the_tables_have_no_more_is_removed(tmp_path: Path, video: Path) ->
     (tmp_path / "a.mp4").write_bytes(video.read_bytes())
     table = write_table(tmp_path / "train.csv", [*dense("a.mp4", "x"), *dense("b.mp4", "y")])
     seen: list[tuple[float, float]] = []
-    how = PrepareOptions(num_processes=2)
+    how = CustomPrepareOptions(num_processes=2)
     prepare(table, None, tmp_path / "s", None, how, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
     write_table(table, dense("b.mp4", "y"))
@@ -287,15 +289,15 @@ def test_removals_are_counted_in_the_log(
 ) -> None:
     data = DataOptions("own", tmp_path, video.parent, num_processes=1)
     table = write_table(tmp_path / "train.csv", [*dense("a.mp4", "x"), *dense("a.mp4", "y")])
-    prepare_split(data, OwnOptions(), "train")
+    prepare_split(data, CustomOptions(), "train")
     assert "removed" not in caplog.text
     write_table(table, dense("a.mp4", "x"))
-    prepare_split(data, OwnOptions(), "train")
+    prepare_split(data, CustomOptions(), "train")
     assert "1 stored faces were removed: the tables do not have them any more" in caplog.text
     table.write_bytes(b"")
     with pytest.raises(UserError, match=r"train\.csv, line 1: table: found an empty file"):
-        prepare_split(data, OwnOptions(), "train")
-    assert len(EntityStore(own_store(tmp_path, "train"))) == 1
+        prepare_split(data, CustomOptions(), "train")
+    assert len(EntityStore(custom_store(tmp_path, "train"))) == 1
 
 
 def test_an_entity_of_two_tables_is_taken_from_the_first(tmp_path: Path, video: Path) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.face_pictures import composites
 from utils.datasets.face_pictures.augmentation import blend_face, dim, hide_face, recolour
-from utils.datasets.face_pictures.composites import Composer
+from utils.datasets.face_pictures.composites import CompositeMaker
 from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, pack, sample_frames
 
 FACE = (183.0, 120.5, 353.0, 333.0)
@@ -57,7 +57,7 @@ def test_composites_differ_from_the_background_where_boxes_are(
 ) -> None:
     sizes: list[float] = []
     for seed in range(12):
-        made = Composer([person], [background], np.random.default_rng(seed)).compose()
+        made = CompositeMaker([person], [background], np.random.default_rng(seed)).compose()
         height, width = made.picture.shape[:2]
         assert len(made.boxes) == len(made.clear)
         for box in made.boxes:
@@ -72,7 +72,7 @@ def test_composites_depend_on_the_generator_alone(
     person: Cutout, background: NDArray[np.uint8]
 ) -> None:
     one, same, other = (
-        Composer([person], [background], np.random.default_rng(seed)).compose()
+        CompositeMaker([person], [background], np.random.default_rng(seed)).compose()
         for seed in (3, 3, 4)
     )
     assert np.array_equal(one.picture, same.picture)
@@ -94,7 +94,7 @@ def test_people_who_are_hard_to_find_are_drawn_more_often(
     monkeypatch.setattr(composites, "HARD", 1.0)
     for hard, stronger in ((False, 0), (True, 1)):
         people = [red, replace(green, hard=True)] if hard else [red]
-        made = Composer(people, [background], np.random.default_rng(1)).compose()
+        made = CompositeMaker(people, [background], np.random.default_rng(1)).compose()
         (x1, y1, x2, y2), *_ = np.array(made.boxes).astype(int)
         face = made.picture[max(0, y1) : y2, max(0, x1) : x2].reshape(-1, 3)
         assert np.median(face, axis=0).argmax() == stronger

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from utils.datasets.face_pictures import pictures
 from utils.datasets.face_pictures.pictures import (
-    MarkedPicture,
-    PictureFolder,
+    AnnotatedImage,
+    ImageFolder,
     bend,
     change,
     crop,
@@ -20,11 +20,11 @@ from utils.datasets.face_pictures.pictures import (
 
 def with_rectangle(
     box: tuple[int, int, int, int], width: int = 320, height: int = 200
-) -> MarkedPicture:
+) -> AnnotatedImage:
     """Return a dark picture whose only face is a bright rectangle."""
     image = np.full((height, width, 3), 20, np.uint8)
     cv2.rectangle(image, box[:2], (box[2] - 1, box[3] - 1), (230, 230, 230), -1)
-    return MarkedPicture(image, np.array([box], np.float32), np.array([True]))
+    return AnnotatedImage(image, np.array([box], np.float32), np.array([True]))
 
 
 def bright_part(image: NDArray[np.uint8]) -> list[int]:
@@ -35,13 +35,13 @@ def bright_part(image: NDArray[np.uint8]) -> list[int]:
 
 
 def test_pictures_come_back_as_written(tmp_path: Path) -> None:
-    folder = PictureFolder(tmp_path / "pictures")
+    folder = ImageFolder(tmp_path / "pictures")
     one = with_rectangle((100, 50, 160, 130))
-    none = MarkedPicture(one.image, np.zeros((0, 4), np.float32), np.zeros(0, bool))
-    doubtful = MarkedPicture(one.image, one.boxes, np.array([False]))
+    none = AnnotatedImage(one.image, np.zeros((0, 4), np.float32), np.zeros(0, bool))
+    doubtful = AnnotatedImage(one.image, one.boxes, np.array([False]))
     for picture in (one, none, doubtful):
         folder.add(picture)
-    again = PictureFolder(tmp_path / "pictures")
+    again = ImageFolder(tmp_path / "pictures")
     assert len(again) == 3
     for index, picture in enumerate((one, none, doubtful)):
         found = again.read(index)
@@ -53,22 +53,22 @@ def test_pictures_come_back_as_written(tmp_path: Path) -> None:
 def test_a_line_that_was_broken_off_is_made_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = PictureFolder(tmp_path)
+    folder = ImageFolder(tmp_path)
     first, second = with_rectangle((100, 50, 160, 130)), with_rectangle((20, 40, 90, 130))
     folder.add(first)
     folder.add(second)
     whole = (tmp_path / "pictures.csv").read_bytes()
     (tmp_path / "pictures.csv").write_bytes(whole[:-10])  # as SIGKILL leaves it
-    again = PictureFolder(tmp_path)
+    again = ImageFolder(tmp_path)
     assert len(again) == 1
     assert "pictures.csv: the last line was broken off" in caplog.text
     again.add(second)
     assert (tmp_path / "pictures.csv").read_bytes() == whole
-    assert PictureFolder(tmp_path).read(1).boxes.tolist() == second.boxes.tolist()
+    assert ImageFolder(tmp_path).read(1).boxes.tolist() == second.boxes.tolist()
 
 
 def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
-    folder = PictureFolder(tmp_path)
+    folder = ImageFolder(tmp_path)
     folder.add(with_rectangle((100, 50, 160, 130)))
     (tmp_path / "000000.jpg").write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"000000\.jpg"):
@@ -99,13 +99,15 @@ def test_what_cannot_be_seen_in_little_light_may_or_may_not_be_found(
 ) -> None:
     monkeypatch.setattr(pictures, "DARK", 1.0)
     face = with_rectangle((60, 50, 180, 150))
-    plain = MarkedPicture(np.full_like(face.image, 20), face.boxes, face.clear)
+    plain = AnnotatedImage(np.full_like(face.image, 20), face.boxes, face.clear)
     for seed in range(6):
         assert not change(plain, np.random.default_rng(seed)).clear.any()
     grid = face.image.copy()
     grid[:, ::16] = 0
     assert any(
-        change(MarkedPicture(grid, face.boxes, face.clear), np.random.default_rng(seed)).clear.all()
+        change(
+            AnnotatedImage(grid, face.boxes, face.clear), np.random.default_rng(seed)
+        ).clear.all()
         for seed in range(6)
     )
 
@@ -127,7 +129,7 @@ def test_tiny_and_cut_faces_may_or_may_not_be_found() -> None:
 
 
 def test_batches_depend_on_the_generator_alone(tmp_path: Path) -> None:
-    folder = PictureFolder(tmp_path)
+    folder = ImageFolder(tmp_path)
     folder.add(with_rectangle((100, 50, 160, 130)))
     one, same, other = (
         draw_batch(folder, [0, 0], 96, np.random.default_rng(seed)) for seed in (1, 1, 2)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from utils.datasets.face_pictures.cutouts import Cutout, cut_out, pack
 from utils.datasets.face_pictures.heads import Head, model_head
-from utils.datasets.face_pictures.turning import SIZE, likeness, render, turned
+from utils.datasets.face_pictures.turning import SIZE, likeness, render, turn_head
 
 FACE = (183.0, 120.5, 353.0, 333.0)
 
@@ -73,7 +73,7 @@ def test_from_behind_no_face_is_seen(head: Head) -> None:
 
 
 def test_turned_people_keep_their_names_and_depend_on_the_generator_alone(front: Cutout) -> None:
-    one, same, other = (turned(front, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    one, same, other = (turn_head(front, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert one.identity == "hopper" and one.modelled and not front.modelled
     assert np.array_equal(one.image, same.image) and one.face == same.face
     assert one.face != other.face

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tests.made_training import MadeFaces
 from utils.datasets.entities import EntityInfo, EntityPart
 from utils.datasets.loading.clip_augmentation import resize_faces
-from utils.datasets.loading.clip_loader import ClipBatch, ClipLoader, ClipLoaderOptions, SpeechTimes
+from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions, SpeechTimes
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.features.asc_mfcc import asc_mfcc
 from utils.structures import FPS, ClipSpec, InputSpec
 from utils.tracking.contexts import rows_around
@@ -45,14 +46,14 @@ def data() -> Coloured:
 
 def load(
     data: Coloured, options: ClipLoaderOptions, epoch: int = 1, skip: int = 0
-) -> list[ClipBatch]:
+) -> list[TrainingBatch]:
     return list(ClipLoader(data, FORM, CLIP, options).epoch(epoch, skip))
 
 
 TENSORS = ("audio", "faces", "labels", "mask", "speech")
 
 
-def same(one: Sequence[ClipBatch], two: Sequence[ClipBatch]) -> bool:
+def same(one: Sequence[TrainingBatch], two: Sequence[TrainingBatch]) -> bool:
     return len(one) == len(two) and all(
         np.array_equal(a.rows, b.rows)
         and all(torch.equal(getattr(a, name), getattr(b, name)) for name in TENSORS)
@@ -155,7 +156,7 @@ def test_workers_give_the_same(data: Coloured) -> None:
 
 def test_grey_faces_are_refused_where_colour_is_read() -> None:
     loader = ClipLoader(MadeFaces(LENGTHS), FORM, CLIP, ALL)
-    with pytest.raises(ValueError, match=r"expected faces in colour.*again in colour"):
+    with pytest.raises(ValueError, match=r"the network reads colour.*again in colour"):
         next(loader.epoch(1))
     grey = next(ClipLoader(MadeFaces(LENGTHS), replace(FORM, colour=False), CLIP, ALL).epoch(1))
     assert grey.faces.shape == (16, 5, SIZE, SIZE)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from utils.datasets.loading.context_loader import (
-    ContextBatch,
     ContextLoader,
     ContextLoaderOptions,
     box_areas,
 )
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.storage.feature_store import (
     FeatureFormat,
     FeatureStore,
@@ -53,14 +53,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 def load(
     store: FeatureStore, options: ContextLoaderOptions, epoch: int = 1, skip: int = 0
-) -> list[ContextBatch]:
+) -> list[TrainingBatch]:
     return list(ContextLoader(store, FORM, options).epoch(epoch, skip))
 
 
-def same(one: Sequence[ContextBatch], two: Sequence[ContextBatch]) -> bool:
+def same(one: Sequence[TrainingBatch], two: Sequence[TrainingBatch]) -> bool:
     return len(one) == len(two) and all(
         np.array_equal(a.rows, b.rows)
-        and torch.equal(a.embeddings, b.embeddings)
+        and torch.equal(a.faces, b.faces)
         and torch.equal(a.labels, b.labels)
         for a, b in zip(one, two, strict=True)
     )
@@ -78,13 +78,13 @@ def test_every_row_once(store: FeatureStore) -> None:
 def test_contexts_without_chance_are_ranked_by_size(store: FeatureStore) -> None:
     videos = [store.read(index) for index in range(len(store))]
     for batch in load(store, ALL):
-        assert batch.embeddings.shape[1:] == (3, 5, 6)
+        assert batch.faces.shape[1:] == (3, 5, 6)
         for index, (number, row) in enumerate(batch.rows.tolist()):
             video = videos[number]
             faces = FaceMoments(video.counts, moments_of(video.timestamps))
             choose = ranked_choice(FORM, faces, box_areas(video))
             wanted = gather(video.embeddings, context_rows(faces, [row], FORM, choose))[0]
-            assert np.array_equal(batch.embeddings[index].numpy(), wanted)
+            assert np.array_equal(batch.faces[index].numpy(), wanted)
             assert int(batch.labels[index]) == video.labels[row]
             assert bool(batch.mask[index]) == (video.labels[row] != -1)
 
@@ -111,7 +111,7 @@ def test_processes_share_each_batch(store: FeatureStore) -> None:
     shares = [list(ContextLoader(store, FORM, DRAWN, (rank, 5)).epoch(1)) for rank in range(5)]
     for batch, *parts in zip(whole, *shares, strict=True):
         for rank, part in enumerate(parts):
-            assert torch.equal(part.embeddings, batch.embeddings[rank::5])
+            assert torch.equal(part.faces, batch.faces[rank::5])
             assert torch.equal(part.labels, batch.labels[rank::5])
 
 

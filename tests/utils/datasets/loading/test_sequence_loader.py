@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from utils.datasets.entities import EntityInfo
-from utils.datasets.loading.batch_plans import plan_batches
-from utils.datasets.loading.sequence_batches import SequenceBatch
+from utils.datasets.loading.batch_plans import EntityRange, plan_batches
 from utils.datasets.loading.sequence_loader import SequenceLoader, SequenceLoaderOptions
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.storage.entity_store import EntityStore, EntityStoreWriter
 from utils.errors import ResourceError
 from utils.features.mfcc import align, mfcc
@@ -51,13 +51,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EntityStore:
 
 def load(
     store: EntityStore, options: SequenceLoaderOptions, epoch: int = 1, skip: int = 0
-) -> list[SequenceBatch]:
+) -> list[TrainingBatch]:
     return list(SequenceLoader(store, FORM, options).epoch(epoch, skip))
 
 
-def same(one: Sequence[SequenceBatch], two: Sequence[SequenceBatch]) -> bool:
+def items_of(batch: TrainingBatch) -> list[EntityRange]:
+    return [EntityRange(*row) for row in batch.rows.tolist()]
+
+
+def same(one: Sequence[TrainingBatch], two: Sequence[TrainingBatch]) -> bool:
     return len(one) == len(two) and all(
-        a.items == b.items
+        items_of(a) == items_of(b)
         and all(
             torch.equal(getattr(a, name), getattr(b, name))
             for name in ("audio", "faces", "labels", "mask")
@@ -74,7 +78,7 @@ def test_every_frame_is_in_one_batch(store: EntityStore, options: SequenceLoader
         assert batch.audio.shape == (num_clips, 4 * num_frames, 13)
         assert batch.faces.shape == (num_clips, num_frames, SIZE, SIZE)
         assert num_clips * num_frames <= options.batch_size
-        for item, mask in zip(batch.items, batch.mask, strict=True):
+        for item, mask in zip(items_of(batch), batch.mask, strict=True):
             assert mask.tolist() == [True] * len(item) + [False] * (num_frames - len(item))
             seen.update((item.entity, frame) for frame in range(item.start, item.stop))
     expected = {(entity, frame) for entity, n in enumerate(LENGTHS) for frame in range(n)}
@@ -83,7 +87,7 @@ def test_every_frame_is_in_one_batch(store: EntityStore, options: SequenceLoader
 
 def test_a_clip_is_what_the_store_has(store: EntityStore) -> None:
     for batch in load(store, ALL):
-        for row, item in enumerate(batch.items):
+        for row, item in enumerate(items_of(batch)):
             part = store.read(item.entity, item.start, item.stop)
             length = len(item)
             assert (batch.faces[row, :length].numpy() == part.faces).all()
@@ -111,8 +115,8 @@ def test_processes_share_each_batch(store: EntityStore) -> None:
     assert {len(share) for share in shares} == {len(whole)}
     for batch, *parts in zip(whole, *shares, strict=True):
         for rank, part in enumerate(parts):
-            assert part.items == batch.items[rank::3]
-            assert part.mask.shape == (len(part.items), batch.mask.shape[1])
+            assert items_of(part) == items_of(batch)[rank::3]
+            assert part.mask.shape == (len(items_of(part)), batch.mask.shape[1])
             assert torch.equal(part.audio, batch.audio[rank::3])
             assert torch.equal(part.faces, batch.faces[rank::3])
             assert torch.equal(part.labels, batch.labels[rank::3])
@@ -155,12 +159,12 @@ def test_wrong_sound_counts_as_not_speaking(store: EntityStore) -> None:
     plain = load(store, ALL)
     for options in (replace(ALL, shifted_share=1.0), replace(ALL, foreign_share=1.0)):
         changed = load(store, options)
-        assert [batch.items for batch in changed] == [batch.items for batch in plain]
+        assert [items_of(batch) for batch in changed] == [items_of(batch) for batch in plain]
         num_changed = 0
         for one, two in zip(plain, changed, strict=True):
             assert torch.equal(one.faces, two.faces)
             assert torch.equal(one.labels == -1, two.labels == -1)
-            for row in range(len(one.items)):
+            for row in range(len(items_of(one))):
                 differs = not torch.equal(one.audio[row], two.audio[row])
                 if (one.labels[row] == 1).any() and differs:
                     assert not (two.labels[row] == 1).any()
@@ -173,13 +177,13 @@ def test_wrong_sound_counts_as_not_speaking(store: EntityStore) -> None:
 def test_whole_gives_entities_in_order(store: EntityStore) -> None:
     batches = load(store, replace(ALL, whole=True))
     assert [batch.mask.shape for batch in batches] == [(1, length) for length in LENGTHS]
-    assert [batch.items[0].entity for batch in batches] == list(range(len(LENGTHS)))
+    assert [items_of(batch)[0].entity for batch in batches] == list(range(len(LENGTHS)))
 
 
 def test_published_batches_cut_to_the_shortest(store: EntityStore) -> None:
     batches = load(store, replace(ALL, published_batches=True))
     clips = {
-        tuple(LENGTHS[item.entity] for item in batch.items): batch.mask.shape[1]
+        tuple(LENGTHS[item.entity] for item in items_of(batch)): batch.mask.shape[1]
         for batch in batches
     }
     assert clips == {(90,): 90, (75, 75): 75, (74, 40): 40, (33, 30, 12, 7): 7, (1,): 1}
@@ -198,7 +202,7 @@ def test_long_lists_lose_no_time_to_padding() -> None:
 def test_other_forms_of_faces(store: EntityStore, tmp_path: Path) -> None:
     small = next(iter(SequenceLoader(store, replace(FORM, size=8), ALL).epoch(1)))
     assert small.faces.shape[2:] == (8, 8)
-    with pytest.raises(ValueError, match=r"expected faces in colour.*again in colour"):
+    with pytest.raises(ValueError, match=r"the network reads colour.*again in colour"):
         next(iter(SequenceLoader(store, replace(FORM, colour=True), ALL).epoch(1)))
     faces = np.zeros((5, SIZE, SIZE, 3), np.uint8)
     faces[..., 0] = 200  # red

@@ -10,9 +10,10 @@ import torch
 
 from utils.datasets.entities import EntityInfo
 from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, plan_batches, plan_whole
-from utils.datasets.loading.sequence_batches import SequenceAugmentation, SequenceBatch
+from utils.datasets.loading.sequence_batches import SequenceAugmentation
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
+from utils.datasets.loading.training_batch import TrainingBatch
 from utils.datasets.storage.entity_store import EntityStore, EntityStoreWriter
 from utils.features.log_mel import log_mel
 from utils.features.mfcc import align
@@ -60,21 +61,25 @@ def make(
     speakers: SpeakerOptions = SPEAKERS,
     share: tuple[int, int] = (0, 1),
     epoch: int = 1,
-) -> SequenceBatch:
+) -> TrainingBatch:
     maker = SpeakerBatchMaker(store, FORM, changes or SequenceAugmentation(), *share, speakers)
     batch = maker.make((epoch, plan))
-    assert isinstance(batch, SequenceBatch)
+    assert isinstance(batch, TrainingBatch)
     return batch
 
 
-def same(one: SequenceBatch, two: SequenceBatch) -> bool:
+def items_of(batch: TrainingBatch) -> list[EntityRange]:
+    return [EntityRange(*row) for row in batch.rows.tolist()]
+
+
+def same(one: TrainingBatch, two: TrainingBatch) -> bool:
     names = ("audio", "faces", "labels", "mask")
-    return one.items == two.items and all(
+    return items_of(one) == items_of(two) and all(
         torch.equal(getattr(one, name), getattr(two, name)) for name in names
     )
 
 
-def owners(batch: SequenceBatch, clip: int) -> list[int]:
+def owners(batch: TrainingBatch, clip: int) -> list[int]:
     """Return which entity each face of a clip is, by its level of grey."""
     return [
         round((int(faces[mask].max()) - 61) / 20)
@@ -96,7 +101,7 @@ def test_every_face_stands_where_it_is_seen(store: EntityStore, min_share: float
         assert batch.faces.shape == (clips, 3, length, SIZE, SIZE)
         assert batch.labels.shape == batch.mask.shape == (clips, 3, length)
         assert batch.audio.shape == (clips, 4 * length, 64)
-        for row, item in enumerate(batch.items):
+        for row, item in enumerate(items_of(batch)):
             found, frames = owners(batch, row), frames_of(item)
             assert found[0] == item.entity
             for speaker, entity in enumerate(found):
@@ -146,7 +151,7 @@ def test_the_same_seed_gives_the_same_batches(store: EntityStore) -> None:
     assert not same(whole, make(store, plan, replace(CHANGED, seed=4)))
     for rank in range(3):
         part = make(store, plan, CHANGED, share=(rank, 3))
-        assert part.items == items[rank::3]
+        assert items_of(part) == list(items[rank::3])
         for name in ("audio", "faces", "labels", "mask"):
             assert torch.equal(getattr(part, name), getattr(whole, name)[rank::3]), name
 

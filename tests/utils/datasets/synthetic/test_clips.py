@@ -13,10 +13,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.synthetic.clips import Clip, labels, main, make_clip, soundtrack, stage
+from utils.datasets.synthetic.clips import (
+    SyntheticVideo,
+    labels,
+    main,
+    make_clip,
+    make_video,
+    soundtrack,
+)
 from utils.datasets.synthetic.portraits import PORTRAITS, Portrait
 from utils.datasets.synthetic.puppets import Pose, draw, face_box
-from utils.datasets.synthetic.scripts import DEMO, OFF_SCREEN, Script, Turn, random_script
+from utils.datasets.synthetic.scripts import DEMO, OFF_SCREEN, Script, SpeakingTurn, random_script
 from utils.datasets.synthetic.voices import RATE, mouth_motion, speech_spans
 
 DEMO_FOLDER = Path(__file__).parents[4] / "demo"
@@ -166,17 +173,17 @@ def test_scripts_differ_by_seed_and_by_nothing_else() -> None:
 
 
 @pytest.fixture(scope="module")
-def staged() -> Clip:
+def staged() -> SyntheticVideo:
     turns = (
-        Turn("collins", "Yes.", 0.3),
-        Turn(OFF_SCREEN, "No, I do not think so.", 0.4),
-        Turn("hopper", "Exactly.", -0.3),
+        SpeakingTurn("collins", "Yes.", 0.3),
+        SpeakingTurn(OFF_SCREEN, "No, I do not think so.", 0.4),
+        SpeakingTurn("hopper", "Exactly.", -0.3),
     )
-    return stage(Script(turns, DEMO.views, (2,)))
+    return make_video(Script(turns, DEMO.views, (2,)))
 
 
 @needs_voices
-def test_lips_move_with_their_own_voice_alone(staged: Clip) -> None:
+def test_lips_move_with_their_own_voice_alone(staged: SyntheticVideo) -> None:
     for name, spoken in (("collins", staged.spoken[0]), ("hopper", staged.spoken[2])):
         opening = np.array([pose.opening for pose in staged.poses[name]])
         times = (np.arange(staged.num_frames) + 0.5) / 25
@@ -186,7 +193,7 @@ def test_lips_move_with_their_own_voice_alone(staged: Clip) -> None:
 
 
 @needs_voices
-def test_sound_is_where_the_labels_are(staged: Clip, tmp_path: Path) -> None:
+def test_sound_is_where_the_labels_are(staged: SyntheticVideo, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     found = labels(staged, tmp_path / "a.mp4")
     assert [row[2] for row in found["speaking"]] == ["collins", "hopper"]

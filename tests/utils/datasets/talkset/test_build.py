@@ -28,8 +28,8 @@ from utils.datasets.talkset.lists import (
     split_name,
     write_clips,
 )
-from utils.datasets.talkset.plan import Planner, split_people
-from utils.datasets.talkset.sources import Person, Source, name_people, names_below
+from utils.datasets.talkset.plan import ClipPlanner, split_people
+from utils.datasets.talkset.sources import SourceFace, VideoPerson, name_people, names_below
 from utils.errors import UserError
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import read_frames
@@ -298,7 +298,7 @@ def test_naming_many_videos_takes_time_in_proportion() -> None:
     assert named[videos[123]].as_posix() == "23/123.mkv"
     people = name_people(videos, None)
     assert videos.passes <= 4
-    assert people[videos[123]] == Person("23")
+    assert people[videos[123]] == VideoPerson("23")
 
 
 def test_names_of_relative_and_absolute_paths() -> None:
@@ -310,13 +310,13 @@ def test_names_of_relative_and_absolute_paths() -> None:
 def test_the_clips_of_many_people() -> None:
     """Held out are about as many as are wanted, and no clip has people of the other part."""
     sources = [
-        Source(f"s{one}", f"v{one}", f"p{one}", 0, 100, True, [(0, 400)], [])
+        SourceFace(f"s{one}", f"v{one}", f"p{one}", 0, 100, True, [(0, 400)], [])
         for one in range(20_000)
     ]
     held = split_people(sources, 0.1, np.random.default_rng(0))
     assert len(held) == 2000
     own = [source for source in sources if source.person in held]
-    clips = Planner(own, np.random.default_rng(0)).clips("FAudio", 50)
+    clips = ClipPlanner(own, np.random.default_rng(0)).clips("FAudio", 50)
     assert len(clips) == 50
     names = {split_name(name)[0] for clip in clips for name in (clip.audio, clip.video)}
     assert names <= {source.name for source in own}
@@ -365,7 +365,7 @@ def test_a_changed_table_of_people_changes_the_split(
 
 def test_people_seen_together_are_held_out_together() -> None:
     people = ["a", "b;c", "c", "d", "e", "f;a"]
-    sources = [Source(one, one, one, 0, 100, True, [], []) for one in people]
+    sources = [SourceFace(one, one, one, 0, 100, True, [], []) for one in people]
     for seed in range(20):
         held = split_people(sources, 0.3, np.random.default_rng(seed))
         assert ("a" in held) == ("f;a" in held)

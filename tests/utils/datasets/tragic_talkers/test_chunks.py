@@ -10,7 +10,7 @@ import pytest
 from tests.parity import filled
 from utils.datasets.tragic_talkers.chunks import cut, first_sample, folds, split_fold, start_rows
 from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times
-from utils.datasets.tragic_talkers.layout import View
+from utils.datasets.tragic_talkers.layout import CameraView
 
 SCHEDULE: dict[str, Any] = json.loads(
     Path(filled.__file__).with_name("tragic_schedule.json").read_text()
@@ -38,7 +38,7 @@ def test_folds_are_the_published_ones(count: int) -> None:
 
 def test_chunks_overlap_and_end_in_silence() -> None:
     known = labels(100)
-    view = View("a", 13)
+    view = CameraView("a", 13)
     chunks = cut({view: known})
     assert [chunk.start_s for chunk in chunks] == [0, 1, 2, 3]
     assert [chunk.first_sample for chunk in chunks] == [0, 48000, 96000, 144000]
@@ -58,11 +58,11 @@ def test_first_samples() -> None:
 
 def test_short_views_are_named() -> None:
     with pytest.raises(ValueError, match=r"b-cam01: expected at least 60 frames.* found 59"):
-        cut({View("b", 1): labels(59)})
+        cut({CameraView("b", 1): labels(59)})
 
 
 def test_a_fold_keeps_sequences_apart() -> None:
-    chunks = cut({View(name, camera): labels(60) for name in "abcde" for camera in (1, 12)})
+    chunks = cut({CameraView(name, camera): labels(60) for name in "abcde" for camera in (1, 12)})
     groups = folds("abcde")
     seen = []
     for fold in range(5):

@@ -11,8 +11,8 @@ import pytest
 from tests.parity.references import reference
 from utils.arrays.speech_positions import Heard, read_heard, write_heard
 from utils.datasets.tragic_talkers.evaluation import compare_all, evaluate, write_evaluation
-from utils.datasets.tragic_talkers.labels import Truth, write_truth
-from utils.datasets.tragic_talkers.layout import TragicTalkers, View
+from utils.datasets.tragic_talkers.labels import ViewTruth, write_truth
+from utils.datasets.tragic_talkers.layout import CameraView, TragicTalkers
 from utils.metrics.localisation import COLUMNS
 
 MADE = reference("tragic_metrics")
@@ -27,8 +27,10 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> TragicTalkers:
     found = TragicTalkers(root)
     heard = {}
     for name in NAMES:
-        truth = Truth(MADE[f"{name}.gt_x"].astype(float), MADE[f"{name}.gt_speaking"].astype(bool))
-        write_truth(truth, found.truth_path(View.parse(name)))
+        truth = ViewTruth(
+            MADE[f"{name}.gt_x"].astype(float), MADE[f"{name}.gt_speaking"].astype(bool)
+        )
+        write_truth(truth, found.truth_path(CameraView.parse(name)))
         heard[name] = Heard(MADE[f"{name}.pred_x"], MADE[f"{name}.pred_conf"])
     write_heard(heard, root / "test_forward.csv")
     return found

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.made_array import write_wav
 from utils.arrays.sound import SoundChecks
-from utils.datasets.tragic_talkers.chunks import Chunk, cut
+from utils.datasets.tragic_talkers.chunks import AudioChunk, cut
 from utils.datasets.tragic_talkers.features import (
     LiveFeatures,
     StoredFeatures,
@@ -36,22 +36,22 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> TragicTalkers:
 
 
 @pytest.fixture(scope="module")
-def chunks(layout: TragicTalkers) -> list[Chunk]:
+def chunks(layout: TragicTalkers) -> list[AudioChunk]:
     return cut(read_labels(layout.labels_path("GT_GT")))
 
 
 @pytest.fixture(scope="module")
-def live(layout: TragicTalkers, chunks: list[Chunk]) -> LiveFeatures:
+def live(layout: TragicTalkers, chunks: list[AudioChunk]) -> LiveFeatures:
     return LiveFeatures(layout, "development", chunks, "gcc_phat")
 
 
-def test_cameras_of_a_rig_share_their_sound(chunks: list[Chunk]) -> None:
+def test_cameras_of_a_rig_share_their_sound(chunks: list[AudioChunk]) -> None:
     assert len(chunks) == 33
     assert group(chunks) == [0, 1, 2] * 11
 
 
 def test_features_of_the_sound(
-    layout: TragicTalkers, chunks: list[Chunk], live: LiveFeatures
+    layout: TragicTalkers, chunks: list[AudioChunk], live: LiveFeatures
 ) -> None:
     sound = layout.sound("development", "walk1", 1)
     np.testing.assert_array_equal(live.read(1), gcc_phat(sound.read(48000, 144000)))
@@ -64,7 +64,7 @@ def test_features_of_the_sound(
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0), ("float16", 0.04)])
 def test_a_store_holds_the_features(
     tmp_path: Path,
-    chunks: list[Chunk],
+    chunks: list[AudioChunk],
     live: LiveFeatures,
     shape: Literal["shared", "published"],
     precision: Literal["float32", "float16"],
@@ -111,7 +111,7 @@ class Part:
 
 
 def test_a_break_loses_nothing(
-    tmp_path: Path, chunks: list[Chunk], live: LiveFeatures, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, chunks: list[AudioChunk], live: LiveFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("utils.datasets.tragic_talkers.features.FLUSH_EVERY", 1)
     some, path = chunks[:4], tmp_path / "store.h5"
@@ -129,7 +129,7 @@ def test_a_break_loses_nothing(
 
 
 def test_what_another_process_writes_is_left_alone(
-    tmp_path: Path, chunks: list[Chunk], live: LiveFeatures
+    tmp_path: Path, chunks: list[AudioChunk], live: LiveFeatures
 ) -> None:
     part = tmp_path / "store.h5.part"
     with h5py.File(part, "w") as file:
@@ -142,7 +142,9 @@ def test_what_another_process_writes_is_left_alone(
     assert part.read_bytes() == content
 
 
-def test_another_plan_begins_anew(tmp_path: Path, chunks: list[Chunk], live: LiveFeatures) -> None:
+def test_another_plan_begins_anew(
+    tmp_path: Path, chunks: list[AudioChunk], live: LiveFeatures
+) -> None:
     path = tmp_path / "store.h5"
     for left in (b"no HDF5", None):
         part = path.with_name("store.h5.part")
@@ -156,7 +158,7 @@ def test_another_plan_begins_anew(tmp_path: Path, chunks: list[Chunk], live: Liv
 
 
 def test_a_store_of_other_chunks_is_refused(
-    tmp_path: Path, chunks: list[Chunk], live: LiveFeatures
+    tmp_path: Path, chunks: list[AudioChunk], live: LiveFeatures
 ) -> None:
     path = tmp_path / "store.h5"
     with pytest.raises(FileNotFoundError, match="stored features"):
@@ -187,7 +189,7 @@ def spoilt(tmp_path: Path, layout: TragicTalkers) -> Iterator[Path]:
     yield folder
 
 
-def test_useless_sound_is_named(tmp_path: Path, spoilt: Path, chunks: list[Chunk]) -> None:
+def test_useless_sound_is_named(tmp_path: Path, spoilt: Path, chunks: list[AudioChunk]) -> None:
     def open_it(checks: SoundChecks | None = None) -> LiveFeatures:
         layout = TragicTalkers(tmp_path)
         return LiveFeatures(layout, "development", chunks, "gcc_phat", checks=checks)

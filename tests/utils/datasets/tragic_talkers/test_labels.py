@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from utils.datasets.tragic_talkers.labels import (
-    Truth,
     ViewLabels,
+    ViewTruth,
     frame_times,
     labels_of_truth,
     read_labels,
@@ -15,9 +15,9 @@ from utils.datasets.tragic_talkers.labels import (
     write_labels,
     write_truth,
 )
-from utils.datasets.tragic_talkers.layout import View
+from utils.datasets.tragic_talkers.layout import CameraView
 
-TRUTH = Truth(
+TRUTH = ViewTruth(
     np.array([[10.0, 20, 30, 40], [1000, 1100, 1200, -5]]),
     np.array([[True, False, False, True], [False, True, False, True]]),
 )
@@ -65,8 +65,10 @@ def test_labels_of_truth_follow_the_first_speaker() -> None:
 def test_labels_are_read_as_they_were_written(tmp_path: Path) -> None:
     yes = np.array([True, False, True])
     labels = {
-        View("b", 3): ViewLabels(frame_times(3), np.array([0.1, 0.2, 0.3], np.float32), yes, ~yes),
-        View("a", 12): ViewLabels(frame_times(3), np.ones(3, np.float32), ~yes, yes),
+        CameraView("b", 3): ViewLabels(
+            frame_times(3), np.array([0.1, 0.2, 0.3], np.float32), yes, ~yes
+        ),
+        CameraView("a", 12): ViewLabels(frame_times(3), np.ones(3, np.float32), ~yes, yes),
     }
     path = tmp_path / "l.csv"
     write_labels(labels, path)

@@ -9,8 +9,8 @@ from tests.made_array import write_wav
 from utils.datasets.tragic_talkers.layout import (
     CONDITIONS,
     RIGS,
+    CameraView,
     TragicTalkers,
-    View,
     open_microphones,
 )
 
@@ -18,14 +18,14 @@ from utils.datasets.tragic_talkers.layout import (
 @pytest.mark.parametrize(
     ("name", "view", "rig", "place"),
     [
-        ("interactive4_t3-cam06", View("interactive4_t3", 6), 1, 5),
-        ("a-b-cam11", View("a-b", 11), 1, 10),
-        ("a-cam12", View("a", 12), 2, 0),
-        ("a-cam22", View("a", 22), 2, 10),
+        ("interactive4_t3-cam06", CameraView("interactive4_t3", 6), 1, 5),
+        ("a-b-cam11", CameraView("a-b", 11), 1, 10),
+        ("a-cam12", CameraView("a", 12), 2, 0),
+        ("a-cam22", CameraView("a", 22), 2, 10),
     ],
 )
-def test_views(name: str, view: View, rig: int, place: int) -> None:
-    found = View.parse(name)
+def test_views(name: str, view: CameraView, rig: int, place: int) -> None:
+    found = CameraView.parse(name)
     assert found == view
     assert found.name == name
     assert (found.rig, found.place) == (rig, place)
@@ -34,13 +34,13 @@ def test_views(name: str, view: View, rig: int, place: int) -> None:
 @pytest.mark.parametrize("name", ["a-cam00", "a-cam23", "a-cam1", "cam01", "-cam01x"])
 def test_other_names_are_errors(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected a view such as .* found"):
-        View.parse(name)
+        CameraView.parse(name)
 
 
 def test_paths_are_the_published_ones(tmp_path: Path) -> None:
     (tmp_path / "data" / "TragicTalkers").mkdir(parents=True)
     layout = TragicTalkers(tmp_path)
-    view = View("interactive1_t2", 14)
+    view = CameraView("interactive1_t2", 14)
     root = tmp_path / "data"
     assert layout.truth_path(view) == root / "GT/interactive1_t2/02/interactive1_t2-cam14_GT.csv"
     assert layout.video_path(view) == (

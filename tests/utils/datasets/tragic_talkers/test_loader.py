@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.tragic_talkers.chunks import Chunk, cut
+from utils.datasets.tragic_talkers.chunks import AudioChunk, cut
 from utils.datasets.tragic_talkers.features import group
 from utils.datasets.tragic_talkers.labels import ViewLabels, frame_times
-from utils.datasets.tragic_talkers.layout import View
+from utils.datasets.tragic_talkers.layout import CameraView
 from utils.datasets.tragic_talkers.loader import ChunkBatch, ChunkLoader, ChunkLoaderOptions
 from utils.datasets.tragic_talkers.scaler import Scaler
 
@@ -19,18 +19,24 @@ class Numbered:
 
     feature = "gcc_phat"
 
-    def __init__(self, chunks: list[Chunk]) -> None:
+    def __init__(self, chunks: list[AudioChunk]) -> None:
         self.groups: Sequence[int] = group(chunks)
 
     def read(self, number: int) -> NDArray[np.floating]:
         return np.full((16, 32, 64), self.groups[number], np.float32)
 
 
-def made_chunks() -> list[Chunk]:
+def made_chunks() -> list[AudioChunk]:
     """Two sequences of 3 chunks each; the second lacks a camera."""
     generator = np.random.default_rng(0)
     labels = {}
-    for view in (View("a", 1), View("a", 2), View("a", 5), View("b", 1), View("b", 12)):
+    for view in (
+        CameraView("a", 1),
+        CameraView("a", 2),
+        CameraView("a", 5),
+        CameraView("b", 1),
+        CameraView("b", 12),
+    ):
         xs = generator.uniform(size=90).astype(np.float32)
         labels[view] = ViewLabels(frame_times(90), xs, xs > 0.3, xs > 0.5)
     return cut(labels)

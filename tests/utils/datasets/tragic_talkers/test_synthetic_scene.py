@@ -8,8 +8,8 @@ import pytest
 
 from utils.arrays.geometry import SPEED_OF_SOUND, read_geometry
 from utils.datasets.tragic_talkers.labels import read_labels, read_truth
-from utils.datasets.tragic_talkers.layout import TragicTalkers, View
-from utils.datasets.tragic_talkers.synthetic_room import Room, heard
+from utils.datasets.tragic_talkers.layout import CameraView, TragicTalkers
+from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
 from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, made_rig, main, make_scene
 from utils.features.gcc_phat import ZERO_LAG, gcc_phat
 
@@ -21,7 +21,7 @@ def test_a_still_source_is_heard_late_and_faint() -> None:
     tone = np.sin(2 * np.pi * 1000 * times)
     distance = 3.7
     path = np.array([[0, distance, 0.0]] * 2)
-    found = heard(tone, path, np.zeros((1, 3)), Room())[:, 0]
+    found = simulate_room(tone, path, np.zeros((1, 3)), Room())[:, 0]
     late = times - distance / SPEED_OF_SOUND
     expected = np.sin(2 * np.pi * 1000 * late) / distance
     # The first milliseconds hold the onset, which no filter keeps.
@@ -33,7 +33,7 @@ def test_delays_are_the_geometrys() -> None:
     noise = np.random.default_rng(0).normal(size=9600)
     rig = made_rig()
     place = np.array([0.8, 2.0, 0.1])
-    found = heard(noise, np.stack([place, place]), rig.microphones, Room())
+    found = simulate_room(noise, np.stack([place, place]), rig.microphones, Room())
     delays = rig.delays(place)
     expected = np.round((delays[1:] - delays[0]) * RATE).astype(int)
     peaks = gcc_phat(found)[:15, 20:70].mean(axis=1).argmax(axis=1) - ZERO_LAG
@@ -46,7 +46,7 @@ def test_walls_give_echoes_from_their_mirror_images() -> None:
     click[100] = 1
     room = Room(order=1, reflection=0.5, size=(6, 7, 3), array_at=(3, 1, 1))
     place = np.array([[0.0, 2, 0]] * 2)
-    found = heard(click, place, np.zeros((1, 3)), room)[:, 0]
+    found = simulate_room(click, place, np.zeros((1, 3)), room)[:, 0]
     mirrored = {
         "itself": (0, 2, 0),
         "left": (-6, 2, 0),
@@ -72,7 +72,7 @@ def test_a_source_that_comes_closer_sounds_higher() -> None:
     times = np.arange(RATE) / RATE
     tone = np.sin(2 * np.pi * 1000 * times)
     path = np.array([[0, 20.0, 0], [0, 10.0, 0]])  # 10 m/s
-    found = heard(tone, path, np.zeros((1, 3)), Room())[:, 0]
+    found = simulate_room(tone, path, np.zeros((1, 3)), Room())[:, 0]
     spectrum = np.abs(np.fft.rfft(found[8000:40000] * np.hanning(32000)))
     assert np.argmax(spectrum) * RATE / 32000 == pytest.approx(1000 * (1 + 10 / 343), abs=2)
 
@@ -108,9 +108,9 @@ def test_the_command_writes_the_published_layout(
     sound = layout.sound("test", "walk2", 1)
     assert (sound.num_microphones, sound.num_samples) == (16, 3 * RATE)
     labels = read_labels(layout.labels_path("GT_GT"))
-    assert list(labels) == [View("walk1", camera) for camera in range(1, 12)]
-    truth = read_truth(layout.truth_path(View("walk1", 4)))
-    known = labels[View("walk1", 4)]
+    assert list(labels) == [CameraView("walk1", camera) for camera in range(1, 12)]
+    truth = read_truth(layout.truth_path(CameraView("walk1", 4)))
+    known = labels[CameraView("walk1", 4)]
     np.testing.assert_allclose(truth.positions[0] / 2448, known.positions, atol=1e-3)
     np.testing.assert_array_equal(truth.speaking[0], known.speaking)
     assert len(read_geometry(tmp_path / "geometry.json").microphones) == 16

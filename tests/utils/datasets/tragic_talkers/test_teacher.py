@@ -8,8 +8,8 @@ import pytest
 
 from tests.made_array import write_wav
 from utils.arrays.sound import open_array
-from utils.datasets.tragic_talkers.labels import Truth, read_labels, write_truth
-from utils.datasets.tragic_talkers.layout import RIGS, TragicTalkers, View
+from utils.datasets.tragic_talkers.labels import ViewTruth, read_labels, write_truth
+from utils.datasets.tragic_talkers.layout import RIGS, CameraView, TragicTalkers
 from utils.datasets.tragic_talkers.teacher import heard_activity, main, view_labels
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import ScoredTrack, Shot
@@ -72,7 +72,9 @@ def lay_out(root: Path, activity: str) -> TragicTalkers:
     if activity == "GT":
         for camera in (3, 14):
             speaking = np.array([np.arange(120) < 30])
-            write_truth(Truth(np.zeros((1, 120)), speaking), layout.truth_path(View("a", camera)))
+            write_truth(
+                ViewTruth(np.zeros((1, 120)), speaking), layout.truth_path(CameraView("a", camera))
+            )
     noise = np.random.default_rng(0).normal(0, 0.001, (4 * 48000, 1))
     noise[:48000] *= 100
     for number in (*RIGS[1], *RIGS[2]):
@@ -90,8 +92,8 @@ def test_the_command_writes_a_condition(tmp_path: Path, activity: str) -> None:
     command = [str(tmp_path), str(results), "--teacher", "lr_asd", "--activity", activity]
     assert main(command) == 0
     labels = read_labels(layout.labels_path(f"lr_asd_{activity}"))
-    assert list(labels) == [View("a", 3), View("a", 14)]
-    for view, position in ((View("a", 3), 0.15), (View("a", 14), 0.55)):
+    assert list(labels) == [CameraView("a", 3), CameraView("a", 14)]
+    for view, position in ((CameraView("a", 3), 0.15), (CameraView("a", 14), 0.55)):
         found = labels[view]
         assert len(found) == 120
         np.testing.assert_allclose(found.positions[:60], position)

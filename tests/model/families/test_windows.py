@@ -12,12 +12,12 @@ from torch.nn import functional
 
 import trainTalkNet
 from model.checkpoints import training as checkpoints
-from model.evaluation.window_evaluation import COLUMNS
+from model.evaluation.window_evaluation import measure_share
+from model.evaluation.window_weights import COLUMNS
 from model.networks.ava_asd import MODES, AvaASD
 from model.ranks import Ranks
 from model.training.network_trainer import make_trainer
 from model.training.run import Hooks, Run
-from model.training.window_command import judge
 from tests.made_windows import make_windows
 from utils.datasets.ava.window_extract import ExtractOptions, extract
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
@@ -187,12 +187,13 @@ def test_every_mode_learns(ava: Path, tmp_path: Path, mode: str) -> None:
     run.train(WindowLoader(windows_of(ava, "train"), CHOICE), None, Hooks())
     assert run.rows[-1].loss < run.rows[0].loss
     validation = windows_of(ava, "val")
-    found = judge(trainer, validation, CHOICE, 1.0)
-    assert found.ap is not None and found.ap > float(validation.speaking.mean()) + 0.15
-    assert found.loss is not None and 0 < found.loss < 2
+    epoch = trainer.position.epoch
+    ap, loss = measure_share(network, validation, CHOICE, Ranks(), 1.0, epoch)
+    assert ap > float(validation.speaking.mean()) + 0.15
+    assert 0 < loss < 2
     with pytest.raises(ValueError, match="raise --judgedShare"):
         validation.speaking[:] = False
-        judge(trainer, validation, CHOICE, 0.1)
+        measure_share(network, validation, CHOICE, Ranks(), 0.1, epoch)
 
 
 def test_a_step_is_the_authors(ava: Path) -> None:

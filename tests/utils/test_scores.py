@@ -1,12 +1,13 @@
-"""Scores follow the published drawing rule, its faults mended; boxes stop trembling."""
+"""Scores are smoothed by the published rules, with their faults fixed; probabilities are exact."""
 
 import numpy as np
 import pytest
 
 from tests.parity.references import reference
-from utils.smoothing import smooth_boxes, smooth_scores
+from utils.scores import smooth_logits, smooth_scores, speaking_probability
 
 PUBLISHED = reference("smoothing")
+ASC, ASDNET = reference("asc_postprocess"), reference("asdnet_postprocess")
 
 
 @pytest.mark.parametrize("num_frames", [30, 31, 32, 33])
@@ -41,13 +42,25 @@ def test_long_tracks_lose_no_precision() -> None:
         assert found[index] == pytest.approx(scores[index - 2 : index + 3].mean(), abs=1e-5)
 
 
-@pytest.mark.parametrize("num_frames", [0, 1, 2, 5, 100])
-def test_steady_motion_stays(num_frames: int) -> None:
-    time = np.arange(num_frames)
-    boxes = np.stack([time, 2 * time, 50 + time, 60 - time], axis=1).astype(np.float32)
-    np.testing.assert_allclose(smooth_boxes(boxes), boxes, atol=1e-3)
+@pytest.mark.parametrize("width", [1, 3, 5, 11])
+def test_published_medians(width: int) -> None:
+    found = speaking_probability(smooth_logits(ASC["scores"], width))
+    np.testing.assert_allclose(found, ASC[f"ste.w{width}"], atol=1e-9, rtol=0)
+    assert [f"{one:.4f}" for one in found] == ASC[f"ste.w{width}.text"].tolist()
 
 
-def test_trembling_goes() -> None:
-    boxes = np.random.default_rng(0).normal(100, 2, (200, 4)).astype(np.float32)
-    assert smooth_boxes(boxes).std() < boxes.std() / 2
+def test_published_softmax() -> None:
+    found = speaking_probability(ASDNET["scores"])
+    np.testing.assert_allclose(found, ASDNET["probability"], atol=1e-9, rtol=0)
+    assert [f"{one:.4f}" for one in found] == ASDNET["text"].tolist()
+
+
+def test_extreme_logits() -> None:
+    found = speaking_probability(np.array([[0, 5000], [5000, 0], [3, 3]], np.float32))
+    assert found.tolist() == [1, 0, 0.5]
+    assert speaking_probability(smooth_logits(np.empty((0, 2)), 3)).shape == (0,)
+
+
+def test_even_widths_are_refused() -> None:
+    with pytest.raises(ValueError, match="odd and 1 or more, got 4"):
+        smooth_logits(ASC["scores"], 4)

@@ -1,0 +1,83 @@
+"""Score the entities of a data set with a clip network, and embed their faces."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.contract import ClipNetwork
+from model.evaluation.entity_scores import EntityScores, EvaluationOptions
+from model.ranks import Ranks
+from model.scoring.windows import inference_copy
+from utils.datasets.entities import DataSet, EntityInfo, EntityPart, read_labels
+from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
+
+
+class ClipOutputs(NamedTuple):
+    """The outputs of a clip network for all rows of an entity."""
+
+    entity: int  # in the data set
+    logits: NDArray[np.float32]  # (T, 2)
+    embeddings: NDArray[np.float32]  # (T, C)
+
+
+def score_clips(
+    network: ClipNetwork, dataset: DataSet, options: EvaluationOptions, ranks: Ranks
+) -> Iterator[tuple[int, EntityScores]]:
+    """Yield the number and the scores of this process's entities."""
+    own = Selection(dataset, range(ranks.rank, len(dataset.entities), ranks.size))
+    for found in run_clips(network, own, options.num_workers):
+        info, number = own.entities[found.entity], own.numbers[found.entity]
+        labels, timestamps = own.read_labels(found.entity)
+        yield number, EntityScores(info.video, info.name, timestamps, labels, found.logits)
+
+
+def run_clips(
+    network: ClipNetwork, dataset: DataSet, num_workers: int = 0
+) -> Iterator[ClipOutputs]:
+    """Yield the outputs of a clip network for every row, entity after entity.
+
+    Args:
+        network: Runs on its own device; unchanged.
+        dataset: Faces and audio.
+        num_workers: Processes that read.
+    """
+    if not dataset.entities:
+        return
+    prepared = inference_copy(network)
+    device = next(prepared.parameters()).device
+    how = ClipLoaderOptions(network.at_once, num_workers, every_row=True)
+    logits: list[NDArray[np.float32]] = []
+    embeddings: list[NDArray[np.float32]] = []
+    waiting = entity = 0
+    for batch in ClipLoader(dataset, network.inputs, network.clip, how).epoch(1):
+        with torch.inference_mode():
+            output = prepared(batch.audio.to(device), batch.faces.to(device))
+        logits.append(output.av[:, 0].float().cpu().numpy())
+        embeddings.append(output.embedding[:, 0].float().cpu().numpy())
+        waiting += len(batch.rows)
+        while entity < len(dataset.entities) and waiting >= dataset.entities[entity].num_frames:
+            count = dataset.entities[entity].num_frames
+            whole, described = np.concatenate(logits), np.concatenate(embeddings)
+            yield ClipOutputs(entity, whole[:count], described[:count])
+            logits, embeddings = [whole[count:]], [described[count:]]
+            waiting -= count
+            entity += 1
+
+
+class Selection:
+    """Some entities of a data set, as a data set."""
+
+    def __init__(self, dataset: DataSet, numbers: Sequence[int]) -> None:
+        self._dataset, self.numbers = dataset, numbers
+        self.entities: Sequence[EntityInfo] = [dataset.entities[number] for number in numbers]
+
+    def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
+        """Read frames [start, stop) of an entity."""
+        return self._dataset.read(self.numbers[index], start, stop)
+
+    def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+        """Return labels and timestamps (T,) of an entity."""
+        return read_labels(self._dataset, self.numbers[index])

@@ -1,0 +1,121 @@
+"""Weights of ava_asd: of PyTorch or Keras, one file, or all of a folder measured into a table."""
+
+import csv
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from model.checkpoints.build import Variant, build_network, load_released
+from model.checkpoints.files import read_weights
+from model.checkpoints.keras import by_topology
+from model.checkpoints.registry import find_file
+from model.evaluation.window_evaluation import HEADS
+from model.networks.ava_asd import MODES, AvaASD
+from utils.errors import UserError
+from utils.files import replacing
+
+logger = logging.getLogger(__name__)
+
+MEASURES = ("accuracy", "map", "ap_sp", "ap_ns", "auc")
+COLUMNS = (  # of the table, in the published order
+    "weights",
+    *(f"{head}_{measure}" for measure in MEASURES for head in HEADS),
+    *("orig_main_map", "orig_video_map", "orig_audio_map"),
+)
+WEIGHTS = ("*.hdf5", "*.h5", "*.model")
+
+
+def load_any(
+    weights: str | Path, variant: Variant | None = None, device: str | torch.device = "cpu"
+) -> AvaASD:
+    """Return a network with weights: PyTorch's, or Keras' by name, else by the order of layers.
+
+    Args:
+        weights: A file, or a name in pretrain/weights.toml.
+        variant: Of the network; None is the one that the file shows.
+        device: Where it runs.
+
+    Raises:
+        UserError: They do not fit; says why.
+    """
+    read = read_weights(find_file(weights))
+    stated = variant or read.variant_for("ava_asd")
+    problem: UserError | None = None
+    for named in _namings(read.state, read.by_keras):
+        try:
+            network = build_network("ava_asd", stated or AvaASD.variant_of(named))
+            load_released(network, named)
+        except UserError as error:
+            problem = problem or error
+            continue
+        assert isinstance(network, AvaASD)
+        network.weights = read.file
+        return network.eval().to(device)
+    raise UserError(f"{read.file.path}: {problem}") from problem
+
+
+def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[str, Tensor]]:
+    """Yield weights under the names that they have, then under those that their order gives."""
+    yield state
+    for mode in MODES if by_order else ():
+        with suppress(UserError):  # a mode with another number of layers
+            yield by_topology(state, mode)
+
+
+def evaluate_folder(
+    files: Sequence[Path],
+    load: Callable[[Path], AvaASD],
+    measure: Callable[[AvaASD], Mapping[str, float]],
+    table: Path | None,
+) -> dict[str, float]:
+    """Measure weights, one after the other, into a CSV table; return the AP of each by its name.
+
+    What a network has no head for stays empty. A file that does not fit is named in a warning,
+    and the rest goes on.
+
+    Args:
+        files: In the order of the table.
+        load: Returns the network with a file's weights.
+        measure: Returns columns of the table.
+        table: What is written, anew after each file; None for none.
+    """
+    rows: list[dict[str, str | float]] = []
+    for number, path in enumerate(files, start=1):
+        logger.info("%d of %d: %s", number, len(files), path.name)
+        try:
+            network = load(path)
+        except UserError as error:
+            logger.warning("%s is passed over: %s", path.name, error)
+            continue
+        rows.append({"weights": path.name, **measure(network)})
+        if table is not None:
+            _write_table(table, rows)
+    if not rows:
+        raise UserError(f"none of the {len(files)} files in {files[0].parent} is ava_asd's")
+    return {str(row["weights"]): float(row["orig_main_map"]) for row in rows}
+
+
+def weights_of(folder: Path) -> list[Path]:
+    """Return the weights files of a folder in natural order."""
+    files = sorted({path for kind in WEIGHTS for path in folder.glob(kind)}, key=natural_order)
+    if not files:
+        raise FileNotFoundError(f"expected weights {', '.join(WEIGHTS)} in {folder}, found none")
+    return files
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """Return a key that sorts names as people do: 2 before 10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, str | float]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

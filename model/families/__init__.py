@@ -1,0 +1,1 @@
+"""One object per kind of network: its scorer, loader, splits, evaluation and forward pass."""
