@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.names import detector_names, network_names
+from utils import flags
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
-from utils.demo_options import DemoOptions, VideoOptions
+from utils.demo_options import ESSENTIAL, DemoOptions, VideoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_groups, read_groups
@@ -63,9 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.make_parser(__doc__, ESSENTIAL)
     parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
     names = {"model": network_names(), "detector": detector_names()}
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
@@ -131,8 +130,8 @@ def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) ->
             f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
             "them in two runs with another --outputFolder"
         )
+    from utils.media.audio_streams.choice import choose_sound
     from utils.media.container import probe
-    from utils.media.sound_choice import choose_sound
     from utils.media.source_frames import check_span
 
     models: Models | None = None

@@ -103,7 +103,7 @@ class _OpenTrack:
             boxes=np.concatenate(self.boxes),
             scores=scores(logits),
             probabilities=probabilities(logits),
-            thumbnail=self.latest.portrait,
+            thumbnail=self.latest.thumbnail,
         )
 
 

@@ -21,10 +21,23 @@ from functools import partial
 from pathlib import Path
 
 from model.names import detector_names, network_names
+from utils import flags
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.flags import add_groups, read_groups
 from utils.training_options import Options
 
+ESSENTIAL = (  # fields whose flags a newcomer needs
+    "model",
+    "pretrain_model",
+    "data",
+    "data_path",
+    "save_path",
+    "max_epoch",
+    "evaluation",
+    "download",
+    "check_data",
+    "device",
+)
 TALKNCE_WEIGHT = 0.3  # of the paper
 
 
@@ -44,9 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = flags.make_parser(__doc__, ESSENTIAL)
     names = {"model": network_names(), "detector": ("auto", *detector_names())}
     add_groups(parser, Options, names)
     add_debug(parser)

@@ -22,7 +22,7 @@ from benchmarks.measure import measure, parse, report
 from model.contract import Logits
 from model.layers.folding import fold_norms
 from model.networks.asc import ASC
-from model.networks.asc_encoder import STE, stack
+from model.networks.asc_encoder import ASCEncoder, stack
 from utils.datasets.storage.feature_store import FeatureFormat, FeatureStoreWriter, VideoFeatures
 from utils.features.asc_mfcc import asc_mfcc
 from utils.tracking.contexts import rows_around
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def time_encoder(num_clips: int, repeats: int) -> list[dict[str, object]]:
     """Return the times of the encoder for a batch of clips, in inference and training."""
-    network = STE().eval()
+    network = ASCEncoder().eval()
     ready = deepcopy(network)
     fold_norms(ready)
     trained = deepcopy(network)
@@ -57,7 +57,7 @@ def time_encoder(num_clips: int, repeats: int) -> list[dict[str, object]]:
     faces = torch.randint(0, 256, (num_clips, 11, 144, 144, 3), dtype=torch.uint8)
     pictures = stack(faces).contiguous()
 
-    def published(of: STE) -> Logits:
+    def published(of: ASCEncoder) -> Logits:
         return of.score(audio, pictures)
 
     with torch.inference_mode():
@@ -110,7 +110,7 @@ def published_context(network: ASC, context: Tensor) -> Logits:
     return Logits(av=network.head_av(states.flatten(1))[:, None])
 
 
-def learn(network: STE | ASC, forward: Callable[[], Logits]) -> None:
+def learn(network: ASCEncoder | ASC, forward: Callable[[], Logits]) -> None:
     """Compute the gradient of a batch."""
     network.train().zero_grad()
     logits = forward()

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from benchmarks.measure import measure, parse, report
 from model.layers.folding import fold_norms
-from model.networks.asdnet import TMISRM
-from model.networks.asdnet_encoder import TwoStreamNet, normalise
+from model.networks.asdnet import ASDNet
+from model.networks.asdnet_encoder import ASDNetEncoder, normalise
 
 BACKBONES = ("resnext101", "resnet18", "mobilenet", "mobilenetv2", "shufflenet", "shufflenetv2")
 
@@ -55,7 +55,7 @@ def time_encoder(name: str, num_clips: int, repeats: int) -> list[dict[str, obje
     """Return a row for each way of scoring clips with a backbone and of learning from them."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = TwoStreamNet(name)
+        network = ASDNetEncoder(name)
         audio = torch.randint(-8000, 8000, (num_clips, 9480)).float()
         faces = torch.randint(0, 256, (num_clips, 16, 160, 160, 3), dtype=torch.uint8)
     published = deepcopy(network)
@@ -67,7 +67,7 @@ def time_encoder(name: str, num_clips: int, repeats: int) -> list[dict[str, obje
     learning = [deepcopy(one).train() for one in (published, network)]
     clips = normalise(faces).contiguous()
     ways: dict[str, Callable[[], object]] = {
-        "scoring, plain": partial(_score, published.eval().judge, audio, clips),
+        "scoring, plain": partial(_score, published.eval().score, audio, clips),
         "scoring": partial(_score, folded, audio, faces),
         "scoring, bf16": partial(_score, reduced, audio, faces),
         "learning, plain": partial(_learn, learning[0], audio, faces),
@@ -80,7 +80,7 @@ def time_context(num_windows: int, repeats: int) -> list[dict[str, object]]:
     """Return a row for each way of scoring with the context network and of learning."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = TMISRM()
+        network = ASDNet()
         embeddings = torch.rand(num_windows, 4, 64, 672)
     learning = deepcopy(network).train()
     network.eval()
@@ -93,7 +93,7 @@ def time_context(num_windows: int, repeats: int) -> list[dict[str, object]]:
     return _rows("asdnet", measure(ways, repeats), num_windows)
 
 
-def plain_context(network: TMISRM, embeddings: Tensor) -> Tensor:
+def plain_context(network: ASDNet, embeddings: Tensor) -> Tensor:
     """Map (B, S, L, 672) to logits (B, 2) by a convolution over moments and speakers."""
     relation = network.relation
     image = embeddings.permute(0, 3, 2, 1)  # (B, 672, L, S)

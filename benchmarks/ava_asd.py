@@ -42,7 +42,7 @@ def time_mode(mode: str, num_clips: int, repeats: int) -> list[dict[str, object]
     pictures = torch.rand(num_clips, 5, 100, 100, 1)
     functions: dict[str, Callable[[], Tensor]] = {
         "published": lambda: published(network, audio, pictures),
-        "here": lambda: network.judge(audio, pictures).av[:, 0],
+        "here": lambda: network.score(audio, pictures).av[:, 0],
     }
     with torch.inference_mode():
         inference = measure(functions, repeats)

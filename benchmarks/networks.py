@@ -112,7 +112,7 @@ def made_pieces(form: CropForm, num_faces: int, num_frames: int) -> Iterator[Cro
                 track_start=0,
                 boxes=np.full((length, 4), (100, 100, 200, 200), np.float32),
                 crops=rng.integers(0, 256, (length, form.size, form.size, *colours), np.uint8),
-                portrait=np.zeros((112, 112), np.uint8),
+                thumbnail=np.zeros((112, 112), np.uint8),
                 last=start + length == num_frames,
             )
 

@@ -16,9 +16,9 @@ from model.layers.face_encoder import normalise_faces
 from model.layers.factored import VisualBlock
 from model.layers.talknet_parts import VisualFrontend
 from model.networks.asc import ASC
-from model.networks.asc_encoder import STE, stack
-from model.networks.asdnet import TMISRM
-from model.networks.asdnet_encoder import TwoStreamNet
+from model.networks.asc_encoder import ASCEncoder, stack
+from model.networks.asdnet import ASDNet
+from model.networks.asdnet_encoder import ASDNetEncoder
 from model.networks.ava_asd import AvaASD
 from model.networks.light_asd import LightASD, LightVisualBlock
 from model.networks.loconet import LoCoNet
@@ -52,7 +52,7 @@ def _blocks(network: Model) -> None:
 
 
 def _short_term(network: Model) -> None:
-    assert isinstance(network, STE)
+    assert isinstance(network, ASCEncoder)
     _planar(network)
 
     def forward(audio: Tensor, faces: Tensor) -> Logits:
@@ -72,13 +72,13 @@ def _context(network: Model) -> None:
 
 
 def _two_streams(network: Model) -> None:
-    assert isinstance(network, TwoStreamNet)
+    assert isinstance(network, ASDNetEncoder)
     network.video_encoder = Planar(network.video_encoder.base)  # type: ignore[assignment]
     _planar(network)
 
 
 def _relation(network: Model) -> None:
-    assert isinstance(network, TMISRM)
+    assert isinstance(network, ASDNet)
     _planar(network)
 
     def forward(embeddings: Tensor) -> Logits:
@@ -95,8 +95,8 @@ def _towers(network: Model) -> None:
     def hear(audio: Tensor) -> Tensor:
         return published_tower(hearing, audio.unsqueeze(1), (2, 5))
 
-    def look(pictures: Tensor) -> Tensor:
-        return published_tower(sight, pictures.permute(0, 4, 1, 2, 3), (1, 2, 5))
+    def look(images: Tensor) -> Tensor:
+        return published_tower(sight, images.permute(0, 4, 1, 2, 3), (1, 2, 5))
 
     hearing.forward, sight.forward = hear, look  # type: ignore[method-assign]
 

@@ -1,12 +1,12 @@
-"""What networks and a face detector promise to the rest of the project.
+"""The interfaces of networks and face detectors.
 
-A network is one of three kinds, by what it reads to score a face:
+There are three kinds of networks, which differ in what they read to score a face:
 
-- `Network`: the face's whole sequence. `num_speakers` above 1: beside other faces of the shot.
+- `Network`: the whole sequence of a face, and of other faces if `num_speakers` is above 1.
 - `ClipNetwork`: a clip of a few frames around the scored one.
-- `ContextNetwork`: what a clip network made of the face and of the others beside it.
+- `ContextNetwork`: a clip network's embeddings of the face and of other faces of the shot.
 
-A `Localizer` sees no faces at all: it hears with an array of microphones where somebody speaks.
+A `Localizer` reads the audio of a microphone array and no faces: it finds where someone speaks.
 """
 
 from abc import ABC, abstractmethod
@@ -26,71 +26,71 @@ from utils.structures import ClipSpec, ContextSpec, Detections, InputSpec
 
 @dataclass(frozen=True)
 class Logits:
-    """What a network says: (..., 2), index 1 is speaking; heads of one modality may be absent."""
+    """A network's output: (..., 2), index 1 is speaking; heads of one modality may be absent."""
 
     av: Tensor  # (B, T, 2)
     audio: Tensor | None = None  # (B, T, 2)
     visual: Tensor | None = None  # (B, T, 2)
-    embedding: Tensor | None = None  # (B, T, C), what a context network reads
+    embedding: Tensor | None = None  # (B, T, C), read by a context network
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the authors train a network; what the common engine needs to know of it."""
+    """How the authors train a network."""
 
     optimiser: str = "adam"  # adam | adamw | sgd
     lr: float = 1e-4
-    lr_decay: float = 0.95  # the rate is multiplied by it after every `decay_every` epochs
+    lr_decay: float = 0.95  # factor of the learning rate after every `decay_every` epochs
     weight_decay: float = 0.0
     max_epoch: int = 25
-    batch_size: int = 2500  # frames; clips or contexts for networks that read those
+    batch_size: int = 2500  # frames; clips or contexts for networks that read these
     loss_weights: Mapping[str, float] = field(default_factory=dict)  # by field of Logits
-    temperature: float = 1.0  # r of the first epoch; logits are divided by it
+    temperature: float = 1.0  # r in the first epoch; logits are divided by it
     temperature_step: float = 0.0  # added to r with each epoch
     decay_every: int = 1  # epochs
-    update_decay: float = 0.0  # the rate of update u is also divided by 1 + u times this
+    update_decay: float = 0.0  # the learning rate of update u is also divided by 1 + u times this
     nesterov: bool = False  # of sgd, whose momentum is 0.9
-    max_clip: int = 0  # frames of a clip at most; 0 is those of a batch
-    jitter: Literal["clip", "frame"] = "clip"  # colours of clips change as a whole or by frames
+    max_clip: int = 0  # at most as many frames in a clip; 0 is batch_size
+    jitter: Literal["clip", "frame"] = "clip"  # one draw of colour jitter per clip or per frame
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """Where loaded weights came from."""
+    """The file that weights were read from."""
 
-    name: str  # table of pretrain/weights.toml, or the file's stem
+    name: str  # table in pretrain/weights.toml, or the file's stem
     path: Path
     sha256: str
 
 
 class Model(nn.Module, ABC):
-    """What all kinds of networks have in common."""
+    """The base class of all kinds of networks."""
 
     recipe: Recipe = Recipe()
     released_names: ClassVar[Mapping[str, str]]  # published key prefix -> our key prefix
-    released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys without any effect
-    initial: ClassVar[str] = ""  # weights.toml's table of what its authors' training begins from
+    released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys that have no effect
+    initial: ClassVar[str] = ""  # table in weights.toml; the authors start training from it
     family: str  # module in model/families that scores, trains and evaluates such networks
     weights: WeightsFile | None = None
-    variant: Mapping[str, Any] = MappingProxyType({})  # what its constructor was given
+    variant: Mapping[str, Any] = MappingProxyType({})  # arguments of its constructor
 
     def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:  # noqa: ARG002
-        """Put the weights that `initial` names, or others of that kind, where they belong.
+        """Initialise the network, or a part of it, from weights such as `initial` names.
 
         Raises:
-            UserError: They do not fit; names what.
+            UserError: They do not fit; says why.
         """
         raise UserError(
             f"{type(self).__name__} begins at random; weights of its own are for --pretrainModel"
         )
 
     def penalty(self) -> Tensor | None:
-        """Return what the recipe adds to the loss of every frame, if anything."""
+        """Return a term that is added to the loss of every frame, if the recipe has one."""
         return None
 
     @classmethod
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:  # noqa: ARG003
-        """Return the constructor's arguments for which a checkpoint fits, as far as it shows.
+        """Return the constructor's arguments that fit a checkpoint, as far as its weights show.
 
         Args:
             state_dict: Weights under published names or the network's own.
@@ -99,17 +99,17 @@ class Model(nn.Module, ABC):
 
 
 class Network(Model):
-    """Scores faces through time: two encoders and what joins them.
+    """Scores the sequence of a face: two encoders and a fusion of their embeddings.
 
     `forward` is `fuse(encode_audio(audio), encode_faces(faces))`. Scoring calls the three parts
-    by themselves so that windows can share what they have in common.
+    separately so that overlapping windows share embeddings.
     """
 
     family = "sequence"
     inputs: ClassVar[InputSpec] = InputSpec()
-    windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, the default for scoring
-    radius: ClassVar[int]  # frames on either side that a frame's visual embedding depends on
-    num_speakers: int = 1  # S, faces that are compared, the scored one first
+    windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, default for scoring
+    radius: ClassVar[int]  # frames to either side that a visual embedding depends on
+    num_speakers: int = 1  # S, faces that are compared; the scored one is the first
 
     @abstractmethod
     def encode_audio(self, audio: Tensor) -> Tensor:
@@ -119,19 +119,19 @@ class Network(Model):
     def encode_faces(self, faces: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Map grey faces (B, T, H, W), values in [0, 255], to embeddings (B, stop - start, C).
 
-        Gives frames [start, stop) of the sequence; those outside are read only as context, and
-        what lies outside the sequence counts as zero padding. Each embedding depends on
-        `radius` frames to either side and no more.
+        Returns frames [start, stop) of the sequence; frames outside are read as context only, and
+        the sequence is padded with zeros. Each embedding depends on `radius` frames to either
+        side.
         """
 
     @abstractmethod
     def fuse(self, audio: Tensor, faces: Tensor) -> Logits:
-        """Join embeddings of both encoders, which see the whole sequence, into logits.
+        """Map the embeddings of both encoders for a whole sequence to logits.
 
         Args:
             audio: (B, T, C).
-            faces: (B, T, C), or (B, S, T, C) for a network that compares S speakers; the logits
-                then are (B, S, T, 2).
+            faces: (B, T, C), or (B, S, T, C) for a network that compares S speakers; its logits
+                are (B, S, T, 2).
         """
 
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:
@@ -148,31 +148,31 @@ class Network(Model):
 
 
 class ClipNetwork(Model):
-    """Scores one frame of a face by a clip around it, and describes it for a context network."""
+    """Scores one frame of a face from a clip around it; embeds it for a context network."""
 
     family = "clips"
     inputs: InputSpec
     clip: ClipSpec
     num_embedding: int  # C of `Logits.embedding`
-    at_once: ClassVar[int] = 16  # clips that best pass it together on a CPU
+    at_once: ClassVar[int] = 16  # fastest number of clips in a batch on a CPU
 
     @abstractmethod
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:
-        """Map the sound and faces of B clips to the logits (B, 1, 2) of their scored frames.
+        """Map the audio and faces of B clips to the logits (B, 1, 2) of their scored frames.
 
         Args:
-            audio: What the module `inputs.feature` of utils/features makes of each clip: (B, ...).
+            audio: The feature `inputs.feature`, a module of utils/features, of each clip: (B, ...).
             faces: (B, T, H, W), or (B, T, H, W, 3) if `inputs.colour`, values in [0, 255].
         """
 
 
 class ContextNetwork(Model):
-    """Scores one frame of a face from what a clip network made of it and the faces beside it."""
+    """Scores one frame of a face from embeddings of it and of other faces by a clip network."""
 
     family = "contexts"
-    encoder_name: ClassVar[str]  # the clip network in model/networks whose embeddings it reads
+    encoder_name: ClassVar[str]  # the clip network whose embeddings it reads
     context: ContextSpec
-    num_embedding: int  # C that it reads
+    num_embedding: int  # C
 
     @abstractmethod
     def forward(self, embeddings: Tensor) -> Logits:
@@ -180,13 +180,13 @@ class ContextNetwork(Model):
 
 
 class Localizer(Model):
-    """Says for each frame of a camera's view whether an array hears somebody speak, and where.
+    """Localises speech, heard by a microphone array, in each frame of a camera's view.
 
-    `forward` is `locate(encode(features), cameras)`. What `encode` gives is the same for all
-    cameras beside an array, so it is worked out once for all of them.
+    `forward` is `locate(encode(features), cameras)`. The output of `encode` is shared by all
+    cameras of an array.
     """
 
-    num_microphones: int = 16  # M, channels of the feature
+    num_microphones: int = 16  # M
     num_cameras: int = 11
 
     @abstractmethod
@@ -195,9 +195,9 @@ class Localizer(Model):
 
     @abstractmethod
     def locate(self, encoded: Tensor, cameras: Tensor) -> Tensor:
-        """Map embeddings (B, T, C) and cameras (B,), from 0, to positions and confidences.
+        """Map embeddings (B, T, C) and camera indices (B,) to (B, T, 2), both in [0, 1].
 
-        They are (B, T, 2), both in [0, 1]: the position is a fraction of the view's width.
+        The first is the position as a fraction of the view's width, the second the confidence.
         """
 
     def forward(self, features: Tensor, cameras: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class Localizer(Model):
 
 @dataclass(frozen=True, eq=False)
 class Cascade:
-    """A context network and the clip network that it builds on, as they score together."""
+    """A context network and the clip network whose embeddings it reads."""
 
     family: ClassVar[str] = "contexts"
     encoder: ClipNetwork
@@ -215,15 +215,15 @@ class Cascade:
 
 
 class FaceDetector(Protocol):
-    """Finds faces in single pictures."""
+    """Finds faces in images."""
 
     name: str
     weights: WeightsFile | None
 
     def picture_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the (width, height) at which pictures of a video of that size are wanted."""
+        """Return the (width, height) at which `detect` reads images of a video of that size."""
         ...
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Find the faces of RGB pictures (h, w, 3) of one size; boxes in their pixels."""
+        """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
         ...

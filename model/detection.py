@@ -1,4 +1,4 @@
-"""Face detection: which detector, and where in a stream of frames it looks."""
+"""Face detection: choose a detector and run it on a stream of frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,15 +15,15 @@ from utils.errors import UserError, WeightsUnavailableError
 from utils.model_options import DetectorOptions
 from utils.structures import Detections, Frame
 
-BATCH = 32  # pictures looked at in one go, at most
-ON_CPU = ("yunet", "tiny_fcos")  # the first with weights; the last is shipped
+BATCH = 32  # images per call of a detector, at most
+ON_CPU = ("yunet", "tiny_fcos")  # in order of preference; the last one is bundled
 ON_GPU = ("s3fd", "yunet", "tiny_fcos")
-HELD_BYTES = 128_000_000  # frames held for a batch, at most
+HELD_BYTES = 128_000_000  # of frames held for a batch, at most
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A detector, and in one line which it is and why."""
+class DetectorChoice:
+    """A detector, and one line that says which it is and why."""
 
     detector: FaceDetector
     reason: str
@@ -32,7 +32,7 @@ class Choice:
 def load_detector(
     name: str = "auto", device: str = "cpu", progress: Progress | None = None
 ) -> FaceDetector:
-    """Return a face detector with its usual settings; see `choose_detector`."""
+    """Return a face detector with default settings; see `choose_detector`."""
     return choose_detector(DetectorOptions(name), device, progress=progress).detector
 
 
@@ -41,11 +41,11 @@ def choose_detector(
     device: str = "cpu",
     precision: str = "fp32",
     progress: Progress | None = None,
-) -> Choice:
-    """Load the detector that the options ask for; one named explicitly is never replaced.
+) -> DetectorChoice:
+    """Load the requested detector; one that is named explicitly is never replaced.
 
     Args:
-        options: Which, and its settings.
+        options: Which detector, and its settings.
         device: Where s3fd runs; yunet always runs on the CPU.
         precision: fp32 or bf16, for s3fd.
         progress: Told the bytes of a download.
@@ -55,10 +55,10 @@ def choose_detector(
         WeightsUnavailableError: Its weights are not available; one line that says what was tried
             and what to do.
     """
-    known = ("auto", *detector_names())
-    if options.detector not in known:
+    choices = ("auto", *detector_names())
+    if options.detector not in choices:
         raise UserError(
-            f"expected a detector named one of {', '.join(known)}; got {options.detector!r}"
+            f"expected a detector named one of {', '.join(choices)}; got {options.detector!r}"
         )
     preferred = ON_CPU if device == "cpu" else ON_GPU
     names = preferred if options.detector == "auto" else (options.detector,)
@@ -77,12 +77,12 @@ def choose_detector(
         else:
             reason += f", because {names[0]} is not available (--detector {names[0]} says why)"
         load = import_module(f"model.detectors.{name}").load
-        return Choice(load(weights, options, device, precision), reason)
+        return DetectorChoice(load(weights, options, device, precision), reason)
     raise WeightsUnavailableError(f"no face detector is available: {'; '.join(problems)}")
 
 
 def _weights_of(name: str, progress: Progress | None) -> RawWeights:
-    """Return a detector's weights: any file that is here before any download is tried."""
+    """Return a detector's weights; a file on this machine is preferred to any download."""
     names = [one.name for one in registry().values() if one.network == name]
     for one in names:
         found = find_weights(one)
@@ -98,41 +98,41 @@ def _weights_of(name: str, progress: Progress | None) -> RawWeights:
 
 
 def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) -> Iterator[Frame]:
-    """Yield all frames in order, with the faces of those that were looked at.
+    """Yield all frames in order; those on which the detector ran have their faces.
 
-    Looks at the first and the last frame of each shot and, counted from the first, at each
-    `every`-th between. The boxes are in source pixels. Holds the frames of one batch.
+    The detector runs on the first and last frame of each shot and on every `every`-th frame
+    between, counted from the first. Boxes are in source pixels. Holds the frames of one batch.
 
     Args:
-        frames: With their shots, in order.
-        detector: Finds the faces of `Frame.picture`.
-        every: 1 looks at all frames.
+        frames: Frames with their shots, in order.
+        detector: Finds the faces in `Frame.picture`.
+        every: 1 runs it on all frames.
     """
     if every < 1:
-        raise ValueError(f"faces are looked for in each 1, 2, ... frames, got {every}")
-    looker = _Looker(detector)
+        raise ValueError(f"expected to detect faces in every 1, 2, ... frames, got {every}")
+    runner = _BatchRunner(detector)
     batch: list[tuple[Frame, bool]] = []
-    num_bytes = num_looks = 0
-    for frame, look in _where_to_look(frames, every):
+    num_bytes = num_detected = 0
+    for frame, chosen in _choose_frames(frames, every):
         if not batch or frame.picture is not batch[-1][0].picture:
             num_bytes += _num_bytes(frame)
-        batch.append((frame, look))
-        num_looks += look
-        if num_looks == BATCH or num_bytes >= HELD_BYTES:
-            yield from looker.look(batch)
-            batch, num_bytes, num_looks = [], 0, 0
-    yield from looker.look(batch)
+        batch.append((frame, chosen))
+        num_detected += chosen
+        if num_detected == BATCH or num_bytes >= HELD_BYTES:
+            yield from runner.run(batch)
+            batch, num_bytes, num_detected = [], 0, 0
+    yield from runner.run(batch)
 
 
 def _num_bytes(frame: Frame) -> int:
-    """Return how much memory the images of a frame take."""
+    """Return the size of a frame's images in bytes."""
     own_colour = frame.colour is not None and frame.colour is not frame.picture
     images = (frame.grey, frame.picture, *((frame.colour,) if own_colour else ()))
     return sum(image.nbytes for image in images)
 
 
-def _where_to_look(frames: Iterator[Frame], every: int) -> Iterator[tuple[Frame, bool]]:
-    """Yield each frame and whether to look at it, one frame behind: the last of a shot counts."""
+def _choose_frames(frames: Iterator[Frame], every: int) -> Iterator[tuple[Frame, bool]]:
+    """Yield each frame and whether to detect faces in it; lags one frame to know a shot's last."""
     held: Frame | None = None
     first = 0
     for frame in frames:
@@ -146,34 +146,34 @@ def _where_to_look(frames: Iterator[Frame], every: int) -> Iterator[tuple[Frame,
         yield held, True
 
 
-class _Looker:
-    """Runs a detector over batches; a picture that comes again is not looked at again."""
+class _BatchRunner:
+    """Runs a detector on batches; an image that repeats the last one is not processed again."""
 
     def __init__(self, detector: FaceDetector) -> None:
         self._detector = detector
-        self._picture: NDArray[np.uint8] | None = None  # the last one looked at
+        self._image: NDArray[np.uint8] | None = None  # the last one processed
         self._faces: Detections | None = None
 
-    def look(self, batch: list[tuple[Frame, bool]]) -> Iterator[Frame]:
-        """Yield the frames, those to look at with their faces."""
-        pictures: list[NDArray[np.uint8]] = []
-        previous = self._picture
-        for frame, look in batch:
-            if look and frame.picture is not previous:
+    def run(self, batch: list[tuple[Frame, bool]]) -> Iterator[Frame]:
+        """Yield the frames; those that were chosen have their faces."""
+        images: list[NDArray[np.uint8]] = []
+        previous = self._image
+        for frame, chosen in batch:
+            if chosen and frame.picture is not previous:
                 previous = frame.picture
-                pictures.append(previous)
-        found = iter(self._detector.detect(pictures)) if pictures else iter(())
-        for frame, look in batch:
-            if not look:
+                images.append(previous)
+        found = iter(self._detector.detect(images)) if images else iter(())
+        for frame, chosen in batch:
+            if not chosen:
                 yield frame
                 continue
-            if frame.picture is not self._picture:
-                self._picture, self._faces = frame.picture, _to_source(next(found), frame)
+            if frame.picture is not self._image:
+                self._image, self._faces = frame.picture, _to_source(next(found), frame)
             yield replace(frame, faces=self._faces)
 
 
 def _to_source(faces: Detections, frame: Frame) -> Detections:
-    """Scale boxes from pixels of the picture to those of the source."""
+    """Scale boxes from pixels of the detector's image to those of the source."""
     height, width = frame.picture.shape[:2]
     scale = np.array([frame.grey.shape[1] / width, frame.grey.shape[0] / height] * 2, np.float32)
     return Detections(faces.boxes * scale, faces.confidences)

@@ -1,4 +1,4 @@
-"""Choose and load a network and a face detector by what the user asked for."""
+"""Choose and load a network and a face detector."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Models:
-    """A network and a detector, and what a result says of them."""
+    """A network and a detector, and their records in a result."""
 
     network: Model | Cascade
     network_record: ModelRecord
@@ -43,11 +43,11 @@ class Models:
 def load_models(
     model: ModelOptions, detector: DetectorOptions | None, progress: Progress | None = None
 ) -> Models:
-    """Load what the options ask for, `auto` being the first that is available.
+    """Load the requested network and detector; `auto` is the first that is available.
 
     Args:
         model: Which network.
-        detector: Which face detector; None where boxes are given.
+        detector: Which face detector; None if boxes are given.
         progress: Told the bytes of a download.
 
     Raises:
@@ -102,10 +102,10 @@ def load_missing(
 
 
 def choose_device(name: str) -> str:
-    """Return the device of that name; `auto` is the fastest of this machine."""
+    """Return the device of that name; `auto` is the fastest one of this machine."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return next((device for device, there in available.items() if there), "cpu")
+        return next((device for device, usable in available.items() if usable), "cpu")
     if not available.get(name, True):
         raise ResourceError(f"--device {name}: there is none on this machine; use --device auto")
     return name
@@ -114,10 +114,10 @@ def choose_device(name: str) -> str:
 def choose_network(
     model: ModelOptions, device: str, progress: Progress | None = None
 ) -> tuple[Model | Cascade, str]:
-    """Load the network that the options ask for; say in one line which it is and why.
+    """Load the requested network; also return one line that says which it is and why.
 
-    One named explicitly is never replaced; `auto` goes on to the next only where weights are not
-    available, so a damaged file or a failing device is an error.
+    A network that is named explicitly is never replaced. `auto` continues with the next one only
+    if weights are not available: a damaged file or a failing device is an error.
     """
     name: str = model.model
     weights: Path | Weights | None = model.pretrain_model
@@ -130,7 +130,7 @@ def choose_network(
     for candidate in AUTO_NETWORKS:
         try:
             network = load_network(candidate, device=device, progress=progress)
-        except WeightsUnavailableError as error:  # any other error says that something is broken
+        except WeightsUnavailableError as error:  # any other error is a fault
             logger.debug("%s", error)
             missing.append(default_checkpoint(candidate).file)
             continue
@@ -173,13 +173,13 @@ def load_network(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Model | Cascade:
-    """Return a network with weights, and with it the clip network that it builds on, if any.
+    """Return a network with weights, together with the clip network that it reads, if any.
 
     Args:
         name: A file in model/networks.
         weights: A file, a name in pretrain/weights.toml, or weights that have been read; None is
             the network's default in pretrain/weights.toml.
-        encoder_weights: The same for the clip network that a context network builds on.
+        encoder_weights: The same for the clip network that a context network reads.
         device: Where it runs.
         progress: Told the bytes of a download.
     """
@@ -205,7 +205,7 @@ def load_network(
 
 
 def record_of(network: Model | Cascade, reason: str = "") -> ModelRecord:
-    """Return what a result says of a network."""
+    """Return the record of a network in a result."""
     if isinstance(network, Cascade):
         record = record_of(network.network, reason)
         return replace(record, encoder=record_of(network.encoder))
@@ -213,7 +213,7 @@ def record_of(network: Model | Cascade, reason: str = "") -> ModelRecord:
 
 
 def _describe(network: Model | Cascade) -> str:
-    """Return a network's name and the file its weights are from."""
+    """Return a network's name and weights file."""
     if isinstance(network, Cascade):
         return f"{_describe(network.network)} on {_describe(network.encoder)}"
     file = network.weights.path.name if network.weights else "fresh weights"
@@ -221,7 +221,7 @@ def _describe(network: Model | Cascade) -> str:
 
 
 def make_record(name: str, weights: WeightsFile | None, reason: str = "") -> ModelRecord:
-    """Return what a result says of a network or detector."""
+    """Return the record of a network or detector in a result."""
     if weights is None:
         return ModelRecord(name, reason=reason)
     return ModelRecord(name, weights.path.name, weights.sha256, reason)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from demoTalkNet import load_models, main, make_parser, make_speakers
 from model.contract import WeightsFile
-from model.detection import Choice
+from model.detection import DetectorChoice
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from tests.made_array import write_wav
@@ -440,8 +440,8 @@ class Blind:
         return [nothing] * len(pictures)
 
 
-def no_faces(*_: object) -> Choice:
-    return Choice(Blind(), "blind")
+def no_faces(*_: object) -> DetectorChoice:
+    return DetectorChoice(Blind(), "blind")
 
 
 class Failing(Blind):
@@ -460,7 +460,9 @@ def test_a_fault_keeps_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The other videos are analysed: each has its line."""
-    monkeypatch.setattr("model.loading.choose_detector", lambda *_: Choice(Failing(), "failing"))
+    monkeypatch.setattr(
+        "model.loading.choose_detector", lambda *_: DetectorChoice(Failing(), "failing")
+    )
     other = video.with_name("002.mp4")
     other.write_bytes(video.read_bytes())
     given = [video, other, "--pretrainModel", weights, *["--debug"][: int(debug)]]

@@ -14,6 +14,7 @@ FOLDERS = (".", "model", "utils", "benchmarks")
 LAYERS = [
     ("utils", "utils.datasets", "model.contract", "model.names", "model.ranks"),
     ("model.layers", "utils.tracking", "utils.media", "utils.metrics"),
+    ("utils.media.audio_streams", "utils.media.audio", "utils.media.video"),
     ("utils.datasets.synthetic", "utils.datasets.storage"),
     ("model.checkpoints", "model.layers.video_backbones", "model.localizers", "utils.output"),
     ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),

@@ -18,8 +18,8 @@ from torch import nn
 import trainTalkNet
 from model.checkpoints import training as checkpoints
 from model.checkpoints.build import build_network
-from model.networks.asc_encoder import STE
-from model.networks.asdnet_encoder import TwoStreamNet
+from model.networks.asc_encoder import ASCEncoder
+from model.networks.asdnet_encoder import ASDNetEncoder
 from model.networks.loconet import LoCoNet
 from tests.made_training import write_talks
 from tests.programs import run_python
@@ -47,7 +47,7 @@ def small_pictures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         quick = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.3)
         patch.setattr("model.layers.talknet_parts._norm", quick)
-        for kind, size in ((STE, 32), (TwoStreamNet, 32), (LoCoNet, 16)):
+        for kind, size in ((ASCEncoder, 32), (ASDNetEncoder, 32), (LoCoNet, 16)):
             patch.setattr(kind, "inputs", replace(kind.inputs, size=size))
         yield
 

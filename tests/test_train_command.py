@@ -162,7 +162,7 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
     assert parsed.lr is None  # 0.0001 in TalkNet's recipe, where every network has its own
     assert (parsed.lr_decay, parsed.max_epoch, parsed.batch_size) == (None, None, None)
     assert (parsed.test_interval, parsed.n_data_loader_thread) == (1, 4)
-    assert parsed.data_path == Path("/data08/AVA")
+    assert parsed.data_path == Path("data/AVA")
     assert parsed.save_path == Path("exps/exp1")
     assert parsed.eval_data_type == "val"
     assert not parsed.download

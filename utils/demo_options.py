@@ -13,6 +13,19 @@ from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
 
+ESSENTIAL = (  # fields whose flags a newcomer needs
+    "video_name",
+    "video_folder",
+    "output_folder",
+    "start",
+    "duration",
+    "no_video",
+    "model",
+    "detector",
+    "device",
+    "audio_track",
+)
+
 
 @dataclass(frozen=True)
 class VideoOptions:
@@ -36,7 +49,7 @@ class VideoOptions:
     official_tree: Annotated[bool, "write the published demo's folders and pickles too"] = False
     n_data_loader_thread: Annotated[int, "threads that decode, at most"] = 10
     eval_col: Annotated[bool, "evaluate on Columbia ASD, which is downloaded if need be"] = False
-    col_save_path: Annotated[Path, "folder of the Columbia data"] = Path("/data08/col")
+    col_save_path: Annotated[Path, "folder of the Columbia data"] = Path("data/columbia")
 
     def __post_init__(self) -> None:
         for name in ("start", "duration"):

@@ -8,11 +8,67 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 Options = TypeVar("Options")
 Names = Mapping[str, Sequence[str]]  # by field
 NO_NAMES: Names = MappingProxyType({})
+
+
+class _Help(argparse.Action):
+    """`--help` shows the flags that a newcomer needs, `--help all` every one."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, const: Sequence[str]) -> None:
+        super().__init__(
+            option_strings,
+            dest,
+            nargs="?",
+            const=const,
+            choices=["all"],
+            default=argparse.SUPPRESS,
+            help="show this message; all shows every flag",
+        )
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002
+        values: object,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> NoReturn:
+        if values != "all":
+            for action in parser._actions:
+                is_alias = action.default == argparse.SUPPRESS
+                if action is not self and (is_alias or action.dest not in self.const):
+                    action.help = argparse.SUPPRESS if action.option_strings else action.help
+        parser.print_help()
+        parser.exit()
+
+
+def make_parser(description: str | None, essential: Sequence[str]) -> argparse.ArgumentParser:
+    """Return a parser without flags of its own but `--help`.
+
+    Args:
+        description: Of the command, kept as it is broken into lines.
+        essential: Fields whose flags `--help` shows; `--help all` shows every flag.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    parser.add_argument("-h", "--help", action=_Help, const=tuple(essential))
+    return parser
 
 
 def flag_name(field_name: str) -> str:

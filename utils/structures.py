@@ -1,4 +1,4 @@
-"""What flows between the stages: frames, shots, faces, tracks, crops, scores; network inputs."""
+"""What flows between the stages, from frames to scores, and what networks read."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -25,9 +25,9 @@ class Shot:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The faces found in one picture, in the order the detector found them."""
+    """The faces found in one image, in the order in which the detector found them."""
 
-    boxes: NDArray[np.float32]  # (N, 4) x1, y1, x2, y2 in pixels; may reach out of the picture
+    boxes: NDArray[np.float32]  # (N, 4) x1, y1, x2, y2 in pixels; may reach beyond the image
     confidences: NDArray[np.float32]  # (N,) in [0, 1]
 
     def __post_init__(self) -> None:
@@ -45,17 +45,17 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One image of the video at the working rate; each stage adds what it finds out.
+    """One image of the video at the working rate; each stage adds its results.
 
-    Where the source has fewer than 25 frames/s, neighbouring frames share their arrays.
+    If the source has fewer than 25 frames/s, neighbouring frames share their arrays.
     """
 
     index: int  # from 0 at 25 frames/s; the time is index / 25 s
     grey: NDArray[np.uint8]  # (H, W), the source's size, upright
-    picture: NDArray[np.uint8]  # (h, w, 3) RGB, the size that the face detector asked for
+    picture: NDArray[np.uint8]  # (h, w, 3) RGB, in the size that the face detector reads
     shot: int = 0  # which shot it belongs to, from 0
-    faces: Detections | None = None  # in source pixels; None where nobody looked for faces
-    colour: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, only where the network reads colour
+    faces: Detections | None = None  # in source pixels; None if the detector did not run
+    colour: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, only if the network reads colour
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +77,12 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class CropForm:
-    """What crops a network reads, and how many of a track are handed on at once."""
+    """Which crops a network reads, and how many of a track it gets at once."""
 
     size: int = 112  # height and width
     colour: bool = False
     piece: int = 60 * FPS  # frames; by default a multiple of all lengths of scoring windows
-    tight: bool = False  # the face's own box, resized without regard to its aspect
+    tight: bool = False  # the face's own box, resized without keeping its aspect ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ class CropPiece:
     track_start: int  # video frame of the track's first crop
     boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
     crops: NDArray[np.uint8]  # (T, size, size) grey, or (T, size, size, 3) RGB
-    portrait: NDArray[np.uint8]  # (112, 112) grey, the whole face once
+    thumbnail: NDArray[np.uint8]  # (112, 112) grey, the whole face once
     last: bool  # nothing of this track follows
     kept: bool = True  # False on the last piece of a track that turned out too short or small
 
@@ -130,12 +130,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """Which audio tracks of the file were listened to."""
+    """Which audio tracks of the file were used."""
 
     num_tracks: int  # in the file
     tracks: tuple[int, ...]  # those used, from 1; several were mixed
     reason: str  # why these
-    channels: str = ""  # how channels were mixed where not as FFmpeg does it
+    channels: str = ""  # how channels were mixed, if not as FFmpeg does it
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,12 @@ class InputSpec:
 class ClipSpec:
     """Which frames of a track a clip network reads to score one of them.
 
-    Where the track has none, its first or last one stands.
+    Beyond the ends of the track, its first or last frame is repeated.
     """
 
     length: int
     before: int  # how many of them lie before the scored one
-    fps: int = FPS  # they are so far apart
+    fps: int = FPS  # their rate
 
 
 @dataclass(frozen=True)
@@ -168,5 +168,5 @@ class ContextSpec:
     length: int  # L, moments
     before: int  # how many of them lie before the scored one
     num_speakers: int  # S, the scored face among them
-    fill: Literal["repeat", "zero"]  # what stands where the shot has fewer faces
+    fill: Literal["repeat", "zero"]  # what fills the places if the shot has fewer faces
     stride: int = 1  # frames from one moment to the next

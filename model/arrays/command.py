@@ -1,4 +1,4 @@
-"""Hear speakers with an array, from the sound to the marked video, step by step.
+"""Localise speakers with a microphone array, step by step from the audio to the marked video.
 
 python -m model.arrays features --dataPath DATA      (optional: stores features)
 python -m model.arrays train --dataPath DATA --savePath exps/array
@@ -7,7 +7,7 @@ python -m model.arrays forward --dataPath DATA --savePath exps/array
 python -m model.arrays evaluate --dataPath DATA --savePath exps/array
 python -m model.arrays video --dataPath DATA --savePath exps/array --view SEQUENCE-cam06
 
-docs/array_audio.md describes the data. Started again, `features` and `train` go on where they were.
+docs/array_audio.md describes the data. Run again, `features` and `train` resume where they stopped.
 """
 
 import argparse
@@ -55,7 +55,7 @@ FORWARD = "test_forward.csv"
 
 @dataclass(frozen=True)
 class PlaceOptions:
-    """What is worked on, and where everything lies."""
+    """The data set, and where everything is."""
 
     data_path: Annotated[Path, "folder of the data set"] = Path("data")
     save_path: Annotated[Path, "folder of weights, scaler, tables and plots"] = Path("exps/array")
@@ -92,7 +92,7 @@ class LearnOptions:
 
 @dataclass(frozen=True)
 class HearOptions:
-    """What is heard with, and what is made of it."""
+    """Which localizer is used, and what is made of its results."""
 
     weights: Annotated[Path | None, "checkpoint; else the last one in savePath"] = None
     tolerance: Annotated[int, "how far off a speaker may be heard, px: 89 or 222"] = 89
@@ -102,7 +102,7 @@ class HearOptions:
 
 @dataclass(frozen=True)
 class ArrayCommandOptions:
-    """All that can be set."""
+    """All options of the command."""
 
     place: PlaceOptions
     features: StoreOptions
@@ -129,7 +129,7 @@ def store_features(options: ArrayCommandOptions) -> None:
 
 
 def _development(options: ArrayCommandOptions) -> tuple[list[AudioChunk], LiveFeatures]:
-    """Return all chunks that there are labels for, and their features out of the sound."""
+    """Return all labelled chunks, and their features computed from the audio."""
     layout = TragicTalkers(options.place.data_path)
     chunks = cut(read_labels(layout.labels_path(options.place.condition)))
     return chunks, LiveFeatures(
@@ -138,7 +138,7 @@ def _development(options: ArrayCommandOptions) -> tuple[list[AudioChunk], LiveFe
 
 
 def _source(options: ArrayCommandOptions) -> tuple[list[AudioChunk], FeatureSource, Scaler]:
-    """Return chunks, their features (stored if they are) and the scaler, kept in savePath."""
+    """Return chunks, their features (the stored ones if any), and the scaler in savePath."""
     place = options.place
     chunks, source = _development(options)
     stored: FeatureSource = source
@@ -157,7 +157,7 @@ def _source(options: ArrayCommandOptions) -> tuple[list[AudioChunk], FeatureSour
 
 
 def train(options: ArrayCommandOptions) -> None:
-    """Train, or go on with it."""
+    """Train, or resume training."""
     import torch
 
     from model.arrays.training import train_localizer
@@ -178,16 +178,16 @@ def train(options: ArrayCommandOptions) -> None:
         network = TragicCRNN(options.learn.pooling, options.learn.width)
     with joined(choose_device(options.place.device)) as ranks, at_terminal(ranks) as hooks:
         share = ranks.rank, ranks.size
-        loader, judge = (
+        loader, validation = (
             ChunkLoader(chunks, part, source, scaler, options.batches, share) if part else None
             for part in (chosen, held_out)
         )
         assert loader is not None
-        train_localizer(network, loader, judge, _settings(options), ranks, hooks)
+        train_localizer(network, loader, validation, _settings(options), ranks, hooks)
 
 
 def _settings(options: ArrayCommandOptions) -> "LocalizerTraining":
-    from model.arrays.training import LocalizerTraining, ScheduleOptions
+    from model.arrays.training import LocalizerTraining
     from utils.training_options import RunOptions, TrainingOptions
 
     learn = options.learn
@@ -197,8 +197,8 @@ def _settings(options: ArrayCommandOptions) -> "LocalizerTraining":
             lr=learn.lr, max_epoch=learn.epochs, seed=options.batches.seed, precision="fp32"
         ),
         RunOptions(folder, save_interval=learn.save_interval),
-        ScheduleOptions(learn.plain_decay),
         options.place.condition,
+        learn.plain_decay,
         learn.fold,
     )
 
@@ -213,7 +213,7 @@ def merge(options: ArrayCommandOptions) -> None:
 
 
 def forward(options: ArrayCommandOptions) -> None:
-    """Hear all test views and write what was heard as published."""
+    """Localise speech in all test views and write the positions in the published format."""
     from model.arrays.localisation import hear_views, load_localizer
     from model.checkpoints.training import last_path
     from model.loading import choose_device
@@ -233,13 +233,13 @@ def forward(options: ArrayCommandOptions) -> None:
     print(place.save_path / FORWARD)
 
 
-def judge(options: ArrayCommandOptions) -> None:
-    """Evaluate what was heard."""
+def evaluate_heard(options: ArrayCommandOptions) -> None:
+    """Evaluate the positions that `forward` wrote."""
     place = options.place
     heard = read_heard(place.save_path / FORWARD)
-    found = evaluate(compare_all(TragicTalkers(place.data_path), heard), options.hear.tolerance)
-    print(found.describe())
-    for path in write_evaluation(found, place.save_path):
+    results = evaluate(compare_all(TragicTalkers(place.data_path), heard), options.hear.tolerance)
+    print(results.describe())
+    for path in write_evaluation(results, place.save_path):
         print(path)
 
 
@@ -267,13 +267,13 @@ ACTIONS: dict[str, Callable[[ArrayCommandOptions], None]] = {
     "train": train,
     "merge": merge,
     "forward": forward,
-    "evaluate": judge,
+    "evaluate": evaluate_heard,
     "video": make_video,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and take the step."""
+    """Parse the command line, run the step, return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m model.arrays",
         description=__doc__,

@@ -13,7 +13,7 @@ from model.checkpoints import training as checkpoints
 from model.contract import Localizer
 from model.ranks import Ranks
 from model.training.network_trainer import describe_settings
-from model.training.recipes import freeze, make_optimiser, resolve, use_bf16
+from model.training.recipes import make_optimiser, resolve
 from model.training.run import Hooks, Run
 from model.training.run_logs import Evaluated
 from model.training.trainer import Schedule, StepOptions, Trainer
@@ -28,22 +28,15 @@ from utils.training_options import RunOptions, TrainingOptions
 
 
 @dataclass(frozen=True)
-class ScheduleOptions:
-    """How the learning rate falls."""
-
-    plain_decay: Annotated[
-        bool, "0.9 for each epoch after 30; as published the decay itself compounds"
-    ] = False
-
-
-@dataclass(frozen=True)
 class LocalizerTraining:
     """All settings of a training."""
 
     training: TrainingOptions = TrainingOptions()
     run: RunOptions = RunOptions()
-    schedule: ScheduleOptions = ScheduleOptions()
     condition: Annotated[str, "supervision: where positions come from, then GT or VAD"] = "GT_GT"
+    plain_decay: Annotated[
+        bool, "0.9 for each epoch after 30; as published the decay itself compounds"
+    ] = False
     fold: Annotated[int, "validate on a fifth of the sequences, 0 to 4; -1 trains on all"] = -1
 
 
@@ -51,11 +44,9 @@ def make_localizer_trainer(
     network: Localizer, settings: LocalizerTraining, ranks: Ranks
 ) -> Trainer:
     """Return the trainer of a localizer with the published loss and learning rate."""
-    options, compounding = settings.training, not settings.schedule.plain_decay
+    options, compounding = settings.training, not settings.plain_decay
     recipe = resolve(network.recipe, options)
-    network.to(ranks.device)
-    freeze(network, options.frozen_patterns)
-    objective = LocalisationObjective(network)
+    objective = LocalisationObjective(network).to(ranks.device)
 
     def rate(position: Position) -> float:
         return learning_rate(recipe.lr, position.epoch, compounding)
@@ -65,7 +56,7 @@ def make_localizer_trainer(
         make_optimiser(objective, recipe),
         Schedule(rate, recipe.max_epoch, options.test_interval),
         ranks,
-        StepOptions(options.seed, use_bf16(options, ranks.device)),
+        StepOptions(options.seed),
     )
 
 
@@ -127,7 +118,7 @@ def train_localizer(
         "--feature": loader.source.feature,
         "--condition": settings.condition,
         "--fold": settings.fold,
-        "--plainDecay": settings.schedule.plain_decay,
+        "--plainDecay": settings.plain_decay,
         "--chunks": loader.options.batch_size,
         "--groupCameras": loader.options.group_cameras,
         "number of chunks": sum(map(len, loader.items)),

@@ -22,21 +22,21 @@ Variant = Mapping[str, Any]  # arguments of a network's constructor
 
 @lru_cache
 def network_class(name: str) -> type[Model]:
-    """Return the one network that the file of that name in model/networks defines."""
+    """Return the network class that is defined in the file of that name in model/networks."""
     if name not in network_names():
         raise UserError(
             f"expected a network named one of {', '.join(network_names())}; got {name!r}"
         )
     module = importlib.import_module(f"model.networks.{name}")
-    found = [
-        thing
-        for thing in vars(module).values()
-        if inspect.isclass(thing)
-        and issubclass(thing, Model)
-        and thing.__module__ == module.__name__
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Model)
+        and value.__module__ == module.__name__
     ]
-    assert len(found) == 1, f"model/networks/{name}.py must define one network"
-    return found[0]
+    assert len(classes) == 1, f"model/networks/{name}.py must define one network"
+    return classes[0]
 
 
 def network_name(network: Model) -> str:
@@ -49,7 +49,7 @@ def build_network(name: str, variant: Variant | None = None) -> Model:
 
     Args:
         name: One of `network_names()`.
-        variant: Arguments of its constructor; the rest is as published.
+        variant: Arguments of its constructor; the defaults are the published ones.
     """
     arguments = check_variant(name, variant or {})
     network = network_class(name)(**arguments)
@@ -58,29 +58,29 @@ def build_network(name: str, variant: Variant | None = None) -> Model:
 
 
 def read_variant(name: str, text: str) -> dict[str, Any]:
-    """Return the constructor's arguments that `--variant key=value,...` asks of a network."""
+    """Parse the constructor's arguments from `--variant key=value,...`."""
     allowed = inspect.signature(network_class(name)).parameters
     found: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = part.partition("=")
         if not equals or key not in allowed:
-            known = ", ".join(f"{one}={like.default}" for one, like in allowed.items())
+            choices = ", ".join(f"{one}={like.default}" for one, like in allowed.items())
             raise UserError(
-                f"--variant {part}: expected key=value of {name}, which has {known or 'none'}"
+                f"--variant {part}: expected key=value of {name}, which has {choices or 'none'}"
             )
-        found[key] = _like(allowed[key].default, value, part)
+        found[key] = _parse_like(allowed[key].default, value, part)
     return found
 
 
-def _like(default: object, value: str, part: str) -> object:
-    """Read a value of the type that its default has."""
+def _parse_like(default: object, value: str, part: str) -> object:
+    """Parse a value as the type of its default."""
     if isinstance(default, bool):
         if value.lower() not in ("true", "false"):
             raise UserError(f"--variant {part}: expected true or false, got {value!r}")
         return value.lower() == "true"
-    read = {int: int, float: float}.get(type(default), str)
+    kind = {int: int, float: float}.get(type(default), str)
     try:
-        return read(value)
+        return kind(value)
     except ValueError as error:
         raise UserError(
             f"--variant {part}: expected a number such as {default}, got {value!r}"
@@ -88,7 +88,7 @@ def _like(default: object, value: str, part: str) -> object:
 
 
 def check_variant(name: str, variant: Variant) -> dict[str, Any]:
-    """Return a variant after making sure that the network has such arguments."""
+    """Return a variant after checking that the network has such arguments."""
     allowed = inspect.signature(network_class(name)).parameters
     unknown = [key for key in variant if key not in allowed]
     if unknown:
@@ -128,11 +128,11 @@ def load_single(
 
 
 def load_released(network: Model, state_dict: Mapping[str, Tensor]) -> None:
-    """Put a checkpoint with published names, or with the network's own, into `network`.
+    """Load a checkpoint with published names, or with the network's own, into `network`.
 
     Raises:
-        UserError: An unknown key, a missing key or a wrong shape; names the first of them, and
-            the network or variant that the checkpoint looks like.
+        UserError: There is an unknown key, a missing key or a wrong shape; names the first one,
+            and the network or variant that the checkpoint looks like.
     """
     problem = _mismatch(network, state_dict)
     if problem:
@@ -144,12 +144,12 @@ def load_released(network: Model, state_dict: Mapping[str, Tensor]) -> None:
 
 
 def recognise(state_dict: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the network that a checkpoint fits, if it is one of the project's."""
+    """Return the name of the network that a checkpoint fits, if any."""
     return next((name for name in network_names() if _fits(network_class(name), state_dict)), None)
 
 
 def _describe_other(network: Model, state_dict: Mapping[str, Tensor]) -> str | None:
-    """Return which network or which variant of this one a checkpoint fits, if any."""
+    """Describe the network, or the variant of this one, that a checkpoint fits, if any."""
     kind = type(network)
     if _fits(kind, state_dict):
         variant = kind.variant_of(state_dict)
@@ -158,7 +158,7 @@ def _describe_other(network: Model, state_dict: Mapping[str, Tensor]) -> str | N
 
 
 def _fits(kind: type[Model], state_dict: Mapping[str, Tensor]) -> bool:
-    """Return whether a checkpoint is one of a network in any of its variants."""
+    """Return whether a checkpoint fits a network in any of its variants."""
     try:
         with torch.device("meta"):
             network = kind(**kind.variant_of(state_dict))
@@ -168,7 +168,7 @@ def _fits(kind: type[Model], state_dict: Mapping[str, Tensor]) -> bool:
 
 
 def _own_names(network: Model, state_dict: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the network's own name for each key of a checkpoint; an unknown one stays as it is."""
+    """Map the keys of a checkpoint to the network's own names; unknown ones are unchanged."""
     if network.state_dict().keys() == state_dict.keys():
         return {key: key for key in state_dict}
     prefixes = sorted(network.released_names, key=len, reverse=True)
@@ -184,7 +184,7 @@ def _own_names(network: Model, state_dict: Mapping[str, Tensor]) -> dict[str, st
 
 
 def _mismatch(network: Model, state_dict: Mapping[str, Tensor]) -> str | None:
-    """Say how a checkpoint differs from what the network needs, or None."""
+    """Describe how a checkpoint differs from what the network needs; None if it fits."""
     own = network.state_dict()
     names = _own_names(network, state_dict)
     unknown = [key for key, name in names.items() if name not in own]

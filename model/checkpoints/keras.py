@@ -1,7 +1,7 @@
-"""Read weights that Keras kept in HDF5, whole models and weights alone.
+"""Read weights that Keras saved as HDF5, from whole models or weights files.
 
-Kernels become PyTorch's: (.., in, out) is (out, in, ..). A layer's weights are named as the layer
-is, with `.weight` and `.bias`, which for ava_asd are the names that its network translates.
+Kernels are transposed to PyTorch's order: (.., in, out) to (out, in, ..). Weights are named after
+their layer, with `.weight` and `.bias`; these are the published names of ava_asd.
 """
 
 import io
@@ -17,9 +17,9 @@ from torch import Tensor
 from utils.errors import ResourceError, UserError
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-ROLES = {"kernel": "weight", "bias": "bias"}  # Keras' name of a weight: PyTorch's
+ROLES = {"kernel": "weight", "bias": "bias"}  # Keras' name: PyTorch's name
 
-# The layers with weights of each mode of ava_asd, in the order in which Keras keeps them.
+# The layers with weights in each mode of ava_asd, in the order of a Keras file.
 _STEPS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
 _PAIRS = [f"s_av_{tower}_{step}" for step in _STEPS for tower in "av"]
 _LAYERS = {
@@ -63,7 +63,7 @@ def read_keras(path: Path, content: bytes) -> dict[str, Tensor]:
 
 
 def _read_layers(group: Any) -> list[tuple[str, Tensor]]:  # noqa: ANN401 - h5py has no types
-    """Return all weights of a file; KeyError where it is laid out otherwise."""
+    """Return all weights of a file; raises KeyError if its layout is another one."""
     state = []
     for layer in map(_text, group.attrs["layer_names"]):
         for name in map(_text, group[layer].attrs["weight_names"]):
@@ -71,16 +71,16 @@ def _read_layers(group: Any) -> list[tuple[str, Tensor]]:  # noqa: ANN401 - h5py
             if role not in ROLES:
                 raise KeyError(f"layer {layer} has weights {role!r}, expected kernel and bias")
             array = np.asarray(group[layer][name], np.float32)
-            state.append((f"{layer}.{ROLES[role]}", _turned(array)))
+            state.append((f"{layer}.{ROLES[role]}", _transposed(array)))
     return state
 
 
 def _text(name: str | bytes) -> str:
-    """Return a name of the file, which older versions keep as bytes."""
+    """Return a name as text; older versions of Keras store bytes."""
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def _turned(array: NDArray[np.float32]) -> Tensor:
+def _transposed(array: NDArray[np.float32]) -> Tensor:
     """Map a kernel (.., in, out) to (out, in, ..); a bias stays as it is."""
     if array.ndim > 1:
         array = array.transpose(-1, -2, *range(array.ndim - 2))
@@ -88,25 +88,23 @@ def _turned(array: NDArray[np.float32]) -> Tensor:
 
 
 def by_topology(state: Mapping[str, Tensor], mode: str) -> dict[str, Tensor]:
-    """Return weights under the published names, whatever the file calls its layers.
-
-    The first layer of the file is taken for the first one of the network, and so on.
+    """Return weights under the published names, matched by the order of layers.
 
     Args:
         state: What `read_keras` returned.
-        mode: Of the ava_asd network that the file is meant for.
+        mode: Mode of ava_asd that the file is for.
 
     Raises:
         UserError: The file has another number of layers.
     """
     found = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
-    wanted = _LAYERS[mode]
-    if len(found) != len(wanted):
+    expected = _LAYERS[mode]
+    if len(found) != len(expected):
         raise UserError(
-            f"expected the {len(wanted)} layers with weights that ava_asd has in mode {mode}, "
+            f"expected the {len(expected)} layers with weights that ava_asd has in mode {mode}, "
             f"found {len(found)}: {', '.join(found)}"
         )
-    names = dict(zip(found, wanted, strict=True))
+    names = dict(zip(found, expected, strict=True))
     return {
         f"{names[layer]}.{role}": tensor
         for name, tensor in state.items()
@@ -115,13 +113,13 @@ def by_topology(state: Mapping[str, Tensor], mode: str) -> dict[str, Tensor]:
 
 
 def shared_part(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights that fit a network by name and shape, to start training from.
+    """Return the weights that fit a network by name and shape, to initialise it.
 
-    So does Keras load by layer name: the modes `s_av` and `s_av_fc` share their convolutions.
+    This is how Keras loads by layer name: modes `s_av` and `s_av_fc` share their convolutions.
 
     Args:
-        state: Under the same names as `own`.
-        own: The network's.
+        state: Weights under the same names as `own`.
+        own: The network's weights.
     """
     return {
         name: tensor

@@ -1,7 +1,7 @@
 """A small face detector without anchors, after FCOS (Tian et al., 2019), trained by this project.
 
 Each cell of three grids (8, 16 and 32 pixels wide) says how certain it is to lie at the middle of
-a face, and how far the four sides of that face are. docs/notes/tiny_fcos.md tells how it was trained.
+a face, and how far the four sides of that face are. docs/notes/tiny_fcos.md has its training.
 """
 
 from collections.abc import Sequence

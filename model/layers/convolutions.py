@@ -1,8 +1,8 @@
-"""Convolutions stored as published, in three dimensions, and run in the two that they have.
+"""3D convolutions of released weights, run as 2D convolutions.
 
-Frames are folded into the batch, (B T, C, H, W), in channels_last memory. There a clip is
-without any copy also an image of T rows and H W columns, on which a convolution over time is an
-ordinary one over rows. Those whose names begin with `Same` pad as Keras does.
+Frames are folded into the batch, (B T, C, H, W), in channels_last memory. There a clip is also an
+image of T rows and H W columns without any copy, and a convolution over time is one over its rows.
+Classes whose names begin with `Same` pad as Keras does.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class SpatialConv3d(nn.Conv3d):
-    """A convolution over the picture: weights (out, in, 1, k, k)."""
+    """A convolution over the image: weights (out, in, 1, k, k)."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int, stride: int = 1) -> None:
         super().__init__(
@@ -43,8 +43,8 @@ class TemporalConv3d(nn.Conv3d):
         Args:
             input: Frames of all clips, clip after clip.
             num_clips: B.
-            pads: Frames of zeros before and after each clip, negative to leave frames out;
-                by default as many as make T' = T.
+            pads: Frames of zeros before and after each clip, negative to drop frames; by default
+                as many as give T' = T.
         """
         left, right = pads or (self.kernel_size[0] // 2, self.kernel_size[0] // 2)
         _, channels, height, width = input.shape
@@ -59,9 +59,9 @@ class TemporalConv3d(nn.Conv3d):
 
 
 class StackedConv3d(nn.Conv3d):
-    """A convolution over time and a grey picture: weights (out, 1, t, k, k).
+    """A convolution over time and a grey image: weights (out, 1, t, k, k).
 
-    It reads neighbouring frames as channels of one picture, which is the same sum.
+    It reads neighbouring frames as channels of one image, which gives the same sum.
     """
 
     def __init__(self, channels_out: int, length: int, size: int, stride: int) -> None:
@@ -79,7 +79,7 @@ class StackedConv3d(nn.Conv3d):
 
         Args:
             input: The clips.
-            pads: Frames of zeros before and after each clip; by default as make T' = T.
+            pads: Frames of zeros before and after each clip; by default as many as give T' = T.
         """
         length = self.kernel_size[0]
         left, right = pads or (length // 2, length // 2)
@@ -90,14 +90,14 @@ class StackedConv3d(nn.Conv3d):
 
 
 def odd_one_after(sizes: tuple[int, ...]) -> list[int]:
-    """Return Keras' 'same' padding as functional.pad wants it: last dimension first."""
+    """Return Keras' 'same' padding in the order of functional.pad: last dimension first."""
     return [pad for size in reversed(sizes) for pad in ((size - 1) // 2, size // 2)]
 
 
 def same_pool(images: Tensor) -> Tensor:
-    """Take the maximum over 3 x 3, each pixel once: (N, C, H, W) to (N, C, H / 3, W / 3), ceiled.
+    """Max pooling over 3 x 3 without overlap: (N, C, H, W) to (N, C, H / 3, W / 3), rounded up.
 
-    Where one pixel is left over, Keras pads before and after; where two are, after only.
+    If one pixel is left over, Keras pads before and after; if two are, only after.
     """
     padding = (int(images.shape[2] % 3 == 1), int(images.shape[3] % 3 == 1))
     return functional.max_pool2d(images, 3, 3, padding, ceil_mode=True)
@@ -115,8 +115,8 @@ class SameConv2d(nn.Conv2d):
         return functional.conv2d(padded, self.weight, self.bias)
 
 
-class SamePictureConv3d(nn.Conv3d):
-    """A convolution over the picture: weights (out, in, 1, k, k)."""
+class SameImageConv3d(nn.Conv3d):
+    """A convolution over the image: weights (out, in, 1, k, k)."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int) -> None:
         super().__init__(channels_in, channels_out, (1, size, size))
@@ -131,9 +131,9 @@ class SamePictureConv3d(nn.Conv3d):
 
 
 class SameStemConv3d(nn.Conv3d):
-    """A convolution over time and the picture: weights (out, C, t, k, k).
+    """A convolution over time and the image: weights (out, C, t, k, k).
 
-    It reads neighbouring frames as channels of one picture, which is the same sum.
+    It reads neighbouring frames as channels of one image, which gives the same sum.
     """
 
     def __init__(self, channels_in: int, channels_out: int, length: int, size: int) -> None:

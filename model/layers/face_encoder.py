@@ -1,4 +1,4 @@
-"""What looks at faces: common normalisation and the promise that lets it run in lower precision."""
+"""The base class of visual encoders, which may run in lower precision, and their preprocessing."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ FACE_STD = 0.1688
 
 
 class FaceEncoder(nn.Module, ABC):
-    """The part of a network that maps face crops to one embedding a frame.
+    """The part of a network that maps face crops to one embedding per frame.
 
-    It holds nearly all of the cost, so it is what runs in bf16 when asked: its convolutions may
-    have another dtype than the rest of the network; its output is float32 whatever they have.
+    It takes nearly all of the time, so it is the part that runs in bf16 on request: its
+    convolutions may have another dtype than the rest of the network; its output is float32.
     """
 
     radius: ClassVar[int]  # frames on either side that an embedding depends on
@@ -26,24 +26,24 @@ class FaceEncoder(nn.Module, ABC):
 
 
 def normalise_faces(faces: Tensor, dtype: torch.dtype) -> Tensor:
-    """Map grey levels in [0, 255], uint8 or float, to the units that the networks read."""
+    """Map grey levels in [0, 255], uint8 or float, to normalised values."""
     return faces.float().sub(255 * FACE_MEAN).div_(255 * FACE_STD).to(dtype)
 
 
 def temporal_pads(
     length: int, start: int, stop: int, reaches: Sequence[int]
 ) -> tuple[int, int, list[tuple[int, int]]]:
-    """Plan a chain of temporal convolutions that gives frames [start, stop) and nothing more.
+    """Plan the padding of a chain of temporal convolutions that gives frames [start, stop).
 
     Args:
         length: Frames of the whole sequence.
-        start: First frame wanted.
-        stop: Frame after the last one wanted.
-        reaches: Frames that each convolution reads to either side, first to last.
+        start: First frame of the output.
+        stop: Frame after the last one.
+        reaches: Radius of each convolution in frames, first to last.
 
     Returns:
-        The range of frames to begin with, and for each convolution how many frames of zeros to
-        put before and after: none where real frames are there to read.
+        First and stop frame of the input, and for each convolution the number of frames of zeros
+        before and after: none where there are real frames.
     """
     pads = []
     for reach in reversed(reaches):

@@ -1,6 +1,6 @@
-"""The skeleton that Light-ASD and LR-ASD share: three blocks for faces, three for sound.
+"""Encoders that Light-ASD and LR-ASD share: three blocks for faces, three for audio.
 
-Their blocks split each convolution in one over the picture (or the spectrum) and one over time.
+Their blocks split each convolution into one over the image (or the cepstrum) and one over time.
 The plain blocks are LR-ASD's with their normalisations folded in.
 """
 
@@ -18,9 +18,9 @@ from model.layers.folding import Foldable
 
 
 class VisualBlock(Foldable):
-    """A block over pictures and time, frames folded into the batch."""
+    """A block of convolutions over image and time, frames folded into the batch."""
 
-    reaches: ClassVar[tuple[int, ...]]  # frames that its temporal convolutions read to a side
+    reaches: ClassVar[tuple[int, ...]]  # radius of each temporal convolution, frames
 
     @abstractmethod
     def forward(self, frames: Tensor, num_clips: int, pads: Sequence[tuple[int, int]]) -> Tensor:
@@ -28,7 +28,7 @@ class VisualBlock(Foldable):
 
 
 class FactoredVisualEncoder(FaceEncoder):
-    """Three blocks, then the maximum over the picture.
+    """Three blocks, then the maximum over the image.
 
     Args:
         block: Makes a block of (channels in, channels out, stride).
@@ -81,7 +81,7 @@ class FactoredAudioEncoder(nn.Module):
 
 
 def initialise(network: nn.Module) -> None:
-    """Set convolutions and recurrent weights as the authors do: He et al. (2015), no GRU bias."""
+    """Initialise as the authors do: He et al. (2015) for all weights, zero for GRU biases."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight)
@@ -94,7 +94,7 @@ def initialise(network: nn.Module) -> None:
 
 
 class PlainVisualBlock(VisualBlock):
-    """Over 5 and 3 pixels, then over 5 and 3 frames."""
+    """Convolutions over 5 and 3 pixels, then over 5 and 3 frames."""
 
     reaches = (2, 1)
 
@@ -111,13 +111,13 @@ class PlainVisualBlock(VisualBlock):
         """Map (B T, in, H, W) to (B T', out, H', W')."""
         frames = functional.relu(self.s_1(frames), inplace=True)
         frames = functional.relu(self.s_2(frames), inplace=True)
-        here = not torch.is_grad_enabled()  # views: changed in place, they are slow to train
-        frames = functional.relu(self.t_1(frames, num_clips, pads[0]), inplace=here)
-        return functional.relu(self.t_2(frames, num_clips, pads[1]), inplace=here)
+        inplace = not torch.is_grad_enabled()  # slow in training, since these are views
+        frames = functional.relu(self.t_1(frames, num_clips, pads[0]), inplace=inplace)
+        return functional.relu(self.t_2(frames, num_clips, pads[1]), inplace=inplace)
 
 
 class PlainAudioBlock(nn.Module):
-    """Over 5 and 3 cepstral coefficients, then over 5 and 3 steps."""
+    """Convolutions over 5 and 3 cepstral coefficients, then over 5 and 3 steps."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class PlainAudioBlock(nn.Module):
 
 
 class PlainGate(nn.Module):
-    """Weigh every channel of every frame by itself."""
+    """Weight every channel of every frame."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 class Foldable(nn.Module):
-    """A module that says which of its normalisations directly follow a convolution."""
+    """A module that declares which of its normalisations directly follow a convolution."""
 
     folds: ClassVar[tuple[tuple[str, str], ...]] = ()  # (convolution, normalisation)
 
@@ -17,8 +17,8 @@ class Foldable(nn.Module):
 def fold_norms(module: nn.Module) -> None:
     """Fold every declared normalisation of an eval-mode module, in place.
 
-    Parameters change their values and normalisations vanish: meant for a copy that is used and
-    thrown away, never for a network that is trained, saved or loaded into.
+    This replaces parameters and normalisations, so use it on a copy for inference, never on a
+    network that is trained, saved or loaded into.
     """
     for part in module.modules():
         if isinstance(part, Foldable):

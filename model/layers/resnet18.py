@@ -1,4 +1,4 @@
-"""ResNet-18 without its classifier (He et al., 2016), for pictures of any size and depth."""
+"""ResNet-18 without its classifier (He et al., 2016), for any number of input channels."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ NUM_EMBEDDING = 512  # C
 
 
 class Shortcut(Foldable, nn.Sequential):
-    """Bring what comes in to the size and the channels of what goes out."""
+    """A shortcut that changes size and channels."""
 
     folds = (("0", "1"),)
 
@@ -25,7 +25,7 @@ class Shortcut(Foldable, nn.Sequential):
 
 
 class BasicBlock(Foldable):
-    """Two convolutions and what came in."""
+    """Two convolutions with a residual connection."""
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"))
 
@@ -37,16 +37,16 @@ class BasicBlock(Foldable):
         self.bn2 = nn.BatchNorm2d(channels_out)
         self.downsample = Shortcut(channels_in, channels_out, stride) if stride > 1 else None
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Map (B, in, H, W) to (B, out, H / stride, W / stride)."""
-        out = functional.relu(self.bn1(self.conv1(pictures)), inplace=True)
+        out = functional.relu(self.bn1(self.conv1(images)), inplace=True)
         out = self.bn2(self.conv2(out))
-        out += pictures if self.downsample is None else self.downsample(pictures)
+        out += images if self.downsample is None else self.downsample(images)
         return functional.relu(out, inplace=True)
 
 
 class ResNet18(Foldable):
-    """512 numbers for a picture of any number of channels."""
+    """Maps an image of any number of channels to 512 features."""
 
     folds = (("conv1", "bn1"),)
 
@@ -62,19 +62,19 @@ class ResNet18(Foldable):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Map (B, channels_in, H, W) to (B, 512)."""
-        out = functional.relu(self.bn1(self.conv1(pictures)), inplace=True)
+        out = functional.relu(self.bn1(self.conv1(images)), inplace=True)
         out = functional.max_pool2d(out, 3, 2, 1)
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             out = layer(out)
         return out.mean((2, 3))
 
     def start_from(self, weights: Mapping[str, Tensor], stem: Tensor) -> None:
-        """Take over trained weights.
+        """Initialise from trained weights.
 
         Args:
-            weights: torchvision's state dict of a ResNet-18; its stem and classifier are left.
+            weights: torchvision's state dict of a ResNet-18; its stem and classifier are ignored.
             stem: The stem's weights instead, (64, channels_in, 7, 7).
 
         Raises:
@@ -89,7 +89,7 @@ class ResNet18(Foldable):
 
 
 def imagenet_weights() -> dict[str, Tensor]:
-    """Return torchvision's ResNet-18 as trained on ImageNet, downloaded if need be.
+    """Return torchvision's ResNet-18 weights trained on ImageNet, downloaded if necessary.
 
     Raises:
         WeightsUnavailableError: torchvision cannot be imported, or the download failed.

@@ -18,7 +18,7 @@ def _conv(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:
 
 
 class ResidualUnit(Foldable):
-    """Two residual halves, each normalised once more after its sum."""
+    """Two residual halves, each normalised after its sum."""
 
     folds = (("conv1a", "bn1a"), ("conv1b", "bn1b"))
 
@@ -36,10 +36,10 @@ class ResidualUnit(Foldable):
         self.conv2b = _conv(channels_out, channels_out)
         self.outbnb = _norm(channels_out)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H / stride, W / stride)."""
-        middle = self.conv2a(functional.relu(self.bn1a(self.conv1a(pictures)), inplace=True))
-        middle += pictures if self.downsample is None else self.downsample(pictures)
+        middle = self.conv2a(functional.relu(self.bn1a(self.conv1a(images)), inplace=True))
+        middle += images if self.downsample is None else self.downsample(images)
         out = functional.relu(self.outbna(middle), inplace=True)
         out = self.conv2b(functional.relu(self.bn1b(self.conv1b(out)), inplace=True))
         out += middle  # Kept: the second half's shortcut is the sum before its normalisation
@@ -47,13 +47,13 @@ class ResidualUnit(Foldable):
 
 
 class VisualFrontend(FaceEncoder, Foldable):
-    """512 numbers for each frame, from it and the two frames on either side.
+    """Maps each frame and its two neighbours on either side to 512 features.
 
     Args:
-        join_clips: Kept: the published code lets the stem run over all clips of a batch as if
-            they were one, so that frames beside a joint see the neighbouring clip. That is how
-            the released weights were trained, but for one clip at a time nothing changes, and
-            by default clips are kept apart. True joins them, to the letter.
+        join_clips: Kept: the published code runs the stem over all clips of a batch as if they
+            were one, so that frames at the ends of a clip read the neighbouring clip. The
+            released weights were trained this way; for a single clip both are the same. False,
+            the default, keeps clips apart.
     """
 
     radius = 2
@@ -83,7 +83,7 @@ class VisualFrontend(FaceEncoder, Foldable):
         return embeddings.view(num_clips, stop - start, -1)
 
     def stem(self, faces: Tensor, start: int, stop: int) -> Tensor:
-        """Map frames [start, stop) of faces (B, T, 112, 112) to pictures (B T, 64, 28, 28)."""
+        """Map frames [start, stop) of faces (B, T, 112, 112) to images (B T, 64, 28, 28)."""
         first, last, pads = temporal_pads(faces.shape[1], start, stop, (self.radius,))
         faces = normalise_faces(faces[:, first:last], self.stem_conv.weight.dtype)
         frames = functional.relu(self.stem_norm(self.stem_conv(faces, pads[0])), inplace=True)
@@ -91,9 +91,9 @@ class VisualFrontend(FaceEncoder, Foldable):
 
 
 class GlobalLayerNorm(nn.Module):
-    """Normalise over channels and time of a clip together (Conv-TasNet, Luo and Mesgarani, 2019).
+    """Normalise over channels and time of a clip (Conv-TasNet, Luo and Mesgarani, 2019).
 
-    Every frame thus depends on the whole clip.
+    Every frame depends on the whole clip.
     """
 
     def __init__(self, channels: int) -> None:
@@ -108,7 +108,7 @@ class GlobalLayerNorm(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    """A residual block of a convolution over 3 frames, channel by channel."""
+    """A residual block with a depthwise convolution over 3 frames."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class TemporalConvNet(nn.Module):
 
 
 class VisualProjection(nn.Module):
-    """Bring the channels of a clip down to the size of the audio embedding."""
+    """Reduce the channels of a clip to those of the audio embedding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class VisualProjection(nn.Module):
 
 
 class AttentionLayer(nn.Module):
-    """Let one sequence look for what explains it in another.
+    """Attention between two sequences.
 
     Kept: the queries come from `other` but the residual from `own`, the reverse of a decoder
     block; the released weights were trained this way.
@@ -173,13 +173,13 @@ class AttentionLayer(nn.Module):
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
         """Map two (B, T, dim) sequences to one (B, T, dim)."""
-        found, _ = self.self_attn(query=other, key=own, value=own, need_weights=False)
-        own = self.norm1(own + self.dropout(found))
+        attended, _ = self.self_attn(query=other, key=own, value=own, need_weights=False)
+        own = self.norm1(own + self.dropout(attended))
         hidden = self.dropout(functional.relu(self.linear1(own)))
         return self.norm2(own + self.dropout(self.linear2(hidden)))  # type: ignore[no-any-return]
 
 
-# The beginning of a published name, and what the project calls it.
+# Prefix of published names: prefix in this project.
 TALKNET_NAMES = {
     "model.visualFrontend.frontend3D.0.": "visual_frontend.stem_conv.",
     "model.visualFrontend.frontend3D.1.": "visual_frontend.stem_norm.",

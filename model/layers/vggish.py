@@ -1,4 +1,4 @@
-"""An encoder of sound begun from VGGish (Hershey et al., 2017), as LoCoNet has it."""
+"""LoCoNet's audio encoder, which is initialised from VGGish (Hershey et al., 2017)."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 from utils.errors import UserError
 from utils.structures import STEPS_PER_FRAME
 
-_UNUSED = ("embeddings.", "pproc.")  # what VGGish has after its trunk
+_UNUSED = ("embeddings.", "pproc.")  # layers of VGGish after its trunk
 
 
 def _trunk() -> nn.Sequential:
@@ -26,11 +26,10 @@ def _trunk() -> nn.Sequential:
 
 
 class VGGishEncoder(nn.Module):
-    """128 numbers for each frame, from the trunk's outputs at a quarter and an eighth of the rate.
+    """Maps audio to 128 features per frame, from trunk outputs at 1/4 and 1/8 of the step rate.
 
     Attributes:
-        quarter: How many layers of the trunk lead to the first output, which has as many rows as
-            there are frames.
+        quarter: Number of trunk layers before the first output, which has one row per frame.
     """
 
     quarter = 10
@@ -46,9 +45,9 @@ class VGGishEncoder(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         """Map log-mel spectra (B, 4 T, 64) to (B, T, 128).
 
-        Kept: there is always a row of zeros at the end, eight where none would be needed.
-        The published code takes the mean over frequencies last; all from the trunk on is linear,
-        so it is taken first.
+        Kept: the input is always padded with zeros, by a whole period if it is a multiple of one.
+        The published code averages over frequencies last; the layers after the trunk are linear,
+        so averaging first gives the same.
         """
         num_steps = audio.shape[1]
         image = functional.pad(audio, (0, 0, 0, self.period - num_steps % self.period))
@@ -63,14 +62,14 @@ class VGGishEncoder(nn.Module):
         return joined[:, :, : num_steps // STEPS_PER_FRAME].transpose(1, 2)
 
     def load_vggish(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Begin from the trunk of VGGish; the layers after it stay as they are.
+        """Initialise the trunk from VGGish; the layers after it stay as they are.
 
         Args:
             state_dict: Of a published VGGish in PyTorch: features.0.weight and so on.
 
         Raises:
-            UserError: It is another network's; names the first key that is missing or not as
-                it should be. Nothing is changed then.
+            UserError: It is another network's; names the first missing or mismatched key. The
+                network is left unchanged.
         """
         own = {f"features.{name}": value for name, value in self.features.state_dict().items()}
         found = {key: state_dict[key] for key in state_dict if not key.startswith(_UNUSED)}

@@ -1,4 +1,4 @@
-"""ASC: "Active Speakers in Context" (Alcázar et al., 2020): a face among others and in time."""
+"""ASC: "Active Speakers in Context" (Alcázar et al., 2020): a face compared over faces and time."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -11,11 +11,11 @@ from model.layers.folding import Foldable
 from utils.errors import UserError
 from utils.structures import ContextSpec
 
-HIDDEN = 128  # channels inside
+HIDDEN = 128  # channels
 
 
 class PairwiseRefinement(Foldable):
-    """Let every moment of every face look at all others (section 3.2.1, a non-local block)."""
+    """Attention between all moments of all faces (section 3.2.1, a non-local block)."""
 
     folds = (
         ("theta", "theta_bn"),
@@ -42,25 +42,25 @@ class PairwiseRefinement(Foldable):
     def forward(self, context: Tensor) -> Tensor:
         """Map (B, C, L, S) to the same shape.
 
-        Kept: one softmax over all pairs of a context, not one for each that looks, and no scale:
-        all weights together are 1. The released weights were trained this way.
+        Kept: one softmax over all pairs of a context instead of one per query, and no scaling:
+        all weights together sum to 1. The released weights were trained this way.
         """
-        asking = self.theta_bn(self.theta(context)).flatten(2)  # (B, 128, L S)
-        asked = self.phi_bn(self.phi(context)).flatten(2)
-        said = self.gamma_bn(self.gamma(context)).flatten(2)
-        affinity = asking.transpose(1, 2) @ asked  # (B, L S, L S)
+        query = self.theta_bn(self.theta(context)).flatten(2)  # (B, 128, L S)
+        key = self.phi_bn(self.phi(context)).flatten(2)
+        value = self.gamma_bn(self.gamma(context)).flatten(2)
+        affinity = query.transpose(1, 2) @ key  # (B, L S, L S)
         weights = affinity.flatten(1).softmax(1).view_as(affinity)
-        mixed = (said @ weights.transpose(1, 2)).unflatten(2, context.shape[2:])
+        mixed = (value @ weights.transpose(1, 2)).unflatten(2, context.shape[2:])
         refined: Tensor = self.omega_bn(self.omega(mixed))
         return refined + context
 
 
 class ASC(ContextNetwork):
-    """Refines a context pair by pair and reads it, moment after moment, into one decision.
+    """Refines a context by pairwise attention; an LSTM reads it moment by moment.
 
     Args:
-        length: L, moments; odd, for the middle one is scored.
-        num_speakers: S, faces with the scored one.
+        length: L, moments; odd, because the middle one is scored.
+        num_speakers: S, faces including the scored one.
         stride: Frames from one moment to the next.
     """
 
@@ -83,7 +83,7 @@ class ASC(ContextNetwork):
 
     def __init__(self, length: int = 11, num_speakers: int = 3, stride: int = 4) -> None:
         if length < 1 or length % 2 == 0:
-            raise UserError(f"length must be odd, for its middle is scored; got {length}")
+            raise UserError(f"length must be odd, because its middle is scored; got {length}")
         if num_speakers < 1 or stride < 1:
             raise UserError(
                 f"num_speakers and stride must be 1 or more, got {num_speakers} and {stride}"
@@ -98,8 +98,8 @@ class ASC(ContextNetwork):
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return a length and number of speakers that fit the head.
 
-        It shows their product alone: 11 moments are taken where that leaves a whole number of
-        speakers, else 3 speakers, 2 or 1, else more. The stride leaves no trace.
+        Only their product is known: 11 moments are assumed if that gives a whole number of
+        speakers, otherwise 3 speakers, 2, 1, or more. The stride cannot be determined.
         """
         for name in ("fc_final.weight", "head_av.weight"):
             if name in state_dict and state_dict[name].ndim == 2:
@@ -124,11 +124,11 @@ class ASC(ContextNetwork):
     def score(self, context: Tensor) -> Logits:
         """Map (B, 1024, L, S), as published, to logits (B, 1, 2).
 
-        In time, the faces of one moment follow each other.
+        The LSTM reads the faces of one moment one after the other.
         """
         refined = self.refine(context.contiguous(memory_format=torch.channels_last))
         moments = refined.flatten(2).transpose(1, 2)  # (B, L S, 1024)
         with torch.autocast(moments.device.type, enabled=False):
-            # In fp32 at least: processors without AVX-512 have no LSTM in bf16.
+            # At least fp32: CPUs without AVX-512 have no LSTM in bf16.
             states, _ = self.recurrence(moments.to(self.recurrence.weight_ih_l0.dtype))
         return Logits(av=self.head_av(states.flatten(1))[:, None])

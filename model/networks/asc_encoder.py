@@ -12,16 +12,16 @@ from model.layers.resnet18 import NUM_EMBEDDING, ResNet18
 from utils.errors import UserError
 from utils.structures import ClipSpec, InputSpec
 
-# Kept: of the face crops, in the order blue, green, red, and read as red, green, blue.
+# Kept: means of blue, green and red that are applied to red, green and blue.
 FACE_MEAN = (0.2324, 0.2721, 0.3448)
 FACE_STD = (0.1987, 0.2172, 0.2403)
 
 
-class STE(ClipNetwork):
-    """Two ResNet-18: one reads the MFCC of a clip as a picture, one its faces on each other.
+class ASCEncoder(ClipNetwork):
+    """Two ResNet-18: one reads the MFCC of a clip as an image, one its faces as channels.
 
     Args:
-        clip_length: Frames of a clip, odd; the middle one is scored.
+        clip_length: Frames of a clip; odd, because the middle one is scored.
     """
 
     inputs = InputSpec(feature="asc_mfcc", num_features=13, size=144, colour=True)
@@ -53,7 +53,9 @@ class STE(ClipNetwork):
 
     def __init__(self, clip_length: int = 11) -> None:
         if clip_length < 1 or clip_length % 2 == 0:
-            raise UserError(f"clip_length must be odd, for its middle is scored; got {clip_length}")
+            raise UserError(
+                f"clip_length must be odd, because its middle is scored; got {clip_length}"
+            )
         super().__init__()
         self.clip = ClipSpec(length=clip_length, before=clip_length // 2)
         self.audio = ResNet18(1)
@@ -66,7 +68,7 @@ class STE(ClipNetwork):
 
     @classmethod
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the clip length that a checkpoint was trained with: its stem shows it."""
+        """Return the clip length of a checkpoint, read from the shape of its stem."""
         for name in ("video_conv1.weight", "visual.conv1.weight"):
             if name in state_dict and state_dict[name].ndim == 4:
                 return {"clip_length": state_dict[name].shape[1] // 3}
@@ -81,23 +83,23 @@ class STE(ClipNetwork):
             )
         return self.score(audio, stack(faces))
 
-    def score(self, audio: Tensor, pictures: Tensor) -> Logits:
-        """Map MFCC (B, 1, 13, L) and normalised faces on each other (B, 3 T, H, W) to (B, 1, 2)."""
-        voice, face = self.audio(audio), self.visual(pictures)  # (B, 512) each
-        reduced_voice = functional.relu(self.reduce_audio(voice))
+    def score(self, audio: Tensor, images: Tensor) -> Logits:
+        """Map MFCC (B, 1, 13, L) and the images of `stack` (B, 3 T, H, W) to (B, 1, 2)."""
+        audio, face = self.audio(audio), self.visual(images)  # (B, 512) each
+        reduced_audio = functional.relu(self.reduce_audio(audio))
         reduced_face = functional.relu(self.reduce_visual(face))
         return Logits(
-            av=self.head_av(torch.cat((reduced_voice, reduced_face), 1))[:, None],
-            audio=self.head_audio(reduced_voice)[:, None],
+            av=self.head_av(torch.cat((reduced_audio, reduced_face), 1))[:, None],
+            audio=self.head_audio(reduced_audio)[:, None],
             visual=self.head_visual(reduced_face)[:, None],
-            embedding=torch.cat((voice, face), 1)[:, None],
+            embedding=torch.cat((audio, face), 1)[:, None],
         )
 
     def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take over a ResNet-18 that was trained on ImageNet, in both trunks.
+        """Initialise both trunks from a ResNet-18 trained on ImageNet.
 
-        Kept: the stem of the faces is that of one picture as often as there are frames, without
-        division by their number, so that it begins that much louder.
+        Kept: the stem of the faces repeats that of one image for every frame without dividing
+        by the number of frames, so its initial output is that much larger.
 
         Args:
             state_dict: torchvision's: `imagenet_weights` of model/layers/resnet18.py.
@@ -110,9 +112,9 @@ class STE(ClipNetwork):
 
 
 def stack(faces: Tensor) -> Tensor:
-    """Map RGB faces (B, T, H, W, 3) in [0, 255] to normalised pictures (B, 3 T, H, W).
+    """Map RGB faces (B, T, H, W, 3) in [0, 255] to normalised images (B, 3 T, H, W).
 
-    The channels are those of the first frame, then of the second ...; in memory they are last.
+    Channels are ordered frame by frame; the memory layout is channels_last.
     """
     mean = 255 * torch.tensor(FACE_MEAN, device=faces.device)
     std = 255 * torch.tensor(FACE_STD, device=faces.device)

@@ -1,4 +1,4 @@
-"""ASDNet's comparison of speakers and its way through time (Kopuklu et al., ICCV 2021)."""
+"""ASDNet's inter-speaker relation and temporal model (Kopuklu et al., ICCV 2021)."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -11,22 +11,22 @@ from model.contract import ContextNetwork, Logits, Recipe
 from utils.errors import UserError
 from utils.structures import ContextSpec
 
-NUM_EMBEDDING = 672  # numbers for each face and moment
+NUM_EMBEDDING = 672  # channels per face and moment
 NUM_HIDDEN = 128
-_REACH = 4  # moments to either side
+_RADIUS = 4  # moments to either side
 
 
 class SpeakerRelation(nn.Module):
-    """Inter-speaker relation modelling: what the others do beside what the scored face does.
+    """Inter-speaker relation modelling: a summary of the other faces beside the scored one.
 
-    Kept: the others are told apart by their order, which is one of chance in training, and
-    nothing but a normalisation follows their convolution.
+    Kept: the convolution depends on the order of the other faces, which is random in training,
+    and only a normalisation follows it.
     """
 
     def __init__(self, num_speakers: int) -> None:
         super().__init__()
-        size = (2 * _REACH + 1, num_speakers - 1)
-        self.conv_ctx = nn.Conv2d(NUM_EMBEDDING, NUM_HIDDEN, size, padding=(_REACH, 0), bias=False)
+        size = (2 * _RADIUS + 1, num_speakers - 1)
+        self.conv_ctx = nn.Conv2d(NUM_EMBEDDING, NUM_HIDDEN, size, padding=(_RADIUS, 0), bias=False)
         self.bn_ctx = nn.BatchNorm2d(NUM_HIDDEN)
         self.dropout = nn.Dropout(0.2)
         nn.init.kaiming_normal_(self.conv_ctx.weight, mode="fan_out", nonlinearity="relu")
@@ -35,16 +35,16 @@ class SpeakerRelation(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """Map (B, S, L, 672) to (B, L, 800)."""
         others = self.dropout(embeddings[:, 1:])
-        # The others' numbers as channels of one picture, a row of moments, are quicker to read.
-        pictures = others.transpose(1, 2).flatten(2).transpose(1, 2).unsqueeze(2)
+        # Faster as a convolution over one row of moments, with all other faces as channels.
+        rows = others.transpose(1, 2).flatten(2).transpose(1, 2).unsqueeze(2)
         weight = self.conv_ctx.weight.permute(0, 3, 1, 2).flatten(1, 2).unsqueeze(2)
-        around = self.bn_ctx(functional.conv2d(pictures, weight, padding=(0, _REACH)))
+        around = self.bn_ctx(functional.conv2d(rows, weight, padding=(0, _RADIUS)))
         around = around.squeeze(2).transpose(1, 2)
         return torch.cat((embeddings[:, 0], around), dim=2)
 
 
 class TemporalModel(nn.Module):
-    """Two recurrences in both directions of time, read in the middle."""
+    """A two-layer bidirectional GRU, read at the middle moment."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class TemporalModel(nn.Module):
         return states[:, sequence.shape[1] // 2]
 
 
-class TMISRM(ContextNetwork):
+class ASDNet(ContextNetwork):
     """Scores the middle of 64 moments of a face, beside three others of the shot.
 
     Args:
@@ -89,7 +89,7 @@ class TMISRM(ContextNetwork):
 
     @classmethod
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the number of speakers of a checkpoint; how many moments does not show."""
+        """Return the number of speakers of a checkpoint; the number of moments is not known."""
         for key, value in state_dict.items():
             if key.endswith(".conv_ctx.weight") and value.ndim == 4:
                 return {"num_speakers": value.shape[3] + 1}

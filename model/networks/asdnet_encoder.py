@@ -24,26 +24,26 @@ FACE_MEAN = (0.2324, 0.2721, 0.3448)  # red, green, blue, for levels in [0, 1]
 FACE_STD = (0.1987, 0.2172, 0.2403)
 
 
-class TwoStreamNet(ClipNetwork):
-    """Scores the frame in the middle of a clip of 16; its 672 numbers are for the context network.
+class ASDNetEncoder(ClipNetwork):
+    """Scores the middle frame of a clip; the context network reads its 672-dim embedding.
 
     Args:
         video_backbone: resnext50, 101 or 152, resnet10, 18 or 34, mobilenet, mobilenetv2,
             shufflenet or shufflenetv2.
         clip_length: Frames; a multiple of 8 for shufflenet.
         width: Scales the number of channels of the light backbones; 0 is the published width.
-        groups: Of shufflenet's convolutions over channels.
+        groups: Groups of shufflenet's pointwise convolutions.
     """
 
     inputs = InputSpec("asdnet_waveform", num_features=1, size=160, colour=True)
-    at_once = 2  # more outgrow the cache
+    at_once = 2  # more do not fit the cache
     initial = "asdnet_kinetics_resnext101"
     recipe = Recipe(
         lr=3e-4,
         lr_decay=0.1,
         decay_every=30,
         max_epoch=70,
-        batch_size=24,  # the authors add up the gradients of 8 of them before they move
+        batch_size=24,  # the authors accumulate the gradients of 8 of them
         loss_weights={"av": 1.0, "audio": 1.0, "visual": 1.0},
     )
     released_names: ClassVar[Mapping[str, str]] = {
@@ -80,14 +80,14 @@ class TwoStreamNet(ClipNetwork):
         self.head_visual = nn.Linear(128, 2)
 
     def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Begin from a video backbone that has learnt on Kinetics; the sound begins at random."""
+        """Initialise the video backbone with weights trained on Kinetics."""
         skipped = self.video_encoder.load_kinetics(state_dict)
         if skipped:
-            logger.info("initial weights: passed over %s", "; ".join(skipped))
+            logger.info("initial weights: skipped %s", "; ".join(skipped))
 
     @classmethod
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the arguments that fit a checkpoint; the length of its clips does not show."""
+        """Return the arguments that fit a checkpoint; the length of its clips is not known."""
         backbone = {
             key.partition(".base.")[2]: value
             for key, value in state_dict.items()
@@ -103,24 +103,24 @@ class TwoStreamNet(ClipNetwork):
                 f"(B, {self.clip.length}, H, W, 3), got {tuple(faces.shape)}; "
                 "set clip_length to the length of the clips"
             )
-        return self.judge(audio, normalise(faces))
+        return self.score(audio, normalise(faces))
 
-    def judge(self, audio: Tensor, clips: Tensor) -> Logits:
+    def score(self, audio: Tensor, clips: Tensor) -> Logits:
         """Map samples (B, N) and normalised faces (B, 3, T, H, W) to logits (B, 1, 2)."""
-        heard = self.audio_encoder(audio)  # (B, 160)
-        seen = self.video_encoder(clips)  # (B, 512)
-        voice = functional.relu(self.project_audio(heard))
-        face = functional.relu(self.project_visual(seen))
+        audio_embedding = self.audio_encoder(audio)  # (B, 160)
+        face_embedding = self.video_encoder(clips)  # (B, 512)
+        audio = functional.relu(self.project_audio(audio_embedding))
+        face = functional.relu(self.project_visual(face_embedding))
         return Logits(
-            av=self.head_av(torch.cat((voice, face), dim=1)).unsqueeze(1),
-            audio=self.head_audio(voice).unsqueeze(1),
+            av=self.head_av(torch.cat((audio, face), dim=1)).unsqueeze(1),
+            audio=self.head_audio(audio).unsqueeze(1),
             visual=self.head_visual(face).unsqueeze(1),
-            embedding=torch.cat((heard, seen), dim=1).unsqueeze(1),
+            embedding=torch.cat((audio_embedding, face_embedding), dim=1).unsqueeze(1),
         )
 
 
 def normalise(faces: Tensor) -> Tensor:
-    """Map faces (B, T, H, W, 3) in [0, 255] to what the network reads, (B, 3, T, H, W)."""
+    """Map faces (B, T, H, W, 3) in [0, 255] to normalised clips (B, 3, T, H, W)."""
     levels = faces.float()
     mean, std = (levels.new_tensor(three).mul_(255) for three in (FACE_MEAN, FACE_STD))
     return levels.sub(mean).div_(std).permute(0, 4, 1, 2, 3)

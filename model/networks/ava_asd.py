@@ -1,7 +1,7 @@
 """ava_asd: the short-window networks of the project of that name (Chien and Diprose, 2020).
 
-Two towers after VGG-M, one for 0.2 s of sound and one for 0.5 s of pictures, in four modes. They
-were written in Keras; layers keep its padding, its order of features and its names.
+Two towers after VGG-M, one for 0.2 s of audio and one for 0.5 s of images, in four modes. The
+original is written in Keras; layers keep its padding, its order of features and its names.
 """
 
 import math
@@ -15,21 +15,21 @@ from torch.nn import functional
 
 from model.checkpoints.keras import shared_part
 from model.contract import ClipNetwork, Logits, Recipe
-from model.layers.convolutions import SameConv2d, SamePictureConv3d, SameStemConv3d, same_pool
+from model.layers.convolutions import SameConv2d, SameImageConv3d, SameStemConv3d, same_pool
 from utils.errors import UserError
 from utils.structures import ClipSpec, InputSpec
 
 MODES = ("s_av", "s_av_fc", "s_a", "s_v")
-MAX_FRAMES = 101  # for which a checkpoint is recognised
-VECTORS_PER_FRAME = 4  # of MFCC: 20 beside 5 pictures
+MAX_FRAMES = 101  # longest clip for which a checkpoint is recognised
+VECTORS_PER_FRAME = 4  # of MFCC: 20 for 5 images
 NUM_COEFFICIENTS = 13
-PENALTY = 1e-4  # of the squares of convolutions' kernels, where both towers are there
+PENALTY = 1e-4  # L2 penalty of the convolutions, if there are two towers
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
 
 
-def _num_flat(sound: bool, num_frames: int, size: int = 100) -> int:
-    """Return how many numbers a tower makes of a clip before its dense layer."""
-    if sound:
+def _num_flat(audio: bool, num_frames: int, size: int = 100) -> int:
+    """Return the number of features of a tower before its dense layer."""
+    if audio:
         vectors = VECTORS_PER_FRAME * num_frames
         return 512 * _pooled(_pooled(NUM_COEFFICIENTS)) * _pooled(_pooled(vectors))
     return 512 * num_frames * _pooled(_pooled(_pooled(size))) ** 2
@@ -41,7 +41,7 @@ def _pooled(length: int) -> int:
 
 
 class AudioTower(nn.Module):
-    """Looks at MFCC as at an image.
+    """Convolutions over MFCC as an image.
 
     Args:
         num_frames: T; L is four times as many.
@@ -72,10 +72,10 @@ class AudioTower(nn.Module):
 
 
 class VideoTower(nn.Module):
-    """Looks at the pictures of a clip; only its first layer sees more than one at a time.
+    """Convolutions over the images of a clip; only the first one is also over time.
 
     Args:
-        channels: C of a picture.
+        channels: C of an image.
         clip: T, H and W, of which H = W.
         num_out: Width of the dense layer at the end; 0 for none.
     """
@@ -83,21 +83,21 @@ class VideoTower(nn.Module):
     def __init__(self, channels: int, clip: tuple[int, int], num_out: int) -> None:
         super().__init__()
         self.conv1 = SameStemConv3d(channels, 96, length=5, size=7)
-        self.conv2 = SamePictureConv3d(96, 256, 5)
-        self.conv3 = SamePictureConv3d(256, 256, 3)
-        self.conv4 = SamePictureConv3d(256, 256, 3)
-        self.conv5 = SamePictureConv3d(256, 256, 3)
-        self.conv6 = SamePictureConv3d(256, 512, 6)
+        self.conv2 = SameImageConv3d(96, 256, 5)
+        self.conv3 = SameImageConv3d(256, 256, 3)
+        self.conv4 = SameImageConv3d(256, 256, 3)
+        self.conv5 = SameImageConv3d(256, 256, 3)
+        self.conv6 = SameImageConv3d(256, 512, 6)
         self.num_flat = _num_flat(False, *clip)
         self.fc7 = nn.Linear(self.num_flat, num_out) if num_out else None
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Map pictures (B, T, H, W, C) in [0, 1] to (B, C').
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, T, H, W, C) in [0, 1] to (B, C').
 
-        Convolutions may have another dtype than the rest; what comes out is float32.
+        Convolutions may have another dtype than the rest; the output is float32.
         """
-        num_clips = len(pictures)
-        images = self.conv1(pictures.to(self.conv1.weight.dtype))
+        num_clips = len(images)
+        images = self.conv1(images.to(self.conv1.weight.dtype))
         images = functional.relu(same_pool(images), inplace=True)  # the same as pooling after it
         images = functional.relu(same_pool(self.conv2(images)), inplace=True)
         for conv in (self.conv3, self.conv4):
@@ -109,14 +109,14 @@ class VideoTower(nn.Module):
 
 
 class AvaASD(ClipNetwork):
-    """Judges the last of five pictures, a tenth of a second apart, and the sound before it.
+    """Scores the last of five images, a tenth of a second apart, and the audio before it.
 
     Args:
-        mode: `s_av` joins the towers by a dense layer, `s_av_fc` joins what they see at once;
-            `s_a` and `s_v` are one tower alone.
-        channels: 1 for grey pictures, 3 for colour.
+        mode: `s_av` joins the towers by a dense layer, `s_av_fc` joins their convolutional
+            features directly; `s_a` and `s_v` are one tower.
+        channels: 1 for grey images, 3 for colour.
         num_frames: T of a clip; it has four times as many vectors of MFCC.
-        size: H = W of a picture.
+        size: H = W of an image.
     """
 
     family = "windows"
@@ -176,29 +176,29 @@ class AvaASD(ClipNetwork):
             self.head_visual = nn.Linear(widths["head_visual"], 2)
         self.head_av = nn.Linear(self.num_embedding, 2)
         self.recipe = _recipe(mode)
-        for module in self.modules():  # as Keras does it
+        for module in self.modules():  # the defaults of Keras
             if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type] # all have one
 
     @classmethod
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return mode, channels and number of frames, the last as if pictures were 100 x 100."""
+        """Return mode, channels and number of frames; the latter assumes images of 100 x 100."""
         shapes = {_own_name(key): tensor.shape for key, tensor in state_dict.items()}
-        sound, sight = "audio.conv1.weight" in shapes, "video.conv1.weight" in shapes
+        audio, video = "audio.conv1.weight" in shapes, "video.conv1.weight" in shapes
         mode = "s_av" if "fusion.weight" in shapes else "s_av_fc"
-        if not (sound and sight):
-            mode = "s_a" if sound else "s_v"
+        if not (audio and video):
+            mode = "s_a" if audio else "s_v"
         found: dict[str, Any] = {"mode": mode}
-        if sight and len(shapes["video.conv1.weight"]) == 5:
+        if video and len(shapes["video.conv1.weight"]) == 5:
             found["channels"] = shapes["video.conv1.weight"][1]
-        dense = ("video.fc7.weight", "head_visual.weight") if sight else ("audio.fc7.weight",)
+        dense = ("video.fc7.weight", "head_visual.weight") if video else ("audio.fc7.weight",)
         width = next((shapes[name][-1] for name in dense if name in shapes), 0)
-        fitting = (one for one in (5, *range(1, MAX_FRAMES)) if _num_flat(not sight, one) == width)
+        fitting = (one for one in (5, *range(1, MAX_FRAMES)) if _num_flat(not video, one) == width)
         return {**found, "num_frames": next(fitting, 5)}
 
     def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take what fits by name and shape, as Keras does: two modes share their convolutions."""
+        """Take the weights that fit by name and shape, as Keras does: modes share convolutions."""
         own = self.state_dict()
         found = shared_part({_own_name(key): one for key, one in state_dict.items()}, own)
         if not found:
@@ -209,7 +209,7 @@ class AvaASD(ClipNetwork):
         self.load_state_dict({**own, **found})
 
     def kernels(self) -> list[Tensor]:
-        """Return the weights that the authors penalise: none where a tower stands alone."""
+        """Return the weights that the authors penalise: none if there is one tower."""
         if self.mode in ("s_a", "s_v"):
             return []
         return [
@@ -217,7 +217,7 @@ class AvaASD(ClipNetwork):
         ]
 
     def penalty(self) -> Tensor | None:
-        """Return what is added to the loss: none where a tower stands alone."""
+        """Return what is added to the loss: None if there is one tower."""
         squares = [kernel.float().square().sum() for kernel in self.kernels()]
         return PENALTY * torch.stack(squares).sum() if squares else None
 
@@ -228,17 +228,17 @@ class AvaASD(ClipNetwork):
             audio: Not read in mode `s_v`.
             faces: Grey (B, T, H, W), or RGB (B, T, H, W, 3) with 3 channels; not read in `s_a`.
         """
-        pictures = faces.unsqueeze(-1) if self.channels == 1 else faces.flip(-1)  # Kept: BGR
-        return self.judge(audio, pictures.float() / 255)
+        images = faces.unsqueeze(-1) if self.channels == 1 else faces.flip(-1)  # Kept: BGR
+        return self.score(audio, images.float() / 255)
 
-    def judge(self, audio: Tensor, pictures: Tensor) -> Logits:
-        """Map MFCC (B, 13, 4 T) and pictures (B, T, H, W, C) in [0, 1] to logits (B, 1, 2)."""
-        self._check(audio, pictures)
+    def score(self, audio: Tensor, images: Tensor) -> Logits:
+        """Map MFCC (B, 13, 4 T) and images (B, T, H, W, C) in [0, 1] to logits (B, 1, 2)."""
+        self._check(audio, images)
         towers = []
         if self.mode != "s_v":
             towers.append(self.audio(audio))
         if self.mode != "s_a":
-            towers.append(self.video(pictures))
+            towers.append(self.video(images))
         joined = torch.cat(towers, 1)
         heads: list[Tensor | None] = [None, None]
         if len(towers) == 2:
@@ -247,16 +247,18 @@ class AvaASD(ClipNetwork):
         if self.mode == "s_av":
             joined = functional.relu(self.fusion(joined))
         last = self.head_av(self.dropout(joined) if self.mode == "s_av" else joined)
-        av, sound, sight = (None if one is None else _in_our_order(one) for one in (last, *heads))
+        av, audio_logits, visual_logits = (
+            None if one is None else _in_our_order(one) for one in (last, *heads)
+        )
         assert av is not None
-        return Logits(av, sound, sight, joined.unsqueeze(1))
+        return Logits(av, audio_logits, visual_logits, joined.unsqueeze(1))
 
-    def _check(self, audio: Tensor, pictures: Tensor) -> None:
-        """Raise UserError where a clip is not of the form that this variant reads."""
+    def _check(self, audio: Tensor, images: Tensor) -> None:
+        """Raise UserError if a clip has not the shape that this variant reads."""
         length, size = self.clip.length, self.inputs.size
         for used, name, found, expected in (
             (self.mode != "s_v", "MFCC", audio, (NUM_COEFFICIENTS, VECTORS_PER_FRAME * length)),
-            (self.mode != "s_a", "pictures", pictures, (length, size, size, self.channels)),
+            (self.mode != "s_a", "images", images, (length, size, size, self.channels)),
         ):
             if used and found.shape[1:] != expected:
                 raise UserError(
@@ -266,7 +268,7 @@ class AvaASD(ClipNetwork):
 
 
 def _own_name(key: str) -> str:
-    """Return the network's name of a weight under its published name or its own."""
+    """Map a published name of a weight, or the network's own, to the network's own."""
     prefix = max((one for one in AvaASD.released_names if key.startswith(one)), default="")
     return AvaASD.released_names.get(prefix, "") + key.removeprefix(prefix)
 
@@ -277,7 +279,7 @@ def _in_our_order(logits: Tensor) -> Tensor:
 
 
 def _recipe(mode: str) -> Recipe:
-    """Return the authors' settings of a mode. Kept: heads weigh the same in `s_av_fc`."""
+    """Return the authors' settings of a mode. Kept: all heads have weight 1 in `s_av_fc`."""
     weight = {"s_av": 0.4, "s_av_fc": 1.0}.get(mode)
     weights = {} if weight is None else {"audio": weight, "visual": weight}
     return replace(AvaASD.recipe, loss_weights=weights)

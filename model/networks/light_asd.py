@@ -46,7 +46,7 @@ class LightVisualBlock(VisualBlock):
         """Map (B T, in, H, W) to (B T', out, H', W')."""
         ((left, right),) = pads
         narrow = functional.relu(self.bn_s_3(self.s_3(frames)), inplace=True)
-        narrow = self.t_3(narrow, num_clips, (left - 1, right - 1))  # it reads one frame less
+        narrow = self.t_3(narrow, num_clips, (left - 1, right - 1))  # its radius is one frame less
         narrow = functional.relu(self.bn_t_3(narrow), inplace=True)
         wide = functional.relu(self.bn_s_5(self.s_5(frames)), inplace=True)
         wide = functional.relu(self.bn_t_5(self.t_5(wide, num_clips, (left, right))), inplace=True)
@@ -87,7 +87,7 @@ class LightAudioBlock(Foldable):
 
 
 class SerialGRU(nn.Module):
-    """A recurrence forward in time and then, over its result, one backward."""
+    """A forward GRU, then a backward GRU over its output."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class SerialGRU(nn.Module):
 
 
 class LightASD(Network):
-    """Sums the embeddings of voice and face and follows the sum through time."""
+    """Sums the embeddings of audio and face; two GRUs read the sum."""
 
     recipe = Recipe(
         lr=1e-3,
@@ -112,7 +112,7 @@ class LightASD(Network):
         temperature_step=-0.02,
     )
     radius = 6
-    windows = (1,)  # s: one pass, and no worse than the published six (docs/results.md)
+    windows = (1,)  # s: as accurate as the published six (docs/results.md)
     released_names: ClassVar[Mapping[str, str]] = {
         "model.visualEncoder.": "visual_encoder.",
         "model.audioEncoder.": "audio_encoder.",

@@ -19,7 +19,7 @@ from model.layers.vggish import VGGishEncoder
 from utils.errors import UserError
 from utils.structures import InputSpec
 
-_WRAPPERS = ("", "model.module.")  # the second one stands before every name of the released file
+_WRAPPERS = ("", "model.module.")  # the second one is the prefix of the released file
 _NAMES = {**TALKNET_NAMES, "model.convAV.": "context."}
 
 
@@ -36,7 +36,7 @@ class SpeakerContext(nn.Module):
     def forward(self, joined: Tensor) -> Tensor:
         """Map (B, S, T, C) to the same shape."""
         compared = self.conv2d(joined.permute(0, 3, 1, 2))[:, :, 0]  # (B, C S, T)
-        # Kept: of the S channels that make one feature each belongs to one speaker.
+        # Kept: each group of S consecutive channels is one feature of the S speakers.
         compared = compared.unflatten(1, (joined.shape[3], -1)).permute(0, 2, 3, 1)
         hidden = functional.gelu(_pointwise(self.conv2d_1x1, self.ln(compared)))
         return joined + _pointwise(self.conv2d_1x1_2, hidden)
@@ -57,21 +57,21 @@ def _pointwise(conv: nn.Conv2d, vectors: Tensor) -> Tensor:
 
 
 class LoCoNet(Network):
-    """Joins each face with the voice as TalkNet does, then compares the faces of a shot.
+    """Joins each face with the audio as TalkNet does, then compares the faces of a shot.
 
     Each face is encoded once, however often it is compared: `model.scoring.seen_faces` puts the
     embeddings of one face into the sequence of another, in which it may be absent for a while.
 
     Args:
-        num_speakers: S; a checkpoint fits one number only. Where there are fewer faces some are
-            repeated; a face alone, (B, T, C), is compared with itself.
-        num_layers: Pairs of a comparison of speakers and one of frames.
-        join_clips: Let the stem run over the sequences of all speakers and clips as if they
-            were one, as published: see `VisualFrontend`.
+        num_speakers: S; a checkpoint fits one number only. If there are fewer faces, some are
+            repeated; a single face, (B, T, C), is compared with itself.
+        num_layers: Pairs of a comparison of speakers and a comparison of frames.
+        join_clips: Run the stem over the sequences of all speakers and clips as if they were
+            one, as published: see `VisualFrontend`.
     """
 
     inputs = InputSpec(feature="log_mel", num_features=64)
-    windows = (6,)  # s; it is trained on clips of up to 8 s, and comparing takes them whole
+    windows = (6,)  # s; trained on clips of up to 8 s, whose frames are all compared
     recipe = Recipe(
         lr=5e-5,
         batch_size=800,  # 4 clips of at most 200 frames, each of S faces
@@ -124,7 +124,7 @@ class LoCoNet(Network):
         return {"num_speakers": layers[0][2], "num_layers": len(layers)}
 
     def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:
-        """Take over the trunk of VGGish for the sound."""
+        """Initialise the trunk of the audio encoder from VGGish."""
         self.audio_encoder.load_vggish(state_dict)
 
     def encode_audio(self, audio: Tensor) -> Tensor:
@@ -145,13 +145,13 @@ class LoCoNet(Network):
         if num_speakers != self.num_speakers:
             raise ValueError(
                 f"expected the faces of {self.num_speakers} speakers, got {num_speakers}; repeat "
-                "some where there are fewer"
+                "some if there are fewer"
             )
         visual = self.visual_projection(self.visual_temporal(faces.flatten(0, 1).transpose(1, 2)))
         visual = visual.transpose(1, 2)  # (B S, T, 128)
-        voice = audio.repeat_interleave(num_speakers, dim=0)
-        cross_audio = self.cross_audio(voice, visual)
-        cross_visual = self.cross_visual(visual, voice)
+        repeated = audio.repeat_interleave(num_speakers, dim=0)
+        cross_audio = self.cross_audio(repeated, visual)
+        cross_visual = self.cross_visual(visual, repeated)
         heads = {
             "av": self.head_av(self.compare(torch.cat((cross_audio, cross_visual), dim=2))),
             "audio": self.head_audio(cross_audio),
@@ -161,6 +161,6 @@ class LoCoNet(Network):
         return Logits(**{name: head.view(shape) for name, head in heads.items()})
 
     def compare(self, joined: Tensor) -> Tensor:
-        """Map what each face and the voice give alone, (B S, T, 256), to the same beside others."""
+        """Compare the S faces of each clip: (B S, T, 256) to the same shape."""
         speakers = joined.view(-1, self.num_speakers, *joined.shape[1:])
         return self.context(speakers).view_as(joined)  # type: ignore[no-any-return]

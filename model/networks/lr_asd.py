@@ -19,7 +19,7 @@ from model.layers.folding import Foldable
 
 
 class ChainVisualBlock(VisualBlock):
-    """Over 5 and 3 pixels, then over 5 and 3 frames."""
+    """Convolutions over 5 and 3 pixels, then over 5 and 3 frames."""
 
     reaches = (2, 1)
     folds = (("s_1", "s_norm_1"), ("s_2", "s_norm_2"), ("t_1", "t_norm_1"), ("t_2", "t_norm_2"))
@@ -44,7 +44,7 @@ class ChainVisualBlock(VisualBlock):
 
 
 class ChainAudioBlock(Foldable):
-    """Over 5 and 3 cepstral coefficients, then over 5 and 3 steps."""
+    """Convolutions over 5 and 3 cepstral coefficients, then over 5 and 3 steps."""
 
     folds = (("m_1", "m_norm_1"), ("m_2", "m_norm_2"), ("t_1", "t_norm_1"), ("t_2", "t_norm_2"))
 
@@ -69,7 +69,7 @@ class ChainAudioBlock(Foldable):
 
 
 class Gate(Foldable):
-    """Concatenate two sequences and weigh every channel of every frame by itself."""
+    """Concatenate two sequences and weight every channel of every frame."""
 
     folds = (("attention", "bn"),)
 
@@ -86,14 +86,14 @@ class Gate(Foldable):
 
 
 class GatedGRU(nn.Module):
-    """A recurrence forward and one backward in time, joined by a gate."""
+    """A forward and a backward GRU, joined by a gate."""
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
         self.gru_forward = nn.GRU(channels_in, channels, batch_first=True)
         self.gru_backward = nn.GRU(channels_in, channels, batch_first=True)
         self.attention = Gate(2 * channels)
-        self.dropout = nn.Dropout(0.5)  # drawn anew for either direction
+        self.dropout = nn.Dropout(0.5)  # a separate draw for each direction
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Map (B, T, in) to (B, T, 2 C)."""
@@ -103,7 +103,7 @@ class GatedGRU(nn.Module):
 
 
 class LRASD(Network):
-    """Weighs the embeddings of voice and face against each other and follows them through time."""
+    """Joins the embeddings of audio and face by a gate; two GRUs read them."""
 
     recipe = Recipe(
         optimiser="adamw",
@@ -114,7 +114,7 @@ class LRASD(Network):
         loss_weights={"av": 1.0, "visual": 0.5},
     )
     radius = 9
-    windows = (1,)  # s: one pass, and no worse than the published six (docs/results.md)
+    windows = (1,)  # s: as accurate as the published six (docs/results.md)
     released_names: ClassVar[Mapping[str, str]] = {
         "model.visualEncoder.": "visual_encoder.",
         "model.audioEncoder.": "audio_encoder.",

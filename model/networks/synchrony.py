@@ -1,8 +1,8 @@
-"""Synchrony: the project's own network, small enough to be shipped and to need no download.
+"""Synchrony: the project's own network, small enough to be bundled with it.
 
-It looks at the middle of the face, takes LR-ASD's answer as a first opinion, and corrects it by
-asking whether voice and lips move together (after Chung & Zisserman, 2016, "Out of time"). It
-sees a bounded stretch of time, so a track of any length is one pass.
+It reads the middle of the face and computes a first score as LR-ASD does. An ensemble of refiners
+corrects that score by whether audio and lips move together (after Chung & Zisserman, 2016, "Out of
+time"). Its context is bounded, so a track of any length is one pass.
 """
 
 from collections.abc import Mapping
@@ -24,29 +24,29 @@ from model.layers.factored import (
 from model.layers.lag_profile import Comparison, LagProfile
 from utils.structures import STEPS_PER_FRAME
 
-SEEN_ROWS = slice(32, 112)  # of a crop of 112 x 112: from the eyes to under the chin
+SEEN_ROWS = slice(32, 112)  # of a crop of 112 x 112: from the eyes to below the chin
 SEEN_COLUMNS = slice(16, 96)
-NUM_CHANNELS = 128  # of either encoder
+NUM_CHANNELS = 128  # of each encoder's output
 NUM_LEVELS = 3
-LEVEL_RADIUS = 100  # frames to a side, among which the loudest and the quietest are found
-LEVEL_MEAN, LEVEL_STD = 12.0, 4.0  # natural logarithm of a step's energy, 16 bits
-UNHEARD = 8.0  # the same, of sound (4 of 32768 high) that is softer than any voice in a recording
-UNHEARD_REACH = 5  # frames to a side in which nothing may be louder
-UNHEARD_COST = 4.0  # of a score, for every step of the logarithm below it
-OPINION_FRAMES = 25  # which the first opinion looks at, cut from the beginning on
-OPINION_SCALE = 4.0  # of its scores, to about 1
-WINDOWS = (25, 51, 101)  # frames over which voice and lips are correlated
-LONG_WINDOWS = (51, 101, 201, 401, 801)  # over which evidence is gathered
-CORRELATION_SCALE = 3.0  # to about 1
-NUM_JUDGES = 4  # begun from other weights each: what they agree on holds for other people, too
-WIDTH = 48  # of a judge
+LEVEL_RADIUS = 100  # frames to either side, for the loudest and the quietest level
+LEVEL_MEAN, LEVEL_STD = 12.0, 4.0  # of a step's log energy (natural logarithm, int16 samples)
+SILENCE_LEVEL = 8.0  # log energy (amplitude 4 of 32768); recorded voices are louder
+SILENCE_RADIUS = 5  # frames to either side that must be below it, too
+SILENCE_PENALTY = 4.0  # subtracted from the score per unit below SILENCE_LEVEL
+FIRST_SCORE_FRAMES = 25  # the first score is computed in pieces of this length
+FIRST_SCORE_SCALE = 4.0  # brings first scores to about 1
+WINDOWS = (25, 51, 101)  # frames over which audio and lips are correlated
+LONG_WINDOWS = (51, 101, 201, 401, 801)  # frames over which evidence is computed
+CORRELATION_SCALE = 3.0  # brings correlations to about 1
+NUM_REFINERS = 4  # of different initial weights; their mean generalises better
+WIDTH = 48  # channels of a refiner
 
 
-class TemporalBlock(nn.Module):
-    """A residual convolution over three frames, some way apart.
+class DilatedBlock(nn.Module):
+    """A dilated residual convolution over three frames.
 
-    Every frame is normalised by itself: batches of a few people differ too much for statistics
-    of batches, and what these had been last decided how the judge judged.
+    LayerNorm rather than BatchNorm: with few people in a batch, batch statistics vary so much
+    that the last batches of training determine the scores.
     """
 
     def __init__(self, channels: int, dilation: int) -> None:
@@ -54,7 +54,7 @@ class TemporalBlock(nn.Module):
         self.conv = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)
         self.norm = nn.LayerNorm(channels)
         self.out = nn.Conv1d(channels, channels, 1)
-        nn.init.normal_(self.out.weight, std=0.01)  # at first it adds hardly anything
+        nn.init.normal_(self.out.weight, std=0.01)  # close to the identity at first
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -63,31 +63,31 @@ class TemporalBlock(nn.Module):
         return rows + self.out(self.dropout(functional.gelu(hidden)))  # type: ignore[no-any-return]
 
 
-class Judge(nn.Module):
-    """Reads the evidence, the loudness and both opinions, and corrects the first one.
+class Refiner(nn.Module):
+    """Predicts a correction of the first score.
 
     Args:
-        num_correlations: Rows of the profile.
-        num_rows: All others.
+        num_correlations: Rows of the correlation profile.
+        num_rows: All other rows: evidence, loudness and scores.
     """
 
     def __init__(self, num_correlations: int, num_rows: int) -> None:
         super().__init__()
         self.from_profile = nn.Conv1d(num_correlations, 12, 1)
         self.join = nn.Conv1d(12 + num_rows, WIDTH, 1)
-        self.temporal = nn.Sequential(*(TemporalBlock(WIDTH, gap) for gap in (1, 2, 4, 8)))
+        self.temporal = nn.Sequential(*(DilatedBlock(WIDTH, gap) for gap in (1, 2, 4, 8)))
         self.head = nn.Linear(WIDTH, 1)
 
     def forward(self, profile: Tensor, rows: Tensor) -> Tensor:
-        """Map correlations (B, C, T) and other rows (B, C', T) to what is added, (B, T)."""
+        """Map correlations (B, C, T) and other rows (B, C', T) to corrections (B, T)."""
         joined = self.join(torch.cat((self.from_profile(profile), rows), 1))
-        followed = functional.gelu(self.temporal(joined)).transpose(1, 2)
-        correction: Tensor = self.head(followed).squeeze(2)
+        hidden = functional.gelu(self.temporal(joined)).transpose(1, 2)
+        correction: Tensor = self.head(hidden).squeeze(2)
         return correction
 
 
 class Synchrony(Network):
-    """LR-ASD's opinion, corrected by how voice and lips correlate."""
+    """LR-ASD's score, corrected by how audio and lips correlate."""
 
     recipe = Recipe(
         optimiser="adamw",
@@ -96,8 +96,8 @@ class Synchrony(Network):
         loss_weights={"av": 1.0, "visual": 0.3},
     )
     radius = 9
-    windows = (60,)  # s: a piece of a track in one pass
-    released_names: ClassVar[Mapping[str, str]] = {"": ""}  # the published ones are its own
+    windows = (60,)  # s
+    released_names: ClassVar[Mapping[str, str]] = {"": ""}  # published as they are
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,12 +113,13 @@ class Synchrony(Network):
         self.profile = LagProfile(NUM_CHANNELS, 16, WINDOWS, LONG_WINDOWS)
         initialise(self)
         num_rows = self.profile.num_evidence + NUM_LEVELS + 2
+        # Kept: the released weights call the refiners judges and the first score opinion.
         self.judges = nn.ModuleList(
-            Judge(self.profile.num_correlations, num_rows) for _ in range(NUM_JUDGES)
+            Refiner(self.profile.num_correlations, num_rows) for _ in range(NUM_REFINERS)
         )
 
     def encode_audio(self, audio: Tensor) -> Tensor:
-        """Map features (B, 4 T, 13) to (B, T, 128 + 3): what is said, and how loud."""
+        """Map features (B, 4 T, 13) to (B, T, 128 + 3): embeddings and three levels."""
         levels = audio[..., 0].clamp(min=0).view(len(audio), -1, STEPS_PER_FRAME).mean(2)
         level = (levels - LEVEL_MEAN).unsqueeze(1) / LEVEL_STD  # (B, 1, T)
         smooth = functional.avg_pool1d(level, 3, 1, 1, count_include_pad=False)
@@ -133,44 +134,44 @@ class Synchrony(Network):
         return self.visual_encoder(seen, start, stop)  # type: ignore[no-any-return]
 
     def fuse(self, audio: Tensor, faces: Tensor) -> Logits:
-        """Join embeddings of voice (B, T, 131) and face (B, T, 128)."""
-        return self.judge(self.profile(*self.normalised(audio, faces)), audio, faces)
+        """Join embeddings of audio (B, T, 131) and faces (B, T, 128)."""
+        return self.refine(self.profile(*self.normalised(audio, faces)), audio, faces)
 
     def normalised(self, audio: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-        """Return voice and face (B, 128, T), every channel of mean 0 and power 1."""
-        voice = self.audio_norm(audio[..., :NUM_CHANNELS].transpose(1, 2))
-        return voice, self.visual_norm(faces.transpose(1, 2))
+        """Return audio and face embeddings (B, 128, T) with channels of mean 0 and power 1."""
+        normal = self.audio_norm(audio[..., :NUM_CHANNELS].transpose(1, 2))
+        return normal, self.visual_norm(faces.transpose(1, 2))
 
-    def judge(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Logits:
-        """Give the opinion and correct it, as the judges do on average."""
+    def refine(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Logits:
+        """Return the first score, corrected by the mean of all refiners."""
         score = self.scores(compared, audio, faces).mean(0)
         return Logits(av=torch.stack((-score, score), 2), visual=self.head_visual(faces))
 
     def scores(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Tensor:
-        """Return what each of the judges makes of the opinion, (judges, B, T)."""
-        voice, levels = audio[..., :NUM_CHANNELS], audio[..., NUM_CHANNELS:]
-        opinion, seen = _score(self._opinion(voice, faces)), _score(self.head_visual(faces))
+        """Return the score that each refiner gives, (refiners, B, T)."""
+        audio, levels = audio[..., :NUM_CHANNELS], audio[..., NUM_CHANNELS:]
+        first, visual = _score(self._first_logits(audio, faces)), _score(self.head_visual(faces))
         profile = CORRELATION_SCALE * compared.profile
-        opinions = torch.stack((opinion, seen), 1) / OPINION_SCALE
-        rows = torch.cat((compared.evidence, levels.transpose(1, 2), opinions), 1)
-        corrections = torch.stack([judge(profile, rows) for judge in self.judges])
-        return opinion + corrections - UNHEARD_COST * _silence(levels[..., 0])
+        first_scores = torch.stack((first, visual), 1) / FIRST_SCORE_SCALE
+        rows = torch.cat((compared.evidence, levels.transpose(1, 2), first_scores), 1)
+        corrections = torch.stack([refiner(profile, rows) for refiner in self.judges])
+        return first + corrections - SILENCE_PENALTY * _silence(levels[..., 0])
 
-    def _opinion(self, voice: Tensor, faces: Tensor) -> Tensor:
-        """Return LR-ASD's logits (B, T, 2), each second by itself."""
+    def _first_logits(self, audio: Tensor, faces: Tensor) -> Tensor:
+        """Return LR-ASD's logits (B, T, 2), each second scored separately."""
         num_clips, length = faces.shape[:2]
-        rows = torch.cat((voice, faces), 2).transpose(1, 2)
-        rows = functional.pad(rows, (0, -length % OPINION_FRAMES), mode="replicate")
-        seconds = rows.transpose(1, 2).reshape(-1, OPINION_FRAMES, 2 * NUM_CHANNELS)
-        followed = self.recurrent_gate(self.recurrence(self.gate(seconds))[0])
-        logits: Tensor = self.head_opinion(followed)
+        rows = torch.cat((audio, faces), 2).transpose(1, 2)
+        rows = functional.pad(rows, (0, -length % FIRST_SCORE_FRAMES), mode="replicate")
+        seconds = rows.transpose(1, 2).reshape(-1, FIRST_SCORE_FRAMES, 2 * NUM_CHANNELS)
+        hidden = self.recurrent_gate(self.recurrence(self.gate(seconds))[0])
+        logits: Tensor = self.head_opinion(hidden)
         return logits.reshape(num_clips, -1, 2)[:, :length]
 
 
 def _silence(level: Tensor) -> Tensor:
-    """Return how far the sound is below the softest of voices, 0 where it is not, (B, T)."""
-    loudest = functional.max_pool1d(level, 2 * UNHEARD_REACH + 1, 1, UNHEARD_REACH)
-    return functional.relu(UNHEARD - (LEVEL_MEAN + LEVEL_STD * loudest))
+    """Return how far the audio is below SILENCE_LEVEL, 0 if it is not, (B, T)."""
+    loudest = functional.max_pool1d(level, 2 * SILENCE_RADIUS + 1, 1, SILENCE_RADIUS)
+    return functional.relu(SILENCE_LEVEL - (LEVEL_MEAN + LEVEL_STD * loudest))
 
 
 def _score(logits: Tensor) -> Tensor:

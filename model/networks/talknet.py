@@ -19,7 +19,7 @@ from model.layers.talknet_parts import (
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh the channels of an image by what it holds as a whole."""
+    """Weight the channels of an image by its mean over all pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class AudioBlock(Foldable):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, in, H, W) to (B, out, H / stride, W / stride)."""
-        out = self.bn1(functional.relu(self.conv1(image)))  # Kept: the ReLU stands before this one
+        out = self.bn1(functional.relu(self.conv1(image)))  # Kept: ReLU before normalisation
         out = self.se(self.bn2(self.conv2(out)))
         return functional.relu(out + (image if self.downsample is None else self.downsample(image)))
 
@@ -96,11 +96,11 @@ class AudioEncoder(Foldable):
 
 
 class TalkNet(Network):
-    """Joins voice and face by cross-attention, then by self-attention over the whole window.
+    """Joins audio and face by cross-attention, then by self-attention over the whole window.
 
     Args:
-        join_clips: Let the clips of a batch run into each other, as the published code does:
-            see `VisualFrontend`.
+        join_clips: Run the stem over all clips of a batch as if they were one, as published: see
+            `VisualFrontend`.
     """
 
     recipe = Recipe(loss_weights={"av": 1.0, "audio": 0.4, "visual": 0.4})

@@ -13,11 +13,11 @@ from model.scoring.windows import inference_copy
 from utils.features import feature_module
 from utils.structures import FPS, SAMPLES_PER_FRAME, ClipSpec, CropForm, CropPiece
 
-PIECE = 4 * FPS  # frames; short, for crops in colour are large
+PIECE = 4 * FPS  # frames; short because crops in colour are large
 
 
 class Encoded(NamedTuple):
-    """What a clip network makes of consecutive frames of a track."""
+    """The outputs of a clip network for consecutive frames of a track."""
 
     start: int  # video frame of the first
     logits: NDArray[np.float32]  # (T, 2)
@@ -42,10 +42,10 @@ def clip_offsets(clip: ClipSpec) -> NDArray[np.int64]:
 
 
 class ClipSound:
-    """Makes of a track's sound what a clip network reads."""
+    """Computes the audio inputs of a clip network."""
 
     def __init__(self, feature: str, hear: Hear, whole: WholeSound | None = None) -> None:
-        """Take a module of utils/features; one that has `measure` is told of the whole sound."""
+        """Take a module of utils/features; if it has `measure`, it is given the whole audio."""
         module = feature_module(feature)
         self._compute = getattr(module, feature)
         self._lead = int(np.ceil(getattr(module, "LEAD_S", 0.0) * FPS))  # frames
@@ -54,16 +54,16 @@ class ClipSound:
         self._known: dict[str, Any] = {}  # what `measure` found, from the first clips on
 
     def of(self, span: tuple[int, int], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the sound (N, ...) of the clips whose frames `rows` names, from the span's first.
+        """Return the audio (N, ...) of clips whose frames `rows` counts from the span's first.
 
         Args:
-            span: Video frames [start, stop) that are there to be named.
+            span: Video frames [start, stop) that are available.
             rows: (N, length).
         """
         start, stop = span
         if self._measure is not None and not self._known:
             self._known = {"statistics": self._measure(self._whole)}
-        first = max(0, start - self._lead)  # before 0 there is no sound, not even silence
+        first = max(0, start - self._lead)  # before 0 there is no audio, not even silence
         waveform = self._hear(first * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
         times = np.arange(start - first, stop - first) / FPS
         found: NDArray[np.float32] = self._compute(waveform, times, rows, **self._known)
@@ -71,7 +71,7 @@ class ClipSound:
 
 
 class ClipEncoder:
-    """Runs a clip network along tracks that come in pieces; holds the ends of open tracks."""
+    """Runs a clip network over tracks that come in pieces; holds the ends of open tracks."""
 
     def __init__(self, network: ClipNetwork, hear: Hear, whole: WholeSound | None = None) -> None:
         inputs = network.inputs
@@ -83,7 +83,7 @@ class ClipEncoder:
         self._carries: dict[int, _Carry] = {}
 
     def encode(self, piece: CropPiece) -> Encoded:
-        """Return what is known of the frames that have all the frames of their clips by now."""
+        """Return the outputs for the frames whose clips are complete by now."""
         carry = self._carries.pop(piece.track, None)
         start, crops, boxes, due = piece.start, piece.crops, piece.boxes, piece.start
         if carry is not None:
@@ -105,7 +105,7 @@ class ClipEncoder:
     def _run(
         self, start: int, crops: NDArray[np.uint8], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return logits (N, 2) and embeddings (N, C) of the clips whose frames `rows` names."""
+        """Return logits (N, 2) and embeddings (N, C) of the clips with the given rows."""
         span = (start, start + len(crops))
         device = next(self.network.parameters()).device
         logits = np.empty((len(rows), 2), np.float32)
@@ -115,10 +115,10 @@ class ClipEncoder:
                 some = slice(first, first + self.network.at_once)
                 audio = torch.from_numpy(self._sound.of(span, rows[some])).to(device)
                 faces = torch.from_numpy(crops[rows[some]]).to(device)
-                said = self.network(audio, faces)
-                assert said.embedding is not None
-                logits[some] = said.av[:, 0].float().cpu().numpy()
-                embeddings[some] = said.embedding[:, 0].float().cpu().numpy()
+                outputs = self.network(audio, faces)
+                assert outputs.embedding is not None
+                logits[some] = outputs.av[:, 0].float().cpu().numpy()
+                embeddings[some] = outputs.embedding[:, 0].float().cpu().numpy()
         return logits, embeddings
 
 
@@ -130,7 +130,7 @@ class ClipScorer:
         self.form = self._encoder.form
 
     def add(self, piece: CropPiece) -> Iterator[Scored]:
-        """Yield the logits of the frames whose clips are whole."""
+        """Yield the logits of the frames whose clips are complete."""
         yield Scored(piece.track, self._encoder.encode(piece).logits)
 
     def finish(self) -> Iterator[Scored]:

@@ -13,11 +13,11 @@ from model.scoring.windows import inference_copy
 from utils.structures import CropPiece
 from utils.tracking.contexts import FaceMoments, context_rows, gather, ranked_choice
 
-BATCH = 128  # frames that pass the network at once
+BATCH = 128  # frames per forward pass
 
 
 class _Face:
-    """What is held of one track."""
+    """The part of one track that is held."""
 
     def __init__(self, first: Encoded) -> None:
         self.start = self.due = self.stop = first.start  # frames held, and scored next
@@ -34,16 +34,16 @@ class _Face:
         self.ended = more.last
 
     def forget(self, before: int) -> None:
-        """Let go of the frames before a video frame."""
+        """Drop the frames before a video frame."""
         count = min(max(before - self.start, 0), len(self.areas))
         self.embeddings, self.areas = self.embeddings[count:], self.areas[count:]
         self.start += count
 
 
 class ContextScorer:
-    """Encodes each face once a frame, and scores it beside the others as soon as they have come.
+    """Encodes each frame of a face once, and scores it in its context as soon as that is complete.
 
-    Held are the embeddings of the context's length and of the frames that others may still join.
+    It holds the embeddings within the context's length, and of frames that other faces may join.
     """
 
     def __init__(self, encoder: ClipEncoder, network: ContextNetwork, delay: int) -> None:
@@ -62,18 +62,18 @@ class ContextScorer:
         encoded = self._encoder.encode(piece)
         self._faces.setdefault(piece.track, _Face(encoded)).append(encoded)
         self._newest = max(self._newest, piece.start + len(piece.crops))
-        whole = self._newest - self._delay  # all frames before it have come, of all faces
+        whole = self._newest - self._delay  # of all faces, all frames before this one have come
         yield from self._score(whole - self._ahead)
         self._faces = still_needed(self._faces, whole, self._behind)
 
     def finish(self) -> Iterator[Scored]:
-        """Yield all that is due still."""
+        """Yield all logits that are still due."""
         yield from self._score(None)
         self._faces = {}
         self._newest = 0
 
     def _score(self, until: int | None) -> Iterator[Scored]:
-        """Score the frames before `until` that are not scored yet."""
+        """Score the frames before `until` that are still due."""
         tracks = sorted(self._faces)
         faces = [self._faces[track] for track in tracks]
         last = [face.stop if until is None else min(face.stop, until) for face in faces]

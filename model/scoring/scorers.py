@@ -1,4 +1,4 @@
-"""From pieces of face tracks to logits: what the pipeline asks of every kind of network."""
+"""From pieces of face tracks to logits: the interface of every kind of network's scorer."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from model.scoring.windows import Precision, track_logits
 from utils.features import feature_function
 from utils.structures import FPS, SAMPLES_PER_FRAME, STEPS_PER_FRAME, CropForm, CropPiece
 
-# Gives samples [start, stop) of the sound, 640 to a video frame; zeros where there are none.
+# Gives samples [start, stop) of the audio, 640 per video frame; zeros where there is none.
 Hear = Callable[[int, int], NDArray[np.int16]]
 
-# Gives the whole sound of the video in pieces (N,), anew each time.
+# Gives the whole audio of the video in pieces (N,), from the start at each call.
 WholeSound = Callable[[], Iterable[NDArray[np.int16]]]
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Logits of consecutive frames of one track; each frame's come once, in order."""
+    """Logits of consecutive frames of one track; each frame comes once, in order."""
 
     track: int
     logits: NDArray[np.float32]  # (T, 2)
@@ -30,23 +30,23 @@ class Scored:
 class Scorer(Protocol):
     """Scores the tracks of one shot after the other.
 
-    What it holds is bounded, however long the shot: it hands on a frame's logits as soon as all
+    Its memory is bounded, however long the shot: it yields a frame's logits as soon as everything
     that they depend on has come.
     """
 
     form: CropForm
 
     def add(self, piece: CropPiece) -> Iterator[Scored]:
-        """Take the next piece; pieces of several tracks come in any order."""
+        """Take the next piece, of any track; yield the logits that have become known."""
         ...
 
     def finish(self) -> Iterator[Scored]:
-        """Give all that is due still: the shot has ended."""
+        """Yield all logits that are still due: the shot has ended."""
         ...
 
 
 class Held(Protocol):
-    """What a scorer that compares faces holds of one of them."""
+    """What a scorer that compares faces holds of one face."""
 
     start: int  # the first frame that is held
     due: int  # the frame that is scored next
@@ -58,7 +58,7 @@ class Held(Protocol):
         ...
 
     def forget(self, before: int) -> None:
-        """Let go of the frames before a video frame."""
+        """Drop the frames before a video frame."""
         ...
 
 
@@ -66,12 +66,12 @@ AnyHeld = TypeVar("AnyHeld", bound=Held)
 
 
 def still_needed(faces: Mapping[int, AnyHeld], whole: int, reach: int) -> dict[int, AnyHeld]:
-    """Return the faces that scores still to come may read, each without its frames before those.
+    """Return the faces that future scores may read, each without the frames that none reads.
 
     Args:
         faces: By their tracks.
-        whole: All frames before it have come, of all faces.
-        reach: How many frames before one that is scored are read.
+        whole: Of all faces, all frames before this one have come.
+        reach: How many frames before a scored one are read.
     """
     due = (face.due for face in faces.values() if not face.ended or face.due < face.stop)
     first = min([whole, *due]) - reach
@@ -83,7 +83,7 @@ def still_needed(faces: Mapping[int, AnyHeld], whole: int, reach: int) -> dict[i
 
 
 class SequenceScorer:
-    """Scores each piece by itself, with a network that looks at one face through time.
+    """Scores each piece by itself, with a network that reads the sequence of one face.
 
     Pieces are a multiple of all window lengths, so the scores are those of the whole track.
     """
@@ -104,8 +104,8 @@ class SequenceScorer:
     def add(self, piece: CropPiece) -> Iterator[Scored]:
         """Yield the logits of the piece.
 
-        Kept: the sound of a whole track has one row of features less than four for each frame,
-        so its last frame has no score of its own; a piece that goes on has all its rows.
+        Kept: the audio of a whole track gives one row of features less than four per frame, so
+        its last frame has no score of its own; a piece that is not the last has all its rows.
         """
         num_frames = len(piece.crops)
         lead = 0 if piece.start == piece.track_start else 1  # frames, for the rows' first samples
@@ -118,5 +118,5 @@ class SequenceScorer:
         yield Scored(piece.track, logits)
 
     def finish(self) -> Iterator[Scored]:
-        """Yield nothing: no piece waits for another."""
+        """Yield nothing: no piece depends on another."""
         return iter(())

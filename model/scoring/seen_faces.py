@@ -1,4 +1,4 @@
-"""Put faces into longer sequences, in which they are seen for a part only.
+"""Put faces into longer sequences, in which they are visible only part of the time.
 
 A network that compares speakers reads all of them over the same frames. Where a face is absent its
 pictures are black, as the authors of LoCoNet have it. The embeddings of such a sequence are

@@ -1,8 +1,8 @@
 """Score face tracks with a network that compares whole sequences of several speakers.
 
 A track is scored in windows that overlap by half; where two windows meet, one fades into the
-other, so there are no seams. In each window a face stands beside those of the shot that are chosen
-by `utils.tracking.neighbours.choose_speakers`.
+other, so there are no seams. In each window a face is compared with those of its shot that are
+chosen by `utils.tracking.neighbours.choose_speakers`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,12 +26,12 @@ _ENCODED = 32  # frames that the encoder reads at once
 
 
 class _Face:
-    """What is held of one track: pictures, embeddings, boxes and sound features of its frames."""
+    """The part of one track that is held: crops, embeddings, boxes and audio features."""
 
     def __init__(self, piece: CropPiece) -> None:
         self.start = self.due = piece.start  # the first frame held, and the one scored next
         self.ended = False
-        self.pictures = piece.crops[:0]
+        self.crops = piece.crops[:0]
         self.boxes = piece.boxes[:0]
         self.embeddings: Tensor | None = None
         self.features: NDArray[np.float32] | None = None
@@ -43,22 +43,22 @@ class _Face:
         return self.start + len(self.boxes)
 
     def append(self, network: Network, piece: CropPiece, features: NDArray[np.float32]) -> None:
-        """Take a piece; the embeddings of the frames before it that depend on it are made again."""
+        """Add a piece; embeddings of earlier frames that depend on it are computed again."""
         known = len(self.boxes)
-        self.pictures = np.concatenate([self.pictures, piece.crops])
+        self.crops = np.concatenate([self.crops, piece.crops])
         self.boxes = np.concatenate([self.boxes, piece.boxes])
         self.features = _join(self.features, features)
         again = max(known - network.radius, 0)
-        more = encode_pictures(network, self.pictures, again)
+        more = encode_pictures(network, self.crops, again)
         old = self.embeddings
         self.embeddings = more if old is None else torch.cat([old[:again], more])
         self.ended = piece.last
 
     def forget(self, before: int) -> None:
-        """Let go of the frames before a video frame."""
+        """Drop the frames before a video frame."""
         count = min(max(before - self.start, 0), len(self.boxes))
         assert self.embeddings is not None and self.features is not None
-        self.pictures, self.boxes = self.pictures[count:], self.boxes[count:]
+        self.crops, self.boxes = self.crops[count:], self.boxes[count:]
         self.embeddings = self.embeddings[count:]
         self.features = self.features[STEPS_PER_FRAME * count :]
         self.start += count
@@ -68,11 +68,11 @@ class _Face:
         first, last = max(start, self.start), min(stop, self.stop)
         held = slice(first - self.start, last - self.start)
         assert self.embeddings is not None
-        return SeenFace(first - start, self.pictures[held], self.embeddings[held])
+        return SeenFace(first - start, self.crops[held], self.embeddings[held])
 
 
 class SpeakerScorer:
-    """Encodes each face once a frame, and compares it with others window by window."""
+    """Encodes each frame of a face once, and compares faces window by window."""
 
     def __init__(
         self,
@@ -109,14 +109,14 @@ class SpeakerScorer:
         self._faces = still_needed(self._faces, whole, 2 * self._source.radius)
 
     def finish(self) -> Iterator[Scored]:
-        """Yield all that is due still."""
+        """Yield all logits that are still due."""
         with torch.inference_mode():
             yield from self._score(None)
         self._faces = {}
         self._newest = 0
 
     def _features(self, piece: CropPiece) -> NDArray[np.float32]:
-        """Return four rows for each frame of a piece, read with the sound around it."""
+        """Return four rows of audio features per frame, computed with the audio around them."""
         first, stop = piece.start - 1, piece.start + len(piece.crops) + 1
         heard = self._hear(first * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
         rows = STEPS_PER_FRAME * len(piece.crops)
@@ -166,19 +166,19 @@ class SpeakerScorer:
         assert target.features is not None
         steps = slice(*(STEPS_PER_FRAME * (frame - target.start) for frame in (start, stop)))
         audio = torch.from_numpy(target.features[steps]).to(embedded.device)
-        said = self._network.fuse(self._network.encode_audio(audio[None]), speakers[None])
-        logits: NDArray[np.float32] = said.av[0, 0].float().cpu().numpy()
+        outputs = self._network.fuse(self._network.encode_audio(audio[None]), speakers[None])
+        logits: NDArray[np.float32] = outputs.av[0, 0].float().cpu().numpy()
         return logits
 
 
-def encode_pictures(network: Network, pictures: NDArray[np.uint8], start: int = 0) -> Tensor:
-    """Return the embeddings of frames [start, T) of a face, read with what lies before them."""
+def encode_pictures(network: Network, crops: NDArray[np.uint8], start: int = 0) -> Tensor:
+    """Return the embeddings of frames [start, T) of a face, encoded with the frames before them."""
     device = next(network.parameters()).device
     radius, found = network.radius, []
-    for first in range(start, len(pictures), _ENCODED):
-        last = min(first + _ENCODED, len(pictures))
-        low, high = max(first - radius, 0), min(last + radius, len(pictures))
-        clip = torch.from_numpy(pictures[low:high]).to(device)
+    for first in range(start, len(crops), _ENCODED):
+        last = min(first + _ENCODED, len(crops))
+        low, high = max(first - radius, 0), min(last + radius, len(crops))
+        clip = torch.from_numpy(crops[low:high]).to(device)
         found.append(network.encode_faces(clip[None], first - low, last - low)[0])
     return torch.cat(found)
 

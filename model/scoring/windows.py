@@ -1,9 +1,9 @@
-"""Score face tracks with a network, in windows that share what they have in common.
+"""Score face tracks with a network, in windows that share their computations.
 
 The published rule: a track is cut into windows of 1 s, again into windows of 2 s, and so on to
 6 s; each window is scored alone, and a frame's logits are the mean over the window lengths. A
-window differs from the whole track in the eyes of the visual encoder only within `radius` frames
-of its borders. So the track is encoded once, and again only beside those borders.
+window differs from the whole track for the visual encoder only within `radius` frames of its
+borders, so the track is encoded once, and again only beside those borders.
 """
 
 import math
@@ -72,14 +72,14 @@ def score_track(
 ) -> NDArray[np.float32]:
     """Score every frame of one track: (T,), unbounded, speaking above 0.
 
-    Sound that is more than a frame shorter than the track, or missing, is continued by silence.
-    Kept: sound of exactly the track's length gives one frame of features less than the track has
-    (the last one is never whole); the last frame takes the score of the one before it.
+    Audio that is more than a frame shorter than the track, or missing, is padded with silence.
+    Kept: audio of exactly the track's length gives one frame of features less than the track has
+    (the last one is never complete); the last frame gets the score of the one before it.
 
     Args:
         network: Scores it on the device where its parameters are.
         faces: Grey crops (T, 112, 112).
-        waveform: Mono sound from the first frame's beginning on, 16 kHz.
+        waveform: Mono audio at 16 kHz, from the start of the first frame.
         fps: Frame rate of `faces`.
         windows: Lengths to average over, s; by default those of the network.
     """
@@ -102,13 +102,13 @@ def track_logits(
 ) -> NDArray[np.float32]:
     """Return the logits (T, 2) of every frame of one track, the mean over the window lengths.
 
-    Frames that lack features at the end take the logits of the last frame that has them. There
-    is always one such frame: fewer rows than it needs are filled up from the first row on.
+    Frames without features at the end get the logits of the last frame that has them. There is
+    always one such frame: if it lacks rows, they are repeated from the first on.
 
     Args:
-        network: Scores it on the device where its parameters are; left as it is.
+        network: Scores it on the device where its parameters are; it is not changed.
         faces: Grey crops (T, 112, 112).
-        features: At least one row; 4 for each frame, further ones are left out.
+        features: At least one row; 4 for each frame, more are ignored.
         windows: Lengths to average over, s; by default those of the network.
         precision: Of the visual encoder; the rest runs in fp32.
     """

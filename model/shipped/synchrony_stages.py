@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import Network
-from model.layers.lag_profile import FLOOR, OUT_OF_STEP, centre, moved, moving_mean
-from model.networks.synchrony import NUM_CHANNELS, Judge, Synchrony
+from model.layers.lag_profile import FLOOR, MAX_OFFSET, centre, moving_mean, shifted
+from model.networks.synchrony import NUM_CHANNELS, Refiner, Synchrony
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.pairings.crop_augmentation import change_crops
 from utils.datasets.pairings.pairings import Pairer
@@ -127,8 +127,8 @@ def _find_voices(voice: Tensor, face: Tensor, spoken: Tensor) -> Tensor:
         spoken: (B, T).
     """
     num_clips, num_lags = len(face), 2 * MATCHED_LAG + 1
-    products = torch.einsum("jlct,ict->ijlt", moved(voice, MATCHED_LAG), face)
-    voice_power = moved(voice.square().sum(1, keepdim=True), MATCHED_LAG).squeeze(2)
+    products = torch.einsum("jlct,ict->ijlt", shifted(voice, MATCHED_LAG), face)
+    voice_power = shifted(voice.square().sum(1, keepdim=True), MATCHED_LAG).squeeze(2)
     face_power = face.square().sum(1)[:, None, None]
     wanted = num_lags * torch.arange(num_clips).unsqueeze(1) + MATCHED_LAG
     wanted = wanted.expand_as(spoken)[spoken]
@@ -178,7 +178,7 @@ def draw_embedded(pool: Sequence[EmbeddedFace], rng: np.random.Generator) -> lis
     for index in rng.integers(len(pool), size=count):
         start = int(rng.integers(whole - length + 1))
         part = EmbeddedFace(*(rows[start : start + length] for rows in pool[index]))
-        late = start + int(rng.integers(-OUT_OF_STEP, OUT_OF_STEP + 1))
+        late = start + int(rng.integers(-MAX_OFFSET, MAX_OFFSET + 1))
         heard = np.clip(np.arange(late, late + length), 0, whole - 1)
         parts.append(part._replace(audio=pool[index].audio[heard]))
     chosen = stacked(parts)
@@ -206,7 +206,7 @@ def measure(network: Synchrony, pairings: Sequence[EmbeddedFace]) -> float:
     faces = torch.from_numpy(whole.faces.astype(np.float32))
     voice, face = network.normalised(audio, faces)
     compared = network.profile(voice, face, torch.from_numpy(whole.seams))
-    logits = network.judge(compared, audio, faces).av
+    logits = network.refine(compared, audio, faces).av
     known = whole.labels != UNLABELLED
     right = (logits.argmax(2).numpy() == whole.labels)[known]
     return round(float(right.mean()), 4)
@@ -270,10 +270,10 @@ def take_over(network: Synchrony, teacher: Network) -> None:
     own = network.state_dict()
     own.update({name: value for name, value in state.items() if name in own})
     network.load_state_dict(own)
-    for judge in network.judges:
-        assert isinstance(judge, Judge)
-        nn.init.zeros_(judge.head.weight)
-        nn.init.zeros_(judge.head.bias)
+    for refiner in network.judges:
+        assert isinstance(refiner, Refiner)
+        nn.init.zeros_(refiner.head.weight)
+        nn.init.zeros_(refiner.head.bias)
 
 
 _NAMES = re.compile(

@@ -1,13 +1,21 @@
 """Flags are made from option dataclasses and read back into them."""
 
 import argparse
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 
-from utils.flags import add_flags, add_groups, flag_name, read_flags, read_groups
+from utils.flags import (
+    add_flags,
+    add_groups,
+    flag_name,
+    make_parser,
+    read_flags,
+    read_groups,
+)
 
 
 @dataclass(frozen=True)
@@ -104,3 +112,27 @@ def test_names_of_a_field_are_its_choices() -> None:
     with pytest.raises(SystemExit) as stop:
         parser.parse_args(["--windows", "three"])
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (["--help"], {"--help", "--minTrack", "--cuts"}),
+        (["-h", "all"], {"--help", "--minTrack", "--cropScale", "--device", "--cuts", "--noVideo"}),
+    ],
+    ids=["essential", "all"],
+)
+def test_help_shows_the_essential_flags_or_all(
+    given: list[str], shown: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = make_parser("What it does.", ["min_track", "cuts"])
+    parser.add_argument("videos", nargs="*", help="files")
+    add_flags(parser, Choice, "choice")
+    parser.add_argument("--allCuts", dest="cuts", default=argparse.SUPPRESS, help="--cuts")
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(given)
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert set(re.findall(r"--\w+", printed)) - {"--allCuts"} == shown
+    assert ("--allCuts" in printed) == (given[-1] == "all")
+    assert "What it does." in printed and "videos" in printed

@@ -15,8 +15,8 @@ from utils.arrays.sound import ArraySound
 from utils.arrays.spectra import FPS, RATE
 from utils.arrays.speech_positions import Heard
 from utils.errors import UserError
+from utils.media.audio_streams.pieces import SoundFormat, read_pieces
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
-from utils.media.sound_pieces import SoundFormat, read_pieces
 from utils.media.source_frames import read_source_frames
 from utils.media.tone_mapping import ToneMapper
 from utils.metrics.localisation import DETECTED

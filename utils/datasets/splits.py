@@ -27,7 +27,7 @@ class DataOptions:
     """Which data, and how batches are made of them."""
 
     data: Annotated[DataName, "kind of data set"] = "ava"
-    data_path: Annotated[Path, "folder of the data set"] = Path("/data08/AVA")
+    data_path: Annotated[Path, "folder of the data set"] = Path("data/AVA")
     videos: Annotated[
         Path | None, "with --data own: folder of the videos; else they lie beside the tables"
     ] = None

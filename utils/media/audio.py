@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.media.audio_streams.choice import SoundChoice, choose_sound
+from utils.media.audio_streams.pieces import SoundFormat, read_pieces
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
-from utils.media.sound_choice import SoundChoice, choose_sound
-from utils.media.sound_pieces import SoundFormat, read_pieces
 from utils.structures import FPS, SAMPLE_RATE
 
 SILENT_RADIUS = 5  # frames on either side that are silent too: a gap of a codec is no silence

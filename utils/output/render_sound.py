@@ -17,10 +17,10 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Discard
 from numpy.typing import NDArray
 
+from utils.media.audio_streams.choice import choose_sound
+from utils.media.audio_streams.pieces import SoundFormat, read_pieces
 from utils.media.container import ReadOptions, ReadReport, VideoInfo, open_media, sound_stream
 from utils.media.packet_times import close_joins
-from utils.media.sound_choice import choose_sound
-from utils.media.sound_pieces import SoundFormat, read_pieces
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -1,7 +1,7 @@
-"""Which rows of which faces make a clip or a context around a scored row.
+"""Which rows of which faces form the clip or the context around a scored row.
 
-The faces of a context are aligned at the scored moment. Before and after it each follows its own
-track, whose first and last rows stand where it has none.
+The faces of a context are aligned at the scored moment. Before and after it, each follows its own
+track, whose first and last rows are repeated beyond its ends.
 """
 
 import random
@@ -23,7 +23,7 @@ def rows_around(
 ) -> NDArray[np.int64]:
     """Return the rows of a clip around each of `centres`, (..., length).
 
-    Where the track has none, its first or last one stands.
+    Beyond the ends of the track, its first or last row is repeated.
 
     Args:
         num_rows: Rows of the track, or of the track of each centre, (...).
@@ -37,7 +37,7 @@ def rows_around(
     return np.asarray(np.clip(centres[..., None] + offsets, 0, last), np.int64)
 
 
-NOBODY = -1  # instead of a row: the context has a place that no face takes
+NOBODY = -1  # instead of a row: no face takes this place of the context
 
 Number = TypeVar("Number", bound=np.floating)
 Choice = Callable[[int, Sequence[int]], Sequence[int]]  # row, rows at its moment -> S rows
@@ -47,11 +47,11 @@ class FaceMoments:
     """Which face and which moment each row of a video, or of a shot, belongs to."""
 
     def __init__(self, counts: Sequence[int], moments: NDArray[np.int64]) -> None:
-        """Take the rows face after face, those of each in the order of time.
+        """Take the rows face after face, each face's in order of time.
 
         Args:
             counts: (E,) rows of each face.
-            moments: (N,) a number of the moment of each row; faces seen together share it.
+            moments: (N,) a number for the moment of each row; equal for faces seen together.
         """
         if sum(counts) != len(moments) or min(counts, default=1) < 1:
             raise ValueError(
@@ -66,7 +66,7 @@ class FaceMoments:
         self._sorted = moments[self._order]
 
     def present(self, row: int) -> list[int]:
-        """Return the rows of all faces at the moment of `row`, itself too, face after face."""
+        """Return the rows of all faces at the moment of `row`, face after face."""
         first, last = (
             np.searchsorted(self._sorted, self.moments[row], side=side)
             for side in ("left", "right")
@@ -78,11 +78,11 @@ class FaceMoments:
 def context_rows(
     faces: FaceMoments, rows: Sequence[int], form: ContextSpec, choose: Choice
 ) -> NDArray[np.int64]:
-    """Return the rows of the context of each of `rows`, (N, S, L); NOBODY where a place is empty.
+    """Return the rows of the context of each of `rows`, (N, S, L); NOBODY in empty places.
 
     Args:
-        faces: The video or the shot; nothing outside it is in a context.
-        rows: (N,) those to be scored.
+        faces: Of the video or the shot; a context contains nothing else.
+        rows: (N,) to be scored.
         form: What the network reads.
         choose: `drawn_choice` or `ranked_choice`.
     """
@@ -102,9 +102,9 @@ def gather(embeddings: NDArray[Number], rows: NDArray[np.int64]) -> NDArray[Numb
 
 
 def drawn_choice(form: ContextSpec, rng: random.Random) -> Choice:
-    """Return a choice at random, as published, for training.
+    """Return a random choice, as published, for training.
 
-    The published one draws by the same rule from Python's generator, without a seed.
+    The published code draws by the same rule from Python's generator, without a seed.
     """
 
     def choose(row: int, present: Sequence[int]) -> list[int]:
@@ -113,7 +113,7 @@ def drawn_choice(form: ContextSpec, rng: random.Random) -> Choice:
         others.remove(row)
         found = [row, *others][: form.num_speakers]
         while len(found) < form.num_speakers:
-            # Kept: drawn from those already there, so one drawn twice is likelier the third time.
+            # Kept: drawn from those already chosen, so a repeated one becomes more likely.
             found.append(NOBODY if form.fill == "zero" else rng.choice(found[1:] or [row]))
         return found
 
@@ -121,11 +121,11 @@ def drawn_choice(form: ContextSpec, rng: random.Random) -> Choice:
 
 
 def ranked_choice(form: ContextSpec, faces: FaceMoments, areas: NDArray[np.floating]) -> Choice:
-    """Return a choice without chance: the largest faces first, then those that came first.
+    """Return a deterministic choice: the largest faces first, then those that came first.
 
-    What counts is the size at the scored moment, so it does not matter how much of the video is
-    known. Where there are fewer faces than places, they follow once more in the same order, or
-    nobody does, as the network is used to; a face that is alone stands beside itself.
+    The size at the scored moment counts, so the choice does not depend on how much of the video
+    is known. If there are fewer faces than places, they are repeated in the same order or the
+    places stay empty, as in the network's training; a single face is compared with itself.
 
     Args:
         form: What the network reads.
@@ -147,5 +147,5 @@ def ranked_choice(form: ContextSpec, faces: FaceMoments, areas: NDArray[np.float
 
 
 def moments_of(timestamps: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return whole microseconds: equal for equal times however they were computed."""
+    """Return whole microseconds, which are equal for equal times, however they were computed."""
     return np.asarray(np.rint(timestamps * 1e6), np.int64)

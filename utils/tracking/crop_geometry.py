@@ -1,4 +1,4 @@
-"""Where the crop of a face lies and what it shows: the published geometry."""
+"""Where the crop of a face lies and what it shows, by the published geometry."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 SIZE = 112  # published height and width of a crop
 RADIUS = 6  # frames on either side that a smoothed box depends on
-PORTRAIT_MARGIN = 1.25  # side of a portrait, in sides of the smoothed box
-OUTSIDE = 110  # grey level of what lies outside the picture
+THUMBNAIL_MARGIN = 1.25  # side of a thumbnail, in sides of the smoothed box
+OUTSIDE = 110  # grey level outside the image
 
 Places = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
@@ -18,7 +18,7 @@ def smooth_boxes(boxes: NDArray[np.floating]) -> Places:
 
     Kept: the filter over 13 frames counts zeros beyond both ends of the track, so the first and
     the last six values are pulled down. Tracks of fewer than seven frames, for which that
-    would give zeros alone, take their plain median instead.
+    would give only zeros, use their plain median instead.
 
     Args:
         boxes: (T, 4), all boxes of the track; computed in float64.
@@ -34,15 +34,15 @@ def smooth_boxes(boxes: NDArray[np.floating]) -> Places:
 def crop_face(
     image: NDArray[np.uint8], place: tuple[float, float, float], crop_scale: float, size: int = SIZE
 ) -> NDArray[np.uint8]:
-    """Return the crop of a face, wherever it lies; 110 is seen outside the picture.
+    """Return the crop of a face, wherever it lies; grey level 110 fills what is outside the image.
 
     It is the central quarter of the square window resized to twice `size`, as published for 112.
-    Grey comes before the resize here and after it there, a difference of at most two levels.
+    Here grey is computed before the resize, there after it: a difference of at most two levels.
 
     Args:
         image: (H, W) or (H, W, 3).
         place: Centre x, y of the smoothed box and half its side, pixels.
-        crop_scale: Space left round the face; the window reaches half a side above the centre.
+        crop_scale: Margin around the face; the window reaches half a side above the centre.
         size: Height and width of the crop; even.
     """
     top, bottom, left, right = crop_window(*place, crop_scale)
@@ -55,9 +55,9 @@ def crop_face(
 
 
 def crop_tight(image: NDArray[np.uint8], box: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
-    """Return what lies in a box, resized without regard to its aspect, as AVA's faces are cut.
+    """Return the content of a box, resized without keeping its aspect ratio, as AVA's faces are.
 
-    Kept: corners are cut to whole pixels; what lies outside the picture is left out.
+    Kept: corners are truncated to whole pixels; what lies outside the image is left out.
 
     Args:
         image: (H, W) or (H, W, 3).
@@ -77,9 +77,9 @@ def _bounds(low: float, high: float, side: int) -> tuple[int, int]:
 
 
 def crop_window(x: float, y: float, s: float, crop_scale: float) -> tuple[int, int, int, int]:
-    """Return the window (top, bottom, left, right) in the picture, half-open, not empty.
+    """Return the window (top, bottom, left, right) in the image, half-open, not empty.
 
-    Kept: corners are truncated in the published padded picture, where they are positive.
+    Kept: corners are truncated in the published padded image, where they are positive.
     """
     pad = int(s * (1 + 2 * crop_scale))
     top = int(y + pad - s) - pad
@@ -101,18 +101,18 @@ def median_of_runs(places: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sort(runs, axis=-1)[..., RADIUS]
 
 
-def portray(grey: NDArray[np.uint8], x: float, y: float, s: float) -> NDArray[np.uint8]:
-    """Return a (112, 112) picture of the whole face, for people to look at; see `crop_face`."""
-    side = 2 * PORTRAIT_MARGIN * s / SIZE  # source pixels for each of the portrait
+def make_thumbnail(grey: NDArray[np.uint8], x: float, y: float, s: float) -> NDArray[np.uint8]:
+    """Return a (112, 112) image of the whole face, to show to people; see `crop_face`."""
+    side = 2 * THUMBNAIL_MARGIN * s / SIZE  # source pixels for each of the thumbnail
     left, top = (centre - (SIZE - 1) / 2 * side for centre in (x, y))
     place = np.array([[side, 0, left], [0, side, top]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    portrait = cv2.warpAffine(grey, place, (SIZE, SIZE), flags=flags, borderValue=(OUTSIDE,))
-    return np.asarray(portrait, np.uint8)
+    thumbnail = cv2.warpAffine(grey, place, (SIZE, SIZE), flags=flags, borderValue=(OUTSIDE,))
+    return np.asarray(thumbnail, np.uint8)
 
 
 class _Axis:
-    """Where the rows (or columns) of a crop are read along one side of the picture."""
+    """Where the rows (or columns) of a crop are read along one side of the image."""
 
     def __init__(self, start: int, stop: int, length: int, size: int) -> None:
         scale = (stop - start) / (2 * size)
@@ -125,7 +125,7 @@ class _Axis:
 
 
 def _sample(image: NDArray[np.uint8], rows: _Axis, columns: _Axis) -> NDArray[np.uint8]:
-    """Resize by hand: only the pixels that a crop reads are touched, however far it reaches."""
+    """Resize only the pixels that a crop reads, however far its window reaches."""
     left, right = columns.indices[0], columns.indices[-1] + 1
     pixels = image[:, left:right].take(rows.indices, axis=0).take(columns.indices - left, axis=1)
     pixels[rows.outside] = OUTSIDE

@@ -1,4 +1,4 @@
-"""Cut faces out of the frames: the published geometry, straight to the crops that networks read."""
+"""Cut faces out of the frames, directly as the crops that networks read."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,21 +15,21 @@ from utils.tracking.crop_geometry import (
     boxes_to_places,
     crop_face,
     crop_tight,
+    make_thumbnail,
     median_of_runs,
-    portray,
     smooth_boxes,
 )
 from utils.tracking.tracks import GrowingTrack, Tracker
 
-_FIRST_ROOM = 50  # frames of a piece that memory is taken for at first
+_FIRST_ROOM = 50  # frames of a piece that memory is allocated for at first
 _FORM = CropForm()
 
 
 @dataclass(frozen=True)
 class CropOptions:
-    """How much of the picture a crop shows."""
+    """How much of the image a crop shows."""
 
-    crop_scale: Annotated[float, "space left round the face, in half side lengths"] = 0.40
+    crop_scale: Annotated[float, "margin around the face, in half side lengths"] = 0.40
 
     def __post_init__(self) -> None:
         if not 0 <= self.crop_scale <= 10:
@@ -120,7 +120,7 @@ class _Frames:
         self._stop = frame.index + 1
 
     def forget(self, before: int) -> None:
-        """Let go of the frames before video frame `before`."""
+        """Drop the frames before video frame `before`."""
         while len(self._frames) > self._stop - before:
             self._frames.popleft()
 
@@ -136,21 +136,21 @@ class _Cutter:
         self._shot = shot
         self._scale = options.crop_scale
         self._piece_start = track.start
-        self._portrait: NDArray[np.uint8] | None = None
-        self._portrait_due = track.start  # video frame whose picture becomes the portrait
+        self._thumbnail: NDArray[np.uint8] | None = None
+        self._thumbnail_due = track.start  # video frame of the next thumbnail
         self._form = form
         self._begin_piece()
 
     def _begin_piece(self) -> None:
         size = self._form.size
-        picture = (size, size, 3) if self._form.colour else (size, size)
+        shape = (size, size, 3) if self._form.colour else (size, size)
         self._boxes = np.empty((0, 4), np.float32)  # with room to grow
-        self._crops = np.empty((0, *picture), np.uint8)
+        self._crops = np.empty((0, *shape), np.uint8)
 
     def cut(self, frames: _Frames, ended: bool = False) -> Iterator[CropPiece]:
-        """Cut the crops that are due: all but the last six until the track has ended.
+        """Cut the crops that are due: all but the last six as long as the track is open.
 
-        A full piece is handed on only when a crop follows, so that the last one is known.
+        A full piece is yielded only when a crop follows, so that the last piece is known.
         """
         track = self._track
         until = track.stop if ended else track.stop - RADIUS
@@ -163,14 +163,14 @@ class _Cutter:
             if self.next == self._piece_start + self._form.piece:
                 yield self._hand_on(last=False, kept=True)
             frame = frames[self.next]
-            self._portray(frame.grey, x, y, s)
+            self._update_thumbnail(frame.grey, x, y, s)
             image = frame.colour if self._form.colour else frame.grey
             assert image is not None, "the frames were read without colour"
             self._store(box, self._crop(image, box, (x, y, s)))
         track.forget(self.next - RADIUS)
 
     def finish(self, frames: _Frames, kept: bool) -> Iterator[CropPiece]:
-        """Cut the rest of a track that ended and hand on its last piece."""
+        """Cut the rest of a track that has ended and yield its last piece."""
         if kept or self._piece_start > self._track.start:
             yield from self.cut(frames, ended=True)
             yield self._hand_on(last=True, kept=kept)
@@ -187,17 +187,17 @@ class _Cutter:
     def _crop(
         self, image: NDArray[np.uint8], box: NDArray[np.float64], place: tuple[float, float, float]
     ) -> NDArray[np.uint8]:
-        """Return the crop of a face, whose box is smoothed to `place` but for tight crops."""
+        """Return the crop of a face: of its own box if tight, else at its smoothed place."""
         if self._form.tight:
             return crop_tight(image, box, self._form.size)
         return crop_face(image, place, self._scale, self._form.size)
 
-    def _portray(self, grey: NDArray[np.uint8], x: float, y: float, s: float) -> None:
-        """Take a picture of the whole face ever less often; the last is from the track's middle."""
-        if self.next < self._portrait_due:
+    def _update_thumbnail(self, grey: NDArray[np.uint8], x: float, y: float, s: float) -> None:
+        """Take a thumbnail at growing intervals; the last one is from the middle of the track."""
+        if self.next < self._thumbnail_due:
             return
-        self._portrait = portray(grey, x, y, s)
-        self._portrait_due = self._track.start + 2 * (self.next - self._track.start) + RADIUS
+        self._thumbnail = make_thumbnail(grey, x, y, s)
+        self._thumbnail_due = self._track.start + 2 * (self.next - self._track.start) + RADIUS
 
     def _store(self, box: NDArray[np.float64], crop: NDArray[np.uint8]) -> None:
         count = self.next - self._piece_start
@@ -212,7 +212,7 @@ class _Cutter:
 
     def _hand_on(self, last: bool, kept: bool) -> CropPiece:
         count = self.next - self._piece_start
-        assert self._portrait is not None
+        assert self._thumbnail is not None
         piece = CropPiece(
             track=self._track.id,
             shot=self._shot,
@@ -220,7 +220,7 @@ class _Cutter:
             track_start=self._track.start,
             boxes=self._boxes[:count],
             crops=self._crops[:count],
-            portrait=self._portrait,
+            thumbnail=self._thumbnail,
             last=last,
             kept=kept,
         )

@@ -1,4 +1,4 @@
-"""Choose whom a face is compared with: others that are seen at the same time."""
+"""Choose the faces that a face is compared with: others visible at the same time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from utils.structures import FaceTrack
 
 @dataclass(frozen=True)
 class Beside:
-    """A face that is seen together with the scored one for some time."""
+    """A face that is visible together with the scored one for some time."""
 
     track: int  # its number
-    num_shared: int  # frames in which both are seen
-    mean_area: float = 0.0  # of its boxes in these frames; 0 where no boxes are known
+    num_shared: int  # frames in which both are visible
+    mean_area: float = 0.0  # of its boxes in these frames; 0 if no boxes are known
 
 
 def choose_speakers(target: int, beside: Sequence[Beside], num_speakers: int) -> list[int]:
-    """Return S tracks to compare, the target first, by the rule for scoring: nothing is drawn.
+    """Return S tracks to compare, the target first; nothing is drawn at random.
 
-    First come those that share most frames with it, then the larger ones, then those that began
-    first. Where there are too few, they are repeated in that order; where there is none, the
-    target is.
+    Tracks that share most frames with the target come first, then the larger ones, then those
+    that began first. If there are too few, they are repeated in that order; if there is none, the
+    target is repeated.
 
     Args:
         target: Number of the scored track.
@@ -35,7 +35,7 @@ def choose_speakers(target: int, beside: Sequence[Beside], num_speakers: int) ->
 
 
 def tracks_beside(start: int, stop: int, tracks: Mapping[int, FaceTrack]) -> list[Beside]:
-    """Return which of some tracks of a shot are seen within frames [start, stop)."""
+    """Return the tracks of a shot that are visible within frames [start, stop)."""
     found = []
     for number, track in tracks.items():
         first, last = max(start, track.start), min(stop, track.stop)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from utils.errors import UserError
 from utils.structures import FPS, Frame
 
-WIDTH = 256  # pixels of a picture's longer side: PySceneDetect's own choice
+WIDTH = 256  # pixels of an image's longer side, as PySceneDetect chooses it
 TOLERANCE_S = 1e-3  # cut times are often written with three decimals
 
 
@@ -35,14 +35,14 @@ def mark_shots(
 ) -> Iterator[Frame]:
     """Yield each frame with the number of its shot, from 0, before the next one is read.
 
-    Where frame indices are missing, a shot ends.
+    A gap in the frame indices ends a shot.
 
     Args:
         frames: In order.
         options: When a change is a cut.
-        cuts: Where the cuts are, seconds, in any order; then none are looked for.
+        cuts: Known cuts in seconds, in any order; None detects them.
     """
-    is_cut = _look_for_cuts(options) if cuts is None else _expect_cuts(cuts)
+    is_cut = _detected_cuts(options) if cuts is None else _given_cuts(cuts)
     shot = 0
     previous: Frame | None = None
     for frame in frames:
@@ -53,9 +53,9 @@ def mark_shots(
 
 
 def read_cuts(path: Path) -> list[float]:
-    """Return the times in seconds that a text file holds, one a line, in order.
+    """Return the sorted times of a text file with one time in seconds per line.
 
-    Blank lines and what follows a # are passed over.
+    Blank lines and comments that begin with # are skipped.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -85,8 +85,8 @@ def _seconds(text: str, place: str) -> float:
     return time_s
 
 
-def _expect_cuts(cuts: Sequence[float]) -> Callable[[Frame, Frame | None], bool]:
-    """Return what says whether a frame is the first at or after one of the given times."""
+def _given_cuts(cuts: Sequence[float]) -> Callable[[Frame, Frame | None], bool]:
+    """Return a function that tells whether a frame is the first at or after a given time."""
     firsts = {math.ceil((cut - TOLERANCE_S) * FPS) for cut in cuts}
 
     def is_cut(frame: Frame, previous: Frame | None) -> bool:
@@ -95,11 +95,10 @@ def _expect_cuts(cuts: Sequence[float]) -> Callable[[Frame, Frame | None], bool]
     return is_cut
 
 
-def _look_for_cuts(options: ShotOptions) -> Callable[[Frame, Frame | None], bool]:
-    """Return what says whether a frame begins a shot; it must be asked of every frame in order.
+def _detected_cuts(options: ShotOptions) -> Callable[[Frame, Frame | None], bool]:
+    """Return a function that tells whether a frame begins a shot; call it on every frame in order.
 
-    The detector suppresses cuts that follow too early instead of moving them: it can say at
-    once whether a frame begins a shot.
+    Cuts that follow too early are suppressed, not moved, so the answer is known at once.
     """
     from scenedetect import FrameTimecode
     from scenedetect.detector import FlashFilter
@@ -122,13 +121,13 @@ def _look_for_cuts(options: ShotOptions) -> Callable[[Frame, Frame | None], bool
     return is_cut
 
 
-def _shrink(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a BGR copy whose longer side has about 256 pixels, as PySceneDetect looks at it."""
+def _shrink(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a BGR copy whose longer side has about 256 pixels, as PySceneDetect reads it."""
     import cv2
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     factor = max(height, width) / WIDTH
     if factor > 1:
         size = (max(1, round(width / factor)), max(1, round(height / factor)))
-        picture = np.asarray(cv2.resize(picture, size), np.uint8)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), np.uint8)
+        image = np.asarray(cv2.resize(image, size), np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8)

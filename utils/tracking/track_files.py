@@ -1,4 +1,4 @@
-"""Read face boxes that the user brings: the file of --tracks, CSV or JSON."""
+"""Read the face boxes of --tracks, a CSV or JSON file."""
 
 import csv
 import json
@@ -11,8 +11,8 @@ import numpy as np
 from utils.errors import UserError
 from utils.structures import FPS, FaceTrack
 
-MAX_GAP_S = 1.0  # rows of one track further apart than this make two tracks
-MAX_CORNER = 1_000_000  # pixels; beyond it lies a mistake
+MAX_GAP_S = 1.0  # rows of one track that are further apart become two tracks
+MAX_CORNER = 1_000_000  # pixels; larger values are mistakes
 MAX_TIME_S = 10_000_000
 CORNERS = ("x1", "y1", "x2", "y2")
 HEADER = "track,time_s,x1,y1,x2,y2 (or frame, at 25 frames/s, instead of time_s)"
@@ -21,11 +21,11 @@ HEADER = "track,time_s,x1,y1,x2,y2 (or frame, at 25 frames/s, instead of time_s)
 def read_boxes(path: Path, width: int, height: int) -> list[FaceTrack]:
     """Return the tracks of a CSV or JSON file at 25 frames/s, in order of their first frames.
 
-    docs/usage.md describes both formats. What is between two rows is interpolated.
+    docs/usage.md describes both formats. Boxes between two rows are interpolated.
 
     Args:
         path: The file; its suffix says which format it has.
-        width: Of the video's picture, pixels; a box must not lie outside it.
+        width: Of the video, pixels; a box must not lie outside its image.
         height: See width.
     """
     readers = {".csv": _read_csv, ".json": _read_json}
@@ -41,26 +41,26 @@ def read_boxes(path: Path, width: int, height: int) -> list[FaceTrack]:
     if not text.strip():
         raise UserError(f"{path}: expected boxes, found an empty file; give at least one box")
     try:
-        tracks = reader(text, _Picture(path, width, height))
+        tracks = reader(text, _BoxFile(path, width, height))
     except csv.Error as error:
         raise UserError(f"{path}: expected comma-separated values, found: {error}") from None
     return sorted(tracks, key=lambda track: track.start)
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """Which file is read, and for a picture of which size."""
+class _BoxFile:
+    """A file of boxes, and the size of the video that it belongs to."""
 
     path: Path
     width: int
     height: int
 
     def error(self, place: str, expected: str, found: object) -> UserError:
-        """Return the error that says what is wrong at a place of the file."""
+        """Return an error that names the place in the file."""
         return UserError(f"{self.path}, {place}: expected {expected}, found {found}")
 
     def check(self, box: tuple[float, ...], place: str) -> None:
-        """Raise where a box is none or lies outside the picture."""
+        """Raise where a box is none or lies outside the file."""
         x1, y1, x2, y2 = box
         if not all(abs(value) <= MAX_CORNER for value in box):
             raise self.error(place, f"finite numbers within {MAX_CORNER} of 0", box)
@@ -71,48 +71,48 @@ class _Picture:
             raise self.error(place, f"a box in source pixels that touches the {size} picture", box)
 
 
-def _read_csv(text: str, picture: _Picture) -> list[FaceTrack]:
+def _read_csv(text: str, file: _BoxFile) -> list[FaceTrack]:
     rows = csv.reader(text.splitlines())
     names = [name.strip() for name in next(rows)]
     clock = "frame" if "frame" in names else "time_s"
     if sorted(names) != sorted(("track", clock, *CORNERS)):
-        raise picture.error("line 1", f"the header {HEADER}", ",".join(names)[:100])
+        raise file.error("line 1", f"the header {HEADER}", ",".join(names)[:100])
     tracks: dict[str, dict[float, tuple[float, ...]]] = {}  # boxes by time, by track
     for row in rows:
         place = f"line {rows.line_num}"
         if not any(row):
             continue
         if len(row) != len(names):
-            raise picture.error(place, f"{len(names)} values", f"{len(row)}: {','.join(row)[:100]}")
+            raise file.error(place, f"{len(names)} values", f"{len(row)}: {','.join(row)[:100]}")
         values = dict(zip(names, row, strict=True))
-        time_s = _time(values[clock], clock, place, picture)
-        box = tuple(_number(values[name], name, place, picture) for name in CORNERS)
-        picture.check(box, place)
+        time_s = _time(values[clock], clock, place, file)
+        box = tuple(_number(values[name], name, place, file) for name in CORNERS)
+        file.check(box, place)
         boxes = tracks.setdefault(values["track"].strip(), {})
         if time_s in boxes:
             again = f"{clock} {values[clock].strip()} of {values['track'].strip()!r} again"
-            raise picture.error(place, "one row for each track and time", again)
+            raise file.error(place, "one row for each track and time", again)
         boxes[time_s] = box
     if not tracks:
-        raise picture.error("line 2", "at least one box below the header", "none")
+        raise file.error("line 2", "at least one box below the header", "none")
     return [track for boxes in tracks.values() for track in _resample(boxes)]
 
 
-def _number(text: str, name: str, place: str, picture: _Picture) -> float:
+def _number(text: str, name: str, place: str, file: _BoxFile) -> float:
     try:
         return float(text)
     except ValueError:
-        raise picture.error(place, f"a number for {name}", repr(text[:40])) from None
+        raise file.error(place, f"a number for {name}", repr(text[:40])) from None
 
 
-def _time(text: str, clock: str, place: str, picture: _Picture) -> float:
+def _time(text: str, clock: str, place: str, file: _BoxFile) -> float:
     """Return the time in seconds of a row that gives a time or a frame."""
-    value = _number(text, clock, place, picture)
+    value = _number(text, clock, place, file)
     time_s = value / FPS if clock == "frame" else value
     if not 0 <= time_s <= MAX_TIME_S:
-        raise picture.error(place, f"{clock} 0 or later, at most {MAX_TIME_S} s", text.strip())
+        raise file.error(place, f"{clock} 0 or later, at most {MAX_TIME_S} s", text.strip())
     if clock == "frame" and value != int(value):
-        raise picture.error(place, "a whole number for frame", text.strip())
+        raise file.error(place, "a whole number for frame", text.strip())
     return time_s
 
 
@@ -128,35 +128,35 @@ def _resample(boxes: dict[float, tuple[float, ...]]) -> Iterator[FaceTrack]:
         yield FaceTrack(first, np.stack(columns, axis=1).astype(np.float32))
 
 
-def _read_json(text: str, picture: _Picture) -> list[FaceTrack]:
+def _read_json(text: str, file: _BoxFile) -> list[FaceTrack]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise picture.error(f"line {error.lineno}", "JSON", error.msg) from None
+        raise file.error(f"line {error.lineno}", "JSON", error.msg) from None
     entries = content.get("tracks") if isinstance(content, dict) else content
     if not isinstance(entries, list):
-        raise picture.error("top level", 'an object with a list "tracks"', text.strip()[:60])
-    tracks = [_json_track(entry, f"tracks[{i}]", picture) for i, entry in enumerate(entries)]
+        raise file.error("top level", 'an object with a list "tracks"', text.strip()[:60])
+    tracks = [_json_track(entry, f"tracks[{i}]", file) for i, entry in enumerate(entries)]
     ids = [entry["id"] for entry in entries if "id" in entry]
     twice = [name for i, name in enumerate(ids) if name in ids[:i]]
     if twice:
-        raise picture.error("tracks", "another id for each track", f"{twice[0]!r} twice")
+        raise file.error("tracks", "another id for each track", f"{twice[0]!r} twice")
     return tracks
 
 
-def _json_track(entry: object, place: str, picture: _Picture) -> FaceTrack:
+def _json_track(entry: object, place: str, file: _BoxFile) -> FaceTrack:
     if not isinstance(entry, dict) or not {"start_frame", "boxes"} <= entry.keys():
-        raise picture.error(place, "an object with start_frame and boxes", str(entry)[:100])
+        raise file.error(place, "an object with start_frame and boxes", str(entry)[:100])
     start, boxes = entry["start_frame"], entry["boxes"]
     if not isinstance(start, int) or isinstance(start, bool) or start < 0:
-        raise picture.error(f"{place}.start_frame", "a frame number 0 or later", start)
+        raise file.error(f"{place}.start_frame", "a frame number 0 or later", start)
     if not isinstance(boxes, list) or not boxes:
-        raise picture.error(f"{place}.boxes", "a list of boxes [x1, y1, x2, y2]", str(boxes)[:100])
+        raise file.error(f"{place}.boxes", "a list of boxes [x1, y1, x2, y2]", str(boxes)[:100])
     for i, box in enumerate(boxes):
         spot = f"{place}.boxes[{i}]"
         if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
-            raise picture.error(spot, "four numbers x1, y1, x2, y2", str(box)[:100])
-        picture.check(tuple(box), spot)
+            raise file.error(spot, "four numbers x1, y1, x2, y2", str(box)[:100])
+        file.check(tuple(box), spot)
     return FaceTrack(start, np.array(boxes, np.float32))
 
 

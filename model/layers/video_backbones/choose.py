@@ -1,4 +1,4 @@
-"""What ASDNet may look at faces with: every published backbone by its name, and by its weights."""
+"""ASDNet's video backbones: built by name, recognised by their weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from utils.errors import UserError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-NUM_CHANNELS = 512  # that the encoder reads
+NUM_CHANNELS = 512  # of the backbone's output
 PUBLISHED_WIDTHS = {"mobilenet": 2.0, "mobilenetv2": 1.0, "shufflenet": 2.0, "shufflenetv2": 2.0}
 NAMES = (
     *(f"resnext{depth}" for depth in RESNEXTS),
@@ -28,12 +28,12 @@ NAMES = (
 
 
 class VideoBackbone(nn.Module):
-    """512 numbers for each clip of one face.
+    """Maps each clip of a face to 512 features.
 
     Args:
         name: One of `NAMES`.
         width: Scales the number of channels of the light ones; 0 is the published width.
-        groups: Of ShuffleNet's convolutions over channels.
+        groups: Groups of ShuffleNet's pointwise convolutions.
 
     Raises:
         UserError: There is no such backbone, or it does not end in 512 channels.
@@ -50,10 +50,10 @@ class VideoBackbone(nn.Module):
             )
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Map normalised clips (B, 3, T, H, W) to (B, 512), float32 whatever the weights are.
+        """Map normalised clips (B, 3, T, H, W) to (B, 512), float32 for weights of any dtype.
 
-        A processor reads channels beside each other, save where a network without groups learns:
-        there the default layout is quicker, and other devices are given it too.
+        On a CPU, channels_last is faster, except for training networks without groups. Other
+        devices get the default layout.
         """
         planar = clips.device.type != "cpu" or (self.training and isinstance(self.base, ResNet3D))
         layout = torch.contiguous_format if planar else torch.channels_last_3d
@@ -62,19 +62,19 @@ class VideoBackbone(nn.Module):
         return maps.float().mean((2, 3, 4))
 
     def load_kinetics(self, state_dict: Mapping[str, Tensor]) -> list[str]:
-        """Begin from weights learnt on Kinetics, as far as they fit.
+        """Initialise from weights trained on Kinetics, as far as they fit.
 
-        Kept: keys that the backbone lacks and weights of another shape are passed over, and what
-        the file lacks stays as it is, so the last layer is always new.
+        Kept: unknown keys and weights of another shape are skipped, and missing ones keep their
+        initial values, so the last layer always starts at random.
 
         Args:
             state_dict: Of the backbone alone; a leading "module." is dropped.
 
         Returns:
-            What was passed over, a line each, for the log.
+            One line for the log per skipped weight.
 
         Raises:
-            UserError: Nothing of the stages fits: it is another backbone's file.
+            UserError: Fewer than half of the convolutions fit: it is another backbone's file.
         """
         own = self.base.state_dict()
         taken, skipped = {}, []
@@ -100,7 +100,7 @@ class VideoBackbone(nn.Module):
 
 
 def make_backbone(name: str, width: float = 0.0, groups: int = 3) -> nn.Module:
-    """Return a backbone with fresh weights: clips (B, 3, T, H, W) to maps (B, C, T', H', W').
+    """Return a backbone with fresh weights; it maps (B, 3, T, H, W) to (B, C, T', H', W').
 
     Its attribute `num_channels` is C. The arguments are those of `VideoBackbone`.
     """
@@ -120,19 +120,19 @@ def make_backbone(name: str, width: float = 0.0, groups: int = 3) -> nn.Module:
         return _make_shufflenet(groups, width)
     if name == "shufflenetv2":
         if width not in WIDTHS_V2:
-            known = ", ".join(f"{one:g}" for one in WIDTHS_V2)
-            raise UserError(f"expected shufflenetv2's width to be one of {known}; got {width:g}")
+            widths = ", ".join(f"{one:g}" for one in WIDTHS_V2)
+            raise UserError(f"expected shufflenetv2's width to be one of {widths}; got {width:g}")
         return ShuffleNetV23D(width)
     return MobileNet3D(width) if name == "mobilenet" else MobileNetV23D(width)
 
 
 def _make_shufflenet(groups: int, width: float) -> nn.Module:
     if groups not in WIDTHS:
-        known = ", ".join(map(str, WIDTHS))
-        raise UserError(f"expected shufflenet's groups to be one of {known}; got {groups}")
+        choices = ", ".join(map(str, WIDTHS))
+        raise UserError(f"expected shufflenet's groups to be one of {choices}; got {groups}")
     try:
         return ShuffleNet3D(groups, width)
-    except ValueError as error:  # a convolution's
+    except ValueError as error:  # raised by nn.Conv3d
         raise UserError(
             f"expected a width at which all channels of shufflenet divide into {groups} groups, "
             f"got {width:g} ({error}); 1 and 2 do"
@@ -140,9 +140,9 @@ def _make_shufflenet(groups: int, width: float) -> nn.Module:
 
 
 def recognise_backbone(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the arguments of the `VideoBackbone` that weights are from, as far as they show.
+    """Return the arguments of the `VideoBackbone` that weights belong to, as far as known.
 
-    Published widths and groups are left out; nothing is returned for weights of none.
+    Default widths and groups are omitted; the result is empty for weights of no backbone.
 
     Args:
         state_dict: Of the backbone alone.
@@ -155,7 +155,7 @@ def recognise_backbone(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _recognise_residual(shapes: Shapes) -> dict[str, Any]:
-    """Tell the depth of a ResNet or ResNeXt by the number of its blocks."""
+    """Determine the depth of a ResNet or ResNeXt from the number of its blocks."""
     counts = tuple(
         sum(key.startswith(f"layer{stage}.") and key.endswith(".conv1.weight") for key in shapes)
         for stage in (1, 2, 3, 4)
@@ -192,7 +192,7 @@ def _recognise_mobilenetv2(shapes: Shapes) -> dict[str, Any]:
     return _light("mobilenetv2", _scale(shapes["features.17.conv.6.weight"][0], 320))
 
 
-_RECOGNISED: Mapping[str, Callable[[Shapes], dict[str, Any]]] = {  # a key that only it has
+_RECOGNISED: Mapping[str, Callable[[Shapes], dict[str, Any]]] = {  # by a key unique to the kind
     "conv1.weight": _recognise_residual,
     "layer3.3.conv3.weight": _recognise_shufflenet,
     "conv_last.0.weight": _recognise_shufflenetv2,
@@ -202,7 +202,7 @@ _RECOGNISED: Mapping[str, Callable[[Shapes], dict[str, Any]]] = {  # a key that 
 
 
 def _scale(channels: int, unscaled: int) -> float:
-    """Return the shortest width that makes so many channels of the unscaled number."""
+    """Return the width with the fewest digits that scales `unscaled` to `channels`."""
     for digits in range(6):
         width = round(channels / unscaled, digits)
         if int(unscaled * width) == channels:
@@ -211,13 +211,13 @@ def _scale(channels: int, unscaled: int) -> float:
 
 
 def _light(name: str, width: float) -> dict[str, Any]:
-    """Leave out the width where it is the published one, or unknown."""
+    """Omit the width if it is the published one, or unknown."""
     found: dict[str, Any] = {"video_backbone": name}
     return found if width in (0.0, PUBLISHED_WIDTHS[name]) else {**found, "width": width}
 
 
 def _fitting(name: str) -> str:
-    """Say what to take instead of a backbone of too many channels."""
+    """Return advice for a backbone with too many channels."""
     if name == "mobilenetv2":
         return "take a width of at most 1"
     return "take resnet34 or a smaller one, or one of the resnext"

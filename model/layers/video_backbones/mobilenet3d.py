@@ -10,7 +10,7 @@ NUM_CHANNELS = 512  # of the published last layer
 
 
 class SeparableBlock(Foldable):
-    """A convolution over each channel by itself, then one over the channels."""
+    """A depthwise and a pointwise convolution."""
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"))
 
@@ -56,7 +56,7 @@ class MobileNet3D(nn.Module):
 
 
 class ThinPath(Foldable, nn.Sequential):
-    """A convolution over each channel by itself, then one over the channels."""
+    """A depthwise and a pointwise convolution."""
 
     folds = (("0", "1"), ("3", "4"))
 
@@ -71,7 +71,7 @@ class ThinPath(Foldable, nn.Sequential):
 
 
 class WidePath(Foldable, nn.Sequential):
-    """The same between more channels than come in or go out."""
+    """Pointwise expansion, depthwise convolution, pointwise projection."""
 
     folds = (("0", "1"), ("3", "4"), ("6", "7"))
 
@@ -90,13 +90,13 @@ class WidePath(Foldable, nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """A block whose ends are narrow and whose middle is wide.
+    """A residual block with few channels at its ends and many in the middle.
 
     Args:
-        channels_in: At its beginning.
-        channels_out: At its end.
-        expansion: How many times more there are in the middle.
-        stride: Of the convolution in the middle.
+        channels_in: Input channels.
+        channels_out: Output channels.
+        expansion: The middle has this many times the input channels.
+        stride: Stride of the depthwise convolution.
     """
 
     def __init__(self, channels_in: int, channels_out: int, expansion: int, stride: Size3) -> None:

@@ -1,4 +1,4 @@
-"""Residual networks in three dimensions: ResNet and ResNeXt (Hara et al., 2018; Kopuklu et al.)."""
+"""3D ResNet and ResNeXt (Hara et al., 2018; Kopuklu et al., 2021)."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +9,7 @@ from model.layers.video_backbones.volumes import (
     VolumeConv3d,
     initialise,
     is_planar,
-    pool_pictures,
+    pool_images,
 )
 
 RESNETS = {  # depth: blocks of the four stages
@@ -26,7 +26,7 @@ _BARE_SHORTCUTS = (10, 34)  # depths
 
 
 class BareShortcut(nn.Module):
-    """Take every s-th position on each axis and fill up the channels with zeros.
+    """Subsample every axis by the stride and pad the channels with zeros.
 
     Kept: no gradient flows through it.
     """
@@ -38,11 +38,11 @@ class BareShortcut(nn.Module):
     def forward(self, clips: Tensor) -> Tensor:
         """Map (B, in, T, H, W) to (B, out, T / s, H / s, W / s)."""
         step = self.stride
-        taken = clips.detach()[:, :, ::step, ::step, ::step]
-        return functional.pad(taken, (0,) * 7 + (self.channels_out - clips.shape[1],))
+        sampled = clips.detach()[:, :, ::step, ::step, ::step]
+        return functional.pad(sampled, (0,) * 7 + (self.channels_out - clips.shape[1],))
 
 
-class BasicBlock(Foldable):
+class BasicBlock3D(Foldable):
     """Two convolutions of 3 x 3 x 3."""
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"))
@@ -69,10 +69,10 @@ class Bottleneck(Foldable):
     """A convolution of 3 x 3 x 3 between two of 1 x 1 x 1.
 
     Args:
-        channels: (in, of the one in the middle, out).
-        stride: Of the one in the middle.
-        groups: Of the one in the middle.
-        shortcut: What takes the input to the output's shape; None where it has it.
+        channels: Of input, middle and output.
+        stride: Of the middle convolution.
+        groups: Of the middle convolution.
+        shortcut: Maps the input to the output's shape; None if they are equal.
     """
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
@@ -100,7 +100,7 @@ class Bottleneck(Foldable):
 
 
 class _ResidualTrunk(Foldable):
-    """The stem and the order that both families share."""
+    """Stem and forward pass of both families."""
 
     folds = (("conv1", "bn1"),)
     num_channels: int  # of the last stage
@@ -125,13 +125,13 @@ class _ResidualTrunk(Foldable):
     def _stem(self, clips: Tensor) -> Tensor:
         """Map (B, 3, T, H, W) to (B, 64, T', H / 4, W / 4).
 
-        Frames that the pooling leaves out matter only to statistics, so to training.
+        Frames that the pooling skips are needed only for batch statistics, so only in training.
         """
         skipped = 1 if self.training or is_planar(clips) else self.pool_stride
         conv, stride = self.conv1, (skipped, *self.conv1.stride[1:])
         frames = functional.conv3d(clips, conv.weight, conv.bias, stride, conv.padding)
         frames = functional.relu(self.bn1(frames), inplace=True)
-        return pool_pictures(frames, self.pool_stride // skipped)
+        return pool_images(frames, self.pool_stride // skipped)
 
 
 class ResNet3D(_ResidualTrunk):
@@ -164,11 +164,11 @@ class ResNet3D(_ResidualTrunk):
                 shortcut = ConvNorm(VolumeConv3d(channels_in, channels_out, 1, stride))
         if deep:
             return Bottleneck((channels_in, width, channels_out), stride, 1, shortcut)
-        return BasicBlock(channels_in, channels_out, stride, shortcut)
+        return BasicBlock3D(channels_in, channels_out, stride, shortcut)
 
 
 class ResNeXt3D(_ResidualTrunk):
-    """ResNeXt of depth 50, 101 or 152 with 32 groups, brought down to 512 channels."""
+    """ResNeXt of depth 50, 101 or 152 with 32 groups and 512 output channels."""
 
     pool_stride = 1
     num_channels = 512

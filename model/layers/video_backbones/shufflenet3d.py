@@ -10,7 +10,7 @@ from model.layers.video_backbones.volumes import (
     VolumeConv3d,
     halve,
     initialise,
-    pool_pictures,
+    pool_images,
     shuffle_channels,
 )
 
@@ -34,14 +34,14 @@ WIDTHS_V2 = {  # ShuffleNetV2's width: channels of the three stages
 
 
 class ShuffleUnit(Foldable):
-    """Grouped convolutions over the channels, with a shuffle between them."""
+    """Grouped pointwise convolutions with a channel shuffle between them."""
 
     folds = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, groups: int) -> None:
         super().__init__()
         middle = channels_out // 4
-        # Kept: one group only beside exactly 24 channels; a wider stem is grouped like the rest.
+        # Kept: ungrouped only after exactly 24 channels; a wider stem is grouped like the rest.
         groups_in = 1 if channels_in == STEM else groups
         added = channels_out - channels_in if stride == 2 else channels_out
         self.groups, self.stride = groups, stride
@@ -89,14 +89,14 @@ class ShuffleNet3D(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips (B, 3, T, H, W) to (B, 512, T / 8, H / 32, W / 32)."""
-        maps = pool_pictures(self.conv1(clips))
+        maps = pool_images(self.conv1(clips))
         for stage in (self.layer1, self.layer2, self.layer3):
             maps = stage(maps)
         return self.final_conv_bn(maps)  # type: ignore[no-any-return]
 
 
 class SidePath(Foldable, nn.Sequential):
-    """A convolution over each channel by itself with stride 2, then one over the channels."""
+    """A depthwise convolution with stride 2 and a pointwise one."""
 
     folds = (("0", "1"), ("2", "3"))
 
@@ -111,7 +111,7 @@ class SidePath(Foldable, nn.Sequential):
 
 
 class MainPath(Foldable, nn.Sequential):
-    """A convolution over each channel by itself between two over the channels."""
+    """A depthwise convolution between two pointwise ones."""
 
     folds = (("0", "1"), ("3", "4"), ("5", "6"))
 
@@ -129,22 +129,22 @@ class MainPath(Foldable, nn.Sequential):
 
 
 class SplitUnit(nn.Module):
-    """Half of the channels pass by, half are convolved; or all are, in two ways, with stride 2."""
+    """Convolves half of the channels; with stride 2, all of them on two paths."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         half = channels_out // 2
-        # The published spelling, which checkpoints have.
+        # Kept: the misspelt names of the published checkpoints.
         self.banch1 = SidePath(channels_in, half) if stride == 2 else None
         self.banch2 = MainPath(channels_in if stride == 2 else half, half, stride)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map (B, in, T, H, W) to (B, out, T / s, H / s, W / s)."""
         if self.banch1 is None:
-            passed, taken = clips.chunk(2, dim=1)
+            side, main = clips.chunk(2, dim=1)
         else:
-            passed, taken = self.banch1(clips), clips
-        return shuffle_channels(torch.cat((passed, self.banch2(taken)), dim=1), 2)
+            side, main = self.banch1(clips), clips
+        return shuffle_channels(torch.cat((side, self.banch2(main)), dim=1), 2)
 
 
 class ShuffleNetV23D(nn.Module):
@@ -166,4 +166,4 @@ class ShuffleNetV23D(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map normalised clips (B, 3, T, H, W) to (B, 512, T / 8, H / 32, W / 32)."""
-        return self.conv_last(self.features(pool_pictures(self.conv1(clips))))  # type: ignore[no-any-return]
+        return self.conv_last(self.features(pool_images(self.conv1(clips))))  # type: ignore[no-any-return]

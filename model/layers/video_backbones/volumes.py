@@ -1,8 +1,8 @@
-"""Convolutions over clips (B, C, T, H, W), run in the way that their layout in memory asks for.
+"""3D convolutions over clips (B, C, T, H, W), run according to the memory layout of their input.
 
-Planar clips, the default layout, are run as published. In channels_last_3d the frames of a clip
-are without any copy also pictures (B T, C, H, W) in channels_last, and a processor convolves
-channel by channel, in groups, or over single pixels up to several times quicker.
+Planar clips, the default layout, are convolved as published. In channels_last_3d, the frames of a
+clip are also images (B T, C, H, W) in channels_last without any copy, on which a CPU runs
+depthwise, grouped and pointwise convolutions up to several times faster.
 """
 
 from typing import ClassVar
@@ -39,7 +39,7 @@ class VolumeConv3d(nn.Conv3d):
             return super().forward(input)
         if self.kernel_size != (1, 1, 1):
             return super().forward(input.contiguous(memory_format=torch.channels_last_3d))
-        frames = as_pictures(input[:, :, :: self.stride[0]])
+        frames = as_images(input[:, :, :: self.stride[0]])
         frames = frames.contiguous(memory_format=torch.channels_last)
         weight, stride = self.weight[:, :, 0], self.stride[1:]
         frames = functional.conv2d(frames, weight, self.bias, stride, groups=self.groups)
@@ -47,7 +47,7 @@ class VolumeConv3d(nn.Conv3d):
 
 
 class ConvNorm(Foldable, nn.Sequential):
-    """A convolution, its normalisation, and an activation if there is one."""
+    """A convolution, its normalisation, and an optional activation."""
 
     folds: ClassVar[tuple[tuple[str, str], ...]] = (("0", "1"),)
 
@@ -57,11 +57,11 @@ class ConvNorm(Foldable, nn.Sequential):
 
 
 def is_planar(clips: Tensor) -> bool:
-    """Say whether the channels of clips (B, C, T, H, W) do not lie beside each other in memory."""
+    """Return whether clips (B, C, T, H, W) are in another layout than channels_last_3d."""
     return clips.stride(1) != 1
 
 
-def as_pictures(clips: Tensor) -> Tensor:
+def as_images(clips: Tensor) -> Tensor:
     """Map clips (B, C, T, H, W) to their frames (B T, C, H, W)."""
     return clips.transpose(1, 2).flatten(0, 1)
 
@@ -71,33 +71,33 @@ def as_clips(frames: Tensor, num_clips: int) -> Tensor:
     return frames.view(num_clips, -1, *frames.shape[1:]).transpose(1, 2)
 
 
-def pool_pictures(clips: Tensor, time_stride: int = 1) -> Tensor:
-    """Take the maximum over 3 x 3 pixels of each frame, and every second row and column."""
+def pool_images(clips: Tensor, time_stride: int = 1) -> Tensor:
+    """Max pooling over 3 x 3 pixels of each frame with stride 2."""
     clips = clips[:, :, ::time_stride]
     if is_planar(clips):
         return functional.max_pool3d(clips, (1, 3, 3), (1, 2, 2), (0, 1, 1))
-    return as_clips(functional.max_pool2d(as_pictures(clips), 3, 2, 1), len(clips))
+    return as_clips(functional.max_pool2d(as_images(clips), 3, 2, 1), len(clips))
 
 
 def halve(clips: Tensor) -> Tensor:
-    """Take the mean over 2 frames and 3 x 3 pixels, zeros beyond the border counted."""
+    """Average pooling over 2 frames and 3 x 3 pixels with stride 2, padding included."""
     if is_planar(clips):
         return functional.avg_pool3d(clips, (2, 3, 3), 2, (0, 1, 1))
-    pairs = as_pictures((clips[:, :, ::2] + clips[:, :, 1::2]) / 2)
+    pairs = as_images((clips[:, :, ::2] + clips[:, :, 1::2]) / 2)
     return as_clips(functional.avg_pool2d(pairs, 3, 2, 1), len(clips))
 
 
 def shuffle_channels(clips: Tensor, groups: int) -> Tensor:
-    """Let channels of all groups take turns (Zhang et al., ShuffleNet, 2018, section 3.1)."""
+    """Interleave the channels of all groups (Zhang et al., ShuffleNet, 2018, section 3.1)."""
     if is_planar(clips):
         return clips.reshape(len(clips), groups, -1, *clips.shape[2:]).transpose(1, 2).flatten(1, 2)
     last = clips.movedim(1, -1)
-    turned = last.reshape(*last.shape[:-1], groups, -1).transpose(-1, -2)
-    return turned.flatten(-2).movedim(-1, 1)
+    shuffled = last.reshape(*last.shape[:-1], groups, -1).transpose(-1, -2)
+    return shuffled.flatten(-2).movedim(-1, 1)
 
 
 def initialise(network: nn.Module) -> None:
-    """Set convolutions as He et al. (2015) do, by the number of their outputs."""
+    """Initialise convolutions by He et al. (2015), fan-out mode."""
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -19,8 +19,8 @@ from utils.arrays.speech_positions import Heard
 from utils.datasets.tragic_talkers.scaler import Scaler, write_scaler
 from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
 from utils.datasets.tragic_talkers.synthetic_scene import made_rig
+from utils.media.audio_streams.pieces import SoundFormat, read_pieces
 from utils.media.container import ReadOptions, ReadReport, probe
-from utils.media.sound_pieces import SoundFormat, read_pieces
 
 DEMO = Path(__file__).parents[3] / "demo"
 SECONDS = 13  # both speak in turn; then at once

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.arrays.command import main
-from model.arrays.training import LocalizerTraining, ScheduleOptions, merge_folds, train_localizer
+from model.arrays.training import LocalizerTraining, merge_folds, train_localizer
 from model.localizers.tragic_crnn import TragicCRNN
 from model.ranks import Ranks
 from model.training.run import Hooks, Run
@@ -55,13 +55,12 @@ def run(
     settings = LocalizerTraining(
         TrainingOptions(lr=0.01, max_epoch=epochs, precision="fp32"),
         RunOptions(folder, save_interval=1),
-        ScheduleOptions(),
     )
-    loader, judge = (
+    loader, validation = (
         ChunkLoader(chunks, chosen, Drawn(chunks), SCALER, ChunkLoaderOptions(batch_size=2))
         for chosen in (range(4), range(4, 6))
     )
-    return train_localizer(network, loader, judge, settings, Ranks(), hooks or Hooks())
+    return train_localizer(network, loader, validation, settings, Ranks(), hooks or Hooks())
 
 
 def weights(found: Run) -> dict[str, torch.Tensor]:
@@ -105,7 +104,7 @@ def test_other_settings_do_not_resume(tmp_path: Path) -> None:
     settings = LocalizerTraining(
         TrainingOptions(lr=0.01, max_epoch=1, precision="fp32"),
         RunOptions(tmp_path),
-        ScheduleOptions(plain_decay=True),
+        plain_decay=True,
     )
     options = ChunkLoaderOptions(batch_size=2)
     loader = ChunkLoader(chunks, range(4), Drawn(chunks), SCALER, options)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from model.layers.convolutions import (
     SameConv2d,
-    SamePictureConv3d,
+    SameImageConv3d,
     SameStemConv3d,
     SpatialConv3d,
     StackedConv3d,
@@ -111,7 +111,7 @@ def test_convolution_of_an_image(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", [3, 6])
 def test_convolution_of_pictures(size: int) -> None:
-    conv = SamePictureConv3d(2, 3, size)
+    conv = SameImageConv3d(2, 3, size)
     clips = torch.rand(2, 2, 4, 8, 8)  # (B, C, T, H, W)
     padded = functional.pad(clips, odd_one_after((1, size, size)))
     wanted = functional.conv3d(padded, conv.weight, conv.bias)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from model.layers.lag_profile import (
-    BLIND,
-    DOUBT,
+    MARGIN,
     MAX_LAG,
-    OUT_OF_STEP,
+    MAX_OFFSET,
     SHOWN_LAG,
+    SHRINKAGE,
     LagProfile,
     moving_mean,
 )
@@ -39,12 +39,12 @@ def test_the_peak_is_shown_where_the_film_has_it(shift: int) -> None:
     face = rows(300, 1)
     with torch.inference_mode():
         found = profile()(face.roll(shift, 2), face)
-    forgiven = shift if abs(shift) <= OUT_OF_STEP else None
+    forgiven = shift if abs(shift) <= MAX_OFFSET else None
     for by_lag in found.profile[:, :, 60:240].unflatten(1, (len(WINDOWS), 2 * SHOWN_LAG + 1))[0]:
         assert by_lag.max() <= 1
         if forgiven is not None:
             assert by_lag.argmax(0).unique().tolist() == [SHOWN_LAG]
-            assert by_lag[SHOWN_LAG].min() > 0.95 * 25 / (25 + DOUBT)
+            assert by_lag[SHOWN_LAG].min() > 0.95 * 25 / (25 + SHRINKAGE)
         else:
             assert (by_lag.argmax(0) != SHOWN_LAG).all()
     above = found.evidence[0, 1::3, 60:240]
@@ -53,7 +53,7 @@ def test_the_peak_is_shown_where_the_film_has_it(shift: int) -> None:
 
 def test_few_frames_prove_little() -> None:
     """Where hardly anything is compared, correlations are high by chance."""
-    voice, face = rows(BLIND * 2 + 2, 1), rows(BLIND * 2 + 2, 2)
+    voice, face = rows(MARGIN * 2 + 2, 1), rows(MARGIN * 2 + 2, 2)
     with torch.inference_mode():
         found = profile()(voice, face)
         sure = profile()(rows(200, 1), rows(200, 1))
@@ -91,7 +91,7 @@ def test_evidence_says_how_much_of_its_window_is_compared() -> None:
         known = profile()(rows(301, 1), rows(301, 2), blind).evidence[0, 2::3].exp()
     assert known[0, 80] == pytest.approx(102 / 101)
     assert known[0, 150] == pytest.approx(92 / 101)
-    assert known[0, 0] == pytest.approx((52 - BLIND) / 101)
+    assert known[0, 0] == pytest.approx((52 - MARGIN) / 101)
     assert known[1, 150] == pytest.approx(192 / 201)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from model.checkpoints.build import load_released
 from model.layers.folding import fold_norms
 from model.layers.resnet18 import imagenet_weights
-from model.networks.asc_encoder import FACE_MEAN, FACE_STD, STE, stack
+from model.networks.asc_encoder import FACE_MEAN, FACE_STD, ASCEncoder, stack
 from tests.parity.fill import array, inputs
 from tests.parity.filled import assert_scores_near, filled, published_name
 from tests.parity.references import reference, reference_table
@@ -35,7 +35,7 @@ def clips(num_clips: int, length: int, size: int = 32) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
 @pytest.mark.parametrize(("name", "length"), [("k11", 11), ("k5", 5)])
 def test_published_outputs(name: str, length: int, folded: bool) -> None:
-    network = filled(STE(length))
+    network = filled(ASCEncoder(length))
     if folded:
         fold_norms(network)
     with torch.inference_mode():
@@ -45,8 +45,8 @@ def test_published_outputs(name: str, length: int, folded: bool) -> None:
 
 def test_published_names_load_strictly() -> None:
     state = {name: torch.from_numpy(array(name, shape)) for name, shape in KEYS.items()}
-    assert STE.variant_of(state) == {"clip_length": 11}
-    network = STE()
+    assert ASCEncoder.variant_of(state) == {"clip_length": 11}
+    network = ASCEncoder()
     load_released(network, state)
     for name, values in network.state_dict().items():
         torch.testing.assert_close(values.float(), state[published_name(network, name)].float())
@@ -57,17 +57,17 @@ def test_published_names_load_strictly() -> None:
 )
 def test_variants(length: int, num_parameters: int) -> None:
     with torch.device("meta"):
-        network = STE(length)
+        network = ASCEncoder(length)
     assert sum(parameter.numel() for parameter in network.parameters()) == num_parameters
     assert (network.clip.length, network.clip.before) == (length, length // 2)
-    assert STE.variant_of(network.state_dict()) == {"clip_length": length}
-    assert STE.variant_of({"other.weight": torch.zeros(1)}) == {}
+    assert ASCEncoder.variant_of(network.state_dict()) == {"clip_length": length}
+    assert ASCEncoder.variant_of({"other.weight": torch.zeros(1)}) == {}
 
 
 def test_a_clip_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match=r"clip_length must be odd.*got 4"):
-        STE(4)
-    network = STE(3).eval()
+        ASCEncoder(4)
+    network = ASCEncoder(3).eval()
     with pytest.raises(ValueError, match=r"expected clips of 3 RGB faces.*got \(1, 5, 32, 32, 3\)"):
         network(*clips(1, 5))
 
@@ -84,7 +84,7 @@ def test_faces_are_normalised_and_stacked_frame_by_frame() -> None:
 
 
 def test_alone_as_together_again_and_in_bf16() -> None:
-    network = filled(STE(3))
+    network = filled(ASCEncoder(3))
     audio, faces = clips(3, 3)
     with torch.inference_mode():
         together = network(audio, faces).av
@@ -98,7 +98,7 @@ def test_alone_as_together_again_and_in_bf16() -> None:
 
 
 def test_every_parameter_learns() -> None:
-    network = STE(3)
+    network = ASCEncoder(3)
     logits = network(*clips(2, 3))
     labels = torch.tensor([0, 1])
     heads = torch.stack([logits.av, logits.audio, logits.visual])[:, :, 0]
@@ -108,7 +108,7 @@ def test_every_parameter_learns() -> None:
 
 
 def test_imagenet_weights_fill_both_trunks() -> None:
-    network = STE(5)
+    network = ASCEncoder(5)
     made = {
         name.removeprefix("visual."): torch.from_numpy(array(name, values.shape))
         for name, values in network.state_dict().items()
@@ -138,4 +138,4 @@ def test_without_torchvision_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPat
 def test_other_weights_to_begin_from(keys: tuple[str, ...]) -> None:
     state = {name: torch.zeros(64, 3, 7, 7) for name in keys}
     with pytest.raises(UserError, match="these are not ResNet-18 weights: "):
-        STE().begin_from(state)
+        ASCEncoder().begin_from(state)

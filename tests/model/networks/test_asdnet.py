@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from model.checkpoints.build import load_released, recognise
-from model.networks.asdnet import TMISRM
+from model.networks.asdnet import ASDNet
 from tests.parity.fill import array, inputs
 from tests.parity.filled import filled, published_name
 from tests.parity.references import assert_near, reference, reference_table
@@ -25,7 +25,7 @@ def contexts(name: str, shape: tuple[int, ...]) -> Tensor:
 )
 def test_published_outputs(case: str, steps: int, parameters: int) -> None:
     shape = tuple(EXPECTED[f"{case}.input_shape"].astype(int).tolist())
-    network = filled(TMISRM(num_speakers=shape[3], length=shape[2]))
+    network = filled(ASDNet(num_speakers=shape[3], length=shape[2]))
     assert sum(one.numel() for one in network.parameters()) == parameters
     embeddings = contexts(f"{case}.features", shape)
     with torch.inference_mode():
@@ -37,24 +37,24 @@ def test_published_outputs(case: str, steps: int, parameters: int) -> None:
 
 def test_published_names_load_strictly() -> None:
     state = {key: torch.from_numpy(array(key, shape)) for key, shape in KEYS.items()}
-    assert TMISRM.variant_of(state) == {"num_speakers": 4}
-    network = TMISRM()
+    assert ASDNet.variant_of(state) == {"num_speakers": 4}
+    network = ASDNet()
     load_released(network, state)
     for name, value in network.state_dict().items():
         assert torch.equal(value, state[published_name(network, name)].to(value.dtype))
-    assert TMISRM.variant_of(network.state_dict()) == {"num_speakers": 4}
+    assert ASDNet.variant_of(network.state_dict()) == {"num_speakers": 4}
     assert recognise(state) == "asdnet"
     with pytest.raises(ValueError, match="looks like asdnet with num_speakers=4"):
-        load_released(TMISRM(num_speakers=3), state)
+        load_released(ASDNet(num_speakers=3), state)
 
 
 @pytest.mark.parametrize("num_speakers", [2, 3, 4, 5, 6])
 def test_variants(num_speakers: int) -> None:
     with torch.device("meta"):
-        network = TMISRM(num_speakers, length=8)
+        network = ASDNet(num_speakers, length=8)
     counted = sum(one.numel() for one in network.parameters())
     assert counted == 774_144 * (num_speakers - 1) + 256 + 1_010_688 + 514
-    assert TMISRM.variant_of(network.state_dict()) == {"num_speakers": num_speakers}
+    assert ASDNet.variant_of(network.state_dict()) == {"num_speakers": num_speakers}
     assert network.context.before == 4 and network.context.fill == "zero"
 
 
@@ -64,17 +64,17 @@ def test_variants(num_speakers: int) -> None:
 )
 def test_refused(arguments: tuple[int, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TMISRM(*arguments)
+        ASDNet(*arguments)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 672), (1, 4, 64, 672), (1, 4, 8, 512)])
 def test_other_features_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"S, L, C = \(4, 8, 672\), got \(1, "):
-        TMISRM(length=8)(torch.zeros(shape))
+        ASDNet(length=8)(torch.zeros(shape))
 
 
 def test_batch_is_contexts_one_by_one() -> None:
-    network = filled(TMISRM(length=8))
+    network = filled(ASDNet(length=8))
     embeddings = contexts("batch", (3, 672, 8, 4))
     embeddings[1, 1:] = 0  # a face alone
     with torch.inference_mode():
@@ -89,7 +89,7 @@ def test_trains() -> None:
     """Every parameter gets a gradient, and steps lower the loss."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = TMISRM(length=8).train()
+        network = ASDNet(length=8).train()
         embeddings, labels = contexts("train", (4, 672, 8, 4)), torch.tensor([0, 1, 1, 0])
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
         losses = []

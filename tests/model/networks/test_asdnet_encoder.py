@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.checkpoints.build import load_released, recognise
 from model.layers.folding import fold_norms
-from model.networks.asdnet_encoder import FACE_MEAN, FACE_STD, TwoStreamNet, normalise
+from model.networks.asdnet_encoder import FACE_MEAN, FACE_STD, ASDNetEncoder, normalise
 from tests.parity.fill import array, inputs
 from tests.parity.filled import assert_scores_near, filled, published_name
 from tests.parity.references import assert_near, reference, reference_table
@@ -19,7 +19,7 @@ BACKBONES = ("resnext101", "resnet18", "mobilenet", "mobilenetv2", "shufflenet",
 KEYS: dict[str, dict[str, list[int]]] = reference_table("asdnet_keys")
 
 
-def published(network: TwoStreamNet, name: str) -> TwoStreamNet:
+def published(network: ASDNetEncoder, name: str) -> ASDNetEncoder:
     """Fill a network as the reference outputs were made."""
     filled(network)
     with torch.no_grad():
@@ -47,12 +47,12 @@ def made_clips(num_clips: int, length: int = 8, size: int = 32) -> tuple[Tensor,
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_published_outputs(name: str) -> None:
-    network = published(TwoStreamNet(name), name)
+    network = published(ASDNetEncoder(name), name)
     assert sum(one.numel() for one in network.parameters()) == int(EXPECTED[f"{name}.params"])
     assert len(network.state_dict()) == int(EXPECTED[f"{name}.n_keys"])
     fold_norms(network)
     with torch.inference_mode():
-        found = network.judge(*case(name))
+        found = network.score(*case(name))
     assert_scores_near(found, EXPECTED, name)
     assert found.embedding is not None
     assert_near(found.embedding[..., :160], EXPECTED[f"{name}.features"][:, None, :160], "heard")
@@ -69,15 +69,15 @@ def test_published_names_load_strictly(backbone: str, keys: str) -> None:
         **KEYS["asdnet_av_enc_heads"],
     }
     state = {key: torch.from_numpy(array(key, shape)) for key, shape in shapes.items()}
-    assert TwoStreamNet.variant_of(state) == {"video_backbone": backbone}
-    network = TwoStreamNet(backbone)
+    assert ASDNetEncoder.variant_of(state) == {"video_backbone": backbone}
+    network = ASDNetEncoder(backbone)
     load_released(network, state)
     for name, value in network.state_dict().items():
         assert torch.equal(value, state[published_name(network, name)].to(value.dtype))
-    assert TwoStreamNet.variant_of(network.state_dict()) == {"video_backbone": backbone}
+    assert ASDNetEncoder.variant_of(network.state_dict()) == {"video_backbone": backbone}
     assert recognise(state) == "asdnet_encoder"
     with pytest.raises(ValueError, match=f"like asdnet_encoder with video_backbone={backbone}"):
-        load_released(TwoStreamNet("shufflenetv2"), state)
+        load_released(ASDNetEncoder("shufflenetv2"), state)
     del state["fc_final.bias"]
     with pytest.raises(ValueError, match="1 missing keys"):
         load_released(network, state)
@@ -88,16 +88,16 @@ def test_published_names_load_strictly(backbone: str, keys: str) -> None:
 )
 def test_clip(length: int, found: tuple[int, int]) -> None:
     with torch.device("meta"):
-        clip = TwoStreamNet("shufflenetv2", length).clip
+        clip = ASDNetEncoder("shufflenetv2", length).clip
     assert (clip.length, clip.before) == found
 
 
 def test_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 8; got 12"):
-        TwoStreamNet("shufflenet", 12)
+        ASDNetEncoder("shufflenet", 12)
     with pytest.raises(ValueError, match="above 0"):
-        TwoStreamNet("mobilenet", 0)
-    network = TwoStreamNet("shufflenetv2", 16)
+        ASDNetEncoder("mobilenet", 0)
+    network = ASDNetEncoder("shufflenetv2", 16)
     with pytest.raises(ValueError, match=r"clips of 16 colour faces.*got \(1, 8, 32, 32, 3\)"):
         network(*made_clips(1))
     audio, faces = made_clips(1, 16)
@@ -117,7 +117,7 @@ def test_faces_are_normalised_by_colour() -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet", "mobilenetv2", "shufflenet", "shufflenetv2"])
 def test_batch_is_clips_one_by_one(name: str) -> None:
-    network = published(TwoStreamNet(name, 8), name)
+    network = published(ASDNetEncoder(name, 8), name)
     audio, faces = made_clips(3, size=64)
     with torch.inference_mode():
         together, again = network(audio, faces), network(audio, faces)
@@ -135,7 +135,7 @@ def test_trains(name: str) -> None:
     """Every parameter gets a gradient, and steps lower the loss."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = TwoStreamNet(name, 8).train()
+        network = ASDNetEncoder(name, 8).train()
     audio, faces = made_clips(3)
     labels = torch.tensor([0, 1, 1])
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -157,7 +157,7 @@ def test_trains(name: str) -> None:
 
 
 def test_kinetics_weights_are_begun_from(caplog: pytest.LogCaptureFixture) -> None:
-    network = TwoStreamNet("shufflenetv2")
+    network = ASDNetEncoder("shufflenetv2")
     state = {
         f"module.{key}": torch.from_numpy(array(key, shape))
         for key, shape in KEYS["asdnet_shufflenetv2_w2"].items()
@@ -166,6 +166,6 @@ def test_kinetics_weights_are_begun_from(caplog: pytest.LogCaptureFixture) -> No
     state["module.classifier.weight"] = torch.zeros(600, 2048)
     with caplog.at_level(logging.INFO):
         network.begin_from(state)
-    assert caplog.messages == ["initial weights: passed over classifier.weight: unknown"]
+    assert caplog.messages == ["initial weights: skipped classifier.weight: unknown"]
     stem = network.video_encoder.base.conv1[0].weight  # type: ignore[index,union-attr]
     assert torch.equal(stem.detach(), state["module.conv1.0.weight"])

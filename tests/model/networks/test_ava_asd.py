@@ -77,7 +77,7 @@ def test_published_outputs(mode: str) -> None:
     audio = torch.from_numpy(inputs("audio", (3, 13, 20, 1), -2, 2))[..., 0]
     pictures = torch.from_numpy(inputs("video", (3, 5, 100, 100, 1)))
     with torch.inference_mode():
-        logits = network.judge(audio, pictures)
+        logits = network.score(audio, pictures)
     assert logits.embedding is not None
     found: dict[str, Tensor] = {"s_av_fc1": logits.embedding[:, 0]}
     for name, head in (("main_out", logits.av), ("a_out", logits.audio), ("v_out", logits.visual)):
@@ -146,7 +146,7 @@ def test_wrong_variants_are_refused() -> None:
     ("audio", "faces", "found"),
     [
         ((2, 13, 20), (2, 2, 18, 18), r"MFCC \(13, 8\).*got \(13, 20\)"),
-        ((2, 13, 8), (2, 5, 18, 18), r"pictures \(2, 18, 18, 1\).*got \(5, 18, 18, 1\)"),
+        ((2, 13, 8), (2, 5, 18, 18), r"images \(2, 18, 18, 1\).*got \(5, 18, 18, 1\)"),
         ((2, 13, 8), (2, 2, 20, 20), r"got \(2, 20, 20, 1\)"),
     ],
     ids=["sound", "length", "size"],
@@ -197,7 +197,7 @@ def test_colours_are_read_in_the_published_order() -> None:
     audio, faces = clips(network)
     with torch.inference_mode():
         found = network(audio, faces).av
-        blue_first = network.judge(audio, faces.flip(-1) / 255).av
+        blue_first = network.score(audio, faces.flip(-1) / 255).av
     torch.testing.assert_close(found, blue_first)
 
 

@@ -27,7 +27,7 @@ from model.checkpoints.build import (
 )
 from model.checkpoints.registry import registry
 from model.contract import ClipNetwork, ContextNetwork, Logits, Model, Network
-from model.layers.lag_profile import BLIND
+from model.layers.lag_profile import MARGIN
 from model.names import network_names
 from model.training.initial_weights import IMAGENET
 from model.training.losses import Clips, Contrast, Counts, SpeakingObjective
@@ -47,7 +47,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 }
 SIZES = {"asc_encoder": 32, "asdnet_encoder": 32}  # of faces, where the published is not needed
 SEQUENCES = [name for name in network_names() if issubclass(network_class(name), Network)]
-NUM_FRAMES = {"synchrony": 2 * BLIND + 6}  # of a sequence, where 5 show nothing
+NUM_FRAMES = {"synchrony": 2 * MARGIN + 6}  # of a sequence, where 5 show nothing
 STEP = 0.002  # of the loss is what a step downhill is to take away
 SEED = 2  # of weights; with some, the two units of TalkNet's narrowest layers are dead
 HEADS = ("av", "audio", "visual", "embedding")

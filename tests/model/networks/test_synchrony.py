@@ -11,7 +11,7 @@ from model.checkpoints.build import load_released, recognise
 from model.checkpoints.files import read_weights
 from model.checkpoints.registry import find_file
 from model.networks.lr_asd import LRASD
-from model.networks.synchrony import NUM_JUDGES, SEEN_COLUMNS, SEEN_ROWS, Synchrony, _silence
+from model.networks.synchrony import NUM_REFINERS, SEEN_COLUMNS, SEEN_ROWS, Synchrony, _silence
 from model.scoring.windows import inference_copy, score_track, track_logits
 from model.shipped.synchrony_stages import take_over
 from tests.parity.fill import inputs
@@ -95,7 +95,7 @@ def test_judges_are_heard_on_average(student: Synchrony) -> None:
         compared = student.profile(*student.normalised(heard, seen))
         scores = student.scores(compared, heard, seen)
         logits = student.fuse(heard, seen).av
-    assert len(scores) == NUM_JUDGES
+    assert len(scores) == NUM_REFINERS
     assert (scores[0] - scores[1]).abs().max() > 1e-3
     torch.testing.assert_close(logits[..., 1], scores.mean(0))
 
@@ -112,7 +112,7 @@ def test_shipped_weights_fit() -> None:
     network = Synchrony()
     load_released(network, read_weights(find_file(path)).state)
     heads = [one for name, one in network.named_parameters() if name.endswith(".head.weight")]
-    assert len(heads) == NUM_JUDGES
+    assert len(heads) == NUM_REFINERS
     assert all(head.abs().max() > 0 for head in heads)
     assert recognise(read_weights(find_file(path)).state) == "synchrony"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.layers.lag_profile import OUT_OF_STEP, SHOWN_LAG
+from model.layers.lag_profile import MAX_OFFSET, SHOWN_LAG
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
 from model.scoring.windows import inference_copy
@@ -99,11 +99,11 @@ def test_voices_may_be_early_or_late() -> None:
     moved = set()
     for seed in range(20):
         audio, _, labels, _ = draw_embedded(pool, np.random.default_rng(seed))
-        heard = audio[:, OUT_OF_STEP:-OUT_OF_STEP, 1]
-        late = (heard - labels[:, OUT_OF_STEP:-OUT_OF_STEP] + 50) % 100 - 50
+        heard = audio[:, MAX_OFFSET:-MAX_OFFSET, 1]
+        late = (heard - labels[:, MAX_OFFSET:-MAX_OFFSET] + 50) % 100 - 50
         assert (late == late[:, :1]).all()
         moved |= {int(one) for one in late[:, 0]}
-    assert moved == set(range(-OUT_OF_STEP, OUT_OF_STEP + 1))
+    assert moved == set(range(-MAX_OFFSET, MAX_OFFSET + 1))
 
 
 def test_half_precision_changes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

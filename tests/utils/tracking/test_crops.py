@@ -221,7 +221,7 @@ def test_long_tracks_come_in_pieces(num_frames: int, lengths: list[int]) -> None
         track_start=5,
         boxes=np.concatenate([piece.boxes for piece in pieces]),
         crops=np.concatenate([piece.crops for piece in pieces]),
-        portrait=pieces[-1].portrait,
+        thumbnail=pieces[-1].thumbnail,
         last=True,
     )
     assert_crops(whole, np.array([found[5 + index][0] for index in range(num_frames)], np.float32))

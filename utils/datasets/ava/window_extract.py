@@ -28,8 +28,8 @@ from utils.errors import ResourceError, UserError
 from utils.features.ava_asd_mfcc import NUM_FEATURES, measure, vectors
 from utils.files import check_folder, replacing
 from utils.media.audio import read_sound
+from utils.media.audio_streams.choice import choose_sound
 from utils.media.container import ReadOptions, VideoInfo, open_media, probe, sound_stream
-from utils.media.sound_choice import choose_sound
 from utils.structures import SAMPLE_RATE
 
 logger = logging.getLogger(__name__)

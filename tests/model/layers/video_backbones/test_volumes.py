@@ -12,7 +12,7 @@ from model.layers.video_backbones.volumes import (
     VolumeConv3d,
     halve,
     is_planar,
-    pool_pictures,
+    pool_images,
     shuffle_channels,
 )
 from tests.parity.fill import fill, inputs
@@ -64,7 +64,7 @@ def test_half_of_the_channels() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [pool_pictures, lambda clips: pool_pictures(clips, 2), halve],
+    [pool_images, lambda clips: pool_images(clips, 2), halve],
     ids=["pool", "pool time", "halve"],
 )
 def test_pooling_agrees(function: Callable[[Tensor], Tensor]) -> None:

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.stream import Discard
 from numpy.typing import NDArray
 
-from utils.media.channel_mix import (
+from utils.media.audio_streams.channel_mix import (
     ChannelMix,
     candidates,
     channels_of,
@@ -27,8 +27,8 @@ from utils.media.channel_mix import (
     mono_frame,
     usual_weights,
 )
+from utils.media.audio_streams.voicing import FLOOR_DB, HOP, RATE, PitchSteps, measure_pitch
 from utils.media.container import frame_time, open_media
-from utils.media.voicing import FLOOR_DB, HOP, RATE, PitchSteps, measure_pitch
 
 PIECE_S = 4  # a piece
 NUM_PIECES = 30

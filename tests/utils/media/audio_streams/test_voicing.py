@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.made_sound import Samples, music, speech
-from utils.media.voicing import RATE, PitchSteps, measure_pitch
+from utils.media.audio_streams.voicing import RATE, PitchSteps, measure_pitch
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 8 * RATE)
 TIME_S = np.arange(8 * RATE) / RATE

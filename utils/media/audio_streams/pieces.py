@@ -9,10 +9,10 @@ from av import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from utils.media.channel_mix import ChannelMix, as_stereo, finite
+from utils.media.audio_streams.channel_mix import ChannelMix, as_stereo, finite
+from utils.media.audio_streams.choice import choose_sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.decoding import decode_from
-from utils.media.sound_choice import choose_sound
 from utils.structures import SAMPLE_RATE
 
 DRIFT_S = Fraction(40, 1000)  # time stamps may be off by this much before sound is moved

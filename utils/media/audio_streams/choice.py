@@ -9,10 +9,10 @@ from av import AudioStream
 from av.stream import Disposition
 
 from utils.errors import UserError
-from utils.media.channel_mix import ChannelMix
+from utils.media.audio_streams.channel_mix import ChannelMix
+from utils.media.audio_streams.sample import TrackSample, sample_tracks
+from utils.media.audio_streams.voicing import FLOOR_DB
 from utils.media.container import VideoInfo, open_media, sound_stream
-from utils.media.sound_sample import TrackSample, sample_tracks
-from utils.media.voicing import FLOOR_DB
 from utils.structures import AudioFacts
 
 # Tracks of these kinds are read only if no other has speech, and never mixed.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tests.made_sound import MadeTrack, Samples, music, speech, write_tracks
 from tests.made_video import write_video
 from utils.media.audio import Sound
-from utils.media.channel_mix import channels_of, usual_weights
+from utils.media.audio_streams.channel_mix import channels_of, usual_weights
 from utils.media.container import ReadOptions, probe
 from utils.structures import SAMPLE_RATE
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tests.made_sound import MadeTrack, Samples, music, speech, write_tracks, write_undecodable
 from utils.errors import UserError
 from utils.media.audio import Sound
+from utils.media.audio_streams.choice import choose_sound
 from utils.media.container import ReadOptions, probe
-from utils.media.sound_choice import choose_sound
 from utils.structures import AudioFacts
 
 ANNA = speech(6)
