@@ -78,8 +78,8 @@ def train(talks: Path, save: Path, *more: str | Path) -> Path:
 def ste(talks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return weights of a short-term encoder."""
     save = tmp_path_factory.mktemp("asc_encoder")
-    how = ("--variant", "clip_length=3", "--batchSize", "5", "--lr", "1e-3", "--maxEpoch", "3")
-    return train(talks, save, "--model", "asc_encoder", *how)  # its statistics vary by epoch
+    how = ("--variant", "clip_length=3", "--batchSize", "5", "--lr", "1e-3", "--maxEpoch", "6")
+    return train(talks, save, "--model", "asc_encoder", *how, "--testInterval", "2")
 
 
 @pytest.fixture(scope="module")
