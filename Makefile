@@ -1,18 +1,23 @@
 # `make demo` and `make test` need Python 3.10 or later, pip and make; everything else is set up here.
 PYTHON ?= python3
 BIN := .venv/bin
+# One process per core, each of one thread; a file's tests share what its fixtures make.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # What depends on how a processor computes: run again as on one with AVX2 alone, and on any other.
 NUMERIC := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider -m "not slow" \
 	tests/model/layers tests/model/networks tests/model/scoring/test_windows.py tests/model/training/test_trainer.py \
 	tests/utils/features tests/utils/metrics
 
-.PHONY: demo test numeric numeric-avx2 numeric-default lint clean
+.PHONY: demo test test-all numeric numeric-avx2 numeric-default lint clean
 demo: .venv/ready
 	$(BIN)/python demoTalkNet.py --videoName 001 --videoFolder demo
 
 test: .venv/ready-dev lint
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/ready-dev lint
+	$(PYTEST)
 
 numeric: numeric-avx2 numeric-default
 

@@ -20,12 +20,11 @@ from model.checkpoints.build import load_single
 from model.contract import Model, Network
 from model.face_finding import FaceFinder, choose_finder
 from model.scoring.windows import score_track
-from utils.datasets.talkset.sources import SAMPLES_PER_FRAME
 from utils.errors import UserError
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, VideoInfo, probe
 from utils.model_options import DetectorOptions
-from utils.structures import SAMPLE_RATE, CropPiece
+from utils.structures import SAMPLE_RATE, SAMPLES_PER_FRAME, CropPiece
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

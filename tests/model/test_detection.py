@@ -130,7 +130,7 @@ def test_no_faces() -> None:
 
 
 def test_every_is_checked() -> None:
-    with pytest.raises(ValueError, match=r"each 1, 2, \.\.\. frames, got 0"):
+    with pytest.raises(ValueError, match=r"every 1, 2, \.\.\. frames, got 0"):
         next(detect_faces(frames_of(3), BrightSpots(), 0))
 
 

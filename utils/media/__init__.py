@@ -1,1 +1,1 @@
-"""Reading video and sound: from a file to time-stamped images and samples."""
+"""Reading video and audio: from a file to time-stamped images and samples."""

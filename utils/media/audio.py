@@ -1,4 +1,4 @@
-"""Read the sound of a video at the working rate, in step with its frames."""
+"""Read the audio of a video at the working rate, aligned with its frames."""
 
 from collections.abc import Iterator
 
@@ -10,12 +10,12 @@ from utils.media.audio_streams.pieces import SoundFormat, read_pieces
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.structures import FPS, SAMPLE_RATE
 
-SILENT_RADIUS = 5  # frames on either side that are silent too: a gap of a codec is no silence
-KEEP_S = 180.0  # how much of the past stays readable
+SILENT_RADIUS = 5  # frames on either side must be silent too: a codec's gap is not silence
+KEEP_S = 180.0  # how much of the past can still be read
 
 
 class Sound:
-    """The sound of a span of a video: mono int16 at 16 kHz, decoded as far as it is asked for.
+    """The audio of a span of a video: mono int16 at 16 kHz, decoded as far as it is read.
 
     Sample 0 lies at the start of the span unless `first_sample` is given, so frame i of
     `read_frames` begins with sample 640 * i. Time stamps place the samples: gaps are silent,
@@ -45,7 +45,7 @@ class Sound:
 
     @property
     def num_decoded(self) -> int:
-        """Position up to which the sound has been decoded."""
+        """Position up to which the audio has been decoded."""
         return self._first + self._num_held
 
     def read(self, start: int, stop: int) -> NDArray[np.int16]:
@@ -70,13 +70,13 @@ class Sound:
         return samples
 
     def close(self) -> None:
-        """Close the file; what has not been decoded yet then counts as silence."""
+        """Close the file; audio that has not been decoded counts as silence from then on."""
         self._pieces = self._next = None
 
     def _decode_to(self, stop: int, wanted: int) -> None:
-        """Decode until the sample before `stop` is held or the sound ends, keeping `wanted` on.
+        """Decode until the sample before `stop` is held or the audio ends; keep `wanted` on.
 
-        The silence of a gap is held only as far as it is asked for, a minute at a time.
+        The silence of a gap is held only as far as it is read, a minute at a time.
         """
         while self._pieces is not None and self.num_decoded < stop:
             self._next = self._next or next(self._pieces, None)
@@ -91,7 +91,7 @@ class Sound:
                 self._next = None
 
     def _append(self, samples: NDArray[np.int16], wanted: int) -> None:
-        """Hold more samples; drop what is too old and not wanted."""
+        """Hold more samples; drop those that are too old and not wanted."""
         num_added = len(samples)
         if self._num_held + num_added > len(self._held):
             oldest = min(wanted, self.num_decoded + num_added - self._keep)
@@ -108,7 +108,7 @@ class Sound:
 def read_sound(
     video: VideoInfo, options: ReadOptions, rate: int = SAMPLE_RATE
 ) -> Iterator[NDArray[np.int16]]:
-    """Yield all mono samples of a span in order, piece by piece, zeros where there is no sound.
+    """Yield all mono samples of a span in order, piece by piece; zeros where there is no audio.
 
     A span that has a duration is filled with zeros to its end, where the video ends before it.
     """
@@ -121,13 +121,13 @@ def read_sound(
 
 
 def _silence(count: int, rate: int) -> Iterator[NDArray[np.int16]]:
-    """Yield so many zeros, a minute at a time."""
+    """Yield `count` zeros, a minute at a time."""
     for first in range(0, count, 60 * rate):
         yield np.zeros(min(60 * rate, count - first), np.int16)
 
 
 def silent_frames(waveform: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Tell for each frame (T,) whether it lies in digital silence, 0.2 s and more to either side.
+    """Return for each frame (T,) whether it lies in digital silence, 0.2 s or more to either side.
 
     Digital silence is where no sample is further from 0 than 1; what lies beyond the ends of
     `waveform` counts as silent.

@@ -1,4 +1,4 @@
-"""Open media files and know what is in them; everything that reads a video starts here."""
+"""Open media files and describe their content; everything that reads a video starts here."""
 
 import stat
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from utils.structures import FPS
 MediaStream: TypeAlias = VideoStream | AudioStream
 MediaFrame: TypeAlias = VideoFrame | AudioFrame
 
-MAX_FPS = 1000  # a rate above it is a time base that was mistaken for one
+MAX_FPS = 1000  # a higher rate is a time base mistaken for a rate
 PRIME_PACKETS = 500  # then the first sound is looked for in its own packets, up to as many
 # FFmpeg looks for what it must know of a stream in the first 5 s; this much if it found nothing.
 LATE_SOUND = {"analyzeduration": "60000000", "probesize": "100000000"}  # us, bytes
@@ -32,7 +32,7 @@ LATE_SOUND = {"analyzeduration": "60000000", "probesize": "100000000"}  # us, by
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file holds. The clock's 0 is the first image or sample, whichever is earlier."""
+    """The content of a video file; the clock's 0 is the earlier of first image and first sample."""
 
     path: Path
     width: int  # upright
@@ -67,19 +67,19 @@ class ReadOptions:
 
     @property
     def from_s(self) -> Fraction:
-        """Where the span starts on the video's clock, freed of binary rounding."""
+        """Where the span starts on the video's clock, without binary rounding."""
         return Fraction(self.start_s).limit_denominator(1000000)
 
     @property
     def stop_s(self) -> Fraction | None:
-        """Length of the span; None where it goes to the end of the video."""
+        """Length of the span; None if it reaches to the end of the video."""
         exact = Fraction(self.duration_s).limit_denominator(1000000)
         return exact if exact > 0 else None
 
 
 @dataclass
 class ReadReport:
-    """What became of a video while it was read; filled as the reading goes on."""
+    """What happened while a video was read; filled in as reading goes on."""
 
     frames: int = 0  # decoded
     errors: int = 0  # packets that could not be read or decoded
@@ -88,13 +88,13 @@ class ReadReport:
     gaps: list[tuple[float, float]] = field(default_factory=list)  # without images, s of the span
 
     def add_error(self, error: av.error.FFmpegError) -> None:
-        """Count an error that the reading goes on after."""
+        """Count an error after which reading continues."""
         self.errors += 1
         if len(self.messages) < 5:
             self.messages.append(error.strerror)
 
     def lost_s(self, video: VideoInfo, options: ReadOptions) -> float:
-        """Seconds at the end of the span that held no image although the file promised some."""
+        """Seconds at the end of the span without an image although the header promises some."""
         promised = video.duration_s - options.start_s
         if options.duration_s > 0:
             promised = min(promised, options.duration_s)
@@ -135,7 +135,7 @@ def _open(path: Path, options: dict[str, str]) -> InputContainer:
 
 
 def _check_file(path: Path) -> None:
-    """Raise if something is no file that can be read and holds anything."""
+    """Raise if a path is not a readable, non-empty file."""
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode):
@@ -174,14 +174,14 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 
 def sound_stream(container: InputContainer, index: int | None = None) -> AudioStream | None:
-    """Return the sound stream of an index, or the main one; None if none can be decoded."""
+    """Return the audio stream of an index, or the main one; None if none can be decoded."""
     found = [one for one in container.streams.audio if one.codec_context is not None]
     best = container.streams.best("audio") if index is None else container.streams[index]
     return next((one for one in found if one is best), found[0] if found else None)
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Return what a video file holds; its first image and its first sample are decoded for it."""
+    """Return the content of a video file; its first image and its first sample are decoded."""
     with open_media(path := Path(path)) as container:
         video = video_stream(container, path)
         sound = sound_stream(container)
@@ -227,7 +227,7 @@ def frame_time(frame: MediaFrame, stream: MediaStream) -> Fraction | None:
 def _first_frames(
     container: InputContainer, video: VideoStream, sound: AudioStream | None
 ) -> tuple[VideoFrame | None, AudioFrame | None]:
-    """Return the first image and the first sound that can be decoded, None for what is missing."""
+    """Return the first image and the first audio frame that can be decoded; None if missing."""
     wanted = {stream.index: stream for stream in (video, sound) if stream is not None}
     found: dict[int, MediaFrame] = {}
     packets = container.demux(*wanted.values())
@@ -246,7 +246,7 @@ def _first_frames(
 
 
 def _first_sound(path: Path, index: int) -> AudioFrame | None:
-    """Return the first sound that can be decoded of a stream that begins long after the images."""
+    """Return the first decodable audio frame of a stream that begins long after the images."""
     with open_media(path) as container, suppress(av.error.FFmpegError):
         stream = container.streams[index]
         assert isinstance(stream, AudioStream)
@@ -258,14 +258,14 @@ def _first_sound(path: Path, index: int) -> AudioFrame | None:
 
 
 def keep_only(container: InputContainer, stream: MediaStream) -> None:
-    """Let the demuxer pass over all streams but one."""
+    """Let the demuxer skip all streams except one."""
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all
 
 
 def _rate(stream: VideoStream) -> Fraction:
-    """Return the stream's average rate, frames/s; the working rate where the file has no word."""
+    """Return the stream's average rate, frames/s; the working rate if the file does not give it."""
     rates = (stream.average_rate, stream.guessed_rate)
     return next((Fraction(rate) for rate in rates if rate and rate <= MAX_FPS), Fraction(FPS))
 

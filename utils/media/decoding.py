@@ -1,4 +1,4 @@
-"""Decode the images or the sound of a video from any time on, with their times on its clock."""
+"""Decode the images or the audio of a video from any time on, with times on its clock."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ TimedFrame = tuple[Fraction | None, MediaFrame]  # on the video's clock; None if
 def decode_from(
     video: VideoInfo, sound: bool, start_s: Fraction, threads: int, report: ReadReport
 ) -> Iterator[TimedFrame]:
-    """Yield (time on the video's clock, frame) of the video's images or sound, from `start_s`.
+    """Yield (time on the video's clock, frame) of the video's images or audio, from `start_s`.
 
     The first frame begins at or before `start_s` unless the stream begins later. Only what lies
     between the seek point, a key frame, and `start_s` is decoded in vain.
@@ -81,7 +81,7 @@ def _decode_from(
 def read_packets(
     container: InputContainer, stream: MediaStream, report: ReadReport
 ) -> Iterator[Packet]:
-    """Yield the packets of one stream up to where the file ends or breaks off, an error counted."""
+    """Yield the packets of one stream until the file ends or breaks off; count an error."""
     packets = container.demux(stream)
     while True:
         try:
@@ -95,7 +95,7 @@ def read_packets(
 
 
 def from_key_frame(packets: Iterable[Packet], time_s: Fraction) -> Iterator[Packet]:
-    """Yield the packets from the last key frame on that is shown at or before a time."""
+    """Yield the packets from the last key frame on that is displayed at or before a time."""
     held: deque[Packet] = deque()
     packets = iter(packets)
     for packet in packets:
@@ -114,7 +114,7 @@ def from_key_frame(packets: Iterable[Packet], time_s: Fraction) -> Iterator[Pack
 def _decode(
     packets: Iterable[Packet], stream: MediaStream, report: ReadReport
 ) -> Iterator[MediaFrame]:
-    """Yield the decoded frames of one stream, going on after errors, which are counted."""
+    """Yield the decoded frames of one stream; errors are counted and skipped."""
     for packet in chain(packets, (None,)):  # None gives what the decoder holds still
         try:
             yield from stream.decode(packet)
@@ -147,7 +147,7 @@ def without_spikes(frames: Iterable[TimedFrame]) -> Iterator[TimedFrame]:
 
 
 def _seek(container: InputContainer, stream: MediaStream, time_s: Fraction) -> bool:
-    """Seek to the last key frame before a time; False where the file cannot."""
+    """Seek to the last key frame before a time; return False if the file cannot seek."""
     with suppress(av.error.FFmpegError):
         container.seek(int(time_s / stream.time_base), stream=stream)
         return True

@@ -1,4 +1,4 @@
-"""How the stored images of a video have to be mirrored and turned to be shown."""
+"""How the stored images of a video are mirrored and rotated for display."""
 
 import math
 import struct
@@ -15,9 +15,9 @@ AnyValue = TypeVar("AnyValue", bound=np.generic)
 
 @dataclass(frozen=True)
 class Orientation:
-    """Sets a stored image upright: mirror it first, then turn it."""
+    """Makes a stored image upright: mirror it first, then rotate it."""
 
-    mirrored: bool = False  # left and right change places
+    mirrored: bool = False  # left and right are swapped
     quarters: int = 0  # quarter turns anticlockwise, 0 to 3
 
     def size(self, width: int, height: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The images of a video as they were filmed: in order, with the time each is shown."""
+"""The images of a video at its own rate: in order, with the time at which each is displayed."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.decoding import TimedFrame, decode_from
 from utils.media.packet_times import Join
 
-GAP_S = 5  # an image is not shown for longer: what follows is a gap
-LOST_S = 0.5  # missing from the end of a video, this much is worth a warning
-PLACES_TOLD = 5  # more are only counted
+GAP_S = 5  # s; an image is displayed no longer, the rest is a gap
+LOST_S = 0.5  # s; a warning is given if more is missing at the end of a video
+PLACES_TOLD = 5  # gaps and joins that are listed; more are only counted
 OVERLAP_S = Fraction(1, 2)  # images up to so far behind their predecessors repeat what was shown
 
 
@@ -62,7 +62,7 @@ def read_source_frames(
 
 
 def check_span(video: VideoInfo, options: ReadOptions) -> None:
-    """Raise if no image is shown within the span, so that nothing is begun for it."""
+    """Raise UserError if the span shows no image."""
     if next(read_source_frames(video, options, ReadReport()), None) is None:
         raise no_image(video, options)
 
@@ -79,7 +79,7 @@ def no_image(video: VideoInfo, options: ReadOptions) -> UserError:
 def read_warnings(
     video: VideoInfo, options: ReadOptions, images: ReadReport, sound: ReadReport
 ) -> list[str]:
-    """Return what the user should know of a span that was read, a line each.
+    """Return warnings about a span that was read, one line each.
 
     Args:
         video: What `probe` found.

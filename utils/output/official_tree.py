@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.output.results import Result
-from utils.structures import FPS, SAMPLE_RATE, Detections, ScoredTrack
+from utils.structures import FPS, SAMPLE_RATE, SAMPLES_PER_FRAME, Detections, ScoredTrack
 from utils.tracking.crop_geometry import crop_window, smooth_boxes
 
 FOLDERS = ("pyavi", "pyframes", "pycrop", "pywork")
 CROP_SIZE = 224  # pixels
-SAMPLES = SAMPLE_RATE // FPS  # per frame
 OUTSIDE = 110  # grey level beyond the picture
 JPEG_QUALITY = 95
 VIDEO_QUANTISER = "2"  # of MPEG-4, as published
@@ -129,14 +128,14 @@ class _Pictures:
         self.waiting = sorted(tracks, key=lambda track: track.start, reverse=True)
         self.active: dict[_Placed, _Avi] = {}
         self.whole: list[_Avi] = []
-        self.sound = np.zeros(len(contents.faces) * SAMPLES, np.int16)
+        self.sound = np.zeros(len(contents.faces) * SAMPLES_PER_FRAME, np.int16)
         given = contents.sound[: len(self.sound)]
         self.sound[: len(given)] = given
         _write_wave(folder / "pyavi" / "audio.wav", self.sound)
 
     def add(self, index: int, image: Image) -> None:
         """Write one frame."""
-        heard = self.sound[index * SAMPLES : (index + 1) * SAMPLES]
+        heard = self.sound[index * SAMPLES_PER_FRAME : (index + 1) * SAMPLES_PER_FRAME]
         if not self.whole:
             height, width = image.shape[:2]
             for name in ("video.avi", "video_out.avi", "video_only.avi"):
@@ -161,7 +160,7 @@ class _Pictures:
     def _open_crop(self, track: _Placed) -> None:
         """Begin the crop of a track, with its sound."""
         path = self.folder / "pycrop" / f"{track.number:05d}.avi"
-        piece = self.sound[track.start * SAMPLES : track.stop * SAMPLES]
+        piece = self.sound[track.start * SAMPLES_PER_FRAME : track.stop * SAMPLES_PER_FRAME]
         _write_wave(path.with_suffix(".wav"), piece)
         self.active[track] = _Avi(path, CROP_SIZE, CROP_SIZE, sound=True)
 

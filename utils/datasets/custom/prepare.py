@@ -32,14 +32,13 @@ from utils.flags import flag_name
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.video import read_frames
-from utils.structures import FPS, SAMPLE_RATE, CropPiece
+from utils.structures import FPS, SAMPLES_PER_FRAME, CropPiece
 from utils.tracking.crops import CropOptions, crop_faces
 from utils.tracking.shots import ShotOptions, mark_shots
 from utils.tracking.tracks import GivenTracks
 
 PICTURE = 256  # pixels of the longer side of what cuts are looked for in
 LOST_S = 0.5  # missing from the end of a video, this much is noted
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 
 Progress = Callable[[float, float], None]  # videos done, videos to be done
 

@@ -13,9 +13,9 @@ from scipy.signal import resample
 from utils.datasets.entities import UNLABELLED, EntityPart
 from utils.datasets.pairings.sound_augmentation import gain, noise, record
 from utils.datasets.storage.entity_store import EntityStore
-from utils.datasets.talkset.sources import SAMPLES_PER_FRAME, SourceFace
+from utils.datasets.talkset.sources import SourceFace
 from utils.errors import UserError
-from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME
+from utils.structures import SAMPLE_RATE, SAMPLES_PER_FRAME, STEPS_PER_FRAME
 
 Samples = NDArray[np.float32]
 

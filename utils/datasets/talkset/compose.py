@@ -30,8 +30,6 @@ from utils.media.audio import Sound
 from utils.media.container import ReadOptions
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
-
 
 class ClipComposer:
     """Makes entities of clips.

@@ -26,11 +26,10 @@ from utils.datasets.talkset.voice_activity import (
 from utils.errors import UserError
 from utils.media.audio import Sound
 from utils.media.container import ReadOptions, VideoInfo
-from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME, CropPiece, Shot
+from utils.structures import FPS, SAMPLES_PER_FRAME, STEPS_PER_FRAME, CropPiece, Shot
 
 logger = logging.getLogger(__name__)
 
-SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
 STILL = 2.0  # grey levels a frame: mouths that move less keep still
 PHOTOGRAPH = 0.5  # and those that move less than this while a voice is heard are pictures
 MIN_STILL = 8  # frames; shorter moments are not looked at

@@ -1,4 +1,4 @@
-"""Make one channel out of several so that nothing that can be heard vanishes.
+"""Mix several channels into one so that nothing audible is lost.
 
 The usual mix is FFmpeg's: the mean of stereo, a weighted sum of surround sound. It cancels what is
 out of phase, and leaves out channels that it takes for low-frequency effects or does not know.
@@ -27,20 +27,20 @@ NEAR_DB = 3.0  # mixes that lose as little as the best to this much are as good
 
 @dataclass(frozen=True)
 class ChannelMix:
-    """How the channels of a track become one."""
+    """How the channels of a track are mixed into one."""
 
     name: str
     weights: tuple[float, ...]  # one for each channel
 
     def apply(self, frame: AudioFrame) -> AudioFrame:
-        """Return the mono mix of a frame; a frame with another number of channels as it is."""
+        """Return the mono mix of a frame; a frame with another number of channels is unchanged."""
         if frame.layout.nb_channels != len(self.weights):
             return frame
         return mono_frame(np.array(self.weights, np.float32) @ channels_of(frame), frame)
 
 
 def channels_of(frame: AudioFrame) -> NDArray[np.float32]:
-    """Return the samples (C, N) of a frame in [-1, 1]; what is not finite is silent."""
+    """Return the samples (C, N) of a frame in [-1, 1]; values that are not finite become 0."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
@@ -129,7 +129,7 @@ def measure_powers(
 
 
 def choose_mix(powers: NDArray[np.float32], mixes: list[ChannelMix]) -> ChannelMix | None:
-    """Return what to mix by, None for the usual mix, which stays unless it loses something.
+    """Return the mix to use; None for the usual one, which is kept unless it loses something.
 
     Args:
         powers: (W, M), from `measure_powers`.

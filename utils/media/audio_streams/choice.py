@@ -46,22 +46,22 @@ class SoundChoice:
 
     @property
     def usual(self) -> bool:
-        """Whether there is nothing to tell: one track at most, which is mixed as usual."""
+        """Whether there is nothing to report: at most one track, mixed as usual."""
         return self.num_tracks == len(self.sources) <= 1 and not self.channels
 
     @property
     def channels(self) -> str:
-        """How channels are mixed where that is not FFmpeg's way, by track; else empty."""
+        """How channels are mixed, by track, if not as FFmpeg does it; else empty."""
         mixes = [(source.number, source.mix) for source in self.sources if source.mix is not None]
         return "; ".join(f"track {number}: {mix.name}" for number, mix in mixes)
 
     def facts(self) -> AudioFacts:
-        """Return what result.json says of it."""
+        """Return the entry for result.json."""
         numbers = tuple(source.number for source in self.sources)
         return AudioFacts(self.num_tracks, numbers, self.reason, self.channels)
 
     def describe(self) -> str:
-        """Return in a line which tracks are read and why."""
+        """Return one line that says which tracks are read and why."""
         numbers = " and ".join(str(source.number) for source in self.sources)
         plural = "s" if len(self.sources) > 1 else ""
         text = f"audio track{plural} {numbers or 'none'} of {self.num_tracks}: {self.reason}"
@@ -74,7 +74,7 @@ class SoundChoice:
 
 @dataclass(frozen=True)
 class _Track:
-    """What the container says of an audio track."""
+    """The container's description of an audio track."""
 
     number: int
     index: int
@@ -91,7 +91,7 @@ class _Track:
         return (self.secondary, not self.default, self.number)
 
     def fits(self, other: "_Track") -> bool:
-        """Tell whether both may be parts of one recording, not versions of it."""
+        """Return whether both may be parts of one recording, not versions of it."""
         known = {self.language, other.language} - NO_LANGUAGE
         return len(known) < 2 and not (self.secondary or other.secondary)
 
@@ -167,7 +167,7 @@ def _describe(number: int, stream: AudioStream) -> _Track:
 
 
 def _find(video: VideoInfo, tracks: Sequence[_Track], number: int) -> _Track:
-    """Return the track that was asked for."""
+    """Return the requested track."""
     if not tracks:
         raise UserError(f"--audioTrack {number}: {video.path} has no audio track; leave it out")
     if not 1 <= number <= len(tracks):

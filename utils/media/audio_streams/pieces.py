@@ -1,4 +1,4 @@
-"""Resample the sound of a video and lay it on the video's clock by its time stamps."""
+"""Resample the audio of a video and place it on the video's clock by its time stamps."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ DRIFT_S = Fraction(40, 1000)  # time stamps may be off by this much before sound
 
 @dataclass(frozen=True)
 class SoundFormat:
-    """What sound is resampled to; channels are mixed as `choose_sound` says, else as by FFmpeg."""
+    """The target of resampling; channels are mixed as `choose_sound` says, else as FFmpeg does."""
 
     rate: int = SAMPLE_RATE  # samples/s
     num_channels: int = 1  # 1 or 2
@@ -51,7 +51,7 @@ def read_pieces(
 
 
 def _mixed(tracks: Sequence[Iterator[Piece]]) -> Iterator[Piece]:
-    """Yield the mean of several tracks; a track counts as silent where it has no piece."""
+    """Yield the mean of several tracks; a track is silent where it has no piece."""
     heads = [(track, piece) for track in tracks if (piece := next(track, None)) is not None]
     while heads:
         start = min(position for _, (position, _) in heads)
@@ -76,7 +76,7 @@ def _mixed(tracks: Sequence[Iterator[Piece]]) -> Iterator[Piece]:
 def _without_overlap(
     pieces: Iterator[Piece], options: ReadOptions, target: SoundFormat
 ) -> Iterator[Piece]:
-    """Yield what lies within the span; where pieces overlap, what came first stays."""
+    """Yield the samples within the span; where pieces overlap, the earlier one is kept."""
     reached = 0
     stop = None if options.stop_s is None else round(options.stop_s * target.rate)
     for placed, resampled in pieces:
@@ -99,7 +99,7 @@ def _placed(
     report: ReadReport,
     mix: ChannelMix | None,
 ) -> Iterator[Piece]:
-    """Yield resampled sound with the position of its first sample, which may be negative.
+    """Yield resampled audio with the position of its first sample, which may be negative.
 
     Sound runs on as long as its time stamps agree with the number of samples to `DRIFT_S`; where
     they do not, a new run begins at the time stamp.
@@ -127,7 +127,7 @@ def _placed(
 
 
 def _prepared(frame: AudioFrame, target: SoundFormat, mix: ChannelMix | None) -> AudioFrame:
-    """Return a frame as the resampler takes it; what FFmpeg mixes well is left to it."""
+    """Return a frame for the resampler; channels that FFmpeg mixes well are left to it."""
     if mix is not None and (target.num_channels == 1 or frame.layout.nb_channels > 2):
         frame = mix.apply(frame)
     if target.num_channels == 2 and frame.layout.nb_channels == 1:
@@ -140,7 +140,7 @@ def _prepared(frame: AudioFrame, target: SoundFormat, mix: ChannelMix | None) ->
 def _resampled(
     resampler: AudioResampler, frame: AudioFrame | None, target: SoundFormat
 ) -> list[NDArray[np.int16]]:
-    """Return what the resampler gives for a frame, for None what it still holds, as (N, C)."""
+    """Return the output (N, C) of the resampler for a frame; None flushes it."""
     return [
         np.asarray(out.to_ndarray(), np.int16).reshape(-1, target.num_channels)
         for out in resampler.resample(frame)

@@ -1,4 +1,4 @@
-"""Tell speech from music, noise and silence, by the pitch of the sound alone.
+"""Tell speech from music, noise and silence, by the pitch of the audio alone.
 
 A voice glides from pitch to pitch; instruments hold theirs, noise has none. The share of loud
 sound whose pitch moves smoothly is 15 to 32 % in speech and below 6 % in music.
@@ -24,14 +24,14 @@ MIN_SHARE = 0.1  # of the loud steps
 
 @dataclass(frozen=True, eq=False)
 class PitchSteps:
-    """What the 10 ms steps of some sound are like."""
+    """Properties of the 10 ms steps of some audio."""
 
     levels: NDArray[np.float32]  # (L,) dB of full scale
     moving: NDArray[np.bool_]  # (L,) whether there is a pitch that moves as a voice's does
 
     @property
     def loud(self) -> NDArray[np.bool_]:
-        """Tell which steps (L,) are loud, compared with the loudest."""
+        """Return which steps (L,) are loud, compared with the loudest."""
         if not len(self.levels):
             return np.zeros(0, np.bool_)
         threshold = max(FLOOR_DB, float(np.percentile(self.levels, 99)) - BELOW_PEAK_DB)
