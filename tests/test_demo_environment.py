@@ -85,6 +85,7 @@ def test_a_bare_environment_and_a_read_only_installation(
     assert snapshot(installed) == before
 
 
+@pytest.mark.slow
 def test_two_processes_write_into_one_folder(arguments: list[str | Path]) -> None:
     both = [start(ROOT, arguments, os.environ) for _ in range(2)]
     for done in both:

@@ -31,6 +31,8 @@ from utils.datasets.storage.feature_store import (
 )
 from utils.metrics.average_precision import FaceRows, read_predictions
 
+pytestmark = pytest.mark.slow
+
 TRAIN, VAL = (1, 2, 3) * 5, (1, 2, 3, 3)  # faces of each video
 NUM_FRAMES = 16  # of a video
 LEARNT = 0.8  # average precision; chance is 0.3
@@ -248,7 +250,6 @@ def test_weights_that_do_not_fit(
     assert "expected key=value of asc_encoder, which has clip_length=11" in found
 
 
-@pytest.mark.slow
 def test_asdnet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     begin = ("--model", "asdnet_encoder", "--variant", SHUFFLE, "--batchSize", "5", "--lr", "1e-3")
     how = ("--maxEpoch", "10", "--testInterval", "10")
@@ -267,7 +268,6 @@ def test_asdnet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert_whole(found)
 
 
-@pytest.mark.slow
 def test_loconet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     how = ("--variant", "num_layers=1", "--batchSize", "32", "--lr", "1e-4", "--maxEpoch", "2")
     weights = train(talks, tmp_path / "run", "--model", "loconet", *how, "--testInterval", "2")
@@ -278,7 +278,6 @@ def test_loconet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert_whole(found)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["asc_encoder", "asc"])
 def test_two_processes_learn_what_one_does(
     name: str, talks: Path, features: Path, tmp_path: Path

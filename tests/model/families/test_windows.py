@@ -114,6 +114,7 @@ def test_train_resume_and_evaluate(
     assert float(found[0]["orig_main_map"]) == pytest.approx(ap)
 
 
+@pytest.mark.slow
 def test_early_stopping(
     ava: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,9 +176,8 @@ def test_wrong_flags(given: list[str], message: str, capsys: pytest.CaptureFixtu
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "mode", ["s_av", *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
 def test_every_mode_learns(ava: Path, tmp_path: Path, mode: str) -> None:
     network = fresh(mode)
     # SGD needs larger faces and more time.

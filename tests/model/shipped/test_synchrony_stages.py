@@ -71,6 +71,7 @@ def test_statistics_find_what_moves_together() -> None:
     assert surprise[1::2].min() > 2 * surprise[::2].max()
 
 
+@pytest.mark.slow
 def test_judging_is_learned() -> None:
     network, pool = begun(), made_pool(24)
     set_statistics(network, pool)

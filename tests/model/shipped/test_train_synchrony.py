@@ -57,6 +57,7 @@ class StoppedError(Exception):
     """What ends a run in the middle."""
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGTERM stops it in the first stage; then it is killed in the third one."""
     whole = staged(options(tmp_path / "whole"), tmp_path / "people")
@@ -111,6 +112,7 @@ def test_people_held_out_are_not_learned_from(tmp_path: Path) -> None:
     assert {one.person for one in made.held_out} == {"ann", "bob", "dan"}
 
 
+@pytest.mark.slow
 def test_people_held_out_are_measured(tmp_path: Path) -> None:
     chosen = replace(options(tmp_path / "run"), seeing_steps=0, held_out="ann,bob", judging_steps=1)
     staged(chosen, tmp_path / "people").train()
