@@ -1,4 +1,4 @@
-"""Networks that run in the plain published way, with the same weights, to be timed in training."""
+"""Networks run as published, with the same weights: what scoring and training are timed against."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -11,7 +11,7 @@ from torch.nn import functional
 from benchmarks.asc import published_context
 from benchmarks.asdnet import Planar, plain_context
 from benchmarks.ava_asd import published_tower
-from model.contract import Logits, Model
+from model.contract import Logits, Model, Network
 from model.layers.face_encoder import normalise_faces
 from model.layers.factored import VisualBlock
 from model.layers.talknet_parts import VisualFrontend
@@ -29,25 +29,20 @@ PLAIN_POOL = ((1, 3, 3), (1, 2, 2), (0, 1, 1))
 
 
 def plain(name: str, network: Model) -> Model:
-    """Return a copy of a network of that name that runs as published."""
+    """Return a copy of the network `name` that runs as published."""
     copy = deepcopy(network)
     PLAIN[name](copy)
     return copy
 
 
 def _planar(network: nn.Module) -> None:
-    """Put weights into the default memory layout."""
+    """Store the weights in the default memory layout."""
     for parameter in network.parameters():
         parameter.data = parameter.data.contiguous()
 
 
-def _frontend(network: Model) -> None:
-    assert isinstance(network, TalkNet | LoCoNet)
-    network.encode_faces = partial(plain_frontend, network.visual_frontend)  # type: ignore[method-assign]
-
-
-def _blocks(network: Model) -> None:
-    assert isinstance(network, LightASD | LRASD)
+def _sequences(network: Model) -> None:
+    assert isinstance(network, Network)
     network.encode_faces = partial(plain_faces, network)  # type: ignore[method-assign]
 
 
@@ -102,10 +97,10 @@ def _towers(network: Model) -> None:
 
 
 PLAIN: Mapping[str, Callable[[Model], None]] = {
-    "talknet": _frontend,
-    "loconet": _frontend,
-    "light_asd": _blocks,
-    "lr_asd": _blocks,
+    "talknet": _sequences,
+    "loconet": _sequences,
+    "light_asd": _sequences,
+    "lr_asd": _sequences,
     "asc_encoder": _short_term,
     "asc": _context,
     "asdnet_encoder": _two_streams,
@@ -114,8 +109,11 @@ PLAIN: Mapping[str, Callable[[Model], None]] = {
 }
 
 
-def plain_faces(network: LightASD | LRASD, faces: Tensor) -> Tensor:
+def plain_faces(network: Network, faces: Tensor) -> Tensor:
     """Map faces (B, T, 112, 112) to embeddings as the published code does."""
+    if isinstance(network, TalkNet | LoCoNet):
+        return plain_frontend(network.visual_frontend, faces)
+    assert isinstance(network, LightASD | LRASD)
     volume = normalise_faces(faces, torch.float32)[:, None]
     encoder = network.visual_encoder
     volume = functional.max_pool3d(plain_block(encoder.block1, volume), *PLAIN_POOL)
@@ -125,17 +123,22 @@ def plain_faces(network: LightASD | LRASD, faces: Tensor) -> Tensor:
 
 def plain_frontend(frontend: VisualFrontend, faces: Tensor) -> Tensor:
     """Map faces (B, T, 112, 112) to (B, T, 512) as the published code does."""
-    volume = normalise_faces(faces, torch.float32)[:, None]
-    stem = plain_layer(frontend.stem_conv, frontend.stem_norm, volume)
-    stem = functional.max_pool3d(stem, *PLAIN_POOL).transpose(1, 2)  # (B, T, 64, 28, 28)
-    trunk = stem.flatten(0, 1).contiguous()
+    trunk = plain_stem(frontend, faces)
     for unit in (frontend.layer1, frontend.layer2, frontend.layer3, frontend.layer4):
         trunk = unit(trunk)
-    return functional.avg_pool2d(trunk, 4, 1).view(*stem.shape[:2], -1)
+    return functional.avg_pool2d(trunk, 4, 1).view(*faces.shape[:2], -1)
+
+
+def plain_stem(frontend: VisualFrontend, faces: Tensor) -> Tensor:
+    """Map faces (B, T, 112, 112) to the stem's (B T, 64, 28, 28) by a 3-D convolution."""
+    volume = normalise_faces(faces, torch.float32)[:, None]
+    volume = plain_layer(frontend.stem_conv, frontend.stem_norm, volume)
+    volume = functional.max_pool3d(volume, *PLAIN_POOL)
+    return volume.transpose(1, 2).flatten(0, 1).contiguous()
 
 
 def plain_block(block: VisualBlock, volume: Tensor) -> Tensor:
-    """Run a block of Light-ASD or LR-ASD in three dimensions."""
+    """Run a block of Light-ASD or LR-ASD with 3-D convolutions."""
     layers = {conv: (getattr(block, conv), getattr(block, norm)) for conv, norm in block.folds}
     if not isinstance(block, LightVisualBlock):
         for conv, norm in layers.values():
@@ -147,13 +150,13 @@ def plain_block(block: VisualBlock, volume: Tensor) -> Tensor:
 
 
 def plain_layer(conv: nn.Conv3d, norm: nn.Module, volume: Tensor) -> Tensor:
-    """Run a convolution as it is stored, its normalisation over the batch, and a ReLU."""
+    """Apply a 3-D convolution, its normalisation and a ReLU."""
     assert isinstance(norm, nn.BatchNorm2d)
     assert isinstance(conv.padding, tuple)
     assert norm.momentum is not None
     volume = functional.conv3d(volume, conv.weight, None, conv.stride, conv.padding)
     mean, variance = norm.running_mean, norm.running_var
     volume = functional.batch_norm(
-        volume, mean, variance, norm.weight, norm.bias, True, norm.momentum, norm.eps
+        volume, mean, variance, norm.weight, norm.bias, norm.training, norm.momentum, norm.eps
     )
     return functional.relu(volume)

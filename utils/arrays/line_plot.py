@@ -1,4 +1,7 @@
-"""Draw curves over two axes into a picture: precision over recall, losses over epochs."""
+"""Plot curves to PNG files: precision over recall, losses over epochs.
+
+Not Matplotlib: with its dependencies it adds 75 MB to an installation and takes 0.9 s to import.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

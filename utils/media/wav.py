@@ -1,4 +1,8 @@
-"""Read WAV files of any size, a piece at a time."""
+"""Read WAV files of any size, a piece at a time.
+
+Not `scipy.io.wavfile`: with `mmap` it refuses 24-bit samples and truncated files; without, ten
+minutes of 16 channels at 24 bits and 24 kHz take 1.6 GB of memory, where this reader takes 6 MB.
+"""
 
 import struct
 from dataclasses import dataclass
