@@ -8,7 +8,7 @@ from utils.arrays.geometry import ArrayGeometry, Camera, read_geometry
 from utils.arrays.sound import ArraySound, SoundChecks, check_levels, open_array
 from utils.arrays.spectra import FPS
 from utils.arrays.speech_positions import Heard
-from utils.arrays.srp_phat import SteeringOptions, steer
+from utils.arrays.srp_phat import steer
 from utils.datasets.tragic_talkers.scaler import FILE as SCALER
 from utils.datasets.tragic_talkers.scaler import read_scaler
 from utils.errors import UserError
@@ -34,7 +34,7 @@ def listen(options: ArrayOptions, checks: SoundChecks, device: str = "cpu") -> t
     check_levels(sound, checks, str(options.array))
     num_frames = int(sound.duration_s * FPS)
     if options.array_weights is None:
-        return steer(sound, geometry, camera, num_frames, SteeringOptions()), camera
+        return steer(sound, geometry, camera, num_frames), camera
     return _by_network(options.array_weights, sound, (geometry, camera), device), camera
 
 

@@ -5,8 +5,6 @@ and that counts from which all microphones would be in step.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,29 +20,12 @@ HOP = RATE // FPS // 2  # two windows a frame
 BAND_HZ = (300.0, 6000.0)  # where speech is
 BLOCK = 30  # frames worked on at a time
 WIDEST_DEG = 75.0  # from forward; a line of microphones hears no better than that
+STEP_DEG = 1.0  # between the directions that are tried
+DISTANCE_M = 2.5  # assumed distance of speakers
+SPAN_FRAMES = 2  # a frame is averaged with as many on either side
+COHERENCE = 0.12  # of the microphones, in [0, 1], at which the confidence is 0.5
+ABOVE_NOISE_DB = 10.0  # speech is louder than the quietest tenth by this much
 LEVEL_SLOPE_DB = 2.0  # the confidence rises within so much around the threshold
-
-
-@dataclass(frozen=True)
-class SteeringOptions:
-    """How directions are tried, and when one counts as speech."""
-
-    step_deg: Annotated[float, "between directions that are tried"] = 1.0
-    distance: Annotated[float, "how far away speakers are taken to be, m"] = 2.5
-    span_frames: Annotated[int, "over which a frame is averaged, on either side"] = 2
-    coherence: Annotated[
-        float, "how much microphones must be in step to count as even odds, 0 to 1"
-    ] = 0.12
-    above_noise_db: Annotated[float, "how far above the quietest tenth speech must be, dB"] = 10.0
-
-    def __post_init__(self) -> None:
-        if not self.step_deg > 0 or not self.distance > 0 or self.span_frames < 0:
-            raise UserError(
-                "--stepDeg and --distance must be above 0 and --spanFrames 0 or more, got "
-                f"{self.step_deg}, {self.distance}, {self.span_frames}"
-            )
-        if not 0 < self.coherence < 1:
-            raise UserError(f"--coherence must be between 0 and 1, got {self.coherence}")
 
 
 def steer(
@@ -52,7 +33,6 @@ def steer(
     geometry: ArrayGeometry,
     camera: Camera,
     num_frames: int,
-    options: SteeringOptions | None = None,
 ) -> Heard:
     """Return what is heard across a camera's view; positions may lie outside of it.
 
@@ -63,32 +43,30 @@ def steer(
         geometry: Where they stand.
         camera: Whose view it is.
         num_frames: At 30/s.
-        options: How.
 
     Raises:
         UserError: The sound has another number of channels than the array microphones.
     """
-    options = options or SteeringOptions()
     if sound.num_microphones != len(geometry.microphones):
         raise UserError(
             f"expected {len(geometry.microphones)} channels as the geometry has microphones, found "
             f"{sound.num_microphones}"
         )
-    reach = np.radians(np.arange(-WIDEST_DEG, WIDEST_DEG + 1e-9, options.step_deg))
+    reach = np.radians(np.arange(-WIDEST_DEG, WIDEST_DEG + 1e-9, STEP_DEG))
     half = np.tan(np.radians(camera.fov_deg) / 2)
     places = 0.5 + 0.5 * np.tan(reach) / half
-    delays = geometry.delays(camera.point(places, options.distance))
+    delays = geometry.delays(camera.point(places, DISTANCE_M))
     found = list(_responses(sound, delays, num_frames))
     if not found:
         return Heard(np.zeros(0, np.float32), np.zeros(0, np.float32))
-    response = _averaged(np.concatenate([part for part, _ in found]), options.span_frames)
+    response = _averaged(np.concatenate([part for part, _ in found]), SPAN_FRAMES)
     levels = np.concatenate([level for _, level in found])
     best = response.argmax(axis=1)
     shift = _vertex(response, best)
     positions = np.interp(best + shift, np.arange(len(places)), places)
-    coherent = (response[np.arange(num_frames), best] / options.coherence - 1) * 4
-    loud = _averaged(levels[:, None], options.span_frames)[:, 0]
-    above = (loud - np.percentile(loud, 10) - options.above_noise_db) / LEVEL_SLOPE_DB
+    coherent = (response[np.arange(num_frames), best] / COHERENCE - 1) * 4
+    loud = _averaged(levels[:, None], SPAN_FRAMES)[:, 0]
+    above = (loud - np.percentile(loud, 10) - ABOVE_NOISE_DB) / LEVEL_SLOPE_DB
     confidences = 1 / (1 + np.exp(-np.clip(np.minimum(coherent, above), -30, 30)))
     return Heard(positions.astype(np.float32), confidences.astype(np.float32))
 

@@ -3,11 +3,9 @@
 import errno
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
 
 import av
 import av.error
@@ -32,16 +30,9 @@ MP4_OPTIONS = {
     "movflags": "+faststart",  # players on the web start before they have it all
     "movie_timescale": "90000",  # or else streams are shifted against each other by up to 1 ms
 }
+CRF = 21  # x264's quality, 0 (lossless) to 51
+PRESET = "veryfast"  # of x264: speed before file size
 KEY_FRAMES_S = 4  # between key frames: what a player decodes in vain to jump
-
-
-@dataclass(frozen=True)
-class RenderOptions:
-    """How the marked video is encoded."""
-
-    crf: Annotated[int, "quality, 0 (lossless) to 51"] = 21
-    preset: Annotated[str, "x264's choice between speed and size"] = "veryfast"
-    threads: Annotated[int, "encoding threads; 0 lets the encoder choose"] = 0
 
 
 def render_video(
@@ -49,7 +40,6 @@ def render_video(
     tracks: Sequence[ScoredTrack],
     path: Path,
     read_options: ReadOptions,
-    options: RenderOptions | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Write an MP4 of the span with every face marked, green while it speaks and red otherwise.
@@ -62,11 +52,10 @@ def render_video(
         tracks: Faces and scores, in frames at 25/s from the start of the span.
         path: The MP4 to write.
         read_options: The span that the tracks belong to.
-        options: How to encode.
         progress: Called with the number of source images done since the last call.
     """
     with writing_mp4(path) as container:
-        _write(container, video, tracks, read_options, options or RenderOptions(), progress)
+        _write(container, video, tracks, read_options, progress)
 
 
 @contextmanager
@@ -99,7 +88,6 @@ def _write(
     video: VideoInfo,
     tracks: Sequence[ScoredTrack],
     read_options: ReadOptions,
-    options: RenderOptions,
     progress: Callable[[int], None] | None,
 ) -> None:
     """Encode all images and interleave the sound."""
@@ -109,7 +97,7 @@ def _write(
         raise UserError(f"{video.path} shows no image within the wanted span; check --start")
     tone_mapper = ToneMapper("perceptual")
     image = tone_mapper.sdr(first.image)
-    stream = _add_video(container, video, image, options)
+    stream = _add_video(container, video, image)
     sound = sound_packets(container, video, read_options)
     waiting = next(sound, None)
     painter = _Painter(video, tracks, image, stream)
@@ -126,13 +114,11 @@ def _write(
         waiting = next(sound, None)
 
 
-def _add_video(
-    container: OutputContainer, video: VideoInfo, image: VideoFrame, options: RenderOptions
-) -> VideoStream:
+def _add_video(container: OutputContainer, video: VideoInfo, image: VideoFrame) -> VideoStream:
     """Add an H.264 stream of the source's size and clock, in the colours of the image."""
     even = video.width % 2 == 0 and video.height % 2 == 0
     stream = container.add_stream(
-        "libx264", rate=video.fps, options={"crf": str(options.crf), "preset": options.preset}
+        "libx264", rate=video.fps, options={"crf": str(CRF), "preset": PRESET}
     )
     stream.width, stream.height = video.width, video.height
     stream.pix_fmt = "yuv420p" if even else "yuv444p"  # only 4:4:4 can have odd sizes
@@ -142,7 +128,7 @@ def _add_video(
     context.time_base = Fraction(1, clock)  # at least as fine as the source's
     context.sample_aspect_ratio = video.pixel_aspect
     context.gop_size = max(1, round(KEY_FRAMES_S * video.fps))
-    context.thread_count = options.threads
+    context.thread_count = 0  # the encoder chooses
     context.color_range = image.color_range
     if not image.format.is_rgb:
         context.colorspace = image.colorspace

@@ -20,7 +20,7 @@ from utils.media.container import ReadOptions, ReadReport, probe
 from utils.media.orientation import Orientation
 from utils.media.video import read_frames
 from utils.output.overlay import GREEN, RED
-from utils.output.render import RenderOptions, render_video, writing_mp4
+from utils.output.render import render_video, writing_mp4
 from utils.structures import ScoredTrack
 
 GREY = 120
@@ -227,7 +227,7 @@ def test_progress_counts_source_images(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", images(30), 50)
     done: list[int] = []
     path = tmp_path / "b.mp4"
-    render_video(probe(tmp_path / "a.mp4"), [], path, ReadOptions(), RenderOptions(), done.append)
+    render_video(probe(tmp_path / "a.mp4"), [], path, ReadOptions(), done.append)
     assert sum(done) == 30
 
 
