@@ -39,7 +39,7 @@ try:
         told += [ranks.rank]
 except (UserError, ResourceError) as error:
     told = [type(error).__name__, str(error)]
-print(told)
+sys.stdout.write(f"{{told}}\\n")  # at once: two processes share the stream
 """
 
 

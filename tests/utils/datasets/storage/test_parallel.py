@@ -65,7 +65,7 @@ def test_an_error_of_a_process_tells_where_it_was() -> None:
 MAIN = """
 import os, sys, time
 from utils.datasets.storage.parallel import run_parallel
-from utils.datasets.loading.workers import Reading
+from utils.datasets.loading.workers import BatchReader
 from utils.errors import ResourceError
 
 class Maker:
@@ -79,7 +79,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "pool":
         found = (number for _, number in run_parallel(Maker().make, range(4), 2))
     else:
-        found = Reading(Maker(), 2).batches(range(4))
+        found = BatchReader(Maker(), 2).batches(range(4))
     print("starting", flush=True)
     for number in found:
         print(number, flush=True)
