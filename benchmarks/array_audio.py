@@ -1,10 +1,10 @@
-"""Time an array's features and network, and train it on a made scene until it hears.
+"""Time an array's features and network, and train it on a synthetic scene.
 
 python -m benchmarks.array_audio speed --json FILE     what features, storing and hearing cost
 python -m benchmarks.array_audio scene --folder DIR    make sequences, train, test on unseen ones
 
-Everything on made sequences of the array in utils/datasets/tragic_talkers/synthetic_scene.py.
-`scene` started again with the same folder goes on where it was.
+Both use synthetic sequences of the array in utils/datasets/tragic_talkers/synthetic_scene.py.
+`scene` resumes if it is started again with the same folder.
 """
 
 import argparse

@@ -35,7 +35,7 @@ from utils.features.asc_mfcc import asc_mfcc
 from utils.files import replacing
 from utils.tracking.contexts import rows_around
 
-# The published writer, run with NumPy 2, writes np.float32(0.5), which its own reader cannot read.
+# With NumPy 2, the published writer writes np.float32(0.5), which the published reader rejects.
 NUMPY_TEXT = re.compile(r"np\.float\d+\(([^)]*)\)")
 
 
@@ -144,7 +144,7 @@ def time_sound(repeats: int) -> dict[str, object]:
 
 
 def size_of_store() -> dict[str, object]:
-    """Return the bytes of a row of features, drawn above 0 as an encoder's pooling gives them."""
+    """Return the bytes per row of random non-negative features, like an encoder's."""
     rng = np.random.default_rng(0)
     embeddings = np.abs(rng.normal(0, 1, (200, 1024))).astype(np.float32)
     logits = rng.normal(0, 1, (200, 2)).astype(np.float32)
@@ -160,7 +160,7 @@ def size_of_store() -> dict[str, object]:
 
 
 def row(what: str, found: dict[str, float]) -> dict[str, object]:
-    """Return a row of the table: seconds or bytes, and how many times less it is here."""
+    """Return a row of the table: seconds or bytes, and their ratio."""
     ratio = found["published"] / found["here"]
     return {
         "what": what,
@@ -220,7 +220,7 @@ def read_feature_table(path: Path) -> VideoFeatures:
 
 
 def write_score_table(features: VideoFeatures, logits: NDArray[np.float32], path: Path) -> None:
-    """Write what a context network says of a video: entity, timestamp, two logits."""
+    """Write a context network's scores of a video: entity, timestamp, two logits."""
     names = np.repeat(np.arange(len(features.entities)), features.counts).tolist()
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

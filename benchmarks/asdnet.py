@@ -1,9 +1,8 @@
 """Time ASDNet against its published form: `python -m benchmarks.asdnet --json FILE`.
 
-Its encoder with each backbone, and its context network: scoring as published ("plain": the
-default memory layout, in which nothing is rearranged), as it runs here (normalisations folded,
-channels beside each other in memory), and a step of training either way. Weights are drawn: time
-does not depend on them.
+The encoder with each backbone and the context network are timed in scoring and in a training step:
+"plain" as published, in the default memory layout; otherwise as the project runs them, with folded
+normalisations and channels last. The weights are random; they do not affect the time.
 """
 
 import argparse
@@ -25,7 +24,7 @@ BACKBONES = ("resnext101", "resnet18", "mobilenet", "mobilenetv2", "shufflenet",
 
 
 class Planar(nn.Module):
-    """A video backbone in the default memory layout, which runs as published."""
+    """A video backbone as published: in the default memory layout."""
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def time_encoder(name: str, num_clips: int, repeats: int) -> list[dict[str, object]]:
-    """Return a row for each way of scoring clips with a backbone and of learning from them."""
+    """Return a row for each way of scoring and training with a video backbone."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = ASDNetEncoder(name)
@@ -77,7 +76,7 @@ def time_encoder(name: str, num_clips: int, repeats: int) -> list[dict[str, obje
 
 
 def time_context(num_windows: int, repeats: int) -> list[dict[str, object]]:
-    """Return a row for each way of scoring with the context network and of learning."""
+    """Return a row for each way of scoring and training with the context network."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = ASDNet()
@@ -94,7 +93,7 @@ def time_context(num_windows: int, repeats: int) -> list[dict[str, object]]:
 
 
 def plain_context(network: ASDNet, embeddings: Tensor) -> Tensor:
-    """Map (B, S, L, 672) to logits (B, 2) by a convolution over moments and speakers."""
+    """Map (B, S, T, 672) to logits (B, 2) by a convolution over frames and speakers."""
     relation = network.relation
     image = embeddings.permute(0, 3, 2, 1)  # (B, 672, L, S)
     around = relation.bn_ctx(relation.conv_ctx(relation.dropout(image[..., 1:]))).squeeze(3)
@@ -110,7 +109,7 @@ def _score(judge: Callable[..., object], *inputs: Tensor) -> None:
 
 
 def _learn(judge: Callable[..., object], *inputs: Tensor) -> None:
-    """Go forward and back."""
+    """Run the forward and backward passes."""
     logits = judge(*inputs)
     total = logits if isinstance(logits, Tensor) else logits.av  # type: ignore[attr-defined]
     total.square().sum().backward()

@@ -1,8 +1,7 @@
 """Time ava_asd's networks: `python -m benchmarks.ava_asd --json FILE`.
 
-"published" is the same network as its Keras graph has it: convolutions in three dimensions on
-channels-first clips, padding by itself, pooling after the activation. "here" is what the project
-runs.
+"published" follows the Keras graph: 3-D convolutions on channels-first clips, separate padding,
+pooling after the activation. "here" is what the project runs.
 """
 
 import argparse
@@ -57,7 +56,7 @@ def time_mode(mode: str, num_clips: int, repeats: int) -> list[dict[str, object]
 
 
 def published(network: AvaASD, audio: Tensor, pictures: Tensor) -> Tensor:
-    """Return the logits (B, 2) of the main head, layer by layer as the graph has them."""
+    """Return the logits (B, 2) of the main head, computed layer by layer as in the graph."""
     towers = []
     if network.mode != "s_v":
         towers.append(published_tower(network.audio, audio.unsqueeze(1), (2, 5)))
@@ -72,7 +71,7 @@ def published(network: AvaASD, audio: Tensor, pictures: Tensor) -> Tensor:
 def published_tower(
     tower: AudioTower | VideoTower, image: Tensor, pooled: tuple[int, ...]
 ) -> Tensor:
-    """Return what a tower makes of images (B, C, H, W) or clips (B, C, T, H, W)."""
+    """Return a tower's embedding of images (B, C, H, W) or clips (B, C, T, H, W)."""
     for number, name in enumerate(CONVOLUTIONS, start=1):
         layer = getattr(tower, name)
         padded = functional.pad(image, odd_one_after(layer.weight.shape[2:]))
@@ -95,13 +94,13 @@ def published_pool(image: Tensor) -> Tensor:
 
 
 def learn(network: AvaASD, forward: Callable[[], Tensor]) -> None:
-    """Compute the gradient of a batch by its main head."""
+    """Compute the gradient of the main head's sum."""
     network.train().zero_grad()
     forward().sum().backward()  # type: ignore[no-untyped-call]
 
 
 def row(what: str, found: dict[str, float], num_clips: int) -> dict[str, object]:
-    """Return a row of the table: seconds, how many times less it is here, and clips/s here."""
+    """Return a row: seconds, their ratio, and the project's clips/s."""
     return {
         "what": what,
         **{name: f"{one:.4g}" for name, one in found.items()},

@@ -1,8 +1,7 @@
 """Time and memory of the whole command: python -m benchmarks.command --minutes 10 60.
 
-Runs demoTalkNet.py as a user does, start-up included, on the demo clip looped to the wanted
-length (720p, two faces), and times its stages. Weights that are not here are random ones: they
-take the same time.
+Runs demoTalkNet.py including start-up on the demo clip (720p, two faces), looped to length, and
+times its stages. Missing weights are replaced by random ones, which take the same time.
 """
 
 import argparse
@@ -37,7 +36,7 @@ sys.exit(status)
 
 
 def loop_clip(path: Path, seconds: float) -> None:
-    """Write the demo clip over and over, its packets copied, until it is `seconds` long."""
+    """Loop the demo clip to `seconds` by copying its packets."""
     with av.open(str(CLIP)) as source, av.open(str(path), "w") as target:
         streams = {
             stream.index: target.add_stream_from_template(stream)
@@ -55,7 +54,7 @@ def loop_clip(path: Path, seconds: float) -> None:
                 shift = round(turn * length_s / packet.time_base)
                 late = (packet.pts + shift) * packet.time_base >= seconds
                 if late or packet.dts + shift <= reached[packet.stream_index]:
-                    continue  # the sound begins a little before its picture
+                    continue  # the audio starts slightly before the video
                 packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                 reached[packet.stream_index] = packet.dts
                 packet.stream = streams[packet.stream_index]
@@ -65,8 +64,8 @@ def loop_clip(path: Path, seconds: float) -> None:
 def run_command(arguments: Iterable[str]) -> tuple[float, float]:
     """Run demoTalkNet.py; return its wall time in s and its peak memory in MB.
 
-    A small process starts it and measures: one that is started by a large process counts the
-    large one's memory as its own.
+    A small process starts and measures it: the peak memory of a child includes that of the process
+    it was forked from.
     """
     command = [sys.executable, str(ROOT / "demoTalkNet.py"), *arguments]
     done = subprocess.run(
@@ -79,7 +78,7 @@ def run_command(arguments: Iterable[str]) -> tuple[float, float]:
 
 
 def weights_of(name: str, folder: Path) -> list[str]:
-    """Return the flags that load a network: its own weights, or random ones where it has none."""
+    """Return the flags that load a network, with random weights if it has none."""
     import torch
 
     from model.checkpoints.build import build_network
@@ -119,7 +118,7 @@ def time_commands(folder: Path, repeats: int) -> list[dict[str, object]]:
 
 
 def time_stages(folder: Path) -> list[dict[str, object]]:
-    """Return what each stage takes on 20 s: the time of all up to it less that of those before."""
+    """Return the time of each stage on 20 s: that of the pipeline up to it, less that before it."""
     import talkNet
     from utils.media.container import ReadOptions
     from utils.output.render import render_video
@@ -153,7 +152,7 @@ def time_stages(folder: Path) -> list[dict[str, object]]:
 def make_stages(
     video: "VideoInfo", detector: "FaceDetector"
 ) -> dict[str, Callable[[], Iterable[object]]]:
-    """Return the stages before scoring by name, each with all those before it."""
+    """Return the stages before scoring by name; each runs all stages before it."""
     from model.detection import detect_faces
     from utils.media.container import ReadOptions
     from utils.media.video import read_frames
@@ -185,7 +184,7 @@ def make_stages(
 
 
 def count_crops(items: Iterable[object]) -> int:
-    """Run a stage to its end without holding what it gives; count the crops."""
+    """Exhaust a stage without keeping its output; count the crops."""
     return sum(len(getattr(item, "crops", ())) for item in items)
 
 
@@ -206,11 +205,11 @@ def measure_memory(folder: Path, minutes: Iterable[int]) -> list[dict[str, objec
 
 
 def main() -> None:
-    """Run what is asked for and print it."""
+    """Parse the command line, measure, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--minutes", type=int, nargs="*", default=[], help="measure memory too")
-    parser.add_argument("--skipCommands", action="store_true", help="stages and memory alone")
+    parser.add_argument("--skipCommands", action="store_true", help="only stages and memory")
     parser.add_argument("--json", type=Path, help="folder to write the tables to")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

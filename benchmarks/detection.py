@@ -1,7 +1,6 @@
 """Time face detection, frame by frame: `python -m benchmarks.detection --output FILE`.
 
-S3FD has drawn weights where its own cannot be had, and the project's own detector always: the time
-does not depend on them.
+tiny_fcos has random weights, and so has S3FD if none are available; they do not affect the time.
 """
 
 import argparse
@@ -27,7 +26,7 @@ SCALE = 0.25  # the published setting
 
 
 def s3fd_network() -> s3fd.S3fdNetwork:
-    """Return S3FD with the weights of this machine, or with drawn ones that find faces in noise."""
+    """Return S3FD with installed weights, or with random ones that detect faces in noise."""
     for name in ("s3fd_talknet", "s3fd_face_alignment"):
         found = find_weights(name)
         if found:
@@ -50,7 +49,7 @@ def s3fd_network() -> s3fd.S3fdNetwork:
 
 
 def copied(network: s3fd.S3fdNetwork, precision: str) -> s3fd.S3fdNetwork:
-    """Return a copy of the network in the layout and precision that the project runs it in."""
+    """Return a copy in the memory layout that the project uses, at this precision."""
     copy = s3fd.S3fdNetwork(network.published).eval()
     copy.load_state_dict(network.state_dict())
     return s3fd.prepare_network(copy, "cpu", precision)
@@ -70,11 +69,11 @@ def worst_distance(a: Sequence[Detections], b: Sequence[Detections]) -> tuple[fl
 
 
 def main() -> int:
-    """Measure all detectors alternately and print a table."""
+    """Parse the command line, time the detectors, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, help="JSON file for the figures")
-    parser.add_argument("--repeats", type=int, default=7, help="times each is run")
-    parser.add_argument("--pictures", type=int, default=8, help="pictures in each run")
+    parser.add_argument("--output", type=Path, help="file to write the results to")
+    parser.add_argument("--repeats", type=int, default=7, help="runs of each detector")
+    parser.add_argument("--pictures", type=int, default=8, help="images per run")
     options = parser.parse_args()
     network = s3fd_network()
     detectors: dict[str, FaceDetector] = {
@@ -94,7 +93,7 @@ def main() -> int:
 def compare(
     detectors: dict[str, FaceDetector], num_pictures: int, repeats: int
 ) -> list[dict[str, object]]:
-    """Return a row for each detector: time a picture, ratio to the first, boxes against its own."""
+    """Return a row per detector: time per image, and speed and boxes against the first."""
     rng = np.random.default_rng(0)
     calls: dict[str, Callable[[], object]] = {}
     pictures: dict[str, list[NDArray[np.uint8]]] = {}

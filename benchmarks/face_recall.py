@@ -1,9 +1,9 @@
-"""Hold face detectors against labelled clips: `python -m benchmarks.face_recall CLIPS`.
+"""Compare face detectors with labelled clips: `python -m benchmarks.face_recall CLIPS`.
 
-CLIPS holds NAME.mp4 and NAME.json as docs/data.md describes them. Each quarter second is one
-picture. A labelled face is found by a box with an IoU of at least 0.4. Labels are sparse: a box
-that meets none may well be a face, so one is called false only if YuNet, looking at 640 pixels
-and taking whatever it holds for a face with 0.3 or more, sees none there either.
+CLIPS holds NAME.mp4 and NAME.json as docs/data.md describes them. One image per quarter second is
+compared. A labelled face is found if a box has an IoU of at least 0.4 with it. Labels are sparse,
+so an unlabelled box is a false detection only if YuNet, at 640 pixels and a confidence of 0.3,
+finds no face there either.
 """
 
 import argparse
@@ -28,20 +28,20 @@ from utils.boxes import iou
 
 STEP_S = 0.25
 FOUND = 0.4  # IoU
-CERTAIN = 0.8  # confidence from which on the reference's faces are asked of the others
+CERTAIN = 0.8  # from this confidence, the others should find the face too
 REFERENCE = (0.3, 640)  # confidence and longer side in pixels
 
 
 @dataclass
 class Sums:
-    """What the pictures of one clip add up to."""
+    """Totals over the images of one clip."""
 
     pictures: int = 0
     faces: int = 0
     found: int = 0
-    unlabelled: int = 0  # boxes that meet no label
+    unlabelled: int = 0  # boxes without a label
     false: int = 0
-    reference: int = 0  # faces that the reference is certain of
+    reference: int = 0  # faces of which the reference is certain
     agreed: int = 0
     shared: list[float] = field(default_factory=list)  # IoU with those of the reference
 

@@ -1,8 +1,8 @@
-"""Count what every network has and does: `python -m benchmarks.flops --json FILE`.
+"""Count every network's parameters and operations: `python -m benchmarks.flops --json FILE`.
 
-Parameters, and multiply-accumulates for one face in one frame, in convolutions, linear layers,
-recurrences and products of matrices; all else is left out. Each is two floating point operations.
-Nothing is computed: tensors without values go through the networks.
+Multiply-accumulates are counted for one face in one frame, in convolutions, linear layers,
+recurrent layers and matrix products only; each is two floating-point operations. Nothing is
+computed: the networks run on PyTorch's meta device.
 """
 
 import argparse
@@ -32,7 +32,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
 
 
 class Cost(NamedTuple):
-    """What a network has, and what it does for one face in one frame."""
+    """A network's parameters, and its operations for one face in one frame."""
 
     parameters: int
     macs: float  # multiply-accumulates
@@ -63,24 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def count(name: str, variant: Mapping[str, Any] | None = None) -> Cost:
-    """Count a network in a variant of it.
+    """Count the parameters and operations of a network in one of its variants.
 
-    A network that reads whole sequences is given its longest window once, and counted for the
-    scored face alone: one face and the sound encoded, compared with the others it asks for. A
-    context network reads what its encoder has made of every face; the encoder's own cost is not
-    in its count.
+    A network that reads sequences runs on its longest window, with one face and the audio encoded;
+    other speakers reuse that face's embedding. A context network's count excludes its encoder.
     """
     with torch.device("meta"):
         network = build_network(name, variant).eval()
         parameters = sum(parameter.numel() for parameter in network.parameters())
-        # Attention is written out as products of matrices, which are counted.
+        # The math backend computes attention by matrix products, which are counted.
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             num_frames = _run(network)
     return Cost(parameters, counter.get_total_flops() / 2 / num_frames)
 
 
 def _run(network: Model) -> int:
-    """Let a network score; return how many frames."""
+    """Score one face; return the number of frames."""
     if isinstance(network, Network):
         length = FPS * max(network.windows)
         heard = network.encode_audio(
@@ -109,7 +107,7 @@ def _clip_audio(network: ClipNetwork) -> Tensor:
     """Return features of the shape that one clip has."""
     compute = feature_function(network.inputs.feature)
     clip = network.clip
-    times = 1 + np.arange(clip.length) / clip.fps  # s; what lies before may be heard too
+    times = 1 + np.arange(clip.length) / clip.fps  # s; features may also read earlier samples
     waveform = np.zeros(int(SAMPLE_RATE * (1 + times[-1])), np.int16)
     with torch.device("cpu"):
         return torch.empty(

@@ -1,11 +1,11 @@
 """Kill programs at random moments and go on: python -m benchmarks.kill_and_resume --kills 200.
 
-Preparation of own data, training and the demo are killed with SIGKILL again and again, each time
-started anew on what is there. Whenever one gets to its end, every file must be as an unbroken run
-writes it, and no other file may be there; then it begins from nothing.
+Preparation of custom data, training and the demo are repeatedly killed with SIGKILL and restarted
+on the files that are left. When one finishes, its files must equal those of an uninterrupted run,
+with no others beside them; then it starts from scratch.
 
-Programs are forked from this process, which has loaded all libraries, so that a kill meets work
-rather than the start of Python. POSIX only.
+Programs are forked from this process, which has loaded all libraries, so that a kill interrupts
+work rather than the start of Python. POSIX only.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from utils.datasets.splits import DataOptions, prepare_split
 
 CLIP_S = 1.2  # of each video
 CLIPS = {"train": 3, "val": 2}  # videos of each split
-LATEST = 1.3  # kills come within so many times the length of an unbroken run
-TAKES_TIME = ("seconds",)  # what no two runs have alike
+LATEST = 1.3  # latest kill, in durations of an uninterrupted run
+TAKES_TIME = ("seconds",)  # columns that differ between runs
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Time preparing and loading: `python -m benchmarks.loader --output FILE`.
 
-The published way stands beside ours in the same run: a seek for each face while preparing, a JPEG
-in colour for each face while loading. `--hours 2` also prepares a video of that length and
-measures the memory it takes.
+The published way is timed in the same run: it seeks for each face while preparing, and reads a
+colour JPEG for each face while loading. `--hours 2` also prepares a video of that length and
+measures the peak memory.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from utils.media.container import ReadOptions, probe
 from utils.structures import SAMPLE_RATE, InputSpec
 
 VIDEO = "benchmark_1"  # AVA's names have 11 characters
-TIMES = 25  # the short data set is loaded so many times over
+TIMES = 25  # repetitions of the short data set in loading
 BOXES = ((0.1, 0.2, 0.35, 0.65), (0.4, 0.2, 0.6, 0.6), (0.65, 0.15, 0.9, 0.6))
 ENTITY_S = 4.0
 GAP_S = 0.5  # between two rounds of a video that is repeated: its clock may begin below 0

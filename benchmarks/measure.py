@@ -1,4 +1,4 @@
-"""Time functions against each other, and report what came out."""
+"""Time functions against each other and report the results."""
 
 import argparse
 import json
@@ -16,12 +16,12 @@ def parse(
     repeats: int = 5,
     threads: int | None = None,
 ) -> argparse.Namespace:
-    """Add the flags that all timings have, parse, and take as many cores as are asked for."""
+    """Add the flags common to all timings, parse, and set the number of threads."""
     import torch
 
     cores = "processor cores to use" + ("; default: all" if threads is None else "")
     parser.add_argument(
-        "--repeats", type=int, default=repeats, help="runs of each, the median counts"
+        "--repeats", type=int, default=repeats, help="runs of each; the median is reported"
     )
     parser.add_argument("--threads", type=int, default=threads, help=cores)
     parser.add_argument("--json", type=Path, help="file to write the results to")
@@ -34,8 +34,8 @@ def parse(
 def measure(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Return the median time of each function in seconds.
 
-    They run by turns, after one run each that does not count, so that whatever else the machine
-    does meets them all alike: ratios hold where times do not.
+    They run in turn, after one warm-up run each, so that other load on the machine affects all of
+    them alike: the ratios are more reliable than the times.
     """
     times: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
@@ -49,11 +49,11 @@ def measure(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict
 
 
 def report(rows: Sequence[Mapping[str, object]], path: Path | None) -> None:
-    """Print rows as an aligned table; write them to `path` as JSON with the machine they are from.
+    """Print rows as an aligned table; write them and the machine to `path` as JSON.
 
     Args:
-        rows: One mapping of column to value each; a column that a row lacks stays empty.
-        path: Where to write, None for nowhere.
+        rows: Values by column; a missing column is left empty.
+        path: JSON file; None to print only.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [columns] + [[_cell(row.get(column, "")) for column in columns] for row in rows]
@@ -68,7 +68,7 @@ def report(rows: Sequence[Mapping[str, object]], path: Path | None) -> None:
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Return what a time depends on: processor, cores, system, versions."""
+    """Return the processor, cores, system and versions that a time depends on."""
     import torch
 
     description: dict[str, str | int] = {
@@ -85,7 +85,7 @@ def describe_machine() -> dict[str, str | int]:
 
 
 def _processor() -> str:
-    """Return the processor's name, as Linux tells it where it does."""
+    """Return the processor's name, on Linux from /proc/cpuinfo."""
     listing = Path("/proc/cpuinfo")
     if listing.exists():
         for line in listing.read_text().splitlines():

@@ -1,9 +1,9 @@
-"""Measure every network: `python -m benchmarks.networks --json FILE` gives the table of its costs.
+"""Measure the cost of every network: `python -m benchmarks.networks --json FILE`.
 
-Parameters and operations are counted (see benchmarks/flops.py), the time is that of scoring as
-the demo does: tracks in pieces, with their sound, in the network's own windows or clips. Faces and
-sound are noise, weights are drawn: time does not depend on them. A context network is timed by
-itself; its encoder has a row of its own.
+Parameters and operations are counted as in benchmarks/flops.py. Scoring is timed as in the demo:
+tracks in pieces, with their audio, in the network's own windows or clips. Faces and audio are noise
+and weights are random; they do not affect the time. A context network is timed without its encoder,
+which has its own row.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from model.names import network_names
 from model.scoring.windows import Precision, inference_copy
 from utils.structures import CropForm, CropPiece
 
-CONTEXTS = 256  # frames that pass a context network at once
-WORK = 3e11  # multiply-accumulates of a run, about; heavy networks score fewer frames
+CONTEXTS = 256  # frames per batch of a context network
+WORK = 3e11  # approximate multiply-accumulates per run; large networks score fewer frames
 FEWEST = 8  # frames
 
 
@@ -75,14 +75,14 @@ def measure_network(
 
 @torch.inference_mode()
 def score_contexts(network: ContextNetwork, num_contexts: int) -> None:
-    """Score frames from embeddings that are there."""
+    """Score frames from embeddings of zeros."""
     context = network.context
     shape = (num_contexts, context.num_speakers, context.length, network.num_embedding)
     inference_copy(network)(torch.zeros(shape))
 
 
 def score_tracks(network: Model, num_faces: int, num_frames: int, precision: Precision) -> None:
-    """Score tracks of faces that are seen together, as the demo does."""
+    """Score simultaneous tracks as the demo does."""
     inputs = ScorerInputs(hear, 0, precision=precision, whole=lambda: [hear(0, 160_000)])
     scorer = family_of(network).make_scorer(network, inputs)
     found = 0
@@ -93,13 +93,13 @@ def score_tracks(network: Model, num_faces: int, num_frames: int, precision: Pre
 
 
 def hear(start: int, stop: int) -> NDArray[np.int16]:
-    """Return samples [start, stop) of a noise without an end."""
+    """Return samples [start, stop) of endless, reproducible noise."""
     places = np.arange(start, stop, dtype=np.int64)
     return ((places * 7919 + places**2 % 10007 * 31) % 12001 - 6000).astype(np.int16)
 
 
 def made_pieces(form: CropForm, num_faces: int, num_frames: int) -> Iterator[CropPiece]:
-    """Yield the pieces of tracks as the pipeline cuts them."""
+    """Yield random crops in the pieces that the pipeline yields."""
     rng = np.random.default_rng(0)
     colours = (3,) if form.colour else ()
     for start in range(0, num_frames, form.piece):

@@ -1,8 +1,8 @@
-"""Put videos' faces under each other's sound: `python -m benchmarks.swapped_sound VIDEO VIDEO ...`.
+"""Score faces with another video's audio: `python -m benchmarks.swapped_sound VIDEO VIDEO ...`.
 
-Each video's faces hear the sound of the next one, from its beginning on and over again; the last
-one's hear the first. Nobody who is seen is heard, so every face-frame that is called speaking is
-a mistake: the share of them is what is reported.
+Each video's faces are scored with the audio of the next video, looped from its start; the last
+video's with that of the first. No visible person is audible, so every face-frame classified as
+speaking is a false positive. The share of false positives is reported.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def count_called(
     networks: Mapping[str, Model], pieces: Sequence[CropPiece], sound: NDArray[np.int16]
 ) -> Counter[str]:
-    """Return the number of face-frames, and by network those that it calls speaking."""
+    """Count the face-frames and, for each network, those classified as speaking."""
     counts: Counter[str] = Counter()
     for piece in pieces:
         start = piece.start * SAMPLES_PER_FRAME
@@ -68,14 +68,18 @@ def count_called(
 
 
 def shares(video: str, counts: Counter[str]) -> dict[str, object]:
-    """Return a row of the table: shares of the frames."""
+    """Return a row of the table: the share of false positives per network."""
     frames = counts["frames"]
     named = {name: round(count / max(1, frames), 3) for name, count in counts.items()}
     return {"video": video, **named, "frames": frames}
 
 
 def read_sound(video: VideoInfo) -> NDArray[np.int16]:
-    """Return the whole sound of a video; ValueError where it has none."""
+    """Return the whole audio of a video.
+
+    Raises:
+        UserError: It has none.
+    """
     sound = Sound(video, ReadOptions(), video.duration_s + 1)
     if not sound.has_sound:
         raise UserError(f"{video.path}: expected a video with sound, found none in it")
@@ -83,7 +87,7 @@ def read_sound(video: VideoInfo) -> NDArray[np.int16]:
 
 
 def find_crops(finder: FaceFinder, video: VideoInfo) -> list[CropPiece]:
-    """Return the crops of a video's tracks, a minute at most in each piece."""
+    """Return the crops of the tracks that are kept."""
     pieces = [piece for piece in finder(video) if isinstance(piece, CropPiece)]
     dropped = {piece.track for piece in pieces if not piece.kept}
     return [piece for piece in pieces if piece.track not in dropped]

@@ -1,8 +1,8 @@
 """Time training: `python -m benchmarks.training --output FILE`.
 
-Each network takes the same steps on the same batch twice: as the engine does, and in the plain
-published way: convolutions over pictures and time in the three dimensions that they are stored in,
-everything in the default memory layout. On a GPU the engine's mixed precision stands beside both.
+Each network takes the same steps on the same batch in two ways: "engine" as the project trains it,
+and "plain" as published, with 3-D convolutions in the default memory layout. On a GPU, "engine,
+bf16" adds mixed precision.
 """
 
 import argparse
@@ -36,12 +36,12 @@ SOUNDS: Mapping[str, Callable[[int], tuple[int, ...]]] = {  # by feature, of a c
 
 
 def make_batch(network: Model, num_clips: int, num_frames: int) -> TrainingBatch:
-    """Return a batch of that size, fully labelled.
+    """Return a random batch in which every frame is labelled.
 
     Args:
-        network: Says what it reads.
+        network: Its inputs determine the shapes.
         num_clips: Sequences, clips or contexts.
-        num_frames: Of a sequence; a clip has as many as the network reads.
+        num_frames: Frames of a sequence; a clip network fixes its own length.
     """
     generator = torch.Generator().manual_seed(0)
     if isinstance(network, ContextNetwork):
@@ -82,7 +82,7 @@ def stepper(
     device: torch.device,
     precision: Literal["fp32", "bf16"],
 ) -> Callable[[], object]:
-    """Return what takes one step of training."""
+    """Return a function that takes one training step."""
     trainer = make_trainer(network, TrainingOptions(precision=precision), Ranks(device=device))
     trainer.objective.train()
 
@@ -122,7 +122,7 @@ def time_network(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time the networks that are asked for; return the exit status."""
+    """Parse the command line, time the networks, print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=network_names(), default=network_names())
     parser.add_argument("--variant", default="", help="of the one network: key=value,...")
