@@ -9,6 +9,8 @@ There are three kinds of networks, which differ in what they read to score a fac
 A `Localizer` reads the audio of a microphone array and no faces: it finds where someone speaks.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +75,11 @@ class Model(nn.Module, ABC):
     family: str  # module in model/families that scores, trains and evaluates such networks
     weights: WeightsFile | None = None
     variant: Mapping[str, Any] = MappingProxyType({})  # arguments of its constructor
+
+    @property
+    def members(self) -> tuple[Model, ...]:
+        """The networks that score together, the one that is asked for first."""
+        return (self,)
 
     def begin_from(self, state_dict: Mapping[str, Tensor]) -> None:  # noqa: ARG002
         """Initialise the network, or a part of it, from weights such as `initial` names.
@@ -212,6 +219,11 @@ class Cascade:
     family: ClassVar[str] = "contexts"
     encoder: ClipNetwork
     network: ContextNetwork
+
+    @property
+    def members(self) -> tuple[Model, ...]:
+        """The networks that score together, the one that is asked for first."""
+        return (self.network, self.encoder)
 
 
 class FaceDetector(Protocol):

@@ -206,18 +206,16 @@ def load_network(
 
 def record_of(network: Model | Cascade, reason: str = "") -> ModelRecord:
     """Return the record of a network in a result."""
-    if isinstance(network, Cascade):
-        record = record_of(network.network, reason)
-        return replace(record, encoder=record_of(network.encoder))
-    return make_record(network_name(network), network.weights, reason)
+    first, *others = network.members
+    record = make_record(network_name(first), first.weights, reason)
+    return replace(record, encoder=record_of(others[0])) if others else record
 
 
 def _describe(network: Model | Cascade) -> str:
-    """Return a network's name and weights file."""
-    if isinstance(network, Cascade):
-        return f"{_describe(network.network)} on {_describe(network.encoder)}"
-    file = network.weights.path.name if network.weights else "fresh weights"
-    return f"{network_name(network)} ({file})"
+    """Return the name and weights file of a network, and of the one that it builds on."""
+    files = (one.weights.path.name if one.weights else "fresh weights" for one in network.members)
+    names = map(network_name, network.members)
+    return " on ".join(f"{name} ({file})" for name, file in zip(names, files, strict=True))
 
 
 def make_record(name: str, weights: WeightsFile | None, reason: str = "") -> ModelRecord:
