@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from utils.media.audio import Sound
 from utils.media.container import ReadReport
 from utils.media.video import VideoSpan
-from utils.output.exports import write_rttm, write_scores_csv, write_vtt
+from utils.output.exports import (
+    write_rttm,
+    write_scores_csv,
+    write_speech_csv,
+    write_vtt,
+)
 from utils.output.official_tree import TreeContents, write_official_tree
 from utils.output.render import render_video
 from utils.output.results import Result
@@ -35,6 +40,7 @@ def write_tables(result: Result, folder: Path) -> None:
     """Write result.json, the other tables and the timeline."""
     result.write_json(folder / "result.json")
     write_scores_csv(result, folder / "scores.csv")
+    write_speech_csv(result, folder / "speech.csv")
     write_rttm(result, folder / "speech.rttm")
     write_vtt(result, folder / "speech.vtt")
     write_timeline(result, folder / "timeline.png")
