@@ -2,6 +2,7 @@
 
 python demoTalkNet.py --videoName 001 --videoFolder demo
 python demoTalkNet.py /some/where/*.mp4 --outputFolder results
+python demoTalkNet.py demo/001/result.json --edits edits.json
 """
 
 import argparse
@@ -10,7 +11,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,24 +26,15 @@ from utils.flags import add_groups, read_groups
 from utils.progress import bar, byte_bar
 
 if TYPE_CHECKING:
-    from talkNet import ActiveSpeakers, Models, Result
+    from talkNet import ActiveSpeakers, Models
     from utils.media.container import ReadOptions, VideoInfo
-    from utils.media.video import VideoSpan
-    from utils.output.write_outputs import Seen
+    from utils.output.write_outputs import Wanted
+    from utils.report.outputs import Found
     from utils.structures import Detections, Frame
 
 logger = logging.getLogger("demoTalkNet")
 
 ADVICE = "choose another folder with --outputFolder or mend this"  # where a file is refused
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was found in one video."""
-
-    result: "Result"
-    span: "VideoSpan"  # the part of the video that was analysed
-    faces: "Seen"  # of every frame; only for the published tree
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +69,26 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
     if options.video.eval_col:
         evaluate_columbia(options)
         return 0
-    return look_at(paths or [find_video(options.video)], options, report)
+    paths = paths or [find_video(options.video)]
+    finished = [path for path in paths if path.suffix.lower() == ".json"]
+    videos = [path for path in paths if path not in finished]
+    if videos and (options.report.edits or options.report.video):
+        raise UserError("--edits and --video belong to a finished result; give its result.json")
+    statuses = [rewrite(finished, options, report)] if finished else []
+    return max([*statuses, look_at(videos, options, report)] if videos else statuses)
+
+
+def rewrite(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
+    """Write what is asked for of finished results; return the exit status."""
+    from utils.report.finished import write_finished
+
+    failed = 0
+    for path in paths:
+        with replace(report, subject=str(path), folder=path.parent) as of_result:
+            output_folder = options.video.output_folder
+            print(write_finished(path, output_folder, wanted_outputs(options), options.report))
+        failed += of_result.failed
+    return int(failed > 0)
 
 
 def find_video(options: VideoOptions) -> Path:
@@ -149,7 +160,7 @@ def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) ->
             with of_video:
                 found = analyse(video, models, options)
                 write_all(found, folder, options)
-                logger.info("%s: %s", path.name, summary(found.result))
+                logger.info("%s: %s", path.name, found.result.summary())
         failed += of_video.failed
     return int(failed > 0)
 
@@ -167,9 +178,10 @@ def load_models(options: DemoOptions) -> "Models":
     return models
 
 
-def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found:
+def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Found":
     """Find the speakers of one video."""
     import talkNet
+    from utils.report.outputs import Found
 
     heard = None
     if options.array.array is not None:
@@ -206,16 +218,22 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
     return Found(result, speakers.span, faces)
 
 
-def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
-    """Write all that is asked for, and print where; the tables are named whatever comes after."""
-    from utils.output.write_outputs import Wanted, write_images, write_tables
+def write_all(found: "Found", folder: Path, options: DemoOptions) -> None:
+    """Write all that is asked for, and print where; the result is named whatever comes after."""
+    from utils.report.outputs import write_outputs
 
-    wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
-    write_tables(found.result, folder)
+    found.result.write_json(folder / "result.json")
     try:
-        write_images(found.result, found.span, folder, wanted, found.faces)
+        write_outputs(found, folder, wanted_outputs(options), options.report)
     finally:
         print(folder / "result.json")
+
+
+def wanted_outputs(options: DemoOptions) -> "Wanted":
+    """Return what is written in addition to the tables."""
+    from utils.output.write_outputs import Wanted
+
+    return Wanted(not options.video.no_video, options.video.official_tree, options.crops)
 
 
 def read_options(options: VideoOptions) -> "ReadOptions":
@@ -249,18 +267,6 @@ def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) ->
         boxes=boxes,
     )
     return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis)
-
-
-def summary(result: "Result") -> str:
-    """Return in a few words what was found."""
-    if not result.tracks:
-        return "no face found"
-    speaking = {segment.track for segment in result.segments}
-    speech_s = sum(segment.stop_s - segment.start_s for segment in result.segments)
-    return (
-        f"{len(result.tracks)} face tracks in {len(result.shots)} shots, "
-        f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
-    )
 
 
 def evaluate_columbia(options: DemoOptions) -> None:

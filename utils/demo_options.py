@@ -9,6 +9,7 @@ from utils.arrays.sound import SoundChecks
 from utils.errors import UserError
 from utils.flags import flag_name
 from utils.model_options import DetectorOptions, ModelOptions
+from utils.report.options import ReportOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
@@ -20,6 +21,7 @@ ESSENTIAL = (  # fields whose flags a newcomer needs
     "start",
     "duration",
     "no_video",
+    "edits",
     "model",
     "detector",
     "device",
@@ -78,6 +80,7 @@ class DemoOptions:
     array: ArrayOptions
     array_sound: SoundChecks
     fusion: FusionOptions
+    report: ReportOptions
 
     def settings(self) -> dict[str, Any]:
         """Return all flags by their names."""

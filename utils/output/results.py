@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.files import replacing
-from utils.output.speech_rule import smooth_stored_scores, speech_ranges
+from utils.output.speech_rule import mean_scores, speech_ranges
 from utils.structures import FPS, AudioFacts, Person, ScoredTrack, Segment, Shot
 
 VERSION = 1  # of the format
@@ -69,6 +69,17 @@ class Result:
         found = [segment for track in self.tracks for segment in find_segments(track)]
         return sorted([*found, *self.offscreen], key=segment_order)
 
+    def summary(self) -> str:
+        """Return in a few words what was found."""
+        if not self.tracks:
+            return "no face found"
+        speaking = {segment.track for segment in self.segments} - {None}
+        speech_s = sum(segment.stop_s - segment.start_s for segment in self.segments)
+        return (
+            f"{len(self.tracks)} face tracks in {len(self.shots)} shots, "
+            f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
+        )
+
     def write_json(self, path: Path) -> None:
         """Write the file that docs/outputs.md describes; one line for each track."""
         with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
@@ -108,16 +119,16 @@ def find_segments(track: ScoredTrack, threshold: float = 0.0) -> list[Segment]:
     Pauses below 0.2 s are joined first, then speech below 0.12 s is dropped (shorter tracks may
     speak throughout).
     """
-    smoothed = smooth_stored_scores(track.scores)
+    ranges = speech_ranges(track.scores, threshold)
     return [
         Segment(
             track.id,
             (track.start + start) / FPS,
             (track.start + stop) / FPS,
-            float(smoothed[start:stop].mean()),
+            score,
             track.person,
         )
-        for start, stop in speech_ranges(track.scores, threshold)
+        for (start, stop), score in zip(ranges, mean_scores(track.scores, ranges), strict=True)
     ]
 
 

@@ -3,6 +3,8 @@
 It works on integers, so that every program that reads result.json decides alike.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ SCORE_UNITS = 10_000  # result.json rounds scores to multiples of 1 / SCORE_UNIT
 RADIUS = 2  # frames on either side that are averaged
 JOIN_FRAMES = 5  # a pause shorter than this (0.2 s) does not end a segment
 MIN_FRAMES = 3  # speech shorter than this (0.12 s) is no segment
+COMMON = 60  # multiple of all window lengths, 1 to 5
 
 Scores = NDArray[np.floating]
 
@@ -39,10 +42,21 @@ def speech_ranges(scores: Scores, threshold: float = 0.0) -> list[tuple[int, int
     return [(start, stop) for start, stop in ranges if stop - start >= shortest]
 
 
-def smooth_stored_scores(scores: Scores) -> NDArray[np.float64]:
-    """Return the scores (T,) that the rule compares with the threshold."""
+def mean_scores(scores: Scores, ranges: Sequence[tuple[int, int]]) -> list[float]:
+    """Return the mean of the smoothed scores in each range of a track's frames, rounded as stored.
+
+    Args:
+        scores: Of the track, (T,).
+        ranges: [start, stop), none of them empty.
+    """
     sums, counts = _smoothed_sums(scores)
-    return np.asarray(sums / (counts * SCORE_UNITS), np.float64)
+    total = np.concatenate(([0], np.cumsum(sums * (COMMON // counts))))
+    means = []
+    for start, stop in ranges:
+        parts = COMMON * (stop - start)
+        rounded = (2 * int(total[stop] - total[start]) + parts) // (2 * parts)
+        means.append(rounded / SCORE_UNITS)
+    return means
 
 
 def _smoothed_sums(scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -24,6 +24,7 @@ from utils.progress import bar
 from utils.structures import SAMPLES_PER_FRAME, Detections, Shot
 from utils.tracking.crops import CropOptions
 
+MARKED, PROXY = "video_out.mp4", "proxy.mp4"  # in the output folder
 Seen = Sequence[tuple[int, Detections | None]]  # index and faces of each analysed frame
 
 
@@ -37,8 +38,7 @@ class Wanted:
 
 
 def write_tables(result: Result, folder: Path) -> None:
-    """Write result.json, the other tables and the timeline."""
-    result.write_json(folder / "result.json")
+    """Write the tables and the timeline."""
     write_scores_csv(result, folder / "scores.csv")
     write_speech_csv(result, folder / "speech.csv")
     write_rttm(result, folder / "speech.rttm")
@@ -47,9 +47,14 @@ def write_tables(result: Result, folder: Path) -> None:
 
 
 def write_images(
-    result: Result, span: VideoSpan, folder: Path, wanted: Wanted, seen: Seen = ()
+    result: Result,
+    span: VideoSpan,
+    folder: Path,
+    wanted: Wanted,
+    seen: Seen = (),
+    proxy: bool = False,
 ) -> None:
-    """Write what takes long: the marked video and the published tree.
+    """Write what takes long: the marked video, the proxy and the published tree.
 
     Args:
         result: The result of the analysis.
@@ -57,6 +62,7 @@ def write_images(
         folder: Where everything goes.
         wanted: What is written in addition to the tables.
         seen: The faces of every frame; needed only for the published tree.
+        proxy: Also write the video without marks, so that browsers play it.
     """
     video, read = span.video, span.options
     length_s = read.duration_s or max(0.0, video.duration_s - read.start_s)
@@ -64,7 +70,10 @@ def write_images(
     if wanted.video:
         tracks = span.from_start(result.tracks)
         with bar(f"{name}: marking the video", float(video.fps) * length_s, "frames") as move:
-            render_video(video, tracks, folder / "video_out.mp4", read, progress=_steps(move))
+            render_video(video, tracks, folder / MARKED, read, progress=_steps(move))
+    if proxy:
+        with bar(f"{name}: writing the proxy", float(video.fps) * length_s, "frames") as move:
+            render_video(video, [], folder / PROXY, read, progress=_steps(move))
     if wanted.official_tree and seen:
         indices = [index for index, _ in seen]
         contents = TreeContents(
