@@ -34,7 +34,7 @@ from utils.structures import Detections
 
 OUTPUTS = {
     *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "timeline.png"),
-    "video_out.mp4",
+    *("report.html", "video_out.mp4"),
 }
 
 

@@ -19,7 +19,7 @@ from tests.programs import ROOT
 
 OUTPUTS = {
     *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "timeline.png"),
-    "video_out.mp4",
+    *("report.html", "video_out.mp4"),
 }
 PARTS = ("demoTalkNet.py", "talkNet.py", "utils", "model", "pretrain")  # of an installation
 

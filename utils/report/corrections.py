@@ -206,7 +206,7 @@ class _Cast:
     @staticmethod
     def _spoken(person: Person, segments: Iterable[Segment]) -> Person:
         spoken = (one.stop_s - one.start_s for one in segments if one.person == person.id)
-        return replace(person, speaking_s=sum(spoken))
+        return replace(person, speaking_s=round(sum(spoken), 4))
 
 
 def _order(number: int | None) -> float:

@@ -98,6 +98,8 @@ const lanes = (() => {
     }
     const many = rows.length > 12 ? "many" : rows.length > 6 ? "some" : "few";
     box.dataset.rows = many;
+    const height_px = rows.length * { many: 42, some: 54, few: 64 }[many];
+    document.documentElement.style.setProperty("--lanes-height", `${height_px + 52}px`);
     format.byId("no-lanes").hidden = rows.length > 0;
     format.byId("legend-offscreen").hidden = !model.offscreen.length;
     rows.forEach(fill);
@@ -177,7 +179,7 @@ const lanes = (() => {
     line.hidden = x < -1 || x > axis.clientWidth + 1;
     const left = axis.getBoundingClientRect().left - list.getBoundingClientRect().left + x;
     line.style.transform = `translateX(${left}px)`;
-    line.style.height = `${box.scrollHeight}px`;
+    line.style.height = `${list.offsetTop + list.offsetHeight - line.offsetTop}px`;
   }
 
   function show(start_s, span_s) {
