@@ -179,6 +179,16 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
 
 
 @pytest.mark.parametrize(
+    "flag",
+    ["original", "publishedBatches", "publishedCrop", "loseRows", "latePictures", "ownRates"],
+)
+def test_one_switch_restores_the_faults_of_published_loaders(flag: str) -> None:
+    parser = trainTalkNet.make_parser()
+    assert not parser.parse_args([]).original
+    assert parser.parse_args([f"--{flag}"]).original
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         (["--lr", "0"], "--lr must be above 0"),

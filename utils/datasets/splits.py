@@ -39,11 +39,12 @@ class DataOptions:
     max_clip: Annotated[
         int, "longer entities are cut to clips of so many frames; 0 is batchSize"
     ] = 0
-    published_batches: Annotated[
-        bool, "cut all clips of a batch to the shortest and lose the rest, as published"
-    ] = False
-    published_crop: Annotated[
-        bool, "clip networks: crop at random as published, to the upper left by a slip"
+    original: Annotated[
+        bool,
+        "restore faults of the published loaders. Networks that read sequences: clips of a batch "
+        "are cut to the shortest, the rest is lost. Clip networks: random crops are smaller and "
+        "at the upper left. ava_asd: the first row of every track but the first is lost, images "
+        "are 0.1 to 0.2 s late, audio keeps each file's own rate",
     ] = False
     no_augment: Annotated[bool, "train on pictures and sound as they are"] = False
     desync: Annotated[
@@ -152,8 +153,7 @@ def describe_data(data: DataOptions, num_frames: int) -> dict[str, str | int | f
         "--data": data.data,
         "number of frames": num_frames,
         "--maxClip": data.max_clip,
-        "--publishedBatches": data.published_batches,
+        "--original": data.original,
         "--noAugment": data.no_augment,
-        "--publishedCrop": data.published_crop,
         "--desync": data.desync,
     }

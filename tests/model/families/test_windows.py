@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import re
 import shutil
 from pathlib import Path
@@ -144,7 +145,13 @@ def test_windows_are_made_once_and_refused_otherwise(
     for path, time in files.items():
         assert path.stat().st_mtime_ns == time
     assert trainTalkNet.main(arguments(ava, tmp_path / "c", *variant, "--loseRows")) == 1
-    assert "expected lose_rows False" in caplog.text and "another --windowPath" in caplog.text
+    expected = "expected late_pictures False, lose_rows False, own_rates False"
+    assert expected in caplog.text and "another --windowPath" in caplog.text
+    again = ["--original", "--windowPath", str(tmp_path / "original")]
+    assert trainTalkNet.main(arguments(ava, tmp_path / "c", *variant, *again)) == 0
+    with (tmp_path / "original" / "train" / "journal.jsonl").open() as file:
+        made = json.loads(file.readline())
+    assert made["own_rates"] and made["late_pictures"] and made["lose_rows"]
     nowhere = arguments(tmp_path / "nowhere", tmp_path / "d", *variant)
     assert trainTalkNet.main(nowhere) == 1
     assert "expected the labels of train in" in caplog.text and "--download" in caplog.text
