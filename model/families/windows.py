@@ -155,7 +155,12 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
 
         name, text = options.network.model, options.network.variant
         variant = read_variant(name, text) if text else None
-        load = partial(load_any, variant=variant, device=ranks.device)
+
+        def load(weights: str | Path) -> AvaASD:
+            network = load_any(name, weights, variant, ranks.device)
+            assert isinstance(network, AvaASD)
+            return network
+
         evaluation = _Evaluation(self, options, ranks)
         if options.instead.legacy:
             if Path(weights).is_dir():

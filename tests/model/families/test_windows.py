@@ -13,9 +13,10 @@ from torch.nn import functional
 
 import trainTalkNet
 from model.checkpoints import training as checkpoints
+from model.checkpoints.keras import MODES
 from model.evaluation.window_evaluation import measure_share
 from model.evaluation.window_weights import COLUMNS
-from model.networks.ava_asd import MODES, AvaASD
+from model.networks.ava_asd import AvaASD
 from model.ranks import Ranks
 from model.training.network_trainer import make_trainer
 from model.training.run import Hooks, Run
