@@ -47,7 +47,7 @@ MANIFEST = """<?xml version="1.0"?>
 """
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
+class FolderHandler(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, ranges too; `stall.mp4` stops half-way when asked for from its start."""
 
     extensions_map = {".mpd": "application/dash+xml", ".mp4": "video/mp4", ".m4a": "audio/mp4"}  # noqa: RUF012
@@ -82,7 +82,7 @@ class Server(http.server.ThreadingHTTPServer):
     """A server on loopback that remembers what it was asked for."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+        super().__init__(("127.0.0.1", 0), functools.partial(FolderHandler, directory=str(folder)))
         self.folder = folder
         self.asked: list[tuple[str, str]] = []
         self.released = threading.Event()
