@@ -26,9 +26,12 @@ from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part
 from tests.programs import ROOT, run_python
 from utils.datasets.entities import EntityInfo
+from utils.datasets.splits import DataOptions
 from utils.datasets.storage.entity_store import EntityStoreWriter
+from utils.flags import read_groups
 from utils.metrics.average_precision import read_predictions
 from utils.structures import FPS
+from utils.training_options import Options
 
 QUICK = ("--model", "lr_asd", "--batchSize", "24", "--nDataLoaderThread", "0", "--device", "cpu")
 
@@ -176,6 +179,11 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
     assert parsed.download
     assert trainTalkNet.make_parser().parse_args(["--talkNCE"]).contrast == 0.3
     assert trainTalkNet.make_parser().parse_args(["--download"]).download
+
+
+def test_custom_is_another_spelling_of_own() -> None:
+    parsed = trainTalkNet.make_parser().parse_args(["--data", "custom", "--checkData"])
+    assert read_groups(parsed, Options).data == DataOptions("own")
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 SHOWN = 20  # problems of a data set that are logged one by one
 
 
-DataName = Literal["ava", "talkset", "own"]
+DataName = Literal["ava", "talkset", "own", "custom"]
 
 
 @dataclass(frozen=True)
 class DataOptions:
     """Which data, and how batches are made of them."""
 
-    data: Annotated[DataName, "kind of data set"] = "ava"
+    data: Annotated[DataName, "kind of data set; custom is another spelling of own"] = "ava"
     data_path: Annotated[Path, "folder of the data set"] = Path("data/AVA")
     videos: Annotated[
         Path | None, "with --data own: folder of the videos; else they lie beside the tables"
@@ -63,6 +63,8 @@ class DataOptions:
                 raise UserError(f"--{flag} must be 0 or more, got {count}")
         if not 0 <= self.desync <= 1:
             raise UserError(f"--desync must be in [0, 1], got {self.desync}")
+        if self.data == "custom":
+            object.__setattr__(self, "data", "own")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +135,7 @@ def open_split(data: DataName, path: Path, name: str) -> Split:
     if data == "ava":
         ava = AvaSplit(path, name)
         return Split(name, ava, ava.truth if ava.truth.is_file() else None)
-    folder = custom_store(path, name) if data == "own" else path / name
+    folder = custom_store(path, name) if data in ("own", "custom") else path / name
     if data == "talkset" and not folder.is_dir():
         raise FileNotFoundError(
             f"expected a TalkSet with a split {name!r} in {path}, found no folder {folder}; build "
