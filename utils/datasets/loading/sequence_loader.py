@@ -22,7 +22,7 @@ from utils.datasets.loading.workers import BatchReader, check_share
 from utils.errors import UserError
 from utils.structures import InputSpec
 
-ORDER = 0  # what a random generator is for; part of its seed
+ORDER = 0  # part of a random generator's seed, by purpose
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SequenceLoaderOptions:
         "share of speaking items whose audio is shifted by 0.3 to 2 s: not speaking",
     ] = 0.0
     foreign_share: Annotated[
-        float, "share of speaking items that get another voice: not speaking"
+        float, "share of speaking items that get another person's speech: not speaking"
     ] = 0.0
     whole: Annotated[bool, "one whole entity per batch, in order, for evaluation"] = False
     speakers: Annotated[
