@@ -22,10 +22,7 @@ from utils.structures import FPS, FaceTrack
 CORNERS = ("x1", "y1", "x2", "y2")
 REQUIRED = ("video", "entity", "time_s", *CORNERS, "label")
 OPTIONAL = ("person", "split")
-LABELS = {
-    **{"1": SPEAKING, "0": NOT_SPEAKING},
-    **{"-1": UNLABELLED, "": UNLABELLED},
-}
+LABELS = {"1": SPEAKING, "0": NOT_SPEAKING, "-1": UNLABELLED, "": UNLABELLED}
 MAX_CORNER = 1_000_000  # pixels; beyond it lies a mistake
 MAX_TIME_S = 10_000_000
 TABLE = "table"  # kind of problem: a table that cannot be read, or not to its end
