@@ -74,7 +74,7 @@ def test_train_resume_and_evaluate(
     for save, epochs in ((halves, 1), (halves, 2), (whole, 2)):
         given = arguments(ava, save, *variant, "--maxEpoch", str(epochs))
         assert trainTalkNet.main(given) == 0
-    assert "video gone: no video gone.* is there" in caplog.text
+    assert "video gone: found no video gone.*" in caplog.text
     first, second = (checkpoints.load(path / "model" / "last.model") for path in (halves, whole))
     for name, tensor in second["state_dict"].items():
         assert torch.equal(first["state_dict"][name], tensor), name
