@@ -145,7 +145,7 @@ def test_a_folder_of_weights(
     table = tmp_path / "results.csv"
     names = ["w-1.model", "w-2.model", "w-3.model", "w-10.model"]
     assert table_of(tmp_path, windows, truth, table) == names
-    assert "w-4.hdf5 is passed over" in caplog.text
+    assert "skipping w-4.hdf5" in caplog.text
     with table.open(newline="") as file:
         found = list(csv.DictReader(file))
     assert [row["weights"] for row in found] == names and tuple(found[0]) == COLUMNS
@@ -161,7 +161,7 @@ def test_folders_without_fitting_weights(made: tuple[WindowSet, FaceRows], tmp_p
     with pytest.raises(FileNotFoundError, match=r"expected weights \*\.hdf5.* found none"):
         table_of(tmp_path, made[0], truth, tmp_path / "t.csv")
     torch.save({"some.weight": torch.zeros(3)}, tmp_path / "w.model")
-    with pytest.raises(ValueError, match=r"none of the 1 files in .* is ava_asd's"):
+    with pytest.raises(ValueError, match=r"none of the 1 files in .* has ava_asd weights"):
         table_of(tmp_path, made[0], truth, tmp_path / "t.csv")
 
 

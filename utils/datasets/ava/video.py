@@ -93,7 +93,7 @@ class _SpanCutter:
         self.video, self.sound, self.to, self.cut = video, sound, to, cut
         self.faces = faces
         self.writers: dict[int, EntityWriter] = {}
-        self.picture = _FrameConverter(video, to.form.colour)
+        self.image = _FrameConverter(video, to.form.colour)
         self.first_s = min(float(face.timestamps[0]) for face, _ in faces)
         self.last_s = max(float(face.timestamps[-1]) for face, _ in faces)
         self.start_s = max(0, int(self.first_s - MARGIN_S))
@@ -149,7 +149,7 @@ class _SpanCutter:
             return
         if abs(time_s - held[0]) > self.far_s:
             writer.padded_frames += 1
-        crop = crop_box(self.picture.of(held[1]), face.boxes[frame], self.to.form.size)
+        crop = crop_box(self.image.of(held[1]), face.boxes[frame], self.to.form.size)
         writer.append(crop, int(face.labels[frame]), time_s)
         if frame == len(face.labels) - 1:
             self._finish(number, face)

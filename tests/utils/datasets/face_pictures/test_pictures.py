@@ -61,7 +61,7 @@ def test_a_line_that_was_broken_off_is_made_again(
     (tmp_path / "pictures.csv").write_bytes(whole[:-10])  # as SIGKILL leaves it
     again = ImageFolder(tmp_path)
     assert len(again) == 1
-    assert "pictures.csv: the last line was broken off" in caplog.text
+    assert "pictures.csv: the last line is incomplete" in caplog.text
     again.add(second)
     assert (tmp_path / "pictures.csv").read_bytes() == whole
     assert ImageFolder(tmp_path).read(1).boxes.tolist() == second.boxes.tolist()
