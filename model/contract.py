@@ -249,10 +249,10 @@ class FaceDetector(Protocol):
     name: str
     weights: WeightsFile | None
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) at which `detect` reads images of a video of that size."""
         ...
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
         ...

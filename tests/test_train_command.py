@@ -124,7 +124,7 @@ def test_sigterm_to_the_whole_group_keeps_what_was_learnt(
         os.killpg(process.pid, signal.SIGTERM)
         told = process.stderr.read()
     assert process.returncode == 1, told
-    assert "stopped; start again with the same --savePath to go on" in told
+    assert "stopped; start again with the same --savePath to resume" in told
     assert "killed" not in told and "Traceback" not in told
     place = load(save / "model" / "last.model")["training"]["trainer"]
     assert (place["epoch"], place["step"]) >= (1, 1)
@@ -204,11 +204,11 @@ def test_one_switch_restores_the_faults_of_published_loaders(flag: str) -> None:
         (["--desync", "1.5"], r"--desync must be in \[0, 1\]"),
         (["--nDataLoaderThread", "-1"], "--nDataLoaderThread must be 0 or more"),
         (["--windows", "1,x"], "--windows must be whole seconds"),
-        (["--evaluation", "--download"], "each go alone"),
-        (["--checkData"], "--checkData is for --data own, found ava"),
-        (["--build", "videos"], "--build is for --data talkset, found ava"),
-        (["--decode"], "--decode is for --checkData"),
-        (["--lists", "train.txt"], "--lists is for --build"),
+        (["--evaluation", "--download"], "exclude each other"),
+        (["--checkData"], "--checkData requires --data own, found --data ava"),
+        (["--build", "videos"], "--build requires --data talkset, found --data ava"),
+        (["--decode"], "--decode requires --checkData"),
+        (["--lists", "train.txt"], "--lists requires --build"),
         (["--clips", "TAudio=x"], "--clips must be KIND=COUNT"),
         (["--clips", "TAudio=5", "--lists", "a"], "--clips cannot be used with --lists"),
         (["--mirror", "/a/folder"], "--mirror must be an HTTP address such as https"),

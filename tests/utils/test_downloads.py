@@ -98,9 +98,9 @@ def test_good_file(server: str, tmp_path: Path, paths: list[str]) -> None:
     ("path", "reason"),
     [
         ("gone", "HTTP 404"),
-        ("page", "a web page came instead of the file"),
+        ("page", "received a web page instead of the file"),
         ("other", f"expected SHA-256 {SHA256[:12]}, got"),
-        ("breaks", "broke off after"),
+        ("breaks", "connection closed after"),
     ],
 )
 def test_bad_file(server: str, tmp_path: Path, path: str, reason: str) -> None:

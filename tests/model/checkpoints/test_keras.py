@@ -145,12 +145,12 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty.h5"
     with h5py.File(empty, "w"):
         pass
-    with pytest.raises(ValueError, match=r"empty\.h5 is cut short or no Keras weights"):
+    with pytest.raises(ValueError, match=r"empty\.h5 is incomplete or has no Keras weights"):
         read_state(empty)
     path = tmp_path / "model.hdf5"
     write_keras(path, layers_of(AvaASD("s_a", **VARIANT), keras_layers("s_a")), whole=True)
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(ValueError, match=r"model\.hdf5 is cut short"):
+    with pytest.raises(ValueError, match=r"model\.hdf5 is incomplete"):
         read_state(path)
 
 

@@ -102,7 +102,7 @@ def test_another_networks_run_is_refused(tmp_path: Path) -> None:
 def test_damage(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "last.model"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"last\.model, found a {message}; move it away"):
+    with pytest.raises(ValueError, match=rf"last\.model, found a {message}; remove it"):
         checkpoints.load(path)
 
 

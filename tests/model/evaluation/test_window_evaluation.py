@@ -150,7 +150,7 @@ def test_a_folder_of_weights(
     table = tmp_path / "results.csv"
     names = ["w-1.model", "w-2.model", "w-3.model", "w-10.model"]
     assert table_of(tmp_path, windows, truth, table) == names
-    assert "w-4.hdf5 is passed over" in caplog.text
+    assert "skipping w-4.hdf5" in caplog.text
     with table.open(newline="") as file:
         found = list(csv.DictReader(file))
     assert [row["weights"] for row in found] == names and tuple(found[0]) == COLUMNS

@@ -129,7 +129,7 @@ def test_early_stopping(
     with (tmp_path / "log.csv").open(newline="") as file:
         losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
     assert len(losses) < 30 and losses.index(min(losses)) == len(losses) - 3
-    assert "the loss has not fallen for 2 evaluations: training ends" in caplog.text
+    assert "the loss has not decreased for 2 evaluations: training ends" in caplog.text
     assert trainTalkNet.main([*given, "--patience", "1"]) == 0  # may change, and ends at once
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + len(losses)
 
@@ -157,7 +157,7 @@ def test_windows_are_made_once_and_refused_otherwise(
     assert trainTalkNet.main(nowhere) == 1
     assert "expected the labels of train in" in caplog.text and "--download" in caplog.text
     assert trainTalkNet.main(arguments(ava, tmp_path / "e", "--evaluation")) == 1
-    assert "ava_asd_static.hdf5 is not here" in caplog.text
+    assert "ava_asd_static.hdf5 is missing" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,7 @@ def test_frozen_weights_and_their_statistics_stay() -> None:
 @pytest.mark.parametrize(
     ("freeze", "message"),
     [
-        ("lips.*", r"--freeze lips\.\* matches no weights; the parts are audio\.\*, "),
+        ("lips.*", r"--freeze lips\.\* matches no weights; the modules are audio\.\*, "),
         ("*", "leaves nothing to train"),
     ],
 )
