@@ -112,7 +112,7 @@ def hear_views(
     """
     for sequence, rig in sorted({(view.sequence, view.rig) for view in views}):
         of_rig = sorted(view for view in views if (view.sequence, view.rig) == (sequence, rig))
-        sound = layout.sound(split, sequence, rig)
+        sound = layout.audio(split, sequence, rig)
         check_levels(sound, checks, f"sequence {sequence}, rig {rig:02d}")
         paths = [layout.truth_path(view) for view in of_rig]
         truth = next((path for path in paths if path.is_file()), None)
