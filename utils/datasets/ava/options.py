@@ -15,18 +15,16 @@ class AvaOptions:
     """Where AVA-ActiveSpeaker comes from, and what its faces are stored as."""
 
     mirror: Annotated[
-        str, "with --download: address with the movies' folders annotations, trainval, test"
+        str, "with --download: address of the folders annotations, trainval and test"
     ] = AVA_MOVIES
-    label_mirror: Annotated[str, "with --download: address with the archives of labels"] = (
-        AVA_LABELS
-    )
+    label_mirror: Annotated[str, "with --download: address of the archives of labels"] = AVA_LABELS
     any_labels: Annotated[
-        bool, "with --download: take archives of labels that are not the official ones, by MD5"
+        bool, "with --download: accept archives of labels without the official MD5"
     ] = False
-    num_downloads: Annotated[int, "with --download: movies fetched side by side"] = 8
-    crop_size: Annotated[int, "with --download: height and width of the faces, pixels"] = 112
+    num_downloads: Annotated[int, "with --download: number of parallel downloads"] = 8
+    crop_size: Annotated[int, "with --download: height and width of the faces, in pixels"] = 112
     colour: Annotated[
-        bool, "with --download: keep the faces' colour; networks that read grey convert it"
+        bool, "with --download: store faces in colour; networks that read grey convert them"
     ] = False
 
     def __post_init__(self) -> None:
@@ -46,21 +44,20 @@ class WindowDataOptions:
     """Which windows there are of AVA's labels, and which of them are drawn."""
 
     window_path: Annotated[
-        Path | None, "folder of the windows, made when first needed; else dataPath/windows"
+        Path | None,
+        "folder of the windows, created when first needed (default: DATAPATH/windows)",
     ] = None
-    window_stride: Annotated[int, "rows from one window to the next, 10 rows a second"] = 4
+    window_stride: Annotated[int, "rows between windows, at 10 rows per second"] = 4
     window_share: Annotated[
-        float, "share of the windows (of the smaller class) that an epoch draws"
+        float, "fraction of the windows (of the smaller class) drawn in an epoch"
     ] = 1.0
-    unbalanced: Annotated[bool, "draw windows as they come, not as many that speak as do not"] = (
-        False
-    )
+    unbalanced: Annotated[bool, "do not balance the classes when drawing windows"] = False
     min_face: Annotated[
-        int, "leave out windows with a face of fewer pixels; published, if wanted: 100"
+        int, "drop windows with a face smaller than this, in pixels; 100 as published"
     ] = 0
-    one_label: Annotated[bool, "leave out windows in which the label changes"] = False
+    one_label: Annotated[bool, "drop windows in which the label changes"] = False
     judged_share: Annotated[
-        float, "share of the windows of evalDataType, drawn anew, that judges an epoch"
+        float, "fraction of the windows of evalDataType, drawn at random, that validates an epoch"
     ] = 0.1
     lose_rows: Annotated[
         bool, "leave out the first row of each track but the first, as published"

@@ -36,8 +36,10 @@ UNREAD = (TABLE, "columns", "value", "time", "box", "label")  # kinds that lose 
 class CustomOptions:
     """How rows become face tracks at 25 frames/s."""
 
-    max_gap: Annotated[float, "own data: rows of an entity further apart make two tracks, s"] = 1.0
-    min_length: Annotated[float, "own data: shorter tracks are left out, s"] = 0.4
+    max_gap: Annotated[
+        float, "own data: maximum gap between rows of a track, in seconds; larger ones split it"
+    ] = 1.0
+    min_length: Annotated[float, "own data: minimum length of a track, in seconds"] = 0.4
 
     def __post_init__(self) -> None:
         if not 0 < self.max_gap < math.inf:
