@@ -1,4 +1,4 @@
-"""Find who speaks in a video: draws a green box around a speaking face, a red one around others.
+"""Find who speaks in a video: speaking faces get a green box, others a red one.
 
 python demoTalkNet.py --videoName 001 --videoFolder demo
 python demoTalkNet.py /some/where/*.mp4 --outputFolder results
