@@ -286,13 +286,14 @@ def make_tracks(entity: CustomEntity, options: CustomOptions) -> list[CustomTrac
     return tracks
 
 
-def is_short(track: CustomTrack, options: CustomOptions) -> bool:
-    """Tell whether a track is too short to be used."""
-    return len(track.labels) < options.min_length * FPS
-
-
-def short_problem(track: CustomTrack, options: CustomOptions) -> TableProblem:
-    """Return what is noted of a track that is too short."""
-    found = f"{track.entity.name!r} for {len(track.labels) / FPS:g} s"
+def long_tracks(
+    entity: CustomEntity, options: CustomOptions, problems: list[TableProblem]
+) -> list[CustomTrack]:
+    """Return the tracks of an entity that are long enough to be used; note the others."""
+    found = make_tracks(entity, options)
     expected = f"at least {options.min_length:g} s without a gap above {options.max_gap:g} s"
-    return TableProblem(track.entity.file, track.line, "short", found, expected)
+    for track in found:
+        if len(track.labels) < options.min_length * FPS:
+            length = f"{entity.name!r} for {len(track.labels) / FPS:g} s"
+            problems.append(TableProblem(entity.file, track.line, "short", length, expected))
+    return [track for track in found if len(track.labels) >= options.min_length * FPS]
