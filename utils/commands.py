@@ -47,6 +47,8 @@ class ErrorReport:
     folder: Path | None = None  # of tracebacks; the temporary folder if it cannot be written
     debug: bool = False  # print every traceback instead
     failed: bool = field(default=False, init=False)  # whether an error was reported
+    line: str = field(default="", init=False)  # what was said of it, without the subject
+    unexpected: bool = field(default=False, init=False)  # whether it is no error of the user
 
     def __enter__(self) -> "ErrorReport":
         return self
@@ -62,6 +64,7 @@ class ErrorReport:
         self.failed = True
         users = is_users(error)
         line = ("" if users else "unexpected ") + one_line(error, self.advice)
+        self.line, self.unexpected = line, not users
         if self.subject:
             line = f"{self.subject}: {line}"
         path = None if users or self.debug else write_traceback(error, self.folder)
