@@ -36,14 +36,15 @@ class MadeWork:
         """Return what results depend on."""
         return {"setting": self.setting, "weights": models}, (f"network: {models}",)
 
-    def length_s(self, path: Path) -> float:
-        """Return the length that a video claims, the second word of its text."""
-        words = path.read_text().split()
-        return float(words[1]) if len(words) > 1 else 1.0
+    def open(self, path: Path) -> tuple[str, float]:
+        """Return the text of a video and the length that it claims, its second word."""
+        text = path.read_text()
+        words = text.split()
+        return text, float(words[1]) if len(words) > 1 else 1.0
 
-    def run(self, job: VideoJob, models: str) -> tuple[str, ...]:
+    def run(self, job: VideoJob, video: str, models: str) -> tuple[str, ...]:
         """Do what the first word says, then write the outputs."""
-        text = job.path.read_text()
+        text = video
         word = text.split()[0]
         print("printed:", word)
         if word == "hang" or (word == "hang-once" and job.attempt == 1):

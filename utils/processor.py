@@ -1,4 +1,4 @@
-"""What the machine offers this process."""
+"""Processor cores and memory available to this process."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ MEMORY_LIMITS = (  # of a container or a job, and what it uses
 
 
 def num_cores() -> int:
-    """Return how many cores this process may use, which on a cluster are not all."""
+    """Return the number of cores this process may use; on a cluster, fewer than the machine has."""
     found = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not every system has it
         found = len(os.sched_getaffinity(0))

@@ -7,7 +7,7 @@ when one is gone with its machine.
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -63,7 +63,7 @@ def share_machine(options: BatchOptions, num_videos: int) -> WorkerShare:
 
 
 def share_cluster(
-    nodes: list[Mapping[str, float]], options: BatchOptions, num_videos: int
+    nodes: Sequence[Mapping[str, float]], options: BatchOptions, num_videos: int
 ) -> WorkerShare:
     """Count the workers of one thread that a cluster holds.
 

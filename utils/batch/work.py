@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from utils.demo_options import DemoOptions
+from utils.media.container import VideoInfo, probe
 from utils.output.results import ModelRecord, Result
 from utils.processor import num_cores
 
@@ -100,12 +101,12 @@ class Work(Protocol):
         """Return what results depend on beside the video, and lines for the log."""
         ...
 
-    def length_s(self, path: Path) -> float:
-        """Return how much of a video there is to analyse, s, as far as the file says it."""
+    def open(self, path: Path) -> tuple[Any, float]:
+        """Return a video and how much of it there is to analyse, s, as far as the file says it."""
         ...
 
-    def run(self, job: VideoJob, models: Any) -> tuple[str, ...]:  # noqa: ANN401
-        """Do a job; return warnings."""
+    def run(self, job: VideoJob, video: Any, models: Any) -> tuple[str, ...]:  # noqa: ANN401
+        """Do a job on the video that was opened; return warnings."""
         ...
 
 
@@ -115,7 +116,7 @@ class VideoWork(Generic[Models]):
 
     options: DemoOptions
     load_models: Callable[[DemoOptions], Models]
-    make_outputs: Callable[[Path, Path, Models, DemoOptions], Result]  # video, results folder
+    make_outputs: Callable[[VideoInfo, Path, Models, DemoOptions], Result]
     given: Mapping[str, str] = field(default_factory=dict)  # digests of files that options name
 
     @property
@@ -139,31 +140,30 @@ class VideoWork(Generic[Models]):
         lines = tuple(f"{name}: {record.reason}" for name, record in records.items())
         return {**relevant, **kinds, **self.given}, lines
 
-    def length_s(self, path: Path) -> float:
-        """Return how much of a video there is to analyse, s, as far as the file says it."""
-        from utils.media.container import probe
+    def open(self, path: Path) -> tuple[VideoInfo, float]:
+        """Return a video and how much of it there is to analyse, s, as far as the file says it."""
+        video = probe(path)
+        rest_s = max(0.0, video.duration_s - self.options.video.start)
+        return video, min(self.options.video.duration or float("inf"), rest_s)
 
-        rest_s = max(0.0, probe(path).duration_s - self.options.video.start)
-        return min(self.options.video.duration or float("inf"), rest_s)
-
-    def run(self, job: VideoJob, models: Models) -> tuple[str, ...]:
-        """Do a job; return warnings."""
+    def run(self, job: VideoJob, video: VideoInfo, models: Models) -> tuple[str, ...]:
+        """Do a job on the video that was opened; return warnings."""
         if job.finished and set(job.missing) == {MARKED}:
-            return self._mark(job)
-        return tuple(self.make_outputs(job.path, job.folder, models, self.options).warnings)
+            return self._mark(job, video)
+        return tuple(self.make_outputs(video, job.folder, models, self.options).warnings)
 
-    def _mark(self, job: VideoJob) -> tuple[str, ...]:
+    def _mark(self, job: VideoJob, video: VideoInfo) -> tuple[str, ...]:
         """Write the marked video of a finished result; no network is run."""
-        from utils.media.container import ReadOptions, probe
+        from utils.media.container import ReadOptions
         from utils.media.video import VideoSpan
         from utils.output.write_outputs import Wanted, write_images
 
-        video = self.options.video
+        given = self.options.video
         result = Result.read_json(job.folder / "result.json")
-        threads = min(video.n_data_loader_thread, num_cores())
-        read = ReadOptions(video.start, video.duration, threads, video.audio_track)
+        threads = min(given.n_data_loader_thread, num_cores())
+        read = ReadOptions(given.start, given.duration, threads, given.audio_track)
         logger.info("%s: the result is whole; only the marked video is made", job.path.name)
-        write_images(result, VideoSpan(probe(job.path), read), job.folder, Wanted())
+        write_images(result, VideoSpan(video, read), job.folder, Wanted())
         return tuple(result.warnings)
 
 

@@ -71,9 +71,9 @@ def do_job(job: VideoJob, work: Work, models: object, identity: Any, tell: Answe
             source = SourceVersion.of(job.path)
             if not job.finished:
                 (job.folder / RECORD).unlink(missing_ok=True)
-            length_s = work.length_s(job.path)
+            video, length_s = work.open(job.path)
             tell(length_s)
-            warnings = work.run(job, models)
+            warnings = work.run(job, video, models)
             write_record(job.folder, source, identity, work.outputs)
     return Outcome(
         error=report.line,

@@ -24,9 +24,9 @@ pytest.importorskip("ray")
 
 
 def test_a_machine_is_divided(monkeypatch: pytest.MonkeyPatch) -> None:
-    def share(cores: int, workers: float, num_videos: int, **options: float) -> WorkerShare:
+    def share(cores: int, rooms: float, num_videos: int, **options: float) -> WorkerShare:
         monkeypatch.setattr("utils.batch.ray_engine.num_cores", lambda: cores)
-        memory = int(workers * WORKER_BYTES)
+        memory = int(rooms * WORKER_BYTES)
         monkeypatch.setattr("utils.batch.ray_engine.available_memory", lambda: memory)
         given = BatchOptions(ray="local", **options)  # type: ignore[arg-type]
         return share_machine(given, num_videos)
