@@ -156,14 +156,14 @@ class VideoWork(Generic[Models]):
         """Write the marked video of a finished result; no network is run."""
         from utils.media.container import ReadOptions
         from utils.media.video import VideoSpan
-        from utils.output.write_outputs import Wanted, write_images
+        from utils.output.write_outputs import ImageOutputs, write_images
 
         given = self.options.video
         result = Result.read_json(job.folder / "result.json")
         threads = min(given.n_data_loader_thread, num_cores())
         read = ReadOptions(given.start, given.duration, threads, given.audio_track)
         logger.info("%s: the result is whole; only the marked video is made", job.path.name)
-        write_images(result, VideoSpan(video, read), job.folder, Wanted())
+        write_images(result, VideoSpan(video, read), job.folder, ImageOutputs())
         return tuple(result.warnings)
 
 
