@@ -26,7 +26,7 @@ LAYERS = [
     ("utils.training_options",),
     ("model.families",),
     ("talkNet", "model.training"),
-    ("model.shipped", "model.arrays"),
+    ("model.shipped", "model.arrays", "utils.batch"),
     ("demoTalkNet", "trainTalkNet"),
     ("benchmarks",),
 ]
