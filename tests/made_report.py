@@ -24,7 +24,7 @@ TIMEOUT_MS = 600_000  # only against hanging: the machine may be busy
 
 
 def made_track(number: int, start: int, scores: list[float], person: int | None) -> ScoredTrack:
-    """Return a face that moves; its picture is a ramp."""
+    """Return a face that moves; its image is a ramp."""
     values = np.array(scores, np.float32)
     place = np.arange(len(scores), dtype=np.float32)[:, None]
     boxes = np.array([40 + 9 * number, 60, 130 + 9 * number, 170], np.float32) + place * 0.37
@@ -75,9 +75,9 @@ def squares(num_frames: int) -> Iterator[NDArray[np.uint8]]:
         yield image
 
 
-def square_box(picture: NDArray[np.uint8]) -> list[float]:
+def square_box(image: NDArray[np.uint8]) -> list[float]:
     """Return the box of the bright square in an image."""
-    bright = picture[..., 1] > 128
+    bright = image[..., 1] > 128
     rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
     return [columns[0], rows[0], columns[-1] + 1.0, rows[-1] + 1.0]
 
@@ -93,14 +93,12 @@ def tracked_video(path: Path, fps: Fraction | int = 25, late_s: float = 0.0) -> 
     sound = np.random.default_rng(1).integers(-3000, 3000, 16000 * 5, dtype=np.int16)
     write_video(path, squares(round(5 * fps)), fps, sound, video_start_s=late_s)
     video = probe(path)
-    found = [
-        (one.index, square_box(one.picture)) for one in read_frames(video, None, ReadOptions())
-    ]
+    found = [(one.index, square_box(one.image)) for one in read_frames(video, None, ReadOptions())]
     start, boxes = found[0][0], np.array([box for _, box in found], np.float32)
     frames = start + np.arange(len(boxes))
     scores = np.where((frames >= 25) & (frames < 75), 2.5, -2.5).astype(np.float32)
-    picture = np.full((112, 112), 200, np.uint8)
-    track = ScoredTrack(0, 0, start, boxes, scores, scores, picture)
+    thumbnail = np.full((112, 112), 200, np.uint8)
+    track = ScoredTrack(0, 0, start, boxes, scores, scores, thumbnail)
     facts = VideoFacts(str(path), WIDTH, HEIGHT, video.fps, video.duration_s)
     shots = [Shot(start, start + len(boxes))]
     return Result(facts, ModelRecord("lr_asd"), ModelRecord("yunet"), shots, [track], {})

@@ -1,45 +1,61 @@
 """Open a finished result.json, find its video, and write outputs without running a network."""
 
-import logging
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from utils.commands import ErrorReport
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.media.container import ReadOptions, VideoInfo, probe
 from utils.media.video import VideoSpan
 from utils.output.results import Result
-from utils.output.write_outputs import Wanted
+from utils.output.write_outputs import ImageOutputs
 from utils.report.edits import Edits
 from utils.report.options import ReportOptions
 from utils.report.outputs import Found, write_outputs
-
-logger = logging.getLogger(__name__)
 
 LENGTH_S = 1.0  # two videos of a result differ by less
 ASK = "pass it with --video FILE"
 
 
+def write_all_finished(
+    paths: Sequence[Path],
+    output_folder: Path | None,
+    outputs: ImageOutputs,
+    options: ReportOptions,
+    report: ErrorReport,
+) -> int:
+    """Write the outputs of results one by one, after one that fails too; return the exit status."""
+    failed = 0
+    for path in paths:
+        with replace(report, subject=str(path), folder=path.parent) as of_result:
+            print(write_finished(path, output_folder, outputs, options))
+        failed += of_result.failed
+    return int(failed > 0)
+
+
 def write_finished(
-    path: Path, output_folder: Path | None, wanted: Wanted, options: ReportOptions
+    path: Path, output_folder: Path | None, outputs: ImageOutputs, options: ReportOptions
 ) -> Path:
     """Write what is asked for of a finished result; return the result.json of these outputs.
 
     Args:
         path: The result.json; it is never changed.
         output_folder: Outputs go to a folder in it named after the video; None is beside `path`.
-        wanted: What is written in addition to the tables.
+        outputs: What is written in addition to the tables.
         options: Of the report; with the edits to apply and the place of the video.
     """
     result = Result.read_json(path)
-    if wanted.official_tree:
+    if outputs.official_tree:
         raise UserError("--officialTree needs every detection, which no result.json has")
     edits = None
     if options.edits is not None:
         edits = Edits.read_json(options.edits)
         edits.check(result, options.edits)
     span = None
-    if wanted.video or not options.no_report:
+    if outputs.video or not options.no_report:
         span = _span(result, _find_video(result, path, options.video))
     folder = path.parent
     if output_folder is not None:
@@ -48,7 +64,7 @@ def write_finished(
     if folder.resolve() != path.parent.resolve():
         with replacing(folder / "result.json") as temporary:
             shutil.copyfile(path, temporary)
-    write_outputs(Found(result, span, (), edits), folder, wanted, options)
+    write_outputs(Found(result, span, (), edits), folder, outputs, options)
     return folder / "result.json"
 
 

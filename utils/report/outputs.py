@@ -5,7 +5,7 @@ from pathlib import Path
 
 from utils.media.video import VideoSpan
 from utils.output.results import Result
-from utils.output.write_outputs import Seen, Wanted, write_images, write_tables
+from utils.output.write_outputs import FrameFaces, ImageOutputs, write_images, write_tables
 from utils.report.corrections import apply_edits
 from utils.report.edits import Edits
 from utils.report.options import ReportOptions
@@ -19,11 +19,13 @@ class Found:
 
     result: Result
     span: VideoSpan | None  # the part of the video that was analysed; None if it is not at hand
-    faces: Seen = ()  # of every frame; only for the published tree
+    faces: FrameFaces = ()  # of every frame; only for the published tree
     edits: Edits | None = None  # corrections of the result
 
 
-def write_outputs(found: Found, folder: Path, wanted: Wanted, options: ReportOptions) -> None:
+def write_outputs(
+    found: Found, folder: Path, outputs: ImageOutputs, options: ReportOptions
+) -> None:
     """Write the tables, then the report, the marked video and the rest.
 
     result.json is left as it is: edits show in everything else.
@@ -32,11 +34,11 @@ def write_outputs(found: Found, folder: Path, wanted: Wanted, options: ReportOpt
     write_tables(result, folder)
     if found.span is None:
         return
-    video = choose_page_video(found.span, folder, wanted.video, options)
+    video = choose_page_video(found.span, folder, outputs.video, options)
     late = options.embed_video and video.kind != "source"  # the page needs a file not yet there
     if not (options.no_report or late):
         _write_page(found, folder, video, options)
-    write_images(result, found.span, folder, wanted, found.faces, video.kind == "proxy")
+    write_images(result, found.span, folder, outputs, found.faces, video.kind == "proxy")
     if late and not options.no_report:
         _write_page(found, folder, video, options)
 

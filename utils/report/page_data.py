@@ -92,8 +92,8 @@ def _differences(values: NDArray[np.int64]) -> list[int]:
 
 
 def _thumbnail(track: ScoredTrack) -> str:
-    """Return a small picture of the face: JPEG in base64."""
+    """Return a small image of the face: JPEG in base64."""
     small = cv2.resize(track.thumbnail, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     done, image = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
-    assert done, "OpenCV encodes any grey picture"
+    assert done, "OpenCV encodes any grey image"
     return base64.b64encode(image.tobytes()).decode("ascii")
