@@ -26,9 +26,12 @@ from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part
 from tests.programs import ROOT, run_python
 from utils.datasets.entities import EntityInfo
+from utils.datasets.splits import DataOptions
 from utils.datasets.storage.entity_store import EntityStoreWriter
+from utils.flags import read_groups
 from utils.metrics.average_precision import read_predictions
 from utils.structures import FPS
+from utils.training_options import Options
 
 QUICK = ("--model", "lr_asd", "--batchSize", "24", "--nDataLoaderThread", "0", "--device", "cpu")
 
@@ -121,7 +124,7 @@ def test_sigterm_to_the_whole_group_keeps_what_was_learnt(
         os.killpg(process.pid, signal.SIGTERM)
         told = process.stderr.read()
     assert process.returncode == 1, told
-    assert "stopped; start again with the same --savePath to go on" in told
+    assert "stopped; start again with the same --savePath to resume" in told
     assert "killed" not in told and "Traceback" not in told
     place = load(save / "model" / "last.model")["training"]["trainer"]
     assert (place["epoch"], place["step"]) >= (1, 1)
@@ -178,6 +181,21 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
     assert trainTalkNet.make_parser().parse_args(["--download"]).download
 
 
+def test_custom_is_another_spelling_of_own() -> None:
+    parsed = trainTalkNet.make_parser().parse_args(["--data", "custom", "--checkData"])
+    assert read_groups(parsed, Options).data == DataOptions("own")
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["original", "publishedBatches", "publishedCrop", "loseRows", "latePictures", "ownRates"],
+)
+def test_one_switch_restores_the_faults_of_published_loaders(flag: str) -> None:
+    parser = trainTalkNet.make_parser()
+    assert not parser.parse_args([]).original
+    assert parser.parse_args([f"--{flag}"]).original
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -186,11 +204,11 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
         (["--desync", "1.5"], r"--desync must be in \[0, 1\]"),
         (["--nDataLoaderThread", "-1"], "--nDataLoaderThread must be 0 or more"),
         (["--windows", "1,x"], "--windows must be whole seconds"),
-        (["--evaluation", "--download"], "each go alone"),
-        (["--checkData"], "--checkData is for --data own, found ava"),
-        (["--build", "videos"], "--build is for --data talkset, found ava"),
-        (["--decode"], "--decode is for --checkData"),
-        (["--lists", "train.txt"], "--lists is for --build"),
+        (["--evaluation", "--download"], "exclude each other"),
+        (["--checkData"], "--checkData requires --data own, found --data ava"),
+        (["--build", "videos"], "--build requires --data talkset, found --data ava"),
+        (["--decode"], "--decode requires --checkData"),
+        (["--lists", "train.txt"], "--lists requires --build"),
         (["--clips", "TAudio=x"], "--clips must be KIND=COUNT"),
         (["--clips", "TAudio=5", "--lists", "a"], "--clips cannot be used with --lists"),
         (["--mirror", "/a/folder"], "--mirror must be an HTTP address such as https"),

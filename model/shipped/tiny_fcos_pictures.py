@@ -178,7 +178,7 @@ def _faceless(
 def look(teacher: FaceDetector, picture: NDArray[np.uint8]) -> Detections:
     """Return the teacher's faces in pixels of the picture, whatever size it wants to see."""
     height, width = picture.shape[:2]
-    wanted = teacher.picture_size(width, height)
+    wanted = teacher.image_size(width, height)
     how = cv2.INTER_AREA if wanted[0] < width else cv2.INTER_LINEAR
     seen = np.asarray(cv2.resize(picture, wanted, interpolation=how), np.uint8)
     found = teacher.detect([seen])[0]

@@ -47,7 +47,7 @@ MANIFEST = """<?xml version="1.0"?>
 """
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
+class FolderHandler(http.server.SimpleHTTPRequestHandler):
     """Serves files and byte ranges; a whole `stall.mp4` is sent only half."""
 
     extensions_map = {".mpd": "application/dash+xml", ".mp4": "video/mp4", ".m4a": "audio/mp4"}  # noqa: RUF012
@@ -82,7 +82,7 @@ class Server(http.server.ThreadingHTTPServer):
     """A server on the loopback interface that records its requests."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+        super().__init__(("127.0.0.1", 0), functools.partial(FolderHandler, directory=str(folder)))
         self.folder = folder
         self.requests: list[tuple[str, str]] = []
         self.released = threading.Event()

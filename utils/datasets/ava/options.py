@@ -60,15 +60,6 @@ class WindowDataOptions:
     judged_share: Annotated[
         float, "share of the windows of evalDataType, drawn per epoch, to evaluate an epoch"
     ] = 0.1
-    lose_rows: Annotated[
-        bool, "leave out the first row of each track but the first, as published"
-    ] = False
-    late_pictures: Annotated[
-        bool, "take each picture 0.1 to 0.2 s before its row, as published"
-    ] = False
-    own_rates: Annotated[
-        bool, "take sound at each file's own rate, as published, not at the demo's"
-    ] = False
 
     def __post_init__(self) -> None:
         if self.window_stride < 1 or self.min_face < 0:

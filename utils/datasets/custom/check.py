@@ -16,10 +16,8 @@ from utils.datasets.custom.tables import (
     CustomTrack,
     TableProblem,
     find_video,
-    is_short,
-    make_tracks,
+    long_tracks,
     read_tables,
-    short_problem,
 )
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import ResourceError, UserError
@@ -180,9 +178,7 @@ def _count(entities: Sequence[CustomEntity], options: CustomOptions, report: Che
     """Add the entities of one video to the summaries, and report problems of their tracks."""
     tracks: list[CustomTrack] = []
     for entity in entities:
-        found = make_tracks(entity, options)
-        kept = [track for track in found if not is_short(track, options)]
-        report.problems += [short_problem(track, options) for track in found if track not in kept]
+        kept = long_tracks(entity, options, report.problems)
         if kept and all((track.labels == UNLABELLED).all() for track in kept):
             expected = "a row with label 1 or 0"
             line = int(entity.lines[0])

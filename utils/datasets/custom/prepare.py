@@ -19,10 +19,8 @@ from utils.datasets.custom.tables import (
     CustomTrack,
     TableProblem,
     find_video,
-    is_short,
-    make_tracks,
+    long_tracks,
     read_tables,
-    short_problem,
 )
 from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
 from utils.datasets.storage.entity_store import EntityStoreWriter
@@ -220,13 +218,9 @@ def prepare_video(job: PrepareJob) -> dict[str, Any]:
 def _tracks(job: PrepareJob, video: VideoInfo, problems: list[TableProblem]) -> list[CustomTrack]:
     """Return the tracks of a video that are long enough; report those that are not."""
     options = job.options.own
-    kept = []
+    kept: list[CustomTrack] = []
     for entity in job.entities:
-        for track in make_tracks(keep_inside(entity, video, problems), options):
-            if is_short(track, options):
-                problems.append(short_problem(track, options))
-            else:
-                kept.append(track)
+        kept += long_tracks(keep_inside(entity, video, problems), options, problems)
     return kept
 
 

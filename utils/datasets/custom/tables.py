@@ -22,10 +22,7 @@ from utils.structures import FPS, FaceTrack
 CORNERS = ("x1", "y1", "x2", "y2")
 REQUIRED = ("video", "entity", "time_s", *CORNERS, "label")
 OPTIONAL = ("person", "split")
-LABELS = {
-    **{"1": SPEAKING, "0": NOT_SPEAKING},
-    **{"-1": UNLABELLED, "": UNLABELLED},
-}
+LABELS = {"1": SPEAKING, "0": NOT_SPEAKING, "-1": UNLABELLED, "": UNLABELLED}
 MAX_CORNER = 1_000_000  # pixels; larger values must be mistakes
 MAX_TIME_S = 10_000_000
 TABLE = "table"  # kind of problem: a table that cannot be read completely
@@ -287,13 +284,16 @@ def make_tracks(entity: CustomEntity, options: CustomOptions) -> list[CustomTrac
     return tracks
 
 
-def is_short(track: CustomTrack, options: CustomOptions) -> bool:
-    """Return whether a track is too short to be used."""
-    return len(track.labels) < options.min_length * FPS
-
-
-def short_problem(track: CustomTrack, options: CustomOptions) -> TableProblem:
-    """Return the problem to report for a track that is too short."""
-    found = f"{track.entity.name!r} for {len(track.labels) / FPS:g} s"
-    expected = f"at least {options.min_length:g} s without a gap above {options.max_gap:g} s"
-    return TableProblem(track.entity.file, track.line, "short", found, expected)
+def long_tracks(
+    entity: CustomEntity, options: CustomOptions, problems: list[TableProblem]
+) -> list[CustomTrack]:
+    """Return the tracks of an entity that are long enough to be used; report the others."""
+    kept = []
+    for track in make_tracks(entity, options):
+        if len(track.labels) >= options.min_length * FPS:
+            kept.append(track)
+            continue
+        found = f"{entity.name!r} for {len(track.labels) / FPS:g} s"
+        expected = f"at least {options.min_length:g} s without a gap above {options.max_gap:g} s"
+        problems.append(TableProblem(entity.file, track.line, "short", found, expected))
+    return kept

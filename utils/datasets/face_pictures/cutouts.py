@@ -72,7 +72,7 @@ def sample_frames(videos: Sequence[Path], num_frames: int) -> Iterator[NDArray[n
         period = max(1, max(1, round(video.duration_s * 25)) // per_video)
         for frame in read_frames(video, None, ReadOptions(threads=1)):
             if frame.index % period == period // 2:
-                yield frame.picture
+                yield frame.image
 
 
 def cut_out(frame: NDArray[np.uint8], box: NDArray[np.float32], identity: str) -> Cutout | None:

@@ -33,19 +33,23 @@ class SequenceAugmentation:
     foreign_share: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class BatchSource:
+    """What batches are made of, and which share of each."""
+
+    dataset: DataSet
+    inputs: InputSpec
+    changes: SequenceAugmentation
+    rank: int = 0
+    world_size: int = 1
+
+
 class SequenceBatchMaker:
     """Makes the batches of `SequenceLoader`; runs in worker processes."""
 
-    def __init__(
-        self,
-        dataset: DataSet,
-        inputs: InputSpec,
-        changes: SequenceAugmentation,
-        rank: int,
-        world_size: int,
-    ) -> None:
-        self._dataset, self._inputs, self._changes = dataset, inputs, changes
-        self._rank, self._world_size = rank, world_size
+    def __init__(self, source: BatchSource) -> None:
+        self._dataset, self._inputs, self._changes = source.dataset, source.inputs, source.changes
+        self._rank, self._world_size = source.rank, source.world_size
 
     def make(self, plan: tuple[int, BatchPlan]) -> TrainingBatch:
         """Return this rank's share of a batch; `plan` is the epoch and its batch."""

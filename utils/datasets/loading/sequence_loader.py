@@ -11,6 +11,7 @@ import numpy as np
 from utils.datasets.entities import DataSet
 from utils.datasets.loading.batch_plans import BatchPlan, plan_batches, plan_original, plan_whole
 from utils.datasets.loading.sequence_batches import (
+    BatchSource,
     SequenceAugmentation,
     SequenceBatchMaker,
 )
@@ -89,9 +90,10 @@ class SequenceLoader:
         changes = SequenceAugmentation(
             options.seed, options.augment, options.shifted_share, options.foreign_share
         )
-        maker = SequenceBatchMaker(dataset, inputs, changes, rank, world_size)
+        source = BatchSource(dataset, inputs, changes, rank, world_size)
+        maker = SequenceBatchMaker(source)
         if options.speakers is not None:
-            maker = SpeakerBatchMaker(dataset, inputs, changes, rank, world_size, options.speakers)
+            maker = SpeakerBatchMaker(source, options.speakers)
         self._reading = BatchReader(maker, options.n_data_loader_thread)
 
     def len_epoch(self, number: int) -> int:

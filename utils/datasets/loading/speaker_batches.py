@@ -10,7 +10,7 @@ from utils.datasets.loading.augmentation import NOISE_PROBABILITY, SNR_DB, add_n
 from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, rows_of
 from utils.datasets.loading.sequence_batches import (
     CLIP,
-    SequenceAugmentation,
+    BatchSource,
     SequenceBatchMaker,
     to_network_input,
 )
@@ -59,18 +59,10 @@ class SpeakerBatchMaker(SequenceBatchMaker):
     are black and masked.
     """
 
-    def __init__(
-        self,
-        dataset: DataSet,
-        inputs: InputSpec,
-        changes: SequenceAugmentation,
-        rank: int,
-        world_size: int,
-        speakers: SpeakerOptions,
-    ) -> None:
-        super().__init__(dataset, inputs, changes, rank, world_size)
+    def __init__(self, source: BatchSource, speakers: SpeakerOptions) -> None:
+        super().__init__(source)
         self._speakers = speakers
-        self._index = SpeakerIndex(dataset)
+        self._index = SpeakerIndex(source.dataset)
 
     def _make(self, epoch: int, plan: BatchPlan) -> TrainingBatch:
         """Return this rank's share of a batch."""

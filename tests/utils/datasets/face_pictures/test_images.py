@@ -59,7 +59,7 @@ def test_incomplete_last_line_is_replaced(tmp_path: Path, caplog: pytest.LogCapt
     (tmp_path / "pictures.csv").write_bytes(whole[:-10])  # as after SIGKILL
     again = ImageFolder(tmp_path)
     assert len(again) == 1
-    assert "pictures.csv: the last line was broken off" in caplog.text
+    assert "pictures.csv: the last line is incomplete" in caplog.text
     again.add(second)
     assert (tmp_path / "pictures.csv").read_bytes() == whole
     assert ImageFolder(tmp_path).read(1).boxes.tolist() == second.boxes.tolist()

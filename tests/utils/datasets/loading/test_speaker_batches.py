@@ -10,7 +10,7 @@ import torch
 
 from utils.datasets.entities import EntityInfo
 from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, plan_batches, plan_whole
-from utils.datasets.loading.sequence_batches import SequenceAugmentation
+from utils.datasets.loading.sequence_batches import BatchSource, SequenceAugmentation
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.loading.training_batch import TrainingBatch
@@ -62,7 +62,8 @@ def make(
     share: tuple[int, int] = (0, 1),
     epoch: int = 1,
 ) -> TrainingBatch:
-    maker = SpeakerBatchMaker(store, FORM, changes or SequenceAugmentation(), *share, speakers)
+    source = BatchSource(store, FORM, changes or SequenceAugmentation(), *share)
+    maker = SpeakerBatchMaker(source, speakers)
     batch = maker.make((epoch, plan))
     assert isinstance(batch, TrainingBatch)
     return batch

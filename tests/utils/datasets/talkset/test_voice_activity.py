@@ -63,7 +63,7 @@ def test_journal_ignores_an_incomplete_last_line(
     path.write_bytes(whole + '{"c": ["ä'.encode()[:-1])  # a character in two bytes, and its first
     again = JobJournal(path, {"size": 1}, "mend it")
     assert again.done == {"a": [1], "ä b": {"x": None}}
-    assert "the last line was broken off" in caplog.text
+    assert "the last line is incomplete" in caplog.text
     assert path.read_bytes() != whole  # only a writer mends it
     again.add("c", 3)
     assert path.read_bytes() == whole + b'{"c": 3}\n'
