@@ -2,6 +2,7 @@
 
 python demoTalkNet.py --videoName 001 --videoFolder demo
 python demoTalkNet.py /some/where/*.mp4 --outputFolder results
+python demoTalkNet.py /some/archive --outputFolder results
 """
 
 import argparse
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING
 
 from model.names import detector_names, network_names
 from utils import flags
+from utils.batch.listing import names_many
+from utils.batch.options import BatchOptions
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.demo_options import ESSENTIAL, DemoOptions, VideoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
-from utils.flags import add_groups, read_groups
+from utils.flags import add_flags, add_groups, read_flags, read_groups
 from utils.progress import bar, byte_bar
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
         options = read_groups(parsed, DemoOptions)
+        batch = read_flags(parsed, BatchOptions)
     if parsed.videos and options.video.eval_col:
         parser.error("--evalCol has its own video; leave out the files")
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
@@ -59,15 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
     action = partial(act, parsed.videos, options, report)
+    if batch.given or names_many(parsed.videos, options.video.output_folder):
+        import demoTalkNet  # the name by which workers import these functions
+        from utils.batch.command import run_demo
+
+        functions = demoTalkNet.load_models, demoTalkNet.make_outputs
+        words = sys.argv[1:] if arguments is None else arguments
+        action = partial(run_demo, parsed.videos, batch, options, functions, words)
     return exit_status(action, report, "no incomplete files are left")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
     parser = flags.make_parser(__doc__, ESSENTIAL)
-    parser.add_argument("videos", nargs="*", type=Path, help="video files (default: --videoName)")
+    parser.add_argument(
+        "videos", nargs="*", type=Path, help="files, folders, patterns (default: --videoName)"
+    )
     names = {"model": network_names(), "detector": detector_names()}
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
+    add_flags(parser, BatchOptions, "many videos")
     add_debug(parser)
     return parser
 
@@ -95,23 +109,6 @@ def find_video(options: VideoOptions) -> Path:
     return matches[0]
 
 
-def results_of(path: Path, options: VideoOptions) -> Path:
-    """Return the folder for the results of a video."""
-    return (options.output_folder or path.parent) / path.stem
-
-
-def output_folder(path: Path, options: VideoOptions) -> Path:
-    """Create the folder for the results of a video; raise if it is not writable."""
-    folder = results_of(path, options)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(
-            f"the results of {path} need a folder {folder}, but a file has that name; "
-            "pass --outputFolder"
-        )
-    check_folder(folder)
-    return folder
-
-
 def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
     """Analyse videos one by one, continuing after one that fails; return the exit status.
 
@@ -122,7 +119,7 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
         options: All options.
         report: How errors are reported.
     """
-    folders = Counter(results_of(path, options.video).absolute() for path in paths)
+    folders = Counter(options.video.results_of(path).absolute() for path in paths)
     twice = [str(folder) for folder, count in folders.items() if count > 1]
     if twice:
         raise UserError(
@@ -136,21 +133,29 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
     models: Models | None = None
     failed = 0
     for path in paths:
-        of_video = replace(report, subject=path.name, folder=results_of(path, options.video))
+        of_video = replace(report, subject=path.name, folder=options.video.results_of(path))
         with of_video:
             video = probe(path)
             choose_sound(video, options.video.audio_track)  # fails before anything is written
             if options.video.start:
                 check_span(video, read_options(options.video))
-            folder = output_folder(path, options.video)
+            folder = options.video.make_results_folder(path)
         if not of_video.failed:
             models = models or load_models(options)
             with of_video:
-                found = analyse(video, models, options)
-                write_all(found, folder, options)
-                logger.info("%s: %s", path.name, summary(found.result))
+                make_outputs(video, folder, models, options)
         failed += of_video.failed
     return int(failed > 0)
+
+
+def make_outputs(
+    video: "VideoInfo", folder: Path, models: "Models", options: DemoOptions
+) -> "Result":
+    """Analyse one video and write all requested outputs into its folder."""
+    found = analyse(video, models, options)
+    write_all(found, folder, options)
+    logger.info("%s: %s", video.path.name, summary(found.result))
+    return found.result
 
 
 def load_models(options: DemoOptions) -> "Models":

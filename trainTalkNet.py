@@ -38,6 +38,14 @@ ESSENTIAL = (  # fields whose flags `--help` shows
     "check_data",
     "device",
 )
+# Each restored one fault; --original restores all that the network's loader had.
+SINGLE_FAULTS = (
+    "--publishedBatches",
+    "--publishedCrop",
+    "--loseRows",
+    "--latePictures",
+    "--ownRates",
+)
 TALKNCE_WEIGHT = 0.3  # as in the paper
 
 
@@ -68,6 +76,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     aliases.add_argument(
         "--downloadAVA", dest="download", action="store_true", default=absent, help="--download"
+    )
+    aliases.add_argument(
+        *SINGLE_FAULTS, dest="original", action="store_true", default=absent, help="--original"
     )
     aliases.add_argument(
         "--talkNCE",

@@ -26,7 +26,7 @@ from tests.parity.filled import filled, published_name
 from tests.programs import run_python
 from utils.arrays.geometry import write_geometry
 from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
-from utils.datasets.tragic_talkers.synthetic_scene import made_rig
+from utils.datasets.tragic_talkers.synthetic_scene import synthetic_rig
 from utils.demo_options import DemoOptions
 from utils.flags import read_groups
 from utils.media.container import probe
@@ -555,7 +555,7 @@ def test_an_array_moves_the_scores(
     run: Callable[..., int], video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Speech heard where the face is lifts its scores, elsewhere it lowers them, by the rule."""
-    rig = made_rig()
+    rig = synthetic_rig()
     write_geometry(rig, tmp_path / "rig.json")
     camera = rig.camera("cam06")
     scores = {}

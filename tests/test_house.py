@@ -26,7 +26,7 @@ LAYERS = [
     ("utils.training_options",),
     ("model.families",),
     ("talkNet", "model.training"),
-    ("model.shipped", "model.arrays"),
+    ("model.shipped", "model.arrays", "utils.batch"),
     ("demoTalkNet", "trainTalkNet"),
     ("benchmarks",),
 ]
@@ -209,19 +209,18 @@ def test_errors_have_a_type_of_their_own() -> None:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """Checked for the classes of `utils`, against all others."""
+    """Checked over all folders, the tests' too, and for classes inside functions as well."""
+    found = [(module, statements(module)) for module in modules()]
+    for path in (ROOT / "tests").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        if "class " in source:  # else there is no need to look closer
+            found.append((module_name(path), tuple(walk(ast.parse(source)))))
     places: dict[str, list[str]] = {}
-    for module in modules():
-        for node in statements(module):
+    for module, nodes in found:
+        for node in nodes:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module)
-    shared = {name: found for name, found in places.items() if len(found) > 1}
-    in_utils = {
-        name: found
-        for name, found in shared.items()
-        if any(module.startswith("utils.") for module in found)
-    }
-    assert in_utils == {}
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def test_utils_never_imports_model() -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from utils.arrays.fusion import ArrayOptions, FusionOptions
 from utils.arrays.sound import SoundChecks
 from utils.errors import UserError
+from utils.files import check_folder
 from utils.flags import flag_name
 from utils.model_options import DetectorOptions, ModelOptions
 from utils.tracking.crops import CropOptions
@@ -66,6 +67,21 @@ class VideoOptions:
             raise UserError(
                 f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
             )
+
+    def results_of(self, path: Path) -> Path:
+        """Return the folder that the results of a video go to."""
+        return (self.output_folder or path.parent) / path.stem
+
+    def make_results_folder(self, path: Path) -> Path:
+        """Make the folder of a video's results; fails before any work if it cannot be."""
+        folder = self.results_of(path)
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(
+                f"the results of {path} go to a folder {folder}, but a file has that name; "
+                "pass --outputFolder"
+            )
+        check_folder(folder)
+        return folder
 
 
 @dataclass(frozen=True)

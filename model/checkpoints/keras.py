@@ -31,6 +31,7 @@ _LAYERS = {
     "s_a": [*(f"s_a_{step}" for step in (*_STEPS, "fc7")), "main_out"],
     "s_v": [*(f"s_v_{step}" for step in (*_STEPS, "fc7")), "main_out"],
 }
+MODES = tuple(_LAYERS)
 
 
 def is_keras(content: bytes) -> bool:

@@ -113,12 +113,15 @@ def write_halves(state: Mapping[str, Tensor], path: Path) -> None:
 def check_settings(path: Path, saved: Settings, now: Settings) -> None:
     """Check that a run is resumed with its original settings.
 
+    A switch that one of both does not have counts as off.
+
     Raises:
         UserError: They differ; the message names the first difference.
     """
     for name in dict.fromkeys((*saved, *now)):
-        if saved.get(name) != now.get(name):
+        was, found = saved.get(name, False), now.get(name, False)
+        if was != found:
             raise UserError(
-                f"{path} was trained with {name} {saved.get(name)!r}, found {now.get(name)!r}; "
+                f"{path} was trained with {name} {was!r}, found {found!r}; "
                 "resume with the same, or start again with another --savePath"
             )

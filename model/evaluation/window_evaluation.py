@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.networks.ava_asd import AvaASD
+from model.contract import ClipNetwork
 from model.ranks import Ranks
 from model.scoring.windows import Precision
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
@@ -45,7 +45,7 @@ class Truth:
 
 
 def score_windows(
-    network: AvaASD,
+    network: ClipNetwork,
     windows: WindowSet,
     choice: WindowChoice,
     chosen: NDArray[np.int64] | None = None,
@@ -87,7 +87,7 @@ def score_windows(
 
 
 def score_together(
-    network: AvaASD,
+    network: ClipNetwork,
     windows: WindowSet,
     choice: WindowChoice,
     ranks: Ranks,
@@ -107,7 +107,7 @@ def score_together(
 
 
 def measure_share(
-    network: AvaASD,
+    network: ClipNetwork,
     windows: WindowSet,
     choice: WindowChoice,
     ranks: Ranks,
@@ -179,7 +179,7 @@ def measure_windows(
 
 
 def measure_legacy(
-    network: AvaASD, scores: Mapping[str, Probabilities], windows: WindowSet
+    network: ClipNetwork, scores: Mapping[str, Probabilities], windows: WindowSet
 ) -> dict[str, float]:
     """Return the measures of the published `--legacy` evaluation, computed as in Keras.
 

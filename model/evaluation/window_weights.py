@@ -1,4 +1,4 @@
-"""Load weights of ava_asd from PyTorch or Keras files; evaluate all files of a folder."""
+"""Load weights of networks that read windows, from PyTorch or Keras; evaluate a folder of them."""
 
 import csv
 import logging
@@ -6,16 +6,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from model.checkpoints.build import Variant, build_network, load_released
+from model.checkpoints.build import Variant, build_network, load_released, network_class
 from model.checkpoints.files import read_weights
-from model.checkpoints.keras import by_topology
+from model.checkpoints.keras import MODES, by_topology
 from model.checkpoints.registry import find_file
+from model.contract import Model
 from model.evaluation.window_evaluation import HEADS
-from model.networks.ava_asd import MODES, AvaASD
 from utils.errors import UserError
 from utils.files import replacing
 
@@ -27,15 +28,20 @@ COLUMNS = (  # of the table, in the published order
     *(f"{head}_{measure}" for measure in MEASURES for head in HEADS),
     *("orig_main_map", "orig_video_map", "orig_audio_map"),
 )
+AnyModel = TypeVar("AnyModel", bound=Model)
 WEIGHTS = ("*.hdf5", "*.h5", "*.model")
 
 
 def load_any(
-    weights: str | Path, variant: Variant | None = None, device: str | torch.device = "cpu"
-) -> AvaASD:
+    name: str,
+    weights: str | Path,
+    variant: Variant | None = None,
+    device: str | torch.device = "cpu",
+) -> Model:
     """Return a network with PyTorch or Keras weights; Keras layers match by name or by order.
 
     Args:
+        name: The network.
         weights: A file, or a name in pretrain/weights.toml.
         variant: Variant of the network; None for that of the file.
         device: Device of the network.
@@ -44,16 +50,15 @@ def load_any(
         UserError: The weights do not fit; the message states why.
     """
     read = read_weights(find_file(weights))
-    stated = variant or read.variant_for("ava_asd")
+    stated = variant or read.variant_for(name)
     problem: UserError | None = None
     for state in _namings(read.state, read.by_keras):
         try:
-            network = build_network("ava_asd", stated or AvaASD.variant_of(state))
+            network = build_network(name, stated or network_class(name).variant_of(state))
             load_released(network, state)
         except UserError as error:
             problem = problem or error
             continue
-        assert isinstance(network, AvaASD)
         network.weights = read.file
         return network.eval().to(device)
     raise UserError(f"{read.file.path}: {problem}") from problem
@@ -69,8 +74,8 @@ def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[st
 
 def evaluate_folder(
     files: Sequence[Path],
-    load: Callable[[Path], AvaASD],
-    measure: Callable[[AvaASD], Mapping[str, float]],
+    load: Callable[[Path], AnyModel],
+    measure: Callable[[AnyModel], Mapping[str, float]],
     table: Path | None,
 ) -> dict[str, float]:
     """Evaluate weights files into a CSV table; return their AP by file name.
@@ -95,7 +100,7 @@ def evaluate_folder(
         if table is not None:
             _write_table(table, rows)
     if not rows:
-        raise UserError(f"none of the {len(files)} files in {files[0].parent} has ava_asd weights")
+        raise UserError(f"none of the {len(files)} files in {files[0].parent} fits the network")
     return {str(row["weights"]): float(row["orig_main_map"]) for row in rows}
 
 

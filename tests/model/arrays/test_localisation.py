@@ -120,7 +120,7 @@ def test_views_of_the_data_set(tmp_path: Path) -> None:
     found = dict(hear_views(small(), layout, views, SCALER, SoundChecks()))
     assert list(found) == sorted(views)
     assert {len(heard) for heard in found.values()} == {90}
-    alone = hear(small(), layout.sound("test", "walk1", 1), SCALER, [8], 90)[0]
+    alone = hear(small(), layout.audio("test", "walk1", 1), SCALER, [8], 90)[0]
     np.testing.assert_allclose(found[views[0]].positions, alone.positions, atol=1e-6)
 
 

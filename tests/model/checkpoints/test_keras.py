@@ -105,11 +105,12 @@ def test_evaluation_takes_either(tmp_path: Path, named: bool) -> None:
     path = tmp_path / "weights.hdf5"
     write_keras(path, layers_of(network, names), whole=True)
     for variant in ({"mode": "s_a", **VARIANT}, None):
-        found = load_any(path, variant)
+        found = load_any("ava_asd", path, variant)
+        assert isinstance(found, AvaASD)
         assert found.mode == "s_a" and found.clip.length == 1
         assert torch.equal(found.head_av.weight, network.head_av.weight)
     with pytest.raises(ValueError, match=r"weights\.hdf5: these are not ava_asd weights"):
-        load_any(path, {"mode": "s_v", **VARIANT})
+        load_any("ava_asd", path, {"mode": "s_v", **VARIANT})
 
 
 def test_modes_share_their_convolutions(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from model.checkpoints.build import load_released, recognise
+from model.checkpoints.keras import MODES
 from model.contract import Logits
-from model.networks.ava_asd import MODES, AvaASD
+from model.networks.ava_asd import AvaASD
 from tests.parity.fill import fill, inputs
 from tests.parity.references import reference
 

@@ -1,4 +1,4 @@
-"""Options of AVA-ActiveSpeaker: its mirrors, how faces are stored, how windows are cut."""
+"""Options of AVA-ActiveSpeaker: mirrors, stored faces, and windows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ AVA_LABELS = "https://research.google.com/ava/download"
 
 @dataclass(frozen=True)
 class AvaOptions:
-    """Where AVA-ActiveSpeaker comes from, and what its faces are stored as."""
+    """Where AVA-ActiveSpeaker is downloaded from, and how its faces are stored."""
 
     mirror: Annotated[
         str, "with --download: address of the folders annotations, trainval and test"
@@ -31,17 +31,17 @@ class AvaOptions:
         for flag, address in (("mirror", self.mirror), ("labelMirror", self.label_mirror)):
             if not address.startswith(("http://", "https://")):
                 raise UserError(
-                    f"--{flag} must be an address such as {AVA_MOVIES}, got {address!r}"
+                    f"--{flag} must be an HTTP address such as {AVA_MOVIES}, got {address!r}"
                 )
         if self.num_downloads < 1:
             raise UserError(f"--numDownloads must be at least 1, got {self.num_downloads}")
         if not 8 <= self.crop_size <= 1024:
-            raise UserError(f"--cropSize must be within 8 and 1024, got {self.crop_size}")
+            raise UserError(f"--cropSize must be between 8 and 1024, got {self.crop_size}")
 
 
 @dataclass(frozen=True)
 class WindowDataOptions:
-    """Which windows there are of AVA's labels, and which of them are drawn."""
+    """The windows of AVA's labels, and how many are drawn."""
 
     window_path: Annotated[
         Path | None,
@@ -59,15 +59,6 @@ class WindowDataOptions:
     judged_share: Annotated[
         float, "fraction of the windows of evalDataType, drawn at random, that validates an epoch"
     ] = 0.1
-    lose_rows: Annotated[
-        bool, "leave out the first row of each track but the first, as published"
-    ] = False
-    late_pictures: Annotated[
-        bool, "take each picture 0.1 to 0.2 s before its row, as published"
-    ] = False
-    own_rates: Annotated[
-        bool, "take sound at each file's own rate, as published, not at the demo's"
-    ] = False
 
     def __post_init__(self) -> None:
         if self.window_stride < 1 or self.min_face < 0:

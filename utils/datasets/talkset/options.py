@@ -1,4 +1,4 @@
-"""Options of TalkSet: which clips it gets."""
+"""Options of TalkSet."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ TALKSET_KINDS = ("TAudio", "FAudio", "TFAudio", "TSilence", "FSilence")
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Which clips a TalkSet gets."""
+    """Which clips a TalkSet has."""
 
     lists: Annotated[
         str, "with --build: published lists, separated by commas, of videos in its folders"
@@ -38,15 +38,15 @@ class BuildOptions:
             kind, _, count = part.partition("=")
             if kind.strip() not in TALKSET_KINDS or not count.strip().isdecimal():
                 raise UserError(
-                    f"--clips must be KIND=COUNT with commas between, kinds "
+                    "--clips must be KIND=COUNT,KIND=COUNT with kinds "
                     f"{', '.join(TALKSET_KINDS)}, got {part!r}"
                 )
         if self.lists and self.clips:
-            raise UserError("--clips and --lists do not go together: lists say what they hold")
+            raise UserError("--clips cannot be used with --lists, which define the clips")
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many clips of each kind are wanted."""
+        """Number of clips of each kind."""
         counts = dict.fromkeys(TALKSET_KINDS, self.clips_each or TALKSET_EACH)
         for part in filter(None, self.clips.split(",")):
             kind, _, count = part.partition("=")
@@ -55,5 +55,5 @@ class BuildOptions:
 
     @property
     def list_files(self) -> tuple[Path, ...]:
-        """The files of `lists`, one by one."""
+        """The files of `lists`."""
         return tuple(Path(part.strip()) for part in self.lists.split(",") if part.strip())
