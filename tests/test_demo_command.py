@@ -1,4 +1,4 @@
-"""The command writes everything it promises, and says in one line what is wrong with its input."""
+"""The command writes all outputs, and reports errors of its input on one line."""
 
 import io
 import json

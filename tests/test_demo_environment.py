@@ -1,4 +1,4 @@
-"""The command works wherever it is installed and started, and beside itself."""
+"""The command works wherever it is installed and started, and in parallel."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The house keeps its rules: imports go down only, sizes stay small, importing has no effect."""
+"""House rules: imports go down only, sizes are limited, importing has no effect."""
 
 import ast
 import graphlib
@@ -71,7 +71,7 @@ def statements(module: str) -> tuple[ast.AST, ...]:
 
 
 def place(module: str) -> str:
-    """Return the entry of LAYERS that says where a module stands: its own or its folder's."""
+    """Return the entry of LAYERS for a module: its own or that of its folder."""
     if module in LEVELS or modules()[module].name == "__init__.py":
         return module
     return module.rpartition(".")[0]
@@ -104,7 +104,7 @@ def imports_at_once(module: str) -> frozenset[str]:
 
 
 def faults(check: Callable[[str], list[str]]) -> dict[str, list[str]]:
-    """Return by module what a check finds."""
+    """Return the findings of a check by module."""
     return {module: found for module in modules() if (found := check(module))}
 
 
@@ -187,7 +187,7 @@ def named(node: ast.expr | None) -> set[str]:
 
 
 def test_errors_have_a_type_of_their_own() -> None:
-    """What is raised says whose fault it is, and no `except` takes one fault for another."""
+    """Raised types state the cause, and no `except` is too broad."""
     everything = {"everything", "Exception", "BaseException"}
     untyped = {"RuntimeError", "OSError", "Exception"}
 

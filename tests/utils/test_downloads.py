@@ -1,4 +1,4 @@
-"""Downloads come whole and checked or not at all; a real server on this machine serves them."""
+"""Downloads are complete and verified, from a real server on this machine."""
 
 import hashlib
 import http.server
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class RangeHandler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT, or what goes wrong with it, by path; notes what was asked for."""
+    """Serves CONTENT or an error, by path; records the requests."""
 
     asked: list[tuple[str, str | None]]
 
@@ -36,9 +36,9 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         start = 0
-        wanted = self.headers["Range"]
-        if wanted and self.path != "/no-ranges":
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        span = self.headers["Range"]
+        if span and self.path != "/no-ranges":
+            start = int(span.removeprefix("bytes=").removesuffix("-"))
             if start >= len(body):
                 self.send_error(416)
                 return

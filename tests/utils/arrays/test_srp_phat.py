@@ -1,4 +1,4 @@
-"""An array finds by itself where a made speaker walks, and is silent when they are."""
+"""Steering localises a generated moving speaker, and reports nothing in silence."""
 
 import numpy as np
 import pytest

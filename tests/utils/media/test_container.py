@@ -1,4 +1,4 @@
-"""What is no video gets one line that says so; any name is only a name."""
+"""Files that are no videos give an error of one line; every file name is accepted."""
 
 import os
 from collections.abc import Callable
