@@ -19,6 +19,7 @@ LAYERS = [
     ("model.checkpoints", "model.layers.video_backbones", "model.localizers", "utils.output"),
     ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),
     ("model.networks", "model.detectors", "model", "utils.arrays", "utils.datasets.custom"),
+    ("utils.report",),
     ("model.scoring", "utils.features", "utils.demo_options"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
     ("utils.datasets.ava", "model.evaluation"),
