@@ -77,22 +77,11 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
     if options.video.eval_col:
         evaluate_columbia(options)
         return 0
-    return look_at(paths or [find_video(options.video)], options, report)
+    from utils.media.video_files import find_named
 
-
-def find_video(options: VideoOptions) -> Path:
-    """Return the one file called --videoName in --videoFolder, whatever its extension."""
-    folder, name = options.video_folder, options.video_name
-    if not folder.is_dir():
-        raise FileNotFoundError(f"expected the folder of --videoFolder, found no folder {folder}")
-    matches = sorted(path for path in folder.iterdir() if path.stem == name and path.is_file())
-    if len(matches) != 1:
-        found = ", ".join(path.name for path in matches) or "no such file"
-        raise FileNotFoundError(
-            f"expected one video named {name!r} in {folder}, found: {found}; "
-            "give the file itself, or --videoName and --videoFolder"
-        )
-    return matches[0]
+    video = options.video
+    paths = paths or [find_named(video.video_folder, video.video_name)]
+    return look_at(paths, options, report)
 
 
 def results_of(path: Path, options: VideoOptions) -> Path:
@@ -184,7 +173,7 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
 
         def on_frame(frame: "Frame") -> None:
             advance((frame.index + 1) / talkNet.FPS - start_s)
-            if options.video.official_tree:
+            if options.video.writes_tree:
                 faces.append((frame.index, frame.faces))
 
         speakers.on_frame = on_frame
@@ -210,7 +199,7 @@ def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
     """Write all that is asked for, and print where; the tables are named whatever comes after."""
     from utils.output.write_outputs import Wanted, write_images, write_tables
 
-    wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
+    wanted = Wanted(not options.video.no_video, options.video.writes_tree, options.crops)
     write_tables(found.result, folder)
     try:
         write_images(found.result, found.span, folder, wanted, found.faces)

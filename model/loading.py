@@ -9,7 +9,7 @@ import torch
 
 from model.checkpoints.build import load_single, network_class, network_name, recognise
 from model.checkpoints.files import Weights, read_weights
-from model.checkpoints.registry import default_checkpoint, find_file, registry
+from model.checkpoints.registry import checkpoint, default_checkpoint, find_file, registered_name
 from model.contract import (
     Cascade,
     ClipNetwork,
@@ -154,8 +154,9 @@ def _recognise(path: Path) -> tuple[str, Path | Weights]:
     Args:
         path: A file, or a name in pretrain/weights.toml.
     """
-    if str(path) in registry():
-        return registry()[str(path)].network, path
+    registered = registered_name(path)
+    if registered:
+        return checkpoint(registered).network, Path(registered)
     weights = read_weights(find_file(path))
     name = recognise(weights.state)
     if name is None:

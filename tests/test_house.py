@@ -27,7 +27,7 @@ LAYERS = [
     ("model.families",),
     ("talkNet", "model.training"),
     ("model.shipped", "model.arrays"),
-    ("demoTalkNet", "trainTalkNet"),
+    ("demoTalkNet", "trainTalkNet", "Columbia_test"),
     ("benchmarks",),
 ]
 LEVELS = {place: level for level, places in enumerate(LAYERS) for place in places}

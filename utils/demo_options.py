@@ -1,5 +1,6 @@
 """Everything that the demo's command line says, in groups."""
 
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,8 @@ from utils.model_options import DetectorOptions, ModelOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
+
+OFFICIAL_TREE = "TALKNET_OFFICIAL_TREE"  # environment variable: 1 is --officialTree
 
 ESSENTIAL = (  # fields whose flags a newcomer needs
     "video_name",
@@ -31,7 +34,9 @@ ESSENTIAL = (  # fields whose flags a newcomer needs
 class VideoOptions:
     """Which videos are looked at, which part of them, and what is written."""
 
-    video_name: Annotated[str, "file name without extension, where no files are given"] = "001"
+    video_name: Annotated[
+        str, "file name, if no files are given; the extension may be left out"
+    ] = "001"
     video_folder: Annotated[Path, "folder that file lies in"] = Path("demo")
     output_folder: Annotated[
         Path | None, "results go to OUTPUTFOLDER/NAME/; else to NAME/ beside each video"
@@ -63,6 +68,11 @@ class VideoOptions:
             raise UserError(
                 f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
             )
+
+    @property
+    def writes_tree(self) -> bool:
+        """Whether the flag or the environment asks for the published demo's folders."""
+        return self.official_tree or os.environ.get(OFFICIAL_TREE) == "1"
 
 
 @dataclass(frozen=True)

@@ -127,13 +127,27 @@ def get_weights(name: str, progress: Progress | None = None, folder: Path = PRET
 
 
 def find_file(weights: str | Path, progress: Progress | None = None) -> RawWeights:
-    """Read a weights file, given by its path or by its name in pretrain/weights.toml."""
+    """Read a weights file, given by its path or as `registered_name` understands it."""
+    name = registered_name(weights)
+    return get_weights(name, progress) if name else _read(Path(weights).stem, Path(weights))
+
+
+def registered_name(weights: str | Path) -> str | None:
+    """Return the name in pretrain/weights.toml that is meant; None for the path of a file.
+
+    If there is no such file, a name that weights are published under, in whatever folder, stands
+    for the first table with that alias: calls written for the published repositories work
+    unchanged.
+    """
     if str(weights) in registry():
-        return get_weights(str(weights), progress)
+        return str(weights)
     path = Path(weights)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a weights file, found no file {path}")
-    return _read(path.stem, path)
+    if path.is_file():
+        return None
+    for one in registry().values():
+        if path.name in one.aliases:
+            return one.name
+    raise FileNotFoundError(f"expected a weights file, found no file {path}")
 
 
 def _read(name: str, path: Path) -> RawWeights:
