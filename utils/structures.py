@@ -120,12 +120,43 @@ class ScoredTrack:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of speech of one track."""
+    """A stretch of speech."""
 
-    track: int  # ScoredTrack.id
+    track: int | None  # ScoredTrack.id; None for speech of a person over several tracks
     start_s: float
     stop_s: float
     score: float  # mean of the smoothed scores
+    person: int | None = None  # Person.id; None if people were not formed, and off screen
+    kind: Literal["speech", "offscreen"] = "speech"  # offscreen: heard, but nobody seen speaks it
+
+
+@dataclass(frozen=True, eq=False)
+class PersonTracks:
+    """The tracks that show one human being."""
+
+    id: int  # from 0 in the video, in order of first appearance
+    tracks: tuple[int, ...]  # ScoredTrack.id, rising; no two overlap in time
+    uncertain: bool = False  # too short or blurred to be compared with the others
+    name: str | None = None
+    similarity: float | None = None  # cosine with the images of that name, in [-1, 1]
+    thumbnail: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, the face at its best moment
+
+
+@dataclass(frozen=True, eq=False)
+class Person(PersonTracks):
+    """One human being over all shots of a video."""
+
+    segments: tuple[Segment, ...] = ()  # speech in order, short pauses joined also across cuts
+
+    @property
+    def speaking_s(self) -> float:
+        """Total speech, in seconds."""
+        return sum(part.stop_s - part.start_s for part in self.segments)
+
+    @property
+    def label(self) -> str:
+        """The name, or the number after a P."""
+        return self.name or f"P{self.id}"
 
 
 @dataclass(frozen=True)

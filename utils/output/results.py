@@ -1,26 +1,31 @@
 """Hold all that is known of a video, and write it to result.json and read it back."""
 
-import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.files import replacing
-from utils.scores import smooth_scores
-from utils.structures import FPS, AudioFacts, ScoredTrack, Segment, Shot
+from utils.output.speech import find_segments, join_segments
+from utils.output.thumbnails import from_text, to_text
+from utils.structures import (
+    FPS,
+    AudioFacts,
+    Person,
+    PersonTracks,
+    ScoredTrack,
+    Segment,
+    Shot,
+)
 
 VERSION = 1  # of the format
-JOIN_FRAMES = 5  # a pause shorter than this (0.2 s) does not end a segment
-MIN_FRAMES = 3  # speech shorter than this (0.12 s) is no segment
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """Which network or detector was used."""
+    """Which network, detector or embedder was used."""
 
     name: str
     weights: str | None = None  # file name
@@ -58,12 +63,42 @@ class Result:
     tracks: Sequence[ScoredTrack]
     settings: Mapping[str, Any] = field(default_factory=dict)  # every option, by its name
     warnings: Sequence[str] = ()  # what the user was told
+    embedder: ModelRecord | None = None  # of faces; None if people were not formed
+    groups: Sequence[PersonTracks] = ()  # every track is in one of them, if people were formed
+    offscreen: Sequence[Segment] = ()  # speech of nobody who is seen
+    embeddings: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+    # (K, C) by track; biometric data, kept only if asked for
 
     @cached_property
     def segments(self) -> list[Segment]:
-        """Stretches of speech of all tracks, in order of their start."""
-        found = [segment for track in self.tracks for segment in find_segments(track)]
-        return sorted(found, key=lambda segment: (segment.start_s, segment.track))
+        """Stretches of speech of all tracks and off screen, in order of their start."""
+        people = self.person_of
+        found = [
+            replace(segment, person=people.get(track.id))
+            for track in self.tracks
+            for segment in find_segments(track)
+        ]
+        found += self.offscreen
+        return sorted(
+            found, key=lambda part: (part.start_s, -1 if part.track is None else part.track)
+        )
+
+    @cached_property
+    def people(self) -> list[Person]:
+        """The people in order of first appearance, with their speech; empty if not formed."""
+        speech: dict[int, list[Segment]] = {group.id: [] for group in self.groups}
+        for part in self.segments:
+            if part.person is not None:
+                speech[part.person].append(part)
+        return [
+            Person(**vars(group), segments=join_segments(speech[group.id], group.id))
+            for group in self.groups
+        ]
+
+    @cached_property
+    def person_of(self) -> dict[int, int]:
+        """The number of the person by that of each of their tracks."""
+        return {track: group.id for group in self.groups for track in group.tracks}
 
     def write_json(self, path: Path) -> None:
         """Write the file that docs/outputs.md describes; one line for each track."""
@@ -93,34 +128,6 @@ class Result:
             ) from error
 
 
-def find_segments(track: ScoredTrack) -> list[Segment]:
-    """Return the stretches of speech of a track: where its smoothed score is at least 0.
-
-    Pauses below 0.2 s are joined first, then speech below 0.12 s is dropped (shorter tracks may
-    speak throughout).
-    """
-    smoothed = smooth_scores(track.scores)
-    speaking = np.concatenate(([False], smoothed >= 0, [False]))
-    edges = np.flatnonzero(speaking[1:] != speaking[:-1]).reshape(-1, 2)
-    runs: list[list[int]] = []
-    for start, stop in edges.tolist():
-        if runs and start - runs[-1][1] < JOIN_FRAMES:
-            runs[-1][1] = stop
-        else:
-            runs.append([start, stop])
-    shortest = min(MIN_FRAMES, len(smoothed))
-    return [
-        Segment(
-            track.id,
-            (track.start + start) / FPS,
-            (track.start + stop) / FPS,
-            float(smoothed[start:stop].mean()),
-        )
-        for start, stop in runs
-        if stop - start >= shortest
-    ]
-
-
 def _write(result: Result, file: IO[str]) -> None:
     """Write the parts one after the other, so that no more than one track is held as text."""
     video = result.video
@@ -138,6 +145,7 @@ def _write(result: Result, file: IO[str]) -> None:
         },
         "network": asdict(result.network),
         "detector": asdict(result.detector),
+        **({"embedder": asdict(result.embedder)} if result.embedder else {}),
         "settings": dict(result.settings),
         "warnings": list(result.warnings),
     }
@@ -146,12 +154,10 @@ def _write(result: Result, file: IO[str]) -> None:
         file.write(f"{json.dumps(name)}: {_text(part)},\n")
     shots = ({"start_s": shot.start / FPS, "stop_s": shot.stop / FPS} for shot in result.shots)
     _write_list(file, "shots", shots, ",\n")
-    _write_list(file, "tracks", (_track_part(track) for track in result.tracks), ",\n")
-    segments = (
-        {**vars(part), "start_s": round(part.start_s, 4), "stop_s": round(part.stop_s, 4)}
-        | {"score": round(part.score, 4)}
-        for part in result.segments
-    )
+    _write_list(file, "tracks", (_track_part(track, result) for track in result.tracks), ",\n")
+    if result.groups:
+        _write_list(file, "people", map(_person_part, result.people), ",\n")
+    segments = (_segment_part(part, bool(result.groups)) for part in result.segments)
     _write_list(file, "segments", segments, "\n}\n")
 
 
@@ -175,24 +181,52 @@ def _rounded(values: NDArray[np.float32], decimals: int) -> list[Any]:
     return list(np.round(values.astype(np.float64), decimals).tolist())
 
 
-def _track_part(track: ScoredTrack) -> dict[str, Any]:
+def _track_part(track: ScoredTrack, result: Result) -> dict[str, Any]:
     """Return what result.json says of a track."""
     for name in ("boxes", "scores", "probabilities"):
         if not np.isfinite(getattr(track, name)).all():
             raise ValueError(f"expected finite {name} in track {track.id}, found NaN or infinity")
-    done, picture = cv2.imencode(".jpg", track.thumbnail, (cv2.IMWRITE_JPEG_QUALITY, 90))
-    assert done, "OpenCV encodes any grey picture"
-    return {
+    part = {
         "id": track.id,
         "shot": track.shot,
+        **({"person": result.person_of[track.id]} if result.groups else {}),
         "start_frame": track.start,
         "start_s": track.start / FPS,
         "stop_s": track.stop / FPS,
         "boxes": _rounded(track.boxes, 2),
         "scores": _rounded(track.scores, 4),
         "probabilities": _rounded(track.probabilities, 4),
-        "thumbnail": base64.b64encode(picture.tobytes()).decode("ascii"),
+        "thumbnail": to_text(track.thumbnail),
     }
+    if track.id in result.embeddings:
+        part["embeddings"] = _rounded(result.embeddings[track.id], 5)
+    return part
+
+
+def _segment_part(segment: Segment, with_person: bool) -> dict[str, Any]:
+    """Return what result.json says of a segment."""
+    part: dict[str, Any] = {"track": segment.track}
+    if with_person:
+        part["person"] = segment.person
+    for name in ("start_s", "stop_s", "score"):
+        part[name] = round(getattr(segment, name), 4)
+    return part if segment.kind == "speech" else part | {"kind": segment.kind}
+
+
+def _person_part(person: Person) -> dict[str, Any]:
+    """Return what result.json says of a person."""
+    part: dict[str, Any] = {
+        "id": person.id,
+        "name": person.name,
+        "tracks": person.tracks,
+        "speaking_s": round(person.speaking_s, 4),
+        "uncertain": person.uncertain,
+    }
+    if person.similarity is not None:
+        part["similarity"] = round(person.similarity, 4)
+    if person.thumbnail is not None:
+        part["thumbnail"] = to_text(person.thumbnail)
+    return part
 
 
 def _parse(content: Mapping[str, Any]) -> Result:
@@ -210,7 +244,27 @@ def _parse(content: Mapping[str, Any]) -> Result:
         tracks=[_parse_track(part) for part in content["tracks"]],
         settings=content["settings"],
         warnings=tuple(content["warnings"]),
+        embedder=_read_record(content["embedder"]) if content.get("embedder") else None,
+        groups=[_parse_person(part) for part in content.get("people", ())],
+        offscreen=[
+            Segment(**_known(Segment, part))
+            for part in content["segments"]
+            if part.get("kind") == "offscreen"
+        ],
+        embeddings={
+            part["id"]: np.array(part["embeddings"], np.float32)
+            for part in content["tracks"]
+            if "embeddings" in part
+        },
     )
+
+
+def _parse_person(part: Mapping[str, Any]) -> PersonTracks:
+    """Return a person from what result.json says of them."""
+    known = _known(PersonTracks, part) | {"tracks": tuple(part["tracks"])}
+    if "thumbnail" in part:
+        known["thumbnail"] = from_text(part["thumbnail"], f"person {part['id']}", colour=True)
+    return PersonTracks(**known)
 
 
 def _read_record(part: Mapping[str, Any]) -> ModelRecord:
@@ -221,7 +275,8 @@ def _read_record(part: Mapping[str, Any]) -> ModelRecord:
 
 
 def _known(
-    facts: type[VideoFacts | AudioFacts | ModelRecord], part: Mapping[str, Any]
+    facts: type[VideoFacts | AudioFacts | ModelRecord | Segment | PersonTracks],
+    part: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the entries that `facts` has; newer versions of the project may write more."""
     return {one.name: part[one.name] for one in fields(facts) if one.name in part}
@@ -234,10 +289,6 @@ def _frame(time_s: float) -> int:
 
 def _parse_track(part: Mapping[str, Any]) -> ScoredTrack:
     """Return a track from what result.json says of it."""
-    picture = np.frombuffer(base64.b64decode(part["thumbnail"]), np.uint8)
-    thumbnail = cv2.imdecode(picture, cv2.IMREAD_GRAYSCALE)
-    if thumbnail is None:
-        raise TypeError(f"thumbnail of track {part['id']} is no picture")
     return ScoredTrack(
         id=part["id"],
         shot=part["shot"],
@@ -245,5 +296,5 @@ def _parse_track(part: Mapping[str, Any]) -> ScoredTrack:
         boxes=np.array(part["boxes"], np.float32).reshape(-1, 4),
         scores=np.array(part["scores"], np.float32),
         probabilities=np.array(part["probabilities"], np.float32),
-        thumbnail=np.asarray(thumbnail, np.uint8),
+        thumbnail=from_text(part["thumbnail"], f"track {part['id']}"),
     )

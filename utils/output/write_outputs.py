@@ -10,16 +10,20 @@ from numpy.typing import NDArray
 from utils.media.audio import Sound
 from utils.media.container import ReadReport
 from utils.media.video import VideoSpan
-from utils.output.exports import write_rttm, write_scores_csv, write_vtt
+from utils.output.exports import write_people_csv, write_rttm, write_scores_csv, write_vtt
 from utils.output.official_tree import TreeContents, write_official_tree
 from utils.output.render import render_video
 from utils.output.results import Result
+from utils.output.thumbnails import write_thumbnails
 from utils.output.timeline import write_timeline
 from utils.progress import bar
 from utils.structures import SAMPLES_PER_FRAME, Detections, Shot
 from utils.tracking.crops import CropOptions
 
 Seen = Sequence[tuple[int, Detections | None]]  # index and faces of each analysed frame
+
+
+PEOPLE_FOLDER = "people"  # of thumbnails
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,26 @@ class Wanted:
     video: bool = True
     official_tree: bool = False
     crops: CropOptions = CropOptions()
+    per_track: bool = False  # faces are labelled by their tracks, even if people were formed
 
 
-def write_tables(result: Result, folder: Path) -> None:
-    """Write result.json, the other tables and the timeline."""
+def write_tables(result: Result, folder: Path, per_track: bool = False) -> None:
+    """Write result.json, the other tables and the timeline.
+
+    Args:
+        result: What was found.
+        folder: Where everything goes.
+        per_track: Speakers are tracks, even if people were formed.
+    """
     result.write_json(folder / "result.json")
     write_scores_csv(result, folder / "scores.csv")
-    write_rttm(result, folder / "speech.rttm")
-    write_vtt(result, folder / "speech.vtt")
-    write_timeline(result, folder / "timeline.png")
+    write_rttm(result, folder / "speech.rttm", per_track)
+    write_vtt(result, folder / "speech.vtt", per_track)
+    if result.embedder is not None:
+        names = write_thumbnails(result.people, folder / PEOPLE_FOLDER)
+        files = {person: f"{PEOPLE_FOLDER}/{name}" for person, name in names.items()}
+        write_people_csv(result, folder / "people.csv", files)
+    write_timeline(result, folder / "timeline.png", per_track)
 
 
 def write_images(
@@ -57,8 +72,11 @@ def write_images(
     name = video.path.name
     if wanted.video:
         tracks = span.from_start(result.tracks)
+        people = [] if wanted.per_track else result.people
+        labels = {track: person.label for person in people for track in person.tracks}
         with bar(f"{name}: marking the video", float(video.fps) * length_s, "frames") as move:
-            render_video(video, tracks, folder / "video_out.mp4", read, progress=_steps(move))
+            path = folder / "video_out.mp4"
+            render_video(video, tracks, path, read, _steps(move), labels)
     if wanted.official_tree and seen:
         indices = [index for index, _ in seen]
         contents = TreeContents(
