@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.names import detector_names, network_names
+from model.names import detector_names, embedder_names, network_names
 from utils import flags
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.demo_options import ESSENTIAL, DemoOptions, VideoOptions
@@ -67,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = flags.make_parser(__doc__, ESSENTIAL)
     parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
     names = {"model": network_names(), "detector": detector_names()}
+    names["embedder"] = (*embedder_names(), "none")
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
     add_debug(parser)
     return parser
@@ -149,10 +150,15 @@ def load_models(options: DemoOptions) -> "Models":
 
     with byte_bar("downloading weights") as progress:
         models = talkNet.load_models(
-            options.model, None if options.video.tracks else options.detector, progress
+            options.model,
+            None if options.video.tracks else options.detector,
+            progress,
+            options.embedder,
         )
     logger.info("network: %s", models.network_record.reason)
     logger.info("detector: %s", models.detector_record.reason)
+    if models.embedder_record:
+        logger.info("embedder: %s", models.embedder_record.reason)
     return models
 
 
@@ -237,7 +243,7 @@ def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) ->
         cuts=read_cuts(wanted.cuts) if wanted.cuts else None,
         boxes=boxes,
     )
-    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis)
+    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis, models.embedder)
 
 
 def summary(result: "Result") -> str:

@@ -20,24 +20,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from model.checkpoints.build import build_network
-from model.contract import Cascade, FaceDetector, Model
+from model.contract import Cascade, FaceDetector, FaceEmbedder, Model
 from model.detection import detect_faces, load_detector
+from model.embedding import embed_track, load_embedder, places_of
 from model.families.base import ScorerInputs, family_of
 from model.loading import Models, load_missing, load_models, load_network, make_record, record_of
+from model.scoring.open_tracks import OpenTrack
 from model.scoring.silence import SilenceScorer
-from model.scoring.windows import probabilities, score_track, scores
+from model.scoring.windows import score_track
 from utils.errors import UserError
 from utils.media.audio import KEEP_S
 from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
 from utils.media.video import VideoSpan
 from utils.output.results import ModelRecord, Result, VideoFacts
-from utils.structures import FPS, CropPiece, FaceTrack, Frame, ScoredTrack, Shot
+from utils.structures import (
+    FPS,
+    CropPiece,
+    FaceTrack,
+    Frame,
+    ScoredTrack,
+    Shot,
+    TrackEmbeddings,
+)
 from utils.tracking.crops import CropOptions, crop_faces, longest_delay
+from utils.tracking.face_choice import FaceChoice
 from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
 from utils.tracking.shots import ShotOptions, mark_shots
 from utils.tracking.tracks import GivenTracks, Tracker
@@ -52,6 +60,7 @@ __all__ = [
     "build_network",
     "detect_active_speakers",
     "load_detector",
+    "load_embedder",
     "load_models",
     "load_network",
     "probe",
@@ -83,28 +92,7 @@ class ShotResult:
 
     shot: Shot
     tracks: list[ScoredTrack]
-
-
-@dataclass(eq=False)
-class _OpenTrack:
-    """What is known of a track before its shot has ended."""
-
-    latest: CropPiece
-    boxes: list[NDArray[np.float32]] = field(default_factory=list)
-    logits: list[NDArray[np.float32]] = field(default_factory=list)
-
-    def scored(self, number: int) -> ScoredTrack:
-        """Return the whole track under its number in the video."""
-        logits = np.concatenate(self.logits)
-        return ScoredTrack(
-            id=number,
-            shot=self.latest.shot,
-            start=self.latest.track_start,
-            boxes=np.concatenate(self.boxes),
-            scores=scores(logits),
-            probabilities=probabilities(logits),
-            thumbnail=self.latest.thumbnail,
-        )
+    embeddings: list[TrackEmbeddings] = field(default_factory=list)  # one a track, if asked for
 
 
 class ActiveSpeakers:
@@ -121,8 +109,17 @@ class ActiveSpeakers:
         network: Model | Cascade,
         detector: FaceDetector | None,
         options: AnalysisOptions | None = None,
+        embedder: FaceEmbedder | None = None,
     ) -> None:
-        """Prepare the analysis of `video`; `detector` may be None if the options have boxes."""
+        """Prepare the analysis of `video`.
+
+        Args:
+            video: From `probe`.
+            network: Scores the faces.
+            detector: Finds them; may be None if the options have boxes.
+            options: How the video is analysed.
+            embedder: If given, a few crops of each track are embedded, to recognise people.
+        """
         options = options or AnalysisOptions()
         if detector is None and options.boxes is None:
             raise UserError("expected a face detector or own boxes, found neither")
@@ -131,8 +128,10 @@ class ActiveSpeakers:
         self.video = video
         self.network = network
         self.detector = detector
+        self.embedder = embedder
         self.shots: list[Shot] = []
         self.tracks: list[ScoredTrack] = []
+        self.embeddings: list[TrackEmbeddings] = []  # one a track, if there is an embedder
         self.on_frame: Callable[[Frame], None] | None = None  # given each frame with its faces
         self._report = ReadReport()
         self._tracker: Tracker = (
@@ -148,7 +147,7 @@ class ActiveSpeakers:
         inputs = ScorerInputs(hear, delay, options.windows, options.precision, whole)
         scorer = family_of(network).make_scorer(network, inputs)
         self._scorer = SilenceScorer(scorer, hear, keep_logits=options.score_silence)
-        self._open: dict[int, _OpenTrack] = {}
+        self._open: dict[int, OpenTrack] = {}
 
     def __iter__(self) -> Iterator[ShotResult]:
         """Run all stages once, front to back; raise UserError if the span shows no image."""
@@ -157,10 +156,11 @@ class ActiveSpeakers:
                 if isinstance(item, CropPiece):
                     self._take(item)
                     continue
-                tracks = self._finish()
+                found = self._finish(item)
                 self.shots.append(item)
-                self.tracks += tracks
-                yield ShotResult(item, tracks)
+                self.tracks += found.tracks
+                self.embeddings += found.embeddings
+                yield found
             if not self.shots:
                 raise no_image(self.video, self.span.options)
         finally:
@@ -214,7 +214,10 @@ class ActiveSpeakers:
         if options.boxes is None:
             assert detector is not None
             frames = detect_faces(frames, detector, options.detect_every)
-        return crop_faces(self._watched(frames), self._tracker, options.crops, form)
+        choice = None
+        if self.embedder is not None:
+            choice = FaceChoice(places_of(detector.name if detector else None))
+        return crop_faces(self._watched(frames), self._tracker, options.crops, form, choice)
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:
@@ -224,20 +227,27 @@ class ActiveSpeakers:
 
     def _take(self, piece: CropPiece) -> None:
         """Add a piece to its track, and the logits that it completes to theirs."""
-        track = self._open.setdefault(piece.track, _OpenTrack(piece))
+        track = self._open.setdefault(piece.track, OpenTrack(piece))
         track.latest = piece
         track.boxes.append(piece.boxes)
+        if self.embedder is not None and piece.faces is not None:
+            track.embeddings = embed_track(self.embedder, piece.track, piece.faces)
         for scored in self._scorer.add(piece):
             self._open[scored.track].logits.append(scored.logits)
 
-    def _finish(self) -> list[ScoredTrack]:
+    def _finish(self, shot: Shot) -> ShotResult:
         """Return the tracks of a shot that has ended, in order of their first frames."""
         for scored in self._scorer.finish():
             self._open[scored.track].logits.append(scored.logits)
-        tracks = (track for _, track in sorted(self._open.items()) if track.latest.kept)
-        found = [track.scored(number) for number, track in enumerate(tracks, len(self.tracks))]
+        kept = [track for _, track in sorted(self._open.items()) if track.latest.kept]
+        tracks = [track.scored(number) for number, track in enumerate(kept, len(self.tracks))]
+        embeddings = [
+            replace(one.embeddings, track=track.id)
+            for one, track in zip(kept, tracks, strict=True)
+            if one.embeddings
+        ]
         self._open = {}
-        return found
+        return ShotResult(shot, tracks, embeddings)
 
 
 def detect_active_speakers(

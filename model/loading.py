@@ -1,4 +1,4 @@
-"""Choose and load a network and a face detector."""
+"""Choose and load a network, a face detector and a face embedder."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -15,40 +15,50 @@ from model.contract import (
     ClipNetwork,
     ContextNetwork,
     FaceDetector,
+    FaceEmbedder,
     Model,
     WeightsFile,
 )
 from model.detection import choose_detector
+from model.embedding import choose_embedder
 from model.names import network_names
 from model.precision import warn_of_slow_bf16
 from utils.downloads import Progress
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
-from utils.model_options import AUTO_NETWORKS, DetectorOptions, ModelOptions
+from utils.model_options import AUTO_NETWORKS, DetectorOptions, EmbedderOptions, ModelOptions
 from utils.output.results import ModelRecord
 
 logger = logging.getLogger(__name__)
 
+NO_EMBEDDER = EmbedderOptions("none")
+
 
 @dataclass(frozen=True)
 class Models:
-    """A network and a detector, and their records in a result."""
+    """A network, a detector and an embedder, and their records in a result."""
 
     network: Model | Cascade
     network_record: ModelRecord
     detector: FaceDetector | None
     detector_record: ModelRecord
     device: str
+    embedder: FaceEmbedder | None = None  # None if no people are formed
+    embedder_record: ModelRecord | None = None
 
 
 def load_models(
-    model: ModelOptions, detector: DetectorOptions | None, progress: Progress | None = None
+    model: ModelOptions,
+    detector: DetectorOptions | None,
+    progress: Progress | None = None,
+    embedder: EmbedderOptions = NO_EMBEDDER,
 ) -> Models:
-    """Load the requested network and detector; `auto` is the first that is available.
+    """Load what is asked for; `auto` is the first that is available.
 
     Args:
         model: Which network.
         detector: Which face detector; None if boxes are given.
         progress: Told the bytes of a download.
+        embedder: Which face embedder.
 
     Raises:
         WeightsUnavailableError: No weights are available; says what was tried and what to do.
@@ -60,10 +70,23 @@ def load_models(
     network_record = record_of(network, reason)
     if detector is None:
         found = ModelRecord("none", reason="none, the boxes are given")
-        return Models(network, network_record, None, found, device)
-    choice = choose_detector(detector, device, model.precision, progress)
-    found = make_record(choice.detector.name, choice.detector.weights, choice.reason)
-    return Models(network, network_record, choice.detector, found, device)
+        models = Models(network, network_record, None, found, device)
+    else:
+        choice = choose_detector(detector, device, model.precision, progress)
+        found = make_record(choice.detector.name, choice.detector.weights, choice.reason)
+        models = Models(network, network_record, choice.detector, found, device)
+    return _with_embedder(models, embedder, progress)
+
+
+def _with_embedder(
+    models: Models, options: EmbedderOptions, progress: Progress | None = None
+) -> Models:
+    """Return the models with the embedder that is asked for."""
+    choice = choose_embedder(options, models.device, progress)
+    if choice is None:
+        return models
+    record = make_record(choice.embedder.name, choice.embedder.weights, choice.reason)
+    return replace(models, embedder=choice.embedder, embedder_record=record)
 
 
 def load_missing(

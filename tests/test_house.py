@@ -18,7 +18,8 @@ LAYERS = [
     ("utils.datasets.synthetic", "utils.datasets.storage"),
     ("model.checkpoints", "model.layers.video_backbones", "model.localizers", "utils.output"),
     ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),
-    ("model.networks", "model.detectors", "model", "utils.arrays", "utils.datasets.custom"),
+    ("model.networks", "model.detectors", "model.embedders", "model"),
+    ("utils.arrays", "utils.datasets.custom"),
     ("model.scoring", "utils.features", "utils.demo_options"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
     ("utils.datasets.ava", "model.evaluation"),
@@ -32,7 +33,10 @@ LAYERS = [
 ]
 LEVELS = {place: level for level, places in enumerate(LAYERS) for place in places}
 PUBLISHED = {"talkNet", "demoTalkNet", "trainTalkNet", "model.contract", "utils.structures"}
-OPENED_BY_NAME = ("model.networks", "model.detectors", "model.families", "utils.features")
+OPENED_BY_NAME = (
+    *("model.networks", "model.detectors", "model.embedders", "model.families"),
+    "utils.features",
+)
 
 
 def module_name(path: Path) -> str:

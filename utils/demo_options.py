@@ -9,7 +9,7 @@ from utils.arrays.fusion import ArrayOptions, FusionOptions
 from utils.arrays.sound import SoundChecks
 from utils.errors import UserError
 from utils.flags import flag_name
-from utils.model_options import DetectorOptions, ModelOptions
+from utils.model_options import DetectorOptions, EmbedderOptions, ModelOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
@@ -83,6 +83,7 @@ class DemoOptions:
     model: ModelOptions
     shots: ShotOptions
     detector: DetectorOptions
+    embedder: EmbedderOptions
     tracks: TrackOptions
     crops: CropOptions
     array: ArrayOptions

@@ -6,9 +6,10 @@ The way to a network: find its file (here), read the tensors (files.py), build i
 import hashlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from model.contract import WeightsFile
 from utils.downloads import Expected, Progress, download
@@ -33,6 +34,7 @@ class Checkpoint:
     num_bytes: int | None = None
     results: str = ""
     note: str = ""
+    companion: "Checkpoint | None" = None  # the other file of a checkpoint that comes in two
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ class RawWeights:
 
     file: WeightsFile
     content: bytes
+    companion: "RawWeights | None" = None
 
 
 @lru_cache(maxsize=1)
@@ -52,10 +55,18 @@ def registry() -> dict[str, Checkpoint]:
         import tomli as tomllib
     found = {}
     for name, table in tomllib.loads((PRETRAIN / "weights.toml").read_text("utf-8")).items():
-        for key in ("addresses", "aliases"):
-            table[key] = tuple(table.get(key, ()))
-        found[name] = Checkpoint(name, num_bytes=table.pop("bytes", None), **table)
+        other = table.pop("companion", None)
+        companion = _checkpoint(name, {**table, **other}) if other else None
+        found[name] = replace(_checkpoint(name, table), companion=companion)
     return found
+
+
+def _checkpoint(name: str, table: dict[str, Any]) -> Checkpoint:
+    """Return what a table of pretrain/weights.toml says of a file."""
+    values = dict(table)
+    for key in ("addresses", "aliases"):
+        values[key] = tuple(values.get(key, ()))
+    return Checkpoint(name, num_bytes=values.pop("bytes", None), **values)
 
 
 def checkpoint(name: str) -> Checkpoint:
@@ -78,16 +89,32 @@ def find_weights(name: str, folder: Path = PRETRAIN) -> RawWeights | None:
     """Read a checkpoint's file if it is on this machine; never downloads.
 
     Looks in `folder`, then in the folder that the environment variable TALKNET_PRETRAIN names, for
-    its file and for the names it is published under.
+    its file and for the names it is published under; then likewise for its companion.
     """
-    one = checkpoint(name)
+    return _join(*(_find(one, folder) for one in _files(checkpoint(name))))
+
+
+def _files(one: Checkpoint) -> tuple[Checkpoint, ...]:
+    """Return a checkpoint as its files: itself, and its companion if it has one."""
+    return (one, one.companion) if one.companion else (one,)
+
+
+def _join(raw: RawWeights | None, *others: RawWeights | None) -> RawWeights | None:
+    """Return a checkpoint's file with its companion, if all are there."""
+    if raw is None or None in others:
+        return None
+    return replace(raw, companion=others[0]) if others else raw
+
+
+def _find(one: Checkpoint, folder: Path) -> RawWeights | None:
+    """Read one file if it is on this machine."""
     shared = os.environ.get(SHARED)
     for place in (folder, Path(shared)) if shared else (folder,):
         for file in (one.file, *one.aliases):
             path = place / file
             if not path.is_file():
                 continue
-            raw = _read(name, path)
+            raw = _read(one.name, path)
             digest = raw.file.sha256
             if one.sha256 is None or digest.startswith(one.sha256):
                 return raw
@@ -102,14 +129,23 @@ def find_weights(name: str, folder: Path = PRETRAIN) -> RawWeights | None:
 def get_weights(name: str, progress: Progress | None = None, folder: Path = PRETRAIN) -> RawWeights:
     """Read a checkpoint's file; download it to `folder` if it is not on this machine.
 
+    The same holds for its companion, which comes with it.
+
     Raises:
         WeightsUnavailableError: It can be neither found nor downloaded and stored; one line that
             says what was tried and what to do.
     """
-    found = find_weights(name, folder)
+    raws = [_get(one, progress, folder) for one in _files(checkpoint(name))]
+    found = _join(*raws)
+    assert found is not None
+    return found
+
+
+def _get(one: Checkpoint, progress: Progress | None, folder: Path) -> RawWeights:
+    """Read one file; download it if it is not on this machine."""
+    found = _find(one, folder)
     if found:
         return found
-    one = checkpoint(name)
     advice = f"put it into {folder} or set {SHARED} to a folder that holds it"
     if not one.addresses:
         raise WeightsUnavailableError(
@@ -123,7 +159,7 @@ def get_weights(name: str, progress: Progress | None = None, folder: Path = PRET
         raise WeightsUnavailableError(
             f"{one.file} cannot be written to {folder}: {error.strerror or error}; {advice}"
         ) from error
-    return _read(name, folder / one.file)
+    return _read(one.name, folder / one.file)
 
 
 def find_file(weights: str | Path, progress: Progress | None = None) -> RawWeights:
