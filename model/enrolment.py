@@ -1,0 +1,58 @@
+"""Enrol people: from images of faces to the embeddings that their names are found by."""
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.contract import FaceDetector, FaceEmbedder
+from model.detection import detect_faces
+from model.embedding import places_of
+from utils.errors import UserError
+from utils.people.names import EnrolledPerson, find_images
+from utils.structures import Frame
+from utils.tracking.face_choice import FaceChoice, FaceChooser
+
+logger = logging.getLogger(__name__)
+
+
+def enrol(folder: Path, detector: FaceDetector, embedder: FaceEmbedder) -> list[EnrolledPerson]:
+    """Return the people of a folder of images, NAME.jpg or NAME/*.jpg.
+
+    The largest face of each image counts. Images without a face are left out with a warning.
+
+    Raises:
+        UserError: There is no image, or no face in any of them.
+    """
+    found = []
+    for name, paths in find_images(folder).items():
+        faces = [face for path in paths if (face := _largest_face(path, detector)) is not None]
+        if faces:
+            found.append(EnrolledPerson(name, embedder.embed(np.stack(faces))))
+    if not found:
+        raise UserError(f"expected a face in the images of {folder}, found none in any of them")
+    return found
+
+
+def _largest_face(path: Path, detector: FaceDetector) -> NDArray[np.uint8] | None:
+    """Return the aligned crop (128, 128, 3) of the largest face of an image; None without one."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        logger.warning("%s: expected an image, found none; it is left out", path)
+        return None
+    height, width = image.shape[:2]
+    rgb = np.asarray(image, np.uint8)
+    picture = cv2.resize(rgb, detector.picture_size(width, height), interpolation=cv2.INTER_AREA)
+    grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+    frame = Frame(0, grey, np.asarray(picture, np.uint8), colour=rgb)
+    (frame,) = detect_faces(iter((frame,)), detector, 1)
+    if frame.faces is None or not len(frame.faces):
+        logger.warning("%s: expected a face, found none; the image is left out", path)
+        return None
+    sides = frame.faces.boxes[:, 2:] - frame.faces.boxes[:, :2]
+    chooser = FaceChooser(0, FaceChoice(places_of(detector.name)))
+    chooser.add(frame, frame.faces.boxes[int(np.argmax(sides.prod(axis=1)))])
+    crop: NDArray[np.uint8] = chooser.finish().crops[0]
+    return crop
