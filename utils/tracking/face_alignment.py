@@ -32,7 +32,7 @@ def points_in_box(box: NDArray[np.floating], places: Points) -> NDArray[np.float
 
 def align(points: Points, size: int = SIZE) -> Affine:
     """Return the rotation, scale and shift that bring five points nearest to the template."""
-    target = size * TEMPLATE @ (1, 1j) - 0.5  # pixel centres are whole numbers
+    target = (size * TEMPLATE - 0.5) @ (1, 1j)  # pixel centres are whole numbers
     source = np.asarray(points, np.float64) @ (1, 1j)
     spread = target - target.mean()
     turn = np.vdot(spread, source - source.mean()) / np.vdot(spread, spread)
