@@ -25,10 +25,12 @@ from utils.flags import add_groups, read_groups
 from utils.progress import bar, byte_bar
 
 if TYPE_CHECKING:
+    from model.enrolment import KnownNames
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media.container import ReadOptions, VideoInfo
     from utils.media.video import VideoSpan
     from utils.output.write_outputs import Seen
+    from utils.people.names import EnrolledPerson
     from utils.structures import Detections, Frame
 
 logger = logging.getLogger("demoTalkNet")
@@ -120,11 +122,14 @@ def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) ->
             f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
             "them in two runs with another --outputFolder"
         )
+    from model.enrolment import read_known
     from utils.media.audio_streams.choice import choose_sound
     from utils.media.container import probe
     from utils.media.source_frames import check_span
+    from utils.output.write_outputs import summary
 
     models: Models | None = None
+    names = None
     failed = 0
     for path in paths:
         of_video = replace(report, subject=path.name, folder=results_of(path, options.video))
@@ -136,8 +141,9 @@ def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) ->
             folder = output_folder(path, options.video)
         if not of_video.failed:
             models = models or load_models(options)
+            names = names or read_known(options.people.people, models, options.detector)
             with of_video:
-                found = analyse(video, models, options)
+                found = analyse(video, models, options, names)
                 write_all(found, folder, options)
                 logger.info("%s: %s", path.name, summary(found.result))
         failed += of_video.failed
@@ -162,16 +168,19 @@ def load_models(options: DemoOptions) -> "Models":
     return models
 
 
-def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found:
+def analyse(
+    video: "VideoInfo", models: "Models", options: DemoOptions, names: "KnownNames | None" = None
+) -> Found:
     """Find the speakers of one video."""
     import talkNet
+    from utils.people.names import name_by_number
 
     heard = None
     if options.array.array is not None:
         from model.arrays.hearing import listen
 
         heard = listen(options.array, options.array_sound, models.device)
-    speakers = make_speakers(video, models, options)
+    speakers = make_speakers(video, models, options, names.enrolled if names else ())
     faces: list[tuple[int, Detections | None]] = []
     start_s = speakers.span.options.start_s
     span_s = min(options.video.duration or float("inf"), max(0.0, video.duration_s - start_s))
@@ -189,13 +198,21 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
         speakers.result(options.settings()),
         network=models.network_record,
         detector=models.detector_record,
+        embedder=models.embedder_record,
     )
+    if names:
+        result = replace(result, groups=name_by_number(result.groups, names.by_number))
+    if options.people.save_embeddings:
+        vectors = {one.track: one.embeddings for one in speakers.embeddings}
+        result = replace(result, embeddings=vectors)
     if heard is not None:
         from utils.arrays.fusion import fuse_tracks
 
         result = replace(
             result, tracks=fuse_tracks(result.tracks, video.width, heard, options.fusion)
         )
+    if not options.people.no_offscreen:
+        result = talkNet.add_offscreen(result, speakers.span)
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
     return Found(result, speakers.span, faces)
@@ -205,8 +222,9 @@ def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
     """Write all that is asked for, and print where; the tables are named whatever comes after."""
     from utils.output.write_outputs import Wanted, write_images, write_tables
 
-    wanted = Wanted(not options.video.no_video, options.video.writes_tree, options.crops)
-    write_tables(found.result, folder)
+    video, per_track = options.video, options.people.per_track
+    wanted = Wanted(not video.no_video, video.writes_tree, options.crops, per_track)
+    write_tables(found.result, folder, per_track)
     try:
         write_images(found.result, found.span, folder, wanted, found.faces)
     finally:
@@ -222,7 +240,12 @@ def read_options(options: VideoOptions) -> "ReadOptions":
     return ReadOptions(options.start, options.duration, threads, options.audio_track)
 
 
-def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) -> "ActiveSpeakers":
+def make_speakers(
+    video: "VideoInfo",
+    models: "Models",
+    options: DemoOptions,
+    enrolled: "Sequence[EnrolledPerson]" = (),
+) -> "ActiveSpeakers":
     """Return the analysis of one video, prepared by the options."""
     import talkNet
     from utils.tracking.shots import read_cuts
@@ -242,20 +265,9 @@ def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) ->
         score_silence=options.model.score_silence or options.array.array is not None,
         cuts=read_cuts(wanted.cuts) if wanted.cuts else None,
         boxes=boxes,
+        enrolled=enrolled,
     )
     return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis, models.embedder)
-
-
-def summary(result: "Result") -> str:
-    """Return in a few words what was found."""
-    if not result.tracks:
-        return "no face found"
-    speaking = {segment.track for segment in result.segments}
-    speech_s = sum(segment.stop_s - segment.start_s for segment in result.segments)
-    return (
-        f"{len(result.tracks)} face tracks in {len(result.shots)} shots, "
-        f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
-    )
 
 
 def evaluate_columbia(options: DemoOptions) -> None:

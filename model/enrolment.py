@@ -1,6 +1,8 @@
 """Enrol people: from images of faces to the embeddings that their names are found by."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -8,14 +10,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import FaceDetector, FaceEmbedder
-from model.detection import detect_faces
+from model.detection import choose_detector, detect_faces
 from model.embedding import places_of
+from model.loading import Models
 from utils.errors import UserError
-from utils.people.names import EnrolledPerson, find_images
+from utils.model_options import DetectorOptions
+from utils.people.names import EnrolledPerson, find_images, read_names
 from utils.structures import Frame
 from utils.tracking.face_choice import FaceChoice, FaceChooser
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class KnownNames:
+    """What is known of the people of a video before it is analysed."""
+
+    enrolled: Sequence[EnrolledPerson] = ()
+    by_number: Mapping[int, str] = field(default_factory=dict)  # from a table
+
+
+def read_known(path: Path | None, models: Models, detector: DetectorOptions) -> KnownNames:
+    """Return the names of --people: those of a folder of images, or of a table.
+
+    Args:
+        path: The folder or CSV file; None for no names.
+        models: Their embedder, and their detector if they have one.
+        detector: Which detector finds the faces in the images otherwise.
+
+    Raises:
+        UserError: The path is neither, or no people are formed that could be named.
+    """
+    if path is None:
+        return KnownNames()
+    if models.embedder is None:
+        raise UserError(
+            "--people names people, but none are formed without a face embedder; "
+            "leave out --embedder none"
+        )
+    if path.is_file():
+        return KnownNames(by_number=read_names(path))
+    if not path.is_dir():
+        raise UserError(f"expected a folder of images or a CSV file for --people, found no {path}")
+    finder = models.detector or choose_detector(detector, models.device).detector
+    return KnownNames(enrol(path, finder, models.embedder))
 
 
 def enrol(folder: Path, detector: FaceDetector, embedder: FaceEmbedder) -> list[EnrolledPerson]:

@@ -81,12 +81,26 @@ def load_models(
 def _with_embedder(
     models: Models, options: EmbedderOptions, progress: Progress | None = None
 ) -> Models:
-    """Return the models with the embedder that is asked for."""
-    choice = choose_embedder(options, models.device, progress)
+    """Return the models with the embedder that is asked for; `auto` may find none."""
+    try:
+        choice = choose_embedder(options, models.device, progress)
+    except WeightsUnavailableError as error:
+        if options.embedder != "auto":
+            raise
+        logger.warning("no people are formed: %s", error)
+        return models
     if choice is None:
         return models
     record = make_record(choice.embedder.name, choice.embedder.weights, choice.reason)
     return replace(models, embedder=choice.embedder, embedder_record=record)
+
+
+def with_embedder(models: Models, embedder: FaceEmbedder | str) -> Models:
+    """Return the models with a face embedder, loaded or given by its name."""
+    if isinstance(embedder, str):
+        return _with_embedder(models, EmbedderOptions(embedder))
+    record = make_record(embedder.name, embedder.weights)
+    return replace(models, embedder=embedder, embedder_record=record)
 
 
 def load_missing(

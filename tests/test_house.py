@@ -21,7 +21,7 @@ LAYERS = [
     ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),
     ("model.networks", "model.detectors", "model.embedders", "model"),
     ("utils.arrays", "utils.datasets.custom"),
-    ("model.scoring", "utils.features", "utils.demo_options"),
+    ("model.scoring", "utils.features", "utils.demo_options", "utils.analysis"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
     ("utils.datasets.ava", "model.evaluation"),
     ("utils.datasets.splits",),

@@ -10,6 +10,7 @@ from utils.arrays.sound import SoundChecks
 from utils.errors import UserError
 from utils.flags import flag_name
 from utils.model_options import DetectorOptions, EmbedderOptions, ModelOptions
+from utils.people.options import PeopleOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
@@ -84,6 +85,7 @@ class DemoOptions:
     shots: ShotOptions
     detector: DetectorOptions
     embedder: EmbedderOptions
+    people: PeopleOptions
     tracks: TrackOptions
     crops: CropOptions
     array: ArrayOptions

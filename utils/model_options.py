@@ -90,4 +90,4 @@ class EmbedderOptions:
         str,
         f"face embedder that tells people apart; auto is the first of {', '.join(AUTO_EMBEDDERS)} "
         "whose weights are on this machine or can be downloaded; none joins no tracks to people",
-    ] = "none"
+    ] = "auto"

@@ -55,6 +55,23 @@ def write_tables(result: Result, folder: Path, per_track: bool = False) -> None:
     write_timeline(result, folder / "timeline.png", per_track)
 
 
+def summary(result: Result) -> str:
+    """Return in a few words what was found."""
+    if not result.tracks:
+        return "no face found"
+    parts = [part for part in result.segments if part.kind == "speech"]
+    speech_s = sum(part.stop_s - part.start_s for part in parts)
+    found = f"{len(result.tracks)} face tracks in {len(result.shots)} shots"
+    if result.groups:
+        speaking = sum(bool(person.segments) for person in result.people)
+        found += f", {len(result.people)} people"
+    else:
+        speaking = len({part.track for part in parts})
+    found += f", {speaking} of them speak, {speech_s:.1f} s in all"
+    offscreen_s = sum(part.stop_s - part.start_s for part in result.offscreen)
+    return found + (f"; {offscreen_s:.1f} s of speech off screen" if offscreen_s else "")
+
+
 def write_images(
     result: Result, span: VideoSpan, folder: Path, wanted: Wanted, seen: Seen = ()
 ) -> None:

@@ -1,6 +1,7 @@
 """Give names to the people of a video, from images of faces or from a table."""
 
 import csv
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from utils.errors import UserError
 from utils.people.grouping import mean_direction
 from utils.structures import PersonTracks, ScoredTrack, TrackEmbeddings
+
+logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 NAME_SHARE = 0.8  # of the threshold of tracks: a wrong name is worse than none
@@ -76,7 +79,9 @@ def read_names(path: Path) -> dict[int, str]:
 
 
 def name_by_number(people: Sequence[PersonTracks], names: Mapping[int, str]) -> list[PersonTracks]:
-    """Return the people with the names of a table."""
+    """Return the people with the names of a table; warn of numbers that nobody has."""
+    for number in sorted(names.keys() - {one.id for one in people}):
+        logger.warning("--people names person %d, but there are %d people", number, len(people))
     return [replace(one, name=names.get(one.id, one.name)) for one in people]
 
 
