@@ -184,8 +184,8 @@ class Person(PersonTracks):
 
     @property
     def label(self) -> str:
-        """The name, or the number after a P."""
-        return self.name or f"P{self.id}"
+        """The name, or the number after a P, with a question mark if uncertain."""
+        return self.name or f"P{self.id}{'?' * self.uncertain}"
 
 
 @dataclass(frozen=True)

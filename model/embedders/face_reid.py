@@ -26,7 +26,9 @@ BLOCKS = (
 )
 SQUEEZE = 8  # channels for each of a squeeze's
 HEAD, EMBEDDING = 512, 256  # channels of the last map; C
-THRESHOLD = 0.70  # cosine distance above which two tracks are two people
+# Cosine distance above which two tracks are two people. Of 920 pairs of tracks of different people
+# in validation videos and corpora, 3 are nearer; sharp tracks of one person are within 0.2.
+THRESHOLD = 0.65
 AT_ONCE = 6  # crops
 
 
