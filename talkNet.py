@@ -49,7 +49,7 @@ from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.people.grouping import form_people
 from utils.people.names import name_by_faces
 from utils.people.stream import PeopleStream
-from utils.structures import FPS, CropPiece, Frame, PersonTracks, ScoredTrack, Shot, TrackEmbeddings
+from utils.structures import FPS, CropPiece, Frame, Person, ScoredTrack, Shot, TrackEmbeddings
 from utils.tracking.crops import crop_faces, longest_delay
 from utils.tracking.face_choice import FaceChoice
 from utils.tracking.greedy_tracker import GreedyTracker
@@ -169,7 +169,7 @@ class ActiveSpeakers:
     def result(self, settings: Mapping[str, Any] | None = None) -> Result:
         """Return everything found so far; complete once the iteration has ended."""
         video = self.video
-        return Result(
+        found = Result(
             video=VideoFacts(
                 path=str(video.path),
                 width=video.width,
@@ -190,10 +190,10 @@ class ActiveSpeakers:
             embedder=make_record(self.embedder.name, self.embedder.weights)
             if self.embedder
             else None,
-            groups=self._form_people(),
         )
+        return found.with_people(self._form_people())
 
-    def _form_people(self) -> list[PersonTracks]:
+    def _form_people(self) -> list[Person]:
         """Return the people of all shots so far, with the names of those who were enrolled."""
         if self.embedder is None:
             return []
@@ -204,7 +204,7 @@ class ActiveSpeakers:
     def _pieces(self) -> Iterator[CropPiece | Shot]:
         """Yield the pieces of the face tracks of each shot, then the shot."""
         options, detector = self.options, self.detector
-        size = detector.picture_size(self.video.width, self.video.height) if detector else None
+        size = detector.image_size(self.video.width, self.video.height) if detector else None
         form = self._scorer.form
         frames = self.span.read_frames(size, self._report, form.colour)
         frames = mark_shots(frames, options.shots, options.cuts)

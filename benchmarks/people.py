@@ -37,7 +37,7 @@ Speech = Mapping[str, NDArray[np.bool_]]  # by speaker, one value a step
 
 
 @dataclass
-class Counts:
+class PeopleCounts:
     """What is counted in a clip; sums over clips are counts again."""
 
     tracks: int = 0
@@ -51,7 +51,7 @@ class Counts:
     offscreen_found_s: float = 0.0
     offscreen_false_s: float = 0.0
 
-    def add(self, other: "Counts") -> None:
+    def add(self, other: "PeopleCounts") -> None:
         """Add the counts of another clip."""
         for one in fields(self):
             setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("labels", type=Path, help="folder of NAME.json")
     parser.add_argument("results", type=Path, help="folder of NAME/result.json")
     parsed = parser.parse_args(arguments)
-    everything = Counts()
+    everything = PeopleCounts()
     print(f"{'clip':28} {HEADER}")
     for path in sorted(parsed.labels.glob("*.json")):
         found = parsed.results / path.stem / "result.json"
@@ -122,15 +122,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(clip: Clip) -> Counts:
+def measure(clip: Clip) -> PeopleCounts:
     """Return the counts of a clip."""
-    counts = Counts()
+    counts = PeopleCounts()
     people = label_tracks(clip)
     counts.tracks = len(people)
-    found = clip.result.person_of
+    found = {track.id: track.person for track in clip.result.tracks}
     for first, second in combinations(sorted(people), 2):
         same = people[first] == people[second]
-        together = found.get(first, -1 - first) == found.get(second, -1 - second)
+        together = found[first] is not None and found[first] == found[second]
         counts.same_pairs += same
         counts.found_pairs += together
         counts.right_pairs += same and together
@@ -197,7 +197,7 @@ def time_hour() -> float:
     return time.process_time() - start
 
 
-def _measure_offscreen(clip: Clip, counts: Counts) -> None:
+def _measure_offscreen(clip: Clip, counts: PeopleCounts) -> None:
     labelled = clip.mask((start, stop) for start, stop, *_ in clip.labels["offscreen_voice"])
     unsure = [(start, stop) for start, stop, who in clip.labels["unsure"] if who == "*"]
     counted = ~clip.mask(unsure)

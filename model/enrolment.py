@@ -1,9 +1,9 @@
 """Enrol people: from images of faces to the embeddings that their names are found by."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,21 +13,30 @@ from model.contract import FaceDetector, FaceEmbedder
 from model.detection import choose_detector, detect_faces
 from model.embedding import places_of
 from model.loading import Models
+from model.offscreen import add_offscreen
 from utils.errors import UserError
+from utils.media.video import VideoSpan
 from utils.model_options import DetectorOptions
-from utils.people.names import EnrolledPerson, find_images, read_names
-from utils.structures import Frame
+from utils.output.results import Result
+from utils.people.names import (
+    EnrolledPerson,
+    KnownNames,
+    find_images,
+    name_by_number,
+    read_names,
+)
+from utils.people.options import PeopleOptions
+from utils.structures import Frame, TrackEmbeddings
 from utils.tracking.face_choice import FaceChoice, FaceChooser
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class KnownNames:
-    """What is known of the people of a video before it is analysed."""
+class Analysis(Protocol):
+    """What is needed of `talkNet.ActiveSpeakers`."""
 
-    enrolled: Sequence[EnrolledPerson] = ()
-    by_number: Mapping[int, str] = field(default_factory=dict)  # from a table
+    span: VideoSpan
+    embeddings: list[TrackEmbeddings]
 
 
 def read_known(path: Path | None, models: Models, detector: DetectorOptions) -> KnownNames:
@@ -56,6 +65,27 @@ def read_known(path: Path | None, models: Models, detector: DetectorOptions) -> 
     return KnownNames(enrol(path, finder, models.embedder))
 
 
+def complete(
+    result: Result, speakers: Analysis, options: PeopleOptions, names: KnownNames
+) -> Result:
+    """Return the result with what its people need besides the analysis of the images.
+
+    That is the names of a table, embeddings if they are to be kept, and speech off-screen.
+
+    Args:
+        result: Of the analysis.
+        speakers: The analysis.
+        options: What is asked for.
+        names: From `read_known`.
+    """
+    people = name_by_number(result.people, names.by_number)
+    kept = speakers.embeddings if options.save_embeddings else ()
+    result = replace(
+        result.with_people(people), embeddings={one.track: one.embeddings for one in kept}
+    )
+    return result if options.no_offscreen else add_offscreen(result, speakers.span)
+
+
 def enrol(folder: Path, detector: FaceDetector, embedder: FaceEmbedder) -> list[EnrolledPerson]:
     """Return the people of a folder of images, NAME.jpg or NAME/*.jpg.
 
@@ -82,7 +112,7 @@ def _largest_face(path: Path, detector: FaceDetector) -> NDArray[np.uint8] | Non
         return None
     height, width = image.shape[:2]
     rgb = np.asarray(image, np.uint8)
-    picture = cv2.resize(rgb, detector.picture_size(width, height), interpolation=cv2.INTER_AREA)
+    picture = cv2.resize(rgb, detector.image_size(width, height), interpolation=cv2.INTER_AREA)
     grey = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
     frame = Frame(0, grey, np.asarray(picture, np.uint8), colour=rgb)
     (frame,) = detect_faces(iter((frame,)), detector, 1)

@@ -10,15 +10,7 @@ import torch
 from model.checkpoints.build import load_single, network_class, network_name, recognise
 from model.checkpoints.files import Weights, read_weights
 from model.checkpoints.registry import checkpoint, default_checkpoint, find_file, registered_name
-from model.contract import (
-    Cascade,
-    ClipNetwork,
-    ContextNetwork,
-    FaceDetector,
-    FaceEmbedder,
-    Model,
-    WeightsFile,
-)
+from model.contract import Cascade, FaceDetector, FaceEmbedder, Model, WeightsFile
 from model.detection import choose_detector
 from model.embedding import choose_embedder
 from model.names import network_names
@@ -27,6 +19,7 @@ from utils.downloads import Progress
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
 from utils.model_options import AUTO_NETWORKS, DetectorOptions, EmbedderOptions, ModelOptions
 from utils.output.results import ModelRecord
+from utils.people.names import KnownNames
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +37,7 @@ class Models:
     device: str
     embedder: FaceEmbedder | None = None  # None if no people are formed
     embedder_record: ModelRecord | None = None
+    names: KnownNames = KnownNames()  # for people
 
 
 def load_models(
@@ -222,24 +216,18 @@ def load_network(
         progress: Told the bytes of a download.
     """
     kind = network_class(name)
-    if not issubclass(kind, ContextNetwork):
-        if encoder_weights is not None:
-            raise UserError(f"{name} builds on no other network; leave --encoderModel out")
-        return load_single(name, weights, device, progress)
+    if encoder_weights is not None and not kind.encoder_name:
+        raise UserError(f"{name} builds on no other network; leave --encoderModel out")
     network = load_single(name, weights, device, progress)
+    if not kind.encoder_name:
+        return network
     try:
         encoder = load_single(kind.encoder_name, encoder_weights, device, progress)
     except WeightsUnavailableError as error:
         raise WeightsUnavailableError(
             f"{error}; or name the encoder's weights with --encoderModel"
         ) from error
-    assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
-    if encoder.num_embedding != network.num_embedding:
-        raise UserError(
-            f"{name} reads {network.num_embedding} numbers a face, {kind.encoder_name} gives "
-            f"{encoder.num_embedding}; load weights that were trained together"
-        )
-    return Cascade(encoder, network)
+    return Cascade.of(network, encoder)
 
 
 def record_of(network: Model | Cascade, reason: str = "") -> ModelRecord:

@@ -1,4 +1,4 @@
-"""The house keeps its rules: imports go down only, sizes stay small, importing has no effect."""
+"""House rules: imports go down only, sizes are limited, importing has no effect."""
 
 import ast
 import graphlib
@@ -21,6 +21,7 @@ LAYERS = [
     ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),
     ("model.networks", "model.detectors", "model.embedders", "model"),
     ("utils.arrays", "utils.datasets.custom"),
+    ("utils.report",),
     ("model.scoring", "utils.features", "utils.demo_options", "utils.analysis"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
     ("utils.datasets.ava", "model.evaluation"),
@@ -28,7 +29,7 @@ LAYERS = [
     ("utils.training_options",),
     ("model.families",),
     ("talkNet", "model.training"),
-    ("model.shipped", "model.arrays"),
+    ("model.shipped", "model.arrays", "utils.batch"),
     ("demoTalkNet", "trainTalkNet", "Columbia_test"),
     ("benchmarks",),
 ]
@@ -76,7 +77,7 @@ def statements(module: str) -> tuple[ast.AST, ...]:
 
 
 def place(module: str) -> str:
-    """Return the entry of LAYERS that says where a module stands: its own or its folder's."""
+    """Return the entry of LAYERS for a module: its own or that of its folder."""
     if module in LEVELS or modules()[module].name == "__init__.py":
         return module
     return module.rpartition(".")[0]
@@ -109,7 +110,7 @@ def imports_at_once(module: str) -> frozenset[str]:
 
 
 def faults(check: Callable[[str], list[str]]) -> dict[str, list[str]]:
-    """Return by module what a check finds."""
+    """Return the findings of a check by module."""
     return {module: found for module in modules() if (found := check(module))}
 
 
@@ -192,7 +193,7 @@ def named(node: ast.expr | None) -> set[str]:
 
 
 def test_errors_have_a_type_of_their_own() -> None:
-    """What is raised says whose fault it is, and no `except` takes one fault for another."""
+    """Raised types state the cause, and no `except` is too broad."""
     everything = {"everything", "Exception", "BaseException"}
     untyped = {"RuntimeError", "OSError", "Exception"}
 
@@ -214,19 +215,18 @@ def test_errors_have_a_type_of_their_own() -> None:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """Checked for the classes of `utils`, against all others."""
+    """Checked over all folders, the tests' too, and for classes inside functions as well."""
+    found = [(module, statements(module)) for module in modules()]
+    for path in (ROOT / "tests").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        if "class " in source:  # else there is no need to look closer
+            found.append((module_name(path), tuple(walk(ast.parse(source)))))
     places: dict[str, list[str]] = {}
-    for module in modules():
-        for node in statements(module):
+    for module, nodes in found:
+        for node in nodes:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module)
-    shared = {name: found for name, found in places.items() if len(found) > 1}
-    in_utils = {
-        name: found
-        for name, found in shared.items()
-        if any(module.startswith("utils.") for module in found)
-    }
-    assert in_utils == {}
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def test_utils_never_imports_model() -> None:

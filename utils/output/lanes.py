@@ -19,7 +19,7 @@ class Lane:
     """One row of the timeline."""
 
     label: str
-    tracks: Sequence[ScoredTrack]  # none off screen
+    tracks: Sequence[ScoredTrack]  # none off-screen
     speech: Sequence[Stretch]
     thumbnail: NDArray[np.uint8] | None = None  # grey (H, W) or RGB (H, W, 3)
 
@@ -29,28 +29,30 @@ class Lane:
         return sum(stop_s - start_s for start_s, stop_s in self.speech)
 
 
-def find_lanes(result: Result, per_track: bool) -> list[Lane]:
+def find_lanes(result: Result) -> list[Lane]:
     """Return the people, or tracks, that speak most, in order of their first frames."""
-    lanes = _of_people(result) if result.groups and not per_track else _of_tracks(result)
+    lanes = _of_people(result) if result.people else _of_tracks(result)
     order = sorted(lanes, key=lambda lane: (lane.speaking_s, _num_frames(lane)), reverse=True)
     shown = {id(lane) for lane in order[:MAX_LANES]}
     return [lane for lane in lanes if id(lane) in shown]
 
 
 def offscreen_lane(result: Result) -> Lane | None:
-    """Return the lane of speech off screen, if there is any."""
-    if not result.offscreen:
-        return None
-    return Lane("off screen", (), _stretches(result.offscreen))
+    """Return the lane of speech off-screen, if there is any."""
+    found = [part for part in result.segments if part.kind == "offscreen"]
+    return Lane("off-screen", (), _stretches(found)) if found else None
 
 
 def _of_people(result: Result) -> list[Lane]:
     tracks = {track.id: track for track in result.tracks}
+    speech: dict[int | None, list[Segment]] = {}
+    for part in result.segments:
+        speech.setdefault(part.person, []).append(part)
 
     def lane(person: Person) -> Lane:
         own = [tracks[number] for number in person.tracks]
         image = person.thumbnail if person.thumbnail is not None else own[0].thumbnail
-        return Lane(person.label, own, _stretches(person.segments), image)
+        return Lane(person.label, own, _stretches(speech.get(person.id, [])), image)
 
     return [lane(person) for person in result.people]
 

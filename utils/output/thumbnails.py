@@ -30,7 +30,7 @@ def from_text(text: str, owner: str, colour: bool = False) -> NDArray[np.uint8]:
     content = np.frombuffer(base64.b64decode(text), np.uint8)
     image = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB if colour else cv2.IMREAD_GRAYSCALE)
     if image is None:
-        raise TypeError(f"thumbnail of {owner} is no picture")
+        raise TypeError(f"the thumbnail of {owner} is not an image")
     return np.asarray(image, np.uint8)
 
 

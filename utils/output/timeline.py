@@ -1,4 +1,4 @@
-"""Draw who speaks when: timeline.png, one lane for each person or track."""
+"""Draw timeline.png: who speaks when, one lane per person, or per track."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-WIDTH = 1600  # pixels of the picture
+WIDTH = 1600  # pixels of the image
 LEFT, RIGHT = 124, 112  # margins beside the lanes
 TOP, BOTTOM = 104, 62  # margins above and below them
 ZOOM = 2  # drawn larger, then reduced: Pillow draws lines without anti-aliasing
@@ -33,31 +33,24 @@ NAME_WIDTH = 170  # pixels at most
 MAX_STRONG_CUTS = 60  # more are drawn faintly
 
 
-def write_timeline(result: Result, path: Path, per_track: bool = False) -> None:
-    """Write an image of all people, or tracks, over time; of many, those that speak most.
-
-    Args:
-        result: What was found.
-        path: The PNG to write.
-        per_track: One lane for each track, even if people were formed.
-    """
+def write_timeline(result: Result, path: Path) -> None:
+    """Write an image of all people, or tracks, over time; of the 24 that speak most if more."""
     from PIL import Image
 
-    lanes = find_lanes(result, per_track)
+    lanes = find_lanes(result)
     heard = offscreen_lane(result)
     rows = [*lanes, heard] if heard else lanes
     height = TOP + BOTTOM + max(1, len(rows)) * _lane_height(len(rows))
     image = Image.new("RGB", (WIDTH * ZOOM, height * ZOOM), PAPER)
     sheet = _Sheet(image, *_span(result), _lane_height(len(rows)))
     sheet.make_room([lane.label for lane in lanes])
-    people = result.groups and not per_track
-    sheet.title(result, _count(result, len(lanes), bool(people)))
+    sheet.title(result, _count(result, len(lanes)))
     sheet.grid(result, len(rows))
-    if len(lanes) < len(result.groups if people else result.tracks):
-        sheet.summary(result, "all people" if people else "all tracks")
+    if len(lanes) < len(result.people or result.tracks):
+        sheet.summary(result, "all people" if result.people else "all tracks")
     for row, lane in enumerate(rows):
         sheet.lane(row, lane)
-    if people:
+    if result.people:
         sheet.cuts(result, len(lanes))
     if not rows:
         sheet.text((WIDTH / 2, TOP + sheet.lane_height / 2), "no face found", 18, FAINT, "mm")
@@ -65,13 +58,13 @@ def write_timeline(result: Result, path: Path, per_track: bool = False) -> None:
         image.reduce(ZOOM).save(temporary, optimize=True)
 
 
-def _count(result: Result, num_lanes: int, people: bool) -> str:
+def _count(result: Result, num_lanes: int) -> str:
     """Return how many people and tracks there are, and how many are shown."""
-    num_tracks, num_people = len(result.tracks), len(result.groups)
+    num_tracks, num_people = len(result.tracks), len(result.people)
     words = f"{num_tracks} face track{'s' * (num_tracks != 1)}"
-    if people:
+    if num_people:
         words = f"{num_people} {'person' if num_people == 1 else 'people'} in {words}"
-    left_out = (num_people if people else num_tracks) - num_lanes
+    left_out = (num_people or num_tracks) - num_lanes
     if left_out:
         words += f": the {num_lanes} that speak most are shown, {left_out} are left out"
     return words
@@ -94,7 +87,7 @@ def _span(result: Result) -> tuple[float, float]:
 
 @dataclass
 class _Sheet:
-    """The picture being drawn; places are in pixels of the finished one."""
+    """The image being drawn; positions are in pixels of the finished image."""
 
     image: "Image"
     start_s: float
@@ -169,7 +162,7 @@ class _Sheet:
         words.append(count)
         self.text((self.left, 64), "   ·   ".join(words), 15, FAINT)
         x = WIDTH - RIGHT - 316.0
-        for colour, word in ((SPEAKING, "speaking"), (PRESENT, "in the picture")):
+        for colour, word in ((SPEAKING, "speaking"), (PRESENT, "in the image")):
             self.bar((x, 27, x + 22, 39), colour)
             x += 30 + self.text((x + 30, 33), word, 14, FAINT) + 22
         self.line(((x, 25), (x, 41)), CUT, 1.5)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.structures import PersonTracks, ScoredTrack, TrackEmbeddings
+from utils.structures import Person, ScoredTrack, TrackEmbeddings
 
 BLOCK = 3000  # tracks compared with each other at once: 36 MB of distances
 FAR = 4.0  # cosine distances reach 2: never joined
@@ -53,7 +53,7 @@ class FaceTracks:
 
 def form_people(
     tracks: Sequence[ScoredTrack], embeddings: Sequence[TrackEmbeddings], threshold: float
-) -> list[PersonTracks]:
+) -> list[Person]:
     """Return the people of a video in order of first appearance; each track is in one of them.
 
     Args:
@@ -71,7 +71,7 @@ def form_people(
         best = max(members.tolist(), key=lambda member: (faces.weights[member], -member))
         thumbnail = images[int(faces.ids[best])].thumbnail
         alone = bool(uncertain[members].all())
-        people.append(PersonTracks(label, numbers, alone, thumbnail=thumbnail))
+        people.append(Person(label, None, numbers, uncertain=alone, thumbnail=thumbnail))
     return people
 
 

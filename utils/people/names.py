@@ -3,7 +3,7 @@
 import csv
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.people.grouping import mean_direction
-from utils.structures import PersonTracks, ScoredTrack, TrackEmbeddings
+from utils.structures import Person, ScoredTrack, TrackEmbeddings
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,14 @@ class EnrolledPerson:
 
     name: str
     vectors: NDArray[np.float32]  # (N, C) of unit length, one an image
+
+
+@dataclass(frozen=True)
+class KnownNames:
+    """What is known of the people of a video before it is analysed."""
+
+    enrolled: Sequence[EnrolledPerson] = ()
+    by_number: Mapping[int, str] = field(default_factory=dict)  # from a table
 
 
 def find_images(folder: Path) -> dict[str, list[Path]]:
@@ -78,7 +86,7 @@ def read_names(path: Path) -> dict[int, str]:
     return names
 
 
-def name_by_number(people: Sequence[PersonTracks], names: Mapping[int, str]) -> list[PersonTracks]:
+def name_by_number(people: Sequence[Person], names: Mapping[int, str]) -> list[Person]:
     """Return the people with the names of a table; warn of numbers that nobody has."""
     for number in sorted(names.keys() - {one.id for one in people}):
         logger.warning("--people names person %d, but there are %d people", number, len(people))
@@ -86,12 +94,12 @@ def name_by_number(people: Sequence[PersonTracks], names: Mapping[int, str]) -> 
 
 
 def name_by_faces(
-    people: Sequence[PersonTracks],
+    people: Sequence[Person],
     enrolled: Sequence[EnrolledPerson],
     tracks: Sequence[ScoredTrack],
     embeddings: Sequence[TrackEmbeddings],
     threshold: float,
-) -> list[PersonTracks]:
+) -> list[Person]:
     """Return the people with the names of the faces that they resemble most.
 
     A person gets a name only if the cosine with one of its images is at least
@@ -119,7 +127,7 @@ def name_by_faces(
             if similarity >= lowest:
                 pairs.append((-similarity, person.id, place))
     spans = {track.id: (track.start, track.stop) for track in tracks}
-    owners: dict[str, list[PersonTracks]] = {}
+    owners: dict[str, list[Person]] = {}
     named: set[int] = set()
     for negative, number, place in sorted(pairs):
         person, name = people[number], enrolled[place].name
@@ -131,7 +139,7 @@ def name_by_faces(
     return _renumbered([*unnamed, *map(_joined, owners.values())])
 
 
-def _meet(first: PersonTracks, second: PersonTracks, spans: Mapping[int, tuple[int, int]]) -> bool:
+def _meet(first: Person, second: Person, spans: Mapping[int, tuple[int, int]]) -> bool:
     """Return whether two people are seen at the same time."""
     return any(
         spans[track][0] < spans[other][1] and spans[other][0] < spans[track][1]
@@ -140,14 +148,14 @@ def _meet(first: PersonTracks, second: PersonTracks, spans: Mapping[int, tuple[i
     )
 
 
-def _joined(people: Sequence[PersonTracks]) -> PersonTracks:
+def _joined(people: Sequence[Person]) -> Person:
     """Return one person for several of one name, the most similar first."""
     tracks = tuple(sorted(track for one in people for track in one.tracks))
     number = min(one.id for one in people)
     return replace(people[0], id=number, tracks=tracks, uncertain=all(o.uncertain for o in people))
 
 
-def _renumbered(people: Sequence[PersonTracks]) -> list[PersonTracks]:
+def _renumbered(people: Sequence[Person]) -> list[Person]:
     """Return the people numbered from 0 in their order."""
     ordered = sorted(people, key=lambda one: one.id)
     return [replace(one, id=number) for number, one in enumerate(ordered)]

@@ -1,4 +1,4 @@
-"""Cameras place points, points reach microphones late, geometry files say what is wrong."""
+"""Camera projection, delays at microphones, and errors of geometry files."""
 
 import json
 from pathlib import Path

@@ -15,7 +15,7 @@ from utils.people.names import (
     name_by_number,
     read_names,
 )
-from utils.structures import PersonTracks
+from utils.structures import Person
 
 THRESHOLD = 0.7
 
@@ -63,7 +63,7 @@ def test_people_of_one_name_who_never_meet_are_one() -> None:
     vectors = [faces[0], faces[1]]
     tracks = [made_track(i, 100 * i) for i in range(2)]
     embeddings = [made_embeddings(i, one, noise=0.1) for i, one in enumerate(vectors)]
-    people = [PersonTracks(i, (i,)) for i in range(2)]
+    people = [Person(i, None, (i,)) for i in range(2)]
     enrolled = [EnrolledPerson("Ann", np.stack(vectors))]
     (found,) = name_by_faces(people, enrolled, tracks, embeddings, THRESHOLD)
     assert (found.id, found.tracks, found.name) == (0, (0, 1), "Ann")
@@ -88,7 +88,7 @@ def test_a_table_of_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     path.write_text("name, person\nAnn Lee,1\n\n,0\nJosé,7\n", encoding="utf-8")
     names = read_names(path)
     assert names == {1: "Ann Lee", 7: "José"}
-    people = [PersonTracks(number, (number,)) for number in range(3)]
+    people = [Person(number, None, (number,)) for number in range(3)]
     assert [one.name for one in name_by_number(people, names)] == [None, "Ann Lee", None]
     assert "--people names person 7, but there are 3 people" in caplog.text
 
