@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from utils.structures import Person, ScoredTrack, TrackEmbeddings
 
-BLOCK = 3000  # tracks compared with each other at once: 36 MB of distances
+BLOCK = 2000  # tracks compared with each other at once: 80 MB while they are
 FAR = 4.0  # cosine distances reach 2: never joined
 MIN_QUALITY = 0.1  # of a track's best crop; below it, the track is uncertain
 MIN_FRAMES = 10  # of a track; shorter ones are uncertain
@@ -123,8 +123,8 @@ def _complete_linkage(
     if len(vectors) < 2:
         return np.zeros(len(vectors), np.int64)
     distances = np.where(apart, FAR, 1 - vectors @ vectors.T)
-    upper = np.triu_indices(len(vectors), 1)
-    tree = linkage(distances[upper].astype(np.float64).clip(0), "complete")
+    upper = np.concatenate([row[i + 1 :] for i, row in enumerate(distances)])
+    tree = linkage(upper.astype(np.float64).clip(0), "complete")
     return np.asarray(fcluster(tree, threshold, "distance") - 1, np.int64)
 
 
