@@ -1,7 +1,8 @@
-"""Find who speaks in a video: draws a green box around a speaking face, a red one around others.
+"""Find who speaks in a video: speaking faces get a green box, others a red one.
 
 python demoTalkNet.py --videoName 001 --videoFolder demo
 python demoTalkNet.py /some/where/*.mp4 --outputFolder results
+python demoTalkNet.py demo/001/result.json --edits edits.json
 python demoTalkNet.py /some/archive --outputFolder results
 """
 
@@ -11,7 +12,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,22 +31,13 @@ from utils.progress import bar, byte_bar
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media.container import ReadOptions, VideoInfo
-    from utils.media.video import VideoSpan
-    from utils.output.write_outputs import FrameFaces
+    from utils.output.write_outputs import ImageOutputs
+    from utils.report.outputs import Found
     from utils.structures import Detections, Frame
 
 logger = logging.getLogger("demoTalkNet")
 
 ADVICE = "fix this, or choose another folder with --outputFolder"  # if a file cannot be written
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The analysis of one video."""
-
-    result: "Result"
-    span: "VideoSpan"  # the part of the video that was analysed
-    faces: "FrameFaces"  # of every frame; only for the original demo's folders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
     action = partial(act, parsed.videos, options, report)
-    if batch.given or names_many(parsed.videos, options.video.output_folder):
+    videos = [path for path in parsed.videos if not is_result(path)]
+    if batch.given or names_many(videos, options.video.output_folder):
         import demoTalkNet  # the name by which workers import these functions
         from utils.batch.command import run_demo
 
@@ -91,7 +84,23 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
     if options.video.eval_col:
         evaluate_columbia(options)
         return 0
-    return analyse_all(paths or [find_video(options.video)], options, report)
+    paths = paths or [find_video(options.video)]
+    results = [path for path in paths if is_result(path)]
+    videos = [path for path in paths if not is_result(path)]
+    if videos and (options.report.edits or options.report.video):
+        raise UserError("--edits and --video belong to a finished result; give its result.json")
+    status = 0
+    if results:
+        from utils.report.finished import write_all_finished
+
+        folder, outputs = options.video.output_folder, image_outputs(options)
+        status = write_all_finished(results, folder, outputs, options.report, report)
+    return max(status, analyse_all(videos, options, report) if videos else 0)
+
+
+def is_result(path: Path) -> bool:
+    """Tell whether an argument is a finished result instead of a video."""
+    return path.suffix.lower() == ".json"
 
 
 def find_video(options: VideoOptions) -> Path:
@@ -154,7 +163,7 @@ def make_outputs(
     """Analyse one video and write all requested outputs into its folder."""
     found = analyse(video, models, options)
     write_all(found, folder, options)
-    logger.info("%s: %s", video.path.name, summary(found.result))
+    logger.info("%s: %s", video.path.name, found.result.summary())
     return found.result
 
 
@@ -171,9 +180,10 @@ def load_models(options: DemoOptions) -> "Models":
     return models
 
 
-def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found:
+def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Found":
     """Find the speakers of one video."""
     import talkNet
+    from utils.report.outputs import Found
 
     heard = None
     if options.array.array is not None:
@@ -210,16 +220,22 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
     return Found(result, speakers.span, faces)
 
 
-def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
-    """Write all requested outputs; print the path of the tables even if the video fails."""
-    from utils.output.write_outputs import ImageOutputs, write_images, write_tables
+def write_all(found: "Found", folder: Path, options: DemoOptions) -> None:
+    """Write all requested outputs; print the path of the result even if the video fails."""
+    from utils.report.outputs import write_outputs
 
-    outputs = ImageOutputs(not options.video.no_video, options.video.official_tree, options.crops)
-    write_tables(found.result, folder)
+    found.result.write_json(folder / "result.json")
     try:
-        write_images(found.result, found.span, folder, outputs, found.faces)
+        write_outputs(found, folder, image_outputs(options), options.report)
     finally:
         print(folder / "result.json")
+
+
+def image_outputs(options: DemoOptions) -> "ImageOutputs":
+    """Return which outputs with images are written."""
+    from utils.output.write_outputs import ImageOutputs
+
+    return ImageOutputs(not options.video.no_video, options.video.official_tree, options.crops)
 
 
 def read_options(options: VideoOptions) -> "ReadOptions":
@@ -253,18 +269,6 @@ def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) ->
         boxes=boxes,
     )
     return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis)
-
-
-def summary(result: "Result") -> str:
-    """Return a one-line summary of a result."""
-    if not result.tracks:
-        return "no face found"
-    speaking = {segment.track for segment in result.segments}
-    speech_s = sum(segment.stop_s - segment.start_s for segment in result.segments)
-    return (
-        f"{len(result.tracks)} face tracks in {len(result.shots)} shots, "
-        f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
-    )
 
 
 def evaluate_columbia(options: DemoOptions) -> None:

@@ -73,6 +73,7 @@ class Model(nn.Module, ABC):
     released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys that have no effect
     encoder_name: ClassVar[str] = ""  # the network whose embeddings it reads; most read none
     initial: ClassVar[str] = ""  # table in weights.toml; the authors start training from it
+    num_speakers: int = 1  # S, faces that are compared; the scored one is the first
     family: str  # module in model/families that scores, trains and evaluates such networks
     weights: WeightsFile | None = None
     variant: Mapping[str, Any] = MappingProxyType({})  # arguments of its constructor
@@ -117,7 +118,6 @@ class Network(Model):
     inputs: ClassVar[InputSpec] = InputSpec()
     windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, default for scoring
     radius: ClassVar[int]  # frames to either side that a visual embedding depends on
-    num_speakers: int = 1  # S, faces that are compared; the scored one is the first
 
     @abstractmethod
     def encode_audio(self, audio: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The whole application on made video: streamed, in pieces, in spans, in silence."""
+"""The whole application on generated video: streamed, in pieces, in spans, in silence."""
 
 import os
 import shutil
@@ -126,10 +126,10 @@ def test_digital_silence_is_not_speaking_unless_asked(network: Network, tmp_path
     sound[16000 : 3 * 16000] = 0
     write_video(tmp_path / "gap.mkv", images(100), sound=sound, audio_codec="pcm_s16le")
     scores = {}
-    for judged in (False, True):
-        options = AnalysisOptions(boxes=[track(0, 100)], score_silence=judged)
+    for scored in (False, True):
+        options = AnalysisOptions(boxes=[track(0, 100)], score_silence=scored)
         result = talkNet.detect_active_speakers(tmp_path / "gap.mkv", network, None, options)
-        scores[judged] = result.tracks[0].scores
+        scores[scored] = result.tracks[0].scores
     assert (scores[False][30:70] == -10).all() and (scores[True][30:70] != -10).all()
     np.testing.assert_array_equal(scores[False][:25], scores[True][:25])
 
@@ -138,10 +138,10 @@ def test_silence_throughout_is_said(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "silent.mkv"
     silence = np.zeros(2 * 16000, np.int16)
     write_video(path, images(50), sound=silence, audio_codec="pcm_s16le")
-    for judged, said in ((False, "that of silence"), (True, "pictures alone")):
-        options = AnalysisOptions(boxes=[track(0, 50)], score_silence=judged)
+    for scored, expected in ((False, "that of silence"), (True, "pictures alone")):
+        options = AnalysisOptions(boxes=[track(0, 50)], score_silence=scored)
         (warning,) = talkNet.detect_active_speakers(path, network, None, options).warnings
-        assert "silent throughout" in warning and said in warning
+        assert "silent throughout" in warning and expected in warning
 
 
 def test_result_survives_json(network: Network, video: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from utils.errors import UserError
 from utils.files import check_folder
 from utils.flags import flag_name
 from utils.model_options import DetectorOptions, ModelOptions
+from utils.report.options import ReportOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
@@ -21,6 +22,7 @@ ESSENTIAL = (  # fields whose flags `--help` shows
     "start",
     "duration",
     "no_video",
+    "edits",
     "model",
     "detector",
     "device",
@@ -97,6 +99,7 @@ class DemoOptions:
     array: ArrayOptions
     array_sound: SoundChecks
     fusion: FusionOptions
+    report: ReportOptions
 
     def settings(self) -> dict[str, Any]:
         """Return the values of all flags by flag name."""

@@ -111,6 +111,7 @@ class ScoredTrack:
     scores: NDArray[np.float32]  # (T,) unbounded, speaking above 0
     probabilities: NDArray[np.float32]  # (T,) in [0, 1]
     thumbnail: NDArray[np.uint8]  # (112, 112) grey, the whole face once
+    person: int | None = None  # Person.id; None if people were not formed
 
     @property
     def stop(self) -> int:
@@ -119,13 +120,26 @@ class ScoredTrack:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A stretch of speech of one track."""
+class Person:
+    """One human being over all shots of a video."""
 
-    track: int  # ScoredTrack.id
+    id: int  # from 0, in order of first appearance
+    name: str | None = None
+    tracks: tuple[int, ...] = ()  # ScoredTrack.id
+    speaking_s: float = 0.0
+    uncertain: bool = False  # too little was seen of them to compare them with the others
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech of one face, or of somebody who is not visible."""
+
+    track: int | None  # ScoredTrack.id; None if the speaker's face is not visible
     start_s: float
     stop_s: float
-    score: float  # mean of the smoothed scores
+    score: float | None  # mean of the smoothed scores; None without a track
+    person: int | None = None  # Person.id; None if people were not formed, or off-screen
+    kind: Literal["speech", "offscreen"] = "speech"
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from model.checkpoints.build import load_single
-from model.contract import Cascade, Logits, Model, Recipe
+from model.contract import Cascade, ClipNetwork, Logits, Model, Recipe
 from model.ranks import Ranks
 from model.scoring.scorers import Hear, Scorer, WholeSound
 from model.scoring.windows import Precision
 from utils.errors import UserError
+from utils.features import feature_function
+from utils.structures import SAMPLE_RATE, InputSpec
 
 if TYPE_CHECKING:
     from model.checkpoints.training import Settings
@@ -79,6 +83,15 @@ class Family(ABC, Generic[AnyNetwork, Content]):
     @abstractmethod
     def forward(self, network: AnyNetwork, audio: Tensor, faces: Tensor) -> Forwarded:
         """Run a network on the audio and faces of a `TrainingBatch`."""
+
+    @abstractmethod
+    def score_zeros(self, network: AnyNetwork, count: int = 1) -> int:
+        """Run a network as it scores one face, on zeros; return the number of frames it scores.
+
+        Args:
+            network: Runs on the current default device.
+            count: Sequences, clips or contexts.
+        """
 
     def embedding_widths(self, network: AnyNetwork) -> tuple[int, int]:  # noqa: ARG002
         """Return the number of channels of audio and face embeddings, for the contrastive loss.
@@ -172,6 +185,24 @@ class Family(ABC, Generic[AnyNetwork, Content]):
         raise UserError(
             f"--forward is for clip networks such as asc_encoder, found {options.network.model}"
         )
+
+
+def score_zero_clips(network: ClipNetwork, count: int) -> int:
+    """Run a network on clips of zeros; return their number."""
+    inputs, clip = network.inputs, network.clip
+    times = 1 + np.arange(clip.length) / clip.fps  # s; features may also read earlier samples
+    waveform = np.zeros(int(SAMPLE_RATE * (1 + times[-1])), np.int16)
+    with torch.device("cpu"):
+        shape = feature_function(inputs.feature)(
+            waveform, times, np.arange(clip.length)[None]
+        ).shape
+    network(torch.zeros(count, *shape[1:]), zero_faces(inputs, count, clip.length))
+    return count
+
+
+def zero_faces(inputs: InputSpec, count: int, length: int) -> Tensor:
+    """Return black images (count, length, H, W) or (count, length, H, W, 3)."""
+    return torch.zeros(count, length, inputs.size, inputs.size, *((3,) if inputs.colour else ()))
 
 
 def family_of(network: Model | Cascade) -> Family[Any, Any]:

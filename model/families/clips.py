@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.contract import ClipNetwork, Recipe
-from model.families.base import Forwarded, ScorerInputs, Source, load_weights, refuse_windows
+from model.families.base import (
+    Forwarded,
+    ScorerInputs,
+    Source,
+    load_weights,
+    refuse_windows,
+    score_zero_clips,
+)
 from model.families.entities import EntityFamily, shown
 from model.ranks import Ranks
 from model.scoring.clip_scoring import ClipScorer
@@ -34,6 +41,10 @@ class ClipFamily(EntityFamily[ClipNetwork]):
     def forward(self, network: ClipNetwork, audio: Tensor, faces: Tensor) -> Forwarded:
         """Run a network on the audio and faces (B, T, H, W) of clips."""
         return Forwarded(network(audio, faces))
+
+    def score_zeros(self, network: ClipNetwork, count: int = 1) -> int:
+        """Run a network on clips of zeros."""
+        return score_zero_clips(network, count)
 
     def score_entities(
         self, network: ClipNetwork, dataset: DataSet, options: EvaluationOptions, ranks: Ranks

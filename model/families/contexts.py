@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from model.contract import Cascade, ContextNetwork, Recipe
@@ -41,6 +42,12 @@ class ContextFamily(Family[ContextNetwork, "FeatureStore"]):
     def forward(self, network: ContextNetwork, audio: Tensor, faces: Tensor) -> Forwarded:  # noqa: ARG002
         """Run a network on embeddings (B, S, L, C); there is no audio."""
         return Forwarded(network(faces))
+
+    def score_zeros(self, network: ContextNetwork, count: int = 1) -> int:
+        """Run a network on contexts of zeros; its encoder is not run."""
+        context = network.context
+        network(torch.zeros(count, context.num_speakers, context.length, network.num_embedding))
+        return count
 
     def open_source(
         self,

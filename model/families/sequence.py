@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from model.contract import Network, Recipe
-from model.families.base import Forwarded, ScorerInputs, Source
+from model.families.base import Forwarded, ScorerInputs, Source, zero_faces
 from model.families.entities import EntityFamily
 from model.ranks import Ranks
 from model.scoring.scorers import Scorer, SequenceScorer
-from utils.structures import STEPS_PER_FRAME
+from utils.structures import FPS, STEPS_PER_FRAME
 
 if TYPE_CHECKING:
     from model.evaluation.entity_scores import EntityScores, EvaluationOptions
@@ -36,6 +36,17 @@ class SequenceFamily(EntityFamily[Network]):
         """Run a network on features (B, 4 T, F) and faces (B, T, H, W)."""
         embedded = network.encode_audio(audio), network.encode_faces(faces)
         return Forwarded(network.fuse(*embedded), embedded)
+
+    def score_zeros(self, network: Network, count: int = 1) -> int:
+        """Run a network on its longest window; other faces have the first one's embedding."""
+        length = FPS * max(network.windows)
+        steps = (count, STEPS_PER_FRAME * length, network.inputs.num_features)
+        heard = network.encode_audio(torch.zeros(steps))
+        seen = network.encode_faces(zero_faces(network.inputs, count, length))
+        if network.num_speakers > 1:
+            seen = seen.unsqueeze(1).expand(-1, network.num_speakers, -1, -1)
+        network.fuse(heard, seen)
+        return count * length
 
     @torch.no_grad()
     def embedding_widths(self, network: Network) -> tuple[int, int]:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.contract import Recipe
-from model.families.base import Family, Forwarded, ScorerInputs, Source, refuse_windows
+from model.families.base import (
+    Family,
+    Forwarded,
+    ScorerInputs,
+    Source,
+    refuse_windows,
+    score_zero_clips,
+)
 from model.networks.ava_asd import AvaASD
 from model.ranks import Ranks
 from model.scoring.clip_scoring import ClipScorer
@@ -53,6 +60,10 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
     def forward(self, network: AvaASD, audio: Tensor, faces: Tensor) -> Forwarded:
         """Run a network on the audio (B, 13, L) and faces (B, T, H, W) of windows."""
         return Forwarded(network(audio, faces))
+
+    def score_zeros(self, network: AvaASD, count: int = 1) -> int:
+        """Run a network on clips of zeros."""
+        return score_zero_clips(network, count)
 
     def check_options(self, options: Options) -> None:
         """Refuse what windows do not have."""

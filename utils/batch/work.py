@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from utils.demo_options import DemoOptions
-from utils.media.container import VideoInfo, probe
+from utils.media.container import ReadOptions, VideoInfo, probe
+from utils.media.video import VideoSpan
 from utils.output.results import ModelRecord, Result
+from utils.output.write_outputs import MARKED, ImageOutputs
 from utils.processor import num_cores
+from utils.report.outputs import Found, write_outputs
+from utils.report.page import NAME as REPORT
 
 logger = logging.getLogger(__name__)
 
-TABLES = ("result.json", "scores.csv", "speech.rttm", "speech.vtt", "timeline.png")
-MARKED = "video_out.mp4"
+TABLES = (
+    *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "timeline.png"),
+)
 TREE = "pywork/scores.pckl"  # the last file of the published tree
 
 # Settings on which no score depends: names of files, what is written, how many threads. Weights
@@ -24,6 +29,7 @@ INDIFFERENT = frozenset(
     [
         *("videoName", "videoFolder", "outputFolder", "noVideo", "officialTree"),
         *("nDataLoaderThread", "evalCol", "colSavePath", "pretrainModel", "encoderModel"),
+        *("noReport", "proxy", "embedVideo", "edits", "video"),
     ]
 )
 
@@ -124,6 +130,7 @@ class VideoWork(Generic[Models]):
         """Files that a finished video has, relative to its results folder."""
         video = self.options.video
         more = (MARKED,) * (not video.no_video) + (TREE,) * video.official_tree
+        more += (REPORT,) * (not self.options.report.no_report)
         return (*TABLES, *more)
 
     def load(self) -> Models:
@@ -148,22 +155,23 @@ class VideoWork(Generic[Models]):
 
     def run(self, job: VideoJob, video: VideoInfo, models: Models) -> tuple[str, ...]:
         """Do a job on the video that was opened; return warnings."""
-        if job.finished and set(job.missing) == {MARKED}:
-            return self._mark(job, video)
+        if job.finished and not {"result.json", TREE} & set(job.missing):
+            return self._complete(job, video)
         return tuple(self.make_outputs(video, job.folder, models, self.options).warnings)
 
-    def _mark(self, job: VideoJob, video: VideoInfo) -> tuple[str, ...]:
-        """Write the marked video of a finished result; no network is run."""
-        from utils.media.container import ReadOptions
-        from utils.media.video import VideoSpan
-        from utils.output.write_outputs import ImageOutputs, write_images
-
+    def _complete(self, job: VideoJob, video: VideoInfo) -> tuple[str, ...]:
+        """Write the missing outputs of a finished result; no network is run."""
         given = self.options.video
         result = Result.read_json(job.folder / "result.json")
         threads = min(given.n_data_loader_thread, num_cores())
         read = ReadOptions(given.start, given.duration, threads, given.audio_track)
-        logger.info("%s: the result is whole; only the marked video is made", job.path.name)
-        write_images(result, VideoSpan(video, read), job.folder, ImageOutputs())
+        logger.info(
+            "%s: the result is whole; only %s is made", job.path.name, ", ".join(job.missing)
+        )
+        outputs = ImageOutputs(MARKED in job.missing)
+        write_outputs(
+            Found(result, VideoSpan(video, read)), job.folder, outputs, self.options.report
+        )
         return tuple(result.warnings)
 
 

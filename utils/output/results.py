@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.files import replacing
-from utils.scores import smooth_scores
-from utils.structures import FPS, AudioFacts, ScoredTrack, Segment, Shot
+from utils.output.speech_rule import mean_scores, speech_ranges
+from utils.structures import FPS, AudioFacts, Person, ScoredTrack, Segment, Shot
 
 VERSION = 1  # of the format
-JOIN_FRAMES = 5  # a pause shorter than this (0.2 s) does not end a segment
-MIN_FRAMES = 3  # speech shorter than this (0.12 s) is no segment
 
 
 @dataclass(frozen=True)
@@ -58,12 +56,29 @@ class Result:
     tracks: Sequence[ScoredTrack]
     settings: Mapping[str, Any] = field(default_factory=dict)  # every option, by its name
     warnings: Sequence[str] = ()  # shown to the user
+    people: Sequence[Person] = ()  # empty if they were not formed
+    embedder: ModelRecord | None = None  # what people were formed with
+    offscreen: Sequence[Segment] = ()  # speech of nobody visible
+    corrected: Sequence[Segment] | None = None  # by hand, in place of what the scores say
 
     @cached_property
     def segments(self) -> list[Segment]:
-        """Stretches of speech of all tracks, in order of their start."""
+        """Stretches of speech of all tracks and off-screen, in order of their start."""
+        if self.corrected is not None:
+            return list(self.corrected)
         found = [segment for track in self.tracks for segment in find_segments(track)]
-        return sorted(found, key=lambda segment: (segment.start_s, segment.track))
+        return sorted([*found, *self.offscreen], key=segment_order)
+
+    def summary(self) -> str:
+        """Return in a few words what was found."""
+        if not self.tracks:
+            return "no face found"
+        speaking = {segment.track for segment in self.segments} - {None}
+        speech_s = sum(segment.stop_s - segment.start_s for segment in self.segments)
+        return (
+            f"{len(self.tracks)} face tracks in {len(self.shots)} shots, "
+            f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
+        )
 
     def write_json(self, path: Path) -> None:
         """Write result.json as described in docs/outputs.md; one line per track."""
@@ -94,31 +109,27 @@ class Result:
             ) from error
 
 
-def find_segments(track: ScoredTrack) -> list[Segment]:
-    """Return the stretches of speech of a track: where its smoothed score is at least 0.
+def segment_order(segment: Segment) -> tuple[float, float]:
+    """Sort segments by time, then by track; those without a track come last."""
+    return segment.start_s, float("inf") if segment.track is None else segment.track
+
+
+def find_segments(track: ScoredTrack, threshold: float = 0.0) -> list[Segment]:
+    """Return the stretches of speech of a track: where its smoothed score reaches `threshold`.
 
     Pauses below 0.2 s are closed first, then speech below 0.12 s is dropped, except in tracks that
     are shorter than that.
     """
-    smoothed = smooth_scores(track.scores)
-    speaking = np.concatenate(([False], smoothed >= 0, [False]))
-    edges = np.flatnonzero(speaking[1:] != speaking[:-1]).reshape(-1, 2)
-    runs: list[list[int]] = []
-    for start, stop in edges.tolist():
-        if runs and start - runs[-1][1] < JOIN_FRAMES:
-            runs[-1][1] = stop
-        else:
-            runs.append([start, stop])
-    shortest = min(MIN_FRAMES, len(smoothed))
+    ranges = speech_ranges(track.scores, threshold)
     return [
         Segment(
             track.id,
             (track.start + start) / FPS,
             (track.start + stop) / FPS,
-            float(smoothed[start:stop].mean()),
+            score,
+            track.person,
         )
-        for start, stop in runs
-        if stop - start >= shortest
+        for (start, stop), score in zip(ranges, mean_scores(track.scores, ranges), strict=True)
     ]
 
 
@@ -139,6 +150,7 @@ def _write(result: Result, file: IO[str]) -> None:
         },
         "network": asdict(result.network),
         "detector": asdict(result.detector),
+        **({} if result.embedder is None else {"embedder": asdict(result.embedder)}),
         "settings": dict(result.settings),
         "warnings": list(result.warnings),
     }
@@ -148,11 +160,9 @@ def _write(result: Result, file: IO[str]) -> None:
     shots = ({"start_s": shot.start / FPS, "stop_s": shot.stop / FPS} for shot in result.shots)
     _write_list(file, "shots", shots, ",\n")
     _write_list(file, "tracks", (_track_part(track) for track in result.tracks), ",\n")
-    segments = (
-        {**vars(part), "start_s": round(part.start_s, 4), "stop_s": round(part.stop_s, 4)}
-        | {"score": round(part.score, 4)}
-        for part in result.segments
-    )
+    if result.people:
+        _write_list(file, "people", (asdict(person) for person in result.people), ",\n")
+    segments = (_segment_part(part) for part in result.segments)
     _write_list(file, "segments", segments, "\n}\n")
 
 
@@ -185,6 +195,7 @@ def _track_part(track: ScoredTrack) -> dict[str, Any]:
     assert done, "OpenCV encodes any grey image"
     return {
         "id": track.id,
+        **({} if track.person is None else {"person": track.person}),
         "shot": track.shot,
         "start_frame": track.start,
         "start_s": track.start / FPS,
@@ -194,6 +205,21 @@ def _track_part(track: ScoredTrack) -> dict[str, Any]:
         "probabilities": _rounded(track.probabilities, 4),
         "thumbnail": base64.b64encode(thumbnail.tobytes()).decode("ascii"),
     }
+
+
+def _segment_part(segment: Segment) -> dict[str, Any]:
+    """Return what result.json says of a segment; what it has no word for is left out."""
+    part: dict[str, Any] = {
+        "track": segment.track,
+        "start_s": round(segment.start_s, 4),
+        "stop_s": round(segment.stop_s, 4),
+        "score": None if segment.score is None else round(segment.score, 4),
+    }
+    if segment.person is not None:
+        part["person"] = segment.person
+    if segment.kind != "speech":
+        part["kind"] = segment.kind
+    return part
 
 
 def _parse(content: Mapping[str, Any]) -> Result:
@@ -211,7 +237,19 @@ def _parse(content: Mapping[str, Any]) -> Result:
         tracks=[_parse_track(part) for part in content["tracks"]],
         settings=content["settings"],
         warnings=tuple(content["warnings"]),
+        people=[_parse_person(part) for part in content.get("people", ())],
+        embedder=_read_record(content["embedder"]) if content.get("embedder") else None,
+        offscreen=[
+            Segment(None, part["start_s"], part["stop_s"], part.get("score"), None, "offscreen")
+            for part in content["segments"]
+            if part.get("kind") == "offscreen"
+        ],
     )
+
+
+def _parse_person(part: Mapping[str, Any]) -> Person:
+    """Return a person from what result.json says of them."""
+    return Person(**_entries_of(Person, part) | {"tracks": tuple(part["tracks"])})
 
 
 def _read_record(part: Mapping[str, Any]) -> ModelRecord:
@@ -222,7 +260,7 @@ def _read_record(part: Mapping[str, Any]) -> ModelRecord:
 
 
 def _entries_of(
-    facts: type[VideoFacts | AudioFacts | ModelRecord], part: Mapping[str, Any]
+    facts: type[VideoFacts | AudioFacts | ModelRecord | Person], part: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the entries that are fields of `facts`; newer versions may write more."""
     return {entry.name: part[entry.name] for entry in fields(facts) if entry.name in part}
@@ -247,4 +285,5 @@ def _parse_track(part: Mapping[str, Any]) -> ScoredTrack:
         scores=np.array(part["scores"], np.float32),
         probabilities=np.array(part["probabilities"], np.float32),
         thumbnail=np.asarray(thumbnail, np.uint8),
+        person=part.get("person"),
     )

@@ -58,7 +58,8 @@ def _lanes(result: Result) -> list[Lane]:
     """Return the tracks to show and their speech, in order of their first frames."""
     speech: dict[int, list[tuple[float, float]]] = {track.id: [] for track in result.tracks}
     for part in result.segments:
-        speech[part.track].append((part.start_s, part.stop_s))
+        if part.track is not None:
+            speech[part.track].append((part.start_s, part.stop_s))
     lanes = [(track, speech[track.id]) for track in result.tracks]
     lanes.sort(key=lambda lane: (_seconds(lane[1]), len(lane[0].boxes)), reverse=True)
     return sorted(lanes[:MAX_LANES], key=lambda lane: (lane[0].start, lane[0].id))

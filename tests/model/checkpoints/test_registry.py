@@ -1,4 +1,4 @@
-"""Weights are found, checked, translated and refused by name."""
+"""Weights are found, verified, translated and rejected by name."""
 
 import hashlib
 import http.server

@@ -1,4 +1,4 @@
-"""The videos of a folder are found by their suffix, whatever its case."""
+"""The videos of a folder are found by suffix, in upper or lower case."""
 
 from pathlib import Path
 

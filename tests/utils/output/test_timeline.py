@@ -1,4 +1,4 @@
-"""The timeline shows each track where it is, green where it speaks, at any length."""
+"""The timeline shows each track at its times, green during speech, at any length."""
 
 from fractions import Fraction
 from pathlib import Path
