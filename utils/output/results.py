@@ -22,7 +22,6 @@ from utils.output.result_parts import (
     track_part,
 )
 from utils.output.speech_rule import mean_scores, speech_ranges
-from utils.output.thumbnails import from_text, to_text
 from utils.structures import FPS, AudioFacts, Person, ScoredTrack, Segment, Shot
 
 VERSION = 1  # of the format
@@ -66,8 +65,6 @@ class Result:
     people: Sequence[Person] = ()  # empty if they were not formed
     embedder: ModelRecord | None = None  # what people were formed with
     offscreen: Sequence[Segment] = ()  # speech of nobody visible
-    embeddings: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
-    # (N, C) by track; biometric data, kept only if asked for
     embeddings: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
     # (N, C) by track; biometric data, kept only if asked for
     corrected: Sequence[Segment] | None = None  # by hand, in place of what the scores say
@@ -236,11 +233,6 @@ def _parse(content: Mapping[str, Any]) -> Result:
             for part in content["segments"]
             if part.get("kind") == "offscreen"
         ],
-        embeddings={
-            part["id"]: np.array(part["embeddings"], np.float32)
-            for part in content["tracks"]
-            if "embeddings" in part
-        },
         embeddings={
             part["id"]: np.array(part["embeddings"], np.float32)
             for part in content["tracks"]
