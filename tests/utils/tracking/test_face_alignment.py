@@ -32,7 +32,7 @@ def image_of(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.u
     for (x, y), colour in zip(points, colours, strict=True):
         spot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 5.0**2))
         image += spot[..., None] * np.array(colour)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def frame_of(image: NDArray[np.uint8], width: int, colour: bool = False) -> Frame:
