@@ -119,5 +119,5 @@ def hear_views(
         count = frames_of(sound.duration_s)
         if truth is not None:
             count = read_truth(truth).positions.shape[1]
-        heard = hear(network, sound, scaler, [view.place for view in of_rig], count)
+        heard = hear(network, sound, scaler, [view.rig_index for view in of_rig], count)
         yield from zip(of_rig, heard, strict=True)

@@ -1,4 +1,4 @@
-"""An array beside the demo clip tells its speakers apart, by geometry and by a network."""
+"""An array beside the demo clip separates its speakers, by geometry and by a network."""
 
 import json
 from pathlib import Path

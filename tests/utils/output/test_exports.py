@@ -1,4 +1,4 @@
-"""Tables are read by ordinary parsers, whatever the video is called."""
+"""Tables can be read by ordinary parsers, for any name of the video."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""Results come back from their file as they were written, and speech is cut into segments."""
+"""Results are read back as written; segments of speech are found."""
 
 import json
 from dataclasses import replace
