@@ -47,6 +47,10 @@ def test_what_the_page_knows(tmp_path: Path) -> None:
     assert (data["start_s"], data["stop_s"], data["formed"]) == (0.0, 62.0, True)
     assert data["shots"] == [[0, 490], [490, 900], [900, 1550]]
     assert data["people"][2] == {"id": 2, "name": None, "tracks": [3], "uncertain": True}
+    seen = replace(made_result().people[0], thumbnail=np.full((128, 128, 3), 90, np.uint8))
+    one = data_of(report(tmp_path, replace(made_result(), people=[seen])))["people"][0]
+    assert base64.b64decode(one.pop("thumbnail")).startswith(b"\xff\xd8")
+    assert one == {"id": 0, "name": "Ann", "tracks": [0, 2], "uncertain": False}
     assert data["offscreen"][0] == {"start_s": 19.6, "stop_s": 20.0, "score": 0.5}
     assert data["edits"] == [{"edit": "rename", "person": 1, "name": "Eve"}]
     assert data["threshold"] == 0.25
