@@ -1,4 +1,4 @@
-"""The interfaces of networks and face detectors.
+"""The interfaces of networks, face detectors and face embedders.
 
 There are three kinds of networks, which differ in what they read to score a face:
 
@@ -255,4 +255,19 @@ class FaceDetector(Protocol):
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
+        ...
+
+
+class FaceEmbedder(Protocol):
+    """Turns faces into vectors whose cosines say whether they are of one person."""
+
+    name: str
+    weights: WeightsFile | None
+    threshold: float  # cosine distance above which two tracks are not taken for one person
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map aligned RGB crops (N, 128, 128, 3) to vectors of unit length (N, C).
+
+        They are aligned by utils/tracking/face_alignment.py.
+        """
         ...

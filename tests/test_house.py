@@ -16,11 +16,13 @@ LAYERS = [
     ("model.layers", "utils.tracking", "utils.media", "utils.metrics"),
     ("utils.media.audio_streams", "utils.media.audio", "utils.media.video"),
     ("utils.datasets.synthetic", "utils.datasets.storage"),
-    ("model.checkpoints", "model.layers.video_backbones", "model.localizers", "utils.output"),
+    ("model.checkpoints", "model.layers.video_backbones", "model.localizers"),
+    ("utils.output", "utils.people"),
     ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),
-    ("model.networks", "model.detectors", "model", "utils.arrays", "utils.datasets.custom"),
+    ("model.networks", "model.detectors", "model.embedders", "model"),
+    ("utils.arrays", "utils.datasets.custom"),
     ("utils.report",),
-    ("model.scoring", "utils.features", "utils.demo_options"),
+    ("model.scoring", "utils.features", "utils.demo_options", "utils.analysis"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
     ("utils.datasets.ava", "model.evaluation"),
     ("utils.datasets.splits",),
@@ -28,12 +30,15 @@ LAYERS = [
     ("model.families",),
     ("talkNet", "model.training"),
     ("model.shipped", "model.arrays", "utils.batch"),
-    ("demoTalkNet", "trainTalkNet"),
+    ("demoTalkNet", "trainTalkNet", "Columbia_test"),
     ("benchmarks",),
 ]
 LEVELS = {place: level for level, places in enumerate(LAYERS) for place in places}
 PUBLISHED = {"talkNet", "demoTalkNet", "trainTalkNet", "model.contract", "utils.structures"}
-OPENED_BY_NAME = ("model.networks", "model.detectors", "model.families", "utils.features")
+OPENED_BY_NAME = (
+    *("model.networks", "model.detectors", "model.embedders", "model.families"),
+    "utils.features",
+)
 
 
 def module_name(path: Path) -> str:

@@ -215,7 +215,7 @@ def test_features_that_do_not_fit(
     judge = ("--model", "asc", "--evaluation", "--pretrainModel", asc)
     found = error_of(*judge, "--features", tmp_path / "other")
     assert f"on which {asc} was trained" in found
-    assert "found asc_encoder, 1024 numbers, clips of 5, weights ffffffffffff" in found
+    assert "found asc_encoder, 1024 channels, clips of 5 frames, weights ffffffffffff" in found
     write_features(tmp_path / "mixed", other, ["train"])
     write_features(tmp_path / "mixed", replace(other, clip_length=7), ["val"])
     found = error_of("--model", "asc", "--features", tmp_path / "mixed")
