@@ -15,39 +15,45 @@ For long videos, iterate over `talkNet.ActiveSpeakers`: it yields each shot as i
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from model.checkpoints.build import build_network
 from model.contract import Cascade, FaceDetector, FaceEmbedder, Model
 from model.detection import detect_faces, load_detector
 from model.embedding import embed_track, load_embedder, places_of
+from model.enrolment import enrol
 from model.families.base import ScorerInputs, family_of
-from model.loading import Models, load_missing, load_models, load_network, make_record, record_of
+from model.loading import (
+    Models,
+    load_missing,
+    load_models,
+    load_network,
+    make_record,
+    record_of,
+    with_embedder,
+)
+from model.offscreen import add_offscreen
 from model.scoring.open_tracks import OpenTrack
 from model.scoring.silence import SilenceScorer
 from model.scoring.windows import score_track
+from utils.analysis import AnalysisOptions, ShotResult
 from utils.errors import UserError
 from utils.media.audio import KEEP_S
-from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.container import ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
 from utils.media.video import VideoSpan
 from utils.output.results import ModelRecord, Result, VideoFacts
-from utils.structures import (
-    FPS,
-    CropPiece,
-    FaceTrack,
-    Frame,
-    ScoredTrack,
-    Shot,
-    TrackEmbeddings,
-)
-from utils.tracking.crops import CropOptions, crop_faces, longest_delay
+from utils.people.grouping import form_people
+from utils.people.names import name_by_faces
+from utils.people.stream import PeopleStream
+from utils.structures import FPS, CropPiece, Frame, Person, ScoredTrack, Shot, TrackEmbeddings
+from utils.tracking.crops import crop_faces, longest_delay
 from utils.tracking.face_choice import FaceChoice
-from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
-from utils.tracking.shots import ShotOptions, mark_shots
+from utils.tracking.greedy_tracker import GreedyTracker
+from utils.tracking.shots import mark_shots
 from utils.tracking.tracks import GivenTracks, Tracker
 
 __all__ = [
@@ -55,10 +61,13 @@ __all__ = [
     "ActiveSpeakers",
     "AnalysisOptions",
     "Models",
+    "PeopleStream",
     "Result",
     "ShotResult",
+    "add_offscreen",
     "build_network",
     "detect_active_speakers",
+    "enrol",
     "load_detector",
     "load_embedder",
     "load_models",
@@ -68,31 +77,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class AnalysisOptions:
-    """How a video is analysed; the defaults are the published settings."""
-
-    read: ReadOptions = ReadOptions()
-    shots: ShotOptions = ShotOptions()
-    tracks: TrackOptions = TrackOptions()
-    crops: CropOptions = CropOptions()
-    detect_every: int = 2  # look for faces in each so many frames
-    windows: Sequence[int] | None = None  # s; None is the network's own default
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the visual encoder
-    score_silence: bool = False  # let the network judge digital silence too, as published
-    cuts: Sequence[float] | None = None  # s; None finds them
-    boxes: Sequence[FaceTrack] | None = None  # own face tracks instead of detection
-
-
-@dataclass(frozen=True, eq=False)
-class ShotResult:
-    """A finished shot and its scored faces."""
-
-    shot: Shot
-    tracks: list[ScoredTrack]
-    embeddings: list[TrackEmbeddings] = field(default_factory=list)  # one a track, if asked for
 
 
 class ActiveSpeakers:
@@ -132,6 +116,7 @@ class ActiveSpeakers:
         self.shots: list[Shot] = []
         self.tracks: list[ScoredTrack] = []
         self.embeddings: list[TrackEmbeddings] = []  # one a track, if there is an embedder
+        self.stream = PeopleStream(embedder.threshold) if embedder else None
         self.on_frame: Callable[[Frame], None] | None = None  # given each frame with its faces
         self._report = ReadReport()
         self._tracker: Tracker = (
@@ -184,7 +169,7 @@ class ActiveSpeakers:
     def result(self, settings: Mapping[str, Any] | None = None) -> Result:
         """Return everything found so far; complete once the iteration has ended."""
         video = self.video
-        return Result(
+        found = Result(
             video=VideoFacts(
                 path=str(video.path),
                 width=video.width,
@@ -202,12 +187,24 @@ class ActiveSpeakers:
             tracks=tuple(self.tracks),
             settings=settings or {},
             warnings=self.warnings,
+            embedder=make_record(self.embedder.name, self.embedder.weights)
+            if self.embedder
+            else None,
         )
+        return found.with_people(self._form_people())
+
+    def _form_people(self) -> list[Person]:
+        """Return the people of all shots so far, with the names of those who were enrolled."""
+        if self.embedder is None:
+            return []
+        found, threshold = (self.tracks, self.embeddings), self.embedder.threshold
+        people, enrolled = form_people(*found, threshold), self.options.enrolled
+        return name_by_faces(people, enrolled, *found, threshold) if enrolled else people
 
     def _pieces(self) -> Iterator[CropPiece | Shot]:
         """Yield the pieces of the face tracks of each shot, then the shot."""
         options, detector = self.options, self.detector
-        size = detector.picture_size(self.video.width, self.video.height) if detector else None
+        size = detector.image_size(self.video.width, self.video.height) if detector else None
         form = self._scorer.form
         frames = self.span.read_frames(size, self._report, form.colour)
         frames = mark_shots(frames, options.shots, options.cuts)
@@ -247,7 +244,8 @@ class ActiveSpeakers:
             if one.embeddings
         ]
         self._open = {}
-        return ShotResult(shot, tracks, embeddings)
+        people = self.stream.add(tracks, embeddings) if self.stream else []
+        return ShotResult(shot, tracks, embeddings, people)
 
 
 def detect_active_speakers(
@@ -256,8 +254,9 @@ def detect_active_speakers(
     detector: FaceDetector | str | None = None,
     options: AnalysisOptions | None = None,
     progress: Callable[[float], None] | None = None,
+    embedder: FaceEmbedder | str = "auto",
 ) -> Result:
-    """Return who speaks in a video, face by face and frame by frame.
+    """Return who speaks in a video, face by face and frame by frame, and who of them is who.
 
     What is not passed in loaded form is loaded anew by every call.
 
@@ -268,6 +267,7 @@ def detect_active_speakers(
             the options contain boxes.
         options: How to analyse.
         progress: Called for each frame with the time, in s, that has been reached.
+        embedder: From `load_embedder`, or a name; none forms no people.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -277,11 +277,16 @@ def detect_active_speakers(
     options = options or AnalysisOptions()
     video = probe(path)
     models = load_missing(network, detector, options.boxes is not None, options.precision)
-    speakers = ActiveSpeakers(video, models.network, models.detector, options)
+    models = with_embedder(models, embedder)
+    speakers = ActiveSpeakers(video, models.network, models.detector, options, models.embedder)
     if progress is not None:
         speakers.on_frame = lambda frame: progress((frame.index + 1) / FPS)
     for _ in speakers:
         pass
-    return replace(
-        speakers.result(), network=models.network_record, detector=models.detector_record
+    result = replace(
+        speakers.result(),
+        network=models.network_record,
+        detector=models.detector_record,
+        embedder=models.embedder_record,
     )
+    return add_offscreen(result, speakers.span) if options.offscreen else result

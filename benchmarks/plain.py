@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,9 @@ from torch.nn import functional
 from benchmarks.asc import published_context
 from benchmarks.asdnet import Planar, plain_context
 from benchmarks.ava_asd import published_tower
-from model.contract import Logits, Model, Network
+from model.contract import Logits, Model
 from model.layers.face_encoder import normalise_faces
-from model.layers.factored import VisualBlock
+from model.layers.factored import FactoredVisualEncoder, VisualBlock
 from model.layers.talknet_parts import VisualFrontend
 from model.networks.asc import ASC
 from model.networks.asc_encoder import ASCEncoder, stack
@@ -41,13 +42,15 @@ def _planar(network: nn.Module) -> None:
         parameter.data = parameter.data.contiguous()
 
 
-def _sequences(network: Model) -> None:
-    assert isinstance(network, Network)
-    network.encode_faces = partial(plain_faces, network)  # type: ignore[method-assign]
+def _residual(network: TalkNet | LoCoNet) -> None:
+    network.encode_faces = partial(plain_frontend, network.visual_frontend)  # type: ignore[method-assign]
 
 
-def _short_term(network: Model) -> None:
-    assert isinstance(network, ASCEncoder)
+def _factored(network: LightASD | LRASD) -> None:
+    network.encode_faces = partial(plain_encoder, network.visual_encoder)  # type: ignore[method-assign]
+
+
+def _short_term(network: ASCEncoder) -> None:
     _planar(network)
 
     def forward(audio: Tensor, faces: Tensor) -> Logits:
@@ -56,8 +59,7 @@ def _short_term(network: Model) -> None:
     network.forward = forward  # type: ignore[method-assign]
 
 
-def _context(network: Model) -> None:
-    assert isinstance(network, ASC)
+def _context(network: ASC) -> None:
     _planar(network)
 
     def forward(embeddings: Tensor) -> Logits:
@@ -66,14 +68,12 @@ def _context(network: Model) -> None:
     network.forward = forward  # type: ignore[method-assign]
 
 
-def _two_streams(network: Model) -> None:
-    assert isinstance(network, ASDNetEncoder)
+def _two_streams(network: ASDNetEncoder) -> None:
     network.video_encoder = Planar(network.video_encoder.base)  # type: ignore[assignment]
     _planar(network)
 
 
-def _relation(network: Model) -> None:
-    assert isinstance(network, ASDNet)
+def _relation(network: ASDNet) -> None:
     _planar(network)
 
     def forward(embeddings: Tensor) -> Logits:
@@ -82,8 +82,7 @@ def _relation(network: Model) -> None:
     network.forward = forward  # type: ignore[method-assign]
 
 
-def _towers(network: Model) -> None:
-    assert isinstance(network, AvaASD)
+def _towers(network: AvaASD) -> None:
     _planar(network)
     hearing, sight = network.audio, network.video
 
@@ -96,11 +95,11 @@ def _towers(network: Model) -> None:
     hearing.forward, sight.forward = hear, look  # type: ignore[method-assign]
 
 
-PLAIN: Mapping[str, Callable[[Model], None]] = {
-    "talknet": _sequences,
-    "loconet": _sequences,
-    "light_asd": _sequences,
-    "lr_asd": _sequences,
+PLAIN: Mapping[str, Callable[[Any], None]] = {  # by network, each given one of that class
+    "talknet": _residual,
+    "loconet": _residual,
+    "light_asd": _factored,
+    "lr_asd": _factored,
     "asc_encoder": _short_term,
     "asc": _context,
     "asdnet_encoder": _two_streams,
@@ -109,13 +108,9 @@ PLAIN: Mapping[str, Callable[[Model], None]] = {
 }
 
 
-def plain_faces(network: Network, faces: Tensor) -> Tensor:
+def plain_encoder(encoder: FactoredVisualEncoder, faces: Tensor) -> Tensor:
     """Map faces (B, T, 112, 112) to embeddings as the published code does."""
-    if isinstance(network, TalkNet | LoCoNet):
-        return plain_frontend(network.visual_frontend, faces)
-    assert isinstance(network, LightASD | LRASD)
     volume = normalise_faces(faces, torch.float32)[:, None]
-    encoder = network.visual_encoder
     volume = functional.max_pool3d(plain_block(encoder.block1, volume), *PLAIN_POOL)
     volume = functional.max_pool3d(plain_block(encoder.block2, volume), *PLAIN_POOL)
     return plain_block(encoder.block3, volume).amax((3, 4)).transpose(1, 2)

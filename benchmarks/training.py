@@ -7,32 +7,25 @@ bf16" adds mixed precision.
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.measure import measure, report
 from benchmarks.plain import PLAIN, plain
 from model.checkpoints.build import build_network, read_variant
-from model.contract import ClipNetwork, ContextNetwork, Model, Network
+from model.contract import Model
+from model.families.base import family_of
 from model.loading import choose_device
 from model.names import network_names
 from model.ranks import Ranks
 from model.training.network_trainer import make_trainer
 from utils.datasets.loading.training_batch import TrainingBatch
-from utils.structures import STEPS_PER_FRAME
 from utils.training_options import TrainingOptions
-
-SOUNDS: Mapping[str, Callable[[int], tuple[int, ...]]] = {  # by feature, of a clip of that length
-    "asc_mfcc": lambda length: (1, 13, 40 * length // 11),
-    "asdnet_waveform": lambda length: (16000 * length // 27 // 2 * 2,),
-    "ava_asd_mfcc": lambda length: (13, 4 * length),
-}
 
 
 def make_batch(network: Model, num_clips: int, num_frames: int) -> TrainingBatch:
@@ -44,36 +37,15 @@ def make_batch(network: Model, num_clips: int, num_frames: int) -> TrainingBatch
         num_frames: Frames of a sequence; a clip network fixes its own length.
     """
     generator = torch.Generator().manual_seed(0)
-    if isinstance(network, ContextNetwork):
-        context = network.context
-        shape = (num_clips, context.num_speakers, context.length, network.num_embedding)
-        labels = _draw_labels((num_clips, 1), generator)
-        return _batch(torch.zeros(num_clips, 0), torch.rand(shape, generator=generator), labels)
-    assert isinstance(network, ClipNetwork | Network)
-    inputs = network.inputs
-    if isinstance(network, ClipNetwork):
-        frames: tuple[int, ...] = (num_clips, network.clip.length)
-        sound = SOUNDS[inputs.feature](network.clip.length)
-        labels = _draw_labels((num_clips, 1), generator)
+    shapes = family_of(network).batch_shapes(network, num_clips, num_frames)
+    if shapes.are_embeddings:
+        faces = torch.rand(shapes.faces, generator=generator)
     else:
-        speakers = (network.num_speakers,) if network.num_speakers > 1 else ()
-        frames = (num_clips, *speakers, num_frames)
-        sound = (STEPS_PER_FRAME * num_frames, inputs.num_features)
-        labels = _draw_labels(frames, generator)
-    colours = (3,) if inputs.colour else ()
-    pictures = (*frames, inputs.size, inputs.size, *colours)
-    faces = torch.randint(0, 256, pictures, generator=generator, dtype=torch.uint8)
-    audio = torch.randn((num_clips, *sound), generator=generator)
-    return _batch(audio, faces, labels)
-
-
-def _batch(audio: Tensor, faces: Tensor, labels: Tensor) -> TrainingBatch:
+        faces = torch.randint(0, 256, shapes.faces, generator=generator, dtype=torch.uint8)
+    audio = torch.randn(shapes.audio, generator=generator)
+    labels = torch.randint(0, 2, shapes.labels, generator=generator, dtype=torch.int8)
     rows = np.zeros((len(labels), 0), np.int64)
     return TrainingBatch(rows, audio, faces, labels, labels >= 0, speech=labels)
-
-
-def _draw_labels(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    return torch.randint(0, 2, shape, generator=generator, dtype=torch.int8)
 
 
 def stepper(

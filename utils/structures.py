@@ -1,6 +1,6 @@
-"""What flows between the stages, from frames to scores, and what networks read."""
+"""Types passed between the stages, from frames to scores, and the inputs of networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -60,7 +60,7 @@ class Frame:
 
     index: int  # from 0 at 25 frames/s; the time is index / 25 s
     grey: NDArray[np.uint8]  # (H, W), the source's size, upright
-    picture: NDArray[np.uint8]  # (h, w, 3) RGB, in the size that the face detector reads
+    image: NDArray[np.uint8]  # (h, w, 3) RGB, in the size that the face detector reads
     shot: int = 0  # which shot it belongs to, from 0
     faces: Detections | None = None  # in source pixels; None if the detector did not run
     colour: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, only if the network reads colour
@@ -85,7 +85,7 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class CropForm:
-    """Which crops a network reads, and how many of a track it gets at once."""
+    """Which crops a network reads, and how many of them a piece holds."""
 
     size: int = 112  # height and width
     colour: bool = False
@@ -114,7 +114,7 @@ class CropPiece:
     boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
     crops: NDArray[np.uint8]  # (T, size, size) grey, or (T, size, size, 3) RGB
     thumbnail: NDArray[np.uint8]  # (112, 112) grey, the whole face once
-    last: bool  # nothing of this track follows
+    last: bool  # no further piece of this track follows
     kept: bool = True  # False on the last piece of a track that turned out too short or small
     faces: FaceCrops | None = None  # on the last piece of a track that counts, if asked for
 
@@ -130,6 +130,7 @@ class ScoredTrack:
     scores: NDArray[np.float32]  # (T,) unbounded, speaking above 0
     probabilities: NDArray[np.float32]  # (T,) in [0, 1]
     thumbnail: NDArray[np.uint8]  # (112, 112) grey, the whole face once
+    person: int | None = None  # Person.id; None if people were not formed
 
     @property
     def stop(self) -> int:
@@ -148,13 +149,34 @@ class TrackEmbeddings:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A stretch of speech of one track."""
+class Person:
+    """One human being over all shots of a video."""
 
-    track: int  # ScoredTrack.id
+    id: int  # from 0, in order of first appearance
+    name: str | None = None
+    tracks: tuple[int, ...] = ()  # ScoredTrack.id
+    speaking_s: float = 0.0
+    uncertain: bool = False  # too little was seen of them to compare them with the others
+    similarity: float | None = None  # cosine with the images of the name, if it came from images
+    thumbnail: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+    # (H, W, 3) RGB, the face at its best moment
+
+    @property
+    def label(self) -> str:
+        """The name, or the number after a P, with a question mark if uncertain."""
+        return self.name or f"P{self.id}{'?' * self.uncertain}"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech of one face, or of somebody who is not visible."""
+
+    track: int | None  # ScoredTrack.id; None if the speaker's face is not visible
     start_s: float
     stop_s: float
-    score: float  # mean of the smoothed scores
+    score: float | None  # mean of the smoothed scores; None without a track
+    person: int | None = None  # Person.id; None if people were not formed, or off-screen
+    kind: Literal["speech", "offscreen"] = "speech"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -279,8 +280,7 @@ def train(options: SynchronyTraining) -> int:
     """Train the network from the first stage to the last; return the exit status."""
     if options.bf16:
         warn_of_slow_bf16("cpu")
-    teacher = load_single("lr_asd", options.teacher)
-    assert isinstance(teacher, Network)
+    teacher = cast("Network", load_single("lr_asd", options.teacher))
     training = StagedTraining(options, inference_copy(teacher, "fp32"), *find_people(options))
     return 0 if training.train() else 1
 

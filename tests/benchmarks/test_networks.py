@@ -24,6 +24,30 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "variant", "parameters", "mmacs"),
+    [
+        ("asdnet", {}, 3_333_890, 774_144 * 3 * 64 / 1e6 + 64 * (2 * 384 * (928 + 384)) / 1e6),
+        ("asdnet_encoder", {"video_backbone": "mobilenetv2"}, 2_320_374, 1514 + 47.7),
+        ("asdnet_encoder", {"video_backbone": "shufflenetv2"}, 4_121_830, 1395 + 47.7),
+    ],
+    ids=["context", "mobilenetv2", "shufflenetv2"],
+)
+def test_count(name: str, variant: dict[str, str], parameters: int, mmacs: float) -> None:
+    cost = networks.count(name, variant)
+    assert cost.parameters == parameters
+    assert cost.macs / 1e6 == pytest.approx(mmacs, rel=1e-3)
+
+
+def test_counting_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert networks.main(["--networks", "asc", "--count"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["network", "variant", "parameters", "gflops_per_face_frame"]
+    name, parameters, gflops = row.split()
+    assert (name, parameters) == ("asc", "1127810")
+    assert float(gflops) == pytest.approx(0.0741, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["asc", "lr_asd", "loconet"])
 def test_costs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "costs.json"

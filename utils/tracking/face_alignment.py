@@ -53,17 +53,17 @@ def cut_grey(frame: Frame, place: Affine, size: int = SIZE) -> NDArray[np.uint8]
 def cut_colour(frame: Frame, place: Affine, size: int = SIZE) -> NDArray[np.uint8]:
     """Return an RGB image (size, size, 3) of a part of the frame.
 
-    Without `Frame.colour`, the colour is that of the smaller `Frame.picture` and the brightness
+    Without `Frame.colour`, the colour is that of the smaller `Frame.image` and the brightness
     that of `Frame.grey`: video stores colour in half resolution anyway.
     """
     full = frame.grey.shape
-    for image in (frame.colour, frame.picture):
+    for image in (frame.colour, frame.image):
         if image is not None and image.shape[:2] == full:
             return _sample(image, place, size)
-    ratio = np.array(frame.picture.shape[1::-1]) / full[::-1]
+    ratio = np.array(frame.image.shape[1::-1]) / full[::-1]
     smaller = place * ratio[:, None]
     smaller[:, 2] += 0.5 * ratio - 0.5  # pixel centres are whole numbers in both images
-    colours = cv2.cvtColor(_sample(frame.picture, smaller, size), cv2.COLOR_RGB2YCrCb)
+    colours = cv2.cvtColor(_sample(frame.image, smaller, size), cv2.COLOR_RGB2YCrCb)
     colours[..., 0] = cut_grey(frame, place, size)
     return np.asarray(cv2.cvtColor(colours, cv2.COLOR_YCrCb2RGB), np.uint8)
 
