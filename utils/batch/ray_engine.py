@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 WORKER_BYTES = 1_200_000_000  # a worker needs 0.6 to 0.8 GB for 720p; larger images need more
 STORE_BYTES = 100_000_000  # of Ray's object store; only paths and outcomes pass through it
 MOST_DEATHS = 3  # of actors in a row, for each worker, before one is ready
+MOST_STARTS = 4  # of Ray, before its own error is passed on
+TOO_SLOW = "timed out during startup"  # what that says
 NAMES = ("TALKNET_", "CUDA_DEVICE_ORDER")  # of the variables that workers elsewhere get too
 
 
@@ -113,23 +115,35 @@ class RayEngine:
             cpus = self._share.num_workers * self._share.threads
             more = {"num_cpus": cpus, "object_store_memory": STORE_BYTES}
             more["include_dashboard"] = False
-        try:
-            self._ray.init(
-                address=self._options.ray,
-                runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **more,
-            )
-        except (ConnectionError, ValueError) as error:
-            raise ResourceError(
-                f"--ray {self._options.ray}: expected a running Ray cluster, found: {error}; start "
-                "one with ray start --head, or use --ray local"
-            ) from None
+        self._connect(more)
         if not local:
             nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
             self._share = share_cluster(nodes, self._options, self._num_videos)
         return self
+
+    def _connect(self, more: Mapping[str, Any]) -> None:
+        """Start Ray or connect to a cluster; a busy machine may need several tries to start it."""
+        for start in range(1, MOST_STARTS + 1):
+            try:
+                self._ray.init(
+                    address=self._options.ray,
+                    runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **more,
+                )
+            except (ConnectionError, ValueError) as error:
+                raise ResourceError(
+                    f"--ray {self._options.ray}: expected a running Ray cluster, found: {error}; "
+                    "start one with ray start --head, or use --ray local"
+                ) from None
+            except Exception as error:  # Ray has no narrower one for this
+                self._ray.shutdown()
+                if TOO_SLOW in str(error) and start < MOST_STARTS:
+                    logger.warning("Ray did not start within its 30 s; trying again")
+                    continue
+                raise
+            return
 
     def __exit__(
         self,

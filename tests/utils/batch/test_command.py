@@ -5,7 +5,6 @@ import logging
 import os
 import random
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.batch_runs import kill
 from tests.made_batch import MadeWork
 from tests.programs import ROOT
 from utils.batch.command import plan, repeat_command, run_batch
@@ -32,10 +32,11 @@ TEXTS = {
 DRIVER = """
 import sys
 from pathlib import Path
+from benchmarks.batch_runs import kill
 from tests.made_batch import MadeWork
 from utils.batch.command import plan, run_batch
 from utils.batch.options import BatchOptions
-options = BatchOptions(tries=1, ray=sys.argv[3], workers=2 * bool(sys.argv[3]))
+options = BatchOptions(ray=sys.argv[3], workers=2 * bool(sys.argv[3]))
 batch = plan([Path(sys.argv[1])], Path(sys.argv[2]), options)
 sys.exit(run_batch(batch, options, MadeWork(), []))
 """
@@ -161,45 +162,44 @@ def test_shards_cover_everything_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_driver_goes_on(tmp_path: Path) -> None:
-    kill_and_go_on(tmp_path, "", num_videos=40, kills=3)
+    kill_and_go_on(tmp_path, "", num_videos=40, rounds=2)
 
 
-def kill_and_go_on(tmp_path: Path, ray: str, num_videos: int, kills: int) -> None:
-    """Kill workers, the driver, and everything at random moments; then let the same command end."""
+def kill_and_go_on(tmp_path: Path, ray: str, num_videos: int, rounds: int) -> None:
+    """Kill a worker, then the driver or everything, at random moments; then let it end."""
     texts = {f"{number % 3}/{number}.mp4": f"slow {number}" for number in range(num_videos)}
     source, out = write_all(tmp_path / "in", texts), tmp_path / "out"
     rng = random.Random(1)
-    whole: dict[Path, int] = {}
-    for victim in ("worker", "driver", "all", *["all"] * (kills - 3)):
-        done = len(whole)
+    before: dict[Path, int] = {}
+    step = max(1, num_videos // (2 * rounds + 1))
+    for number in range(rounds):
         driver = start(source, out, ray)
-        goal = min(num_videos - 1, done + rng.randint(1, max(1, num_videos // (kills + 2))))
-        while count_done(out) < goal:
-            assert driver.poll() is None, "it ended before it was killed"
-            time.sleep(0.02)
-        tree = [driver.pid, *descendants(driver.pid)]
-        victims = {"worker": workers(tree), "driver": [driver.pid], "all": tree}[victim]
-        for pid in victims:
-            kill(pid)
-        if victim == "worker":  # another one takes its place
-            assert driver.wait() in (0, 1)
+        for victim in ("worker", ("driver", "all")[number % 2]):
+            goal = min(num_videos - 1, len(whole(out)) + rng.randint(1, step))
+            while len(whole(out)) < goal:
+                assert driver.poll() is None, "it ended before it was killed"
+                time.sleep(0.02)
+            kill(driver.pid, victim)
         driver.wait()
-        check_unchanged(whole)
-        whole = {
-            path: path.stat().st_mtime_ns
-            for path in out.rglob("result.json")
-            if path.with_name("made_from.json").exists()
-        }
+        assert before.items() <= whole(out).items()  # what was whole was not made again
+        before = whole(out)
     assert start(source, out, ray).wait() == 0
-    check_unchanged(whole)
+    assert before.items() <= whole(out).items()
     for name, text in texts.items():
         result = out / Path(name).with_suffix("") / "result.json"
         assert result.read_text() == f"{text} a no weights result.json"
         assert [path.name for path in result.parent.iterdir() if path.name.startswith(".")] == []
-    counts = Counter(path for path, state in lines_and_states(out) if state == "done")
-    assert max(counts.values()) == 1
-    assert {path for path, state in lines_and_states(out) if state != "failed"} == {
-        str(source / name) for name in texts
+    states = [json.loads(line) for line in (out / "status.jsonl").read_text().splitlines()]
+    assert max(Counter(one["path"] for one in states if one["state"] == "done").values()) == 1
+    assert {one["path"] for one in states} == {str(source / name) for name in texts}
+
+
+def whole(out: Path) -> dict[Path, int]:
+    """Return when each whole result was made."""
+    return {
+        path: path.stat().st_mtime_ns
+        for path in out.rglob("result.json")
+        if path.with_name("made_from.json").exists()
     }
 
 
@@ -207,58 +207,6 @@ def start(source: Path, out: Path, ray: str) -> "subprocess.Popen[bytes]":
     given = [sys.executable, "-c", DRIVER, str(source), str(out), ray]
     nothing = subprocess.DEVNULL
     return subprocess.Popen(given, cwd=ROOT, stdout=nothing, stderr=nothing)
-
-
-def lines_and_states(out: Path) -> list[tuple[str, str]]:
-    """Return the whole lines of the states; the last may be broken off."""
-    path = out / "status.jsonl"
-    found = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [(line["path"], line["state"]) for line in map(json.loads, found)]
-
-
-def count_done(out: Path) -> int:
-    return len({path for path, state in lines_and_states(out) if state != "failed"})
-
-
-def check_unchanged(whole: dict[Path, int]) -> None:
-    """Check that what was whole before has not been made again."""
-    assert {path: path.stat().st_mtime_ns for path in whole} == whole
-
-
-def descendants(pid: int) -> list[int]:
-    """Return all processes below one, sessions of their own included."""
-    parents: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents.setdefault(int(fields[1]), []).append(int(path.parent.name))
-    found, waiting = [], [pid]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        found += children
-        waiting += children
-    return found
-
-
-def workers(tree: list[int]) -> list[int]:
-    """Return the processes that analyse videos."""
-    found = []
-    for pid in tree:
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except OSError:
-            continue
-        found += [pid] * (b"worker_process import main" in command)
-    return found
-
-
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:  # it has just ended
-        return
 
 
 def test_repeat_command(tmp_path: Path) -> None:

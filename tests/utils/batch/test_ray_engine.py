@@ -2,19 +2,14 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.batch_runs import descendants, with_command
 from tests.made_batch import MadeWork
-from tests.utils.batch.test_command import (
-    descendants,
-    kill_and_go_on,
-    run,
-    states,
-    workers,
-    write_all,
-)
+from tests.utils.batch.test_command import kill_and_go_on, run, states, write_all
 from utils.batch.command import plan, run_batch
 from utils.batch.options import BatchOptions
 from utils.batch.ray_engine import WORKER_BYTES, WorkerShare, share_cluster, share_machine
@@ -59,7 +54,7 @@ def test_all_states(tmp_path: Path) -> None:
     good = {str(number): ("done", 1) for number in range(4)}
     assert found == {**bad, **good, "hang-once": ("done", 2)}
     assert len({line["worker"] for line in states(out).values() if line["worker"]}) >= 2
-    assert [pid for pid in workers(descendants(os.getpid())) if pid] == []
+    assert with_command(descendants(os.getpid()), b"worker_process import main") == []
 
 
 @pytest.mark.slow
@@ -73,7 +68,7 @@ def test_weights_that_are_not_there(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path: Path) -> None:
-    kill_and_go_on(tmp_path, "local", num_videos=40, kills=4)
+    kill_and_go_on(tmp_path, "local", num_videos=40, rounds=2)
 
 
 @pytest.mark.slow
@@ -93,24 +88,15 @@ def test_actors_that_die(tmp_path: Path) -> None:
 
 def kill_actors(parent: int, out: Path) -> None:
     """Kill all actors twice, each time after some videos; ends this process."""
-    import time
-
     for count in (2, 10):
         while not (out / "status.jsonl").exists() or len(states(out)) < count:
             time.sleep(0.02)
-        actors = [pid for pid in descendants(parent) if b"ray::VideoActor" in command(pid)]
+        actors = with_command(descendants(parent), b"ray::VideoActor")
         if not actors:
             os._exit(1)
         for pid in actors:
             os.kill(pid, signal.SIGKILL)
     os._exit(0)
-
-
-def command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 @pytest.mark.slow

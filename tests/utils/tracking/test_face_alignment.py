@@ -21,7 +21,7 @@ def turned(points: NDArray[np.float64], degrees: float, scale: float) -> NDArray
     """Return points rotated about the origin, scaled and moved."""
     angle = np.radians(degrees)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray(scale * points @ rotation.T + (150.0, 90.0))
+    return np.asarray(scale * points @ rotation.T + (150.0, 90.0), np.float64)
 
 
 def image_of(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
