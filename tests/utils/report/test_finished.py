@@ -13,7 +13,7 @@ from tests.made_report import tracked_video
 from utils.output.results import Result
 from utils.report.edits import Draw, Edits, Rename, fingerprint
 
-TABLES = {"scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "timeline.png"}
+TABLES = {"scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "people.csv", "timeline.png"}
 
 
 @pytest.fixture

@@ -21,10 +21,12 @@ const lanes = (() => {
     return model.offscreen.length ? [...found, edits.OFFSCREEN] : found;
   }
 
-  /** The track whose thumbnail stands for a person: the longest. */
+  /** The thumbnail of a person: their own, or that of their longest track. */
   function faceOf(person) {
+    if (person.thumbnail) return person.thumbnail;
     const tracks = person.tracks.map((number) => data.trackById.get(number));
-    return tracks.reduce((best, one) => (one.length > best.length ? one : best), tracks[0]);
+    const longest = (best, one) => (one.length > best.length ? one : best);
+    return tracks.reduce(longest, tracks[0]).thumbnail;
   }
 
   function makeHead(speaker) {
@@ -37,7 +39,7 @@ const lanes = (() => {
       : format.element("img", {
           className: "face",
           alt: "",
-          src: `data:image/jpeg;base64,${faceOf(model.personOf(speaker)).thumbnail}`,
+          src: `data:image/jpeg;base64,${faceOf(model.personOf(speaker))}`,
         });
     const head = format.element("div", { className: "lane-head" }, face, words);
     if (offscreen) name.disabled = true;
