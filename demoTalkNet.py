@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.names import detector_names, network_names
+from model.names import detector_names, embedder_names, network_names
 from utils import flags
 from utils.batch.listing import names_many
 from utils.batch.options import BatchOptions
@@ -73,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
         "videos", nargs="*", type=Path, help="files, folders, patterns (default: --videoName)"
     )
     names = {"model": network_names(), "detector": detector_names()}
+    names["embedder"] = (*embedder_names(), "none")
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
     add_flags(parser, BatchOptions, "many videos")
     add_debug(parser)
@@ -84,7 +85,9 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
     if options.video.eval_col:
         evaluate_columbia(options)
         return 0
-    paths = paths or [find_video(options.video)]
+    from utils.media.video_files import find_named
+
+    paths = paths or [find_named(options.video.video_folder, options.video.video_name)]
     results = [path for path in paths if is_result(path)]
     videos = [path for path in paths if not is_result(path)]
     if videos and (options.report.edits or options.report.video):
@@ -101,21 +104,6 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
 def is_result(path: Path) -> bool:
     """Tell whether an argument is a finished result instead of a video."""
     return path.suffix.lower() == ".json"
-
-
-def find_video(options: VideoOptions) -> Path:
-    """Return the one file called --videoName in --videoFolder, whatever its extension."""
-    folder, name = options.video_folder, options.video_name
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--videoFolder: {folder} is not a folder")
-    matches = sorted(path for path in folder.iterdir() if path.stem == name and path.is_file())
-    if len(matches) != 1:
-        found = ", ".join(path.name for path in matches) or "no such file"
-        raise FileNotFoundError(
-            f"expected one video named {name!r} in {folder}, found: {found}; "
-            "give the file itself, or --videoName and --videoFolder"
-        )
-    return matches[0]
 
 
 def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
@@ -170,19 +158,26 @@ def make_outputs(
 def load_models(options: DemoOptions) -> "Models":
     """Load the network and the detector; log which and why."""
     import talkNet
+    from model.enrolment import read_known
 
     with byte_bar("downloading weights") as progress:
         models = talkNet.load_models(
-            options.model, None if options.video.tracks else options.detector, progress
+            options.model,
+            None if options.video.tracks else options.detector,
+            progress,
+            options.embedder,
         )
     logger.info("network: %s", models.network_record.reason)
     logger.info("detector: %s", models.detector_record.reason)
-    return models
+    if models.embedder_record:
+        logger.info("embedder: %s", models.embedder_record.reason)
+    return replace(models, names=read_known(options.people.people, models, options.detector))
 
 
 def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Found":
     """Find the speakers of one video."""
     import talkNet
+    from model.enrolment import complete
     from utils.report.outputs import Found
 
     heard = None
@@ -198,7 +193,7 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Foun
 
         def on_frame(frame: "Frame") -> None:
             advance((frame.index + 1) / talkNet.FPS - start_s)
-            if options.video.official_tree:
+            if options.video.writes_tree:
                 faces.append((frame.index, frame.faces))
 
         speakers.on_frame = on_frame
@@ -208,6 +203,7 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Foun
         speakers.result(options.settings()),
         network=models.network_record,
         detector=models.detector_record,
+        embedder=models.embedder_record,
     )
     if heard is not None:
         from utils.arrays.fusion import fuse_tracks
@@ -215,6 +211,7 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Foun
         result = replace(
             result, tracks=fuse_tracks(result.tracks, video.width, heard, options.fusion)
         )
+    result = complete(result, speakers, options.people, models.names)
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
     return Found(result, speakers.span, faces)
@@ -225,6 +222,8 @@ def write_all(found: "Found", folder: Path, options: DemoOptions) -> None:
     from utils.report.outputs import write_outputs
 
     found.result.write_json(folder / "result.json")
+    if options.people.per_track:
+        found = replace(found, result=found.result.without_people())
     try:
         write_outputs(found, folder, image_outputs(options), options.report)
     finally:
@@ -235,7 +234,7 @@ def image_outputs(options: DemoOptions) -> "ImageOutputs":
     """Return which outputs with images are written."""
     from utils.output.write_outputs import ImageOutputs
 
-    return ImageOutputs(not options.video.no_video, options.video.official_tree, options.crops)
+    return ImageOutputs(not options.video.no_video, options.video.writes_tree, options.crops)
 
 
 def read_options(options: VideoOptions) -> "ReadOptions":
@@ -267,8 +266,9 @@ def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) ->
         score_silence=options.model.score_silence or options.array.array is not None,
         cuts=read_cuts(cuts) if cuts else None,
         boxes=boxes,
+        enrolled=models.names.enrolled,
     )
-    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis)
+    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis, models.embedder)
 
 
 def evaluate_columbia(options: DemoOptions) -> None:

@@ -1,4 +1,4 @@
-"""The interfaces of networks and face detectors.
+"""The interfaces of networks, face detectors and face embedders.
 
 There are three kinds of networks, which differ in what they read to score a face:
 
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -223,19 +223,19 @@ class Cascade:
 
     @classmethod
     def of(cls, network: Model, encoder: Model) -> Cascade:
-        """Join a network to the one that it names in `encoder_name`.
+        """Join a context network to the clip network that it names in `encoder_name`.
 
         Raises:
             UserError: The embeddings that one gives are not those that the other reads.
         """
-        assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
-        if encoder.num_embedding != network.num_embedding:
+        cascade = cls(cast(ClipNetwork, encoder), cast(ContextNetwork, network))
+        given, read = cascade.encoder.num_embedding, cascade.network.num_embedding
+        if given != read:
             raise UserError(
-                f"{type(network).__name__} reads {network.num_embedding} numbers a face, "
-                f"{network.encoder_name} gives {encoder.num_embedding}; load weights that were "
-                "trained together"
+                f"{type(network).__name__} reads {read} numbers a face, "
+                f"{network.encoder_name} gives {given}; load weights that were trained together"
             )
-        return cls(encoder, network)
+        return cascade
 
     @property
     def members(self) -> tuple[Model, ...]:
@@ -255,4 +255,19 @@ class FaceDetector(Protocol):
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
+        ...
+
+
+class FaceEmbedder(Protocol):
+    """Turns faces into vectors whose cosines say whether they are of one person."""
+
+    name: str
+    weights: WeightsFile | None
+    threshold: float  # cosine distance above which two tracks are not taken for one person
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map aligned RGB crops (N, 128, 128, 3) to vectors of unit length (N, C).
+
+        They are aligned by utils/tracking/face_alignment.py.
+        """
         ...

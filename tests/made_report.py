@@ -69,10 +69,14 @@ def squares(num_frames: int) -> Iterator[NDArray[np.uint8]]:
     """Yield images with a bright square that moves by several pixels in each."""
     for index in range(num_frames):
         image = np.full((HEIGHT, WIDTH, 3), 25, np.uint8)
-        x = 8 + (index * 7) % (WIDTH - SIDE - 16)
-        y = 8 + (index * 5) % (HEIGHT - SIDE - 16)
+        x = 8 + _to_and_fro(index * 7, WIDTH - SIDE - 16)
+        y = 8 + _to_and_fro(index * 5, HEIGHT - SIDE - 16)
         image[y : y + SIDE, x : x + SIDE] = 235
         yield image
+
+
+def _to_and_fro(way: int, length: int) -> int:
+    return length - abs(way % (2 * length) - length)
 
 
 def square_box(image: NDArray[np.uint8]) -> list[float]:
@@ -135,7 +139,7 @@ class Page:
         self.wait("document.documentElement.dataset.ready === 'true'")
 
     def _hear(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        if message.type == "error":
             self.faults.append(message.text)
 
     def run(self, code: str, argument: object = None) -> Any:

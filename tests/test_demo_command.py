@@ -81,8 +81,8 @@ def run(weights: Path, boxes: Path, caplog: pytest.LogCaptureFixture) -> Callabl
     caplog.set_level(logging.INFO)
 
     def call(*arguments: object) -> int:
-        given = [*map(str, arguments), "--pretrainModel", str(weights), "--tracks", str(boxes)]
-        return main(given)
+        given = ["--pretrainModel", str(weights), "--tracks", str(boxes), "--embedder", "none"]
+        return main([*map(str, arguments), *given])
 
     return call
 

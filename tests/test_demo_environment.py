@@ -35,7 +35,7 @@ def arguments(tmp_path: Path) -> list[str | Path]:
     network = filled(LightASD())
     state = {published_name(network, key): value for key, value in network.state_dict().items()}
     torch.save(state, weights)
-    return [video, "--tracks", boxes, "--pretrainModel", weights]
+    return [video, "--tracks", boxes, "--pretrainModel", weights, "--embedder", "none"]
 
 
 def start(

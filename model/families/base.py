@@ -58,6 +58,15 @@ class Forwarded(NamedTuple):
     )
 
 
+class BatchShapes(NamedTuple):
+    """The shapes of a batch that a network is trained on."""
+
+    audio: tuple[int, ...]
+    faces: tuple[int, ...]  # (B, ...) of images, or (B, S, L, C) of embeddings
+    labels: tuple[int, ...]
+    are_embeddings: bool = False  # a context network reads no images
+
+
 @dataclass(frozen=True, eq=False)
 class Source(Generic[Content]):
     """A split as a family of networks reads it."""
@@ -85,6 +94,15 @@ class Family(ABC, Generic[AnyNetwork, Content]):
         """Run a network on the audio and faces of a `TrainingBatch`."""
 
     @abstractmethod
+    def batch_shapes(self, network: AnyNetwork, count: int, num_frames: int) -> BatchShapes:
+        """Return the shapes of a batch.
+
+        Args:
+            network: Determines them.
+            count: Sequences, clips or contexts.
+            num_frames: Frames of a sequence; clips and contexts have a length of their own.
+        """
+
     def score_zeros(self, network: AnyNetwork, count: int = 1) -> int:
         """Run a network as it scores one face, on zeros; return the number of frames it scores.
 
@@ -92,6 +110,9 @@ class Family(ABC, Generic[AnyNetwork, Content]):
             network: Runs on the current default device.
             count: Sequences, clips or contexts.
         """
+        shapes = self.batch_shapes(network, count, 1)
+        self.forward(network, torch.zeros(shapes.audio), torch.zeros(shapes.faces))
+        return count
 
     def embedding_widths(self, network: AnyNetwork) -> tuple[int, int]:  # noqa: ARG002
         """Return the number of channels of audio and face embeddings, for the contrastive loss.
@@ -187,22 +208,21 @@ class Family(ABC, Generic[AnyNetwork, Content]):
         )
 
 
-def score_zero_clips(network: ClipNetwork, count: int) -> int:
-    """Run a network on clips of zeros; return their number."""
+def clip_shapes(network: ClipNetwork, count: int) -> BatchShapes:
+    """Return the shapes of a batch of clips."""
     inputs, clip = network.inputs, network.clip
     times = 1 + np.arange(clip.length) / clip.fps  # s; features may also read earlier samples
     waveform = np.zeros(int(SAMPLE_RATE * (1 + times[-1])), np.int16)
     with torch.device("cpu"):
-        shape = feature_function(inputs.feature)(
+        audio = feature_function(inputs.feature)(
             waveform, times, np.arange(clip.length)[None]
         ).shape
-    network(torch.zeros(count, *shape[1:]), zero_faces(inputs, count, clip.length))
-    return count
+    return BatchShapes((count, *audio[1:]), (count, clip.length, *image_shape(inputs)), (count, 1))
 
 
-def zero_faces(inputs: InputSpec, count: int, length: int) -> Tensor:
-    """Return black images (count, length, H, W) or (count, length, H, W, 3)."""
-    return torch.zeros(count, length, inputs.size, inputs.size, *((3,) if inputs.colour else ()))
+def image_shape(inputs: InputSpec) -> tuple[int, ...]:
+    """Return the shape of an image: (H, W) or (H, W, 3)."""
+    return inputs.size, inputs.size, *((3,) if inputs.colour else ())
 
 
 def family_of(network: Model | Cascade) -> Family[Any, Any]:

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from model.contract import ClipNetwork, Recipe
 from model.families.base import (
+    BatchShapes,
     Forwarded,
     ScorerInputs,
     Source,
+    clip_shapes,
     load_weights,
     refuse_windows,
-    score_zero_clips,
 )
 from model.families.entities import EntityFamily, shown
 from model.ranks import Ranks
@@ -42,9 +43,9 @@ class ClipFamily(EntityFamily[ClipNetwork]):
         """Run a network on the audio and faces (B, T, H, W) of clips."""
         return Forwarded(network(audio, faces))
 
-    def score_zeros(self, network: ClipNetwork, count: int = 1) -> int:
-        """Run a network on clips of zeros."""
-        return score_zero_clips(network, count)
+    def batch_shapes(self, network: ClipNetwork, count: int, num_frames: int) -> BatchShapes:  # noqa: ARG002
+        """Return the shapes of a batch of clips."""
+        return clip_shapes(network, count)
 
     def score_entities(
         self, network: ClipNetwork, dataset: DataSet, options: EvaluationOptions, ranks: Ranks

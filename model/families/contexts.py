@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from model.contract import Cascade, ContextNetwork, Recipe
-from model.families.base import Family, Forwarded, ScorerInputs, Source, refuse_windows
+from model.families.base import BatchShapes, Family, Forwarded, ScorerInputs, Source, refuse_windows
 from model.families.entities import refuse_window_evaluation
 from model.ranks import Ranks
 from model.scoring.clip_scoring import ClipEncoder
@@ -43,11 +42,11 @@ class ContextFamily(Family[ContextNetwork, "FeatureStore"]):
         """Run a network on embeddings (B, S, L, C); there is no audio."""
         return Forwarded(network(faces))
 
-    def score_zeros(self, network: ContextNetwork, count: int = 1) -> int:
-        """Run a network on contexts of zeros; its encoder is not run."""
+    def batch_shapes(self, network: ContextNetwork, count: int, num_frames: int) -> BatchShapes:  # noqa: ARG002
+        """Return the shapes of a batch of embeddings; there is no audio."""
         context = network.context
-        network(torch.zeros(count, context.num_speakers, context.length, network.num_embedding))
-        return count
+        embeddings = (count, context.num_speakers, context.length, network.num_embedding)
+        return BatchShapes((count, 0), embeddings, (count, 1), are_embeddings=True)
 
     def open_source(
         self,

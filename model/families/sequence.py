@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.contract import Network, Recipe
-from model.families.base import Forwarded, ScorerInputs, Source, zero_faces
+from model.families.base import BatchShapes, Forwarded, ScorerInputs, Source, image_shape
 from model.families.entities import EntityFamily
 from model.ranks import Ranks
 from model.scoring.scorers import Scorer, SequenceScorer
@@ -37,12 +37,16 @@ class SequenceFamily(EntityFamily[Network]):
         embedded = network.encode_audio(audio), network.encode_faces(faces)
         return Forwarded(network.fuse(*embedded), embedded)
 
+    def batch_shapes(self, network: Network, count: int, num_frames: int) -> BatchShapes:
+        """Return the shapes of a batch of sequences of one face."""
+        return sequence_shapes(network, count, num_frames)
+
     def score_zeros(self, network: Network, count: int = 1) -> int:
         """Run a network on its longest window; other faces have the first one's embedding."""
         length = FPS * max(network.windows)
-        steps = (count, STEPS_PER_FRAME * length, network.inputs.num_features)
-        heard = network.encode_audio(torch.zeros(steps))
-        seen = network.encode_faces(zero_faces(network.inputs, count, length))
+        shapes = sequence_shapes(network, count, length)
+        heard = network.encode_audio(torch.zeros(shapes.audio))
+        seen = network.encode_faces(torch.zeros(shapes.faces))
         if network.num_speakers > 1:
             seen = seen.unsqueeze(1).expand(-1, network.num_speakers, -1, -1)
         network.fuse(heard, seen)
@@ -110,6 +114,13 @@ class SequenceFamily(EntityFamily[Network]):
             foreign_share=data.desync / 2,
             published_batches=data.original,
         )
+
+
+def sequence_shapes(network: Network, count: int, num_frames: int) -> BatchShapes:
+    """Return the shapes of a batch of sequences of one face."""
+    audio = (count, STEPS_PER_FRAME * num_frames, network.inputs.num_features)
+    labels = (count, num_frames)
+    return BatchShapes(audio, (*labels, *image_shape(network.inputs)), labels)
 
 
 FAMILY = SequenceFamily()

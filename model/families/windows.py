@@ -16,12 +16,13 @@ from torch import Tensor
 
 from model.contract import Recipe
 from model.families.base import (
+    BatchShapes,
     Family,
     Forwarded,
     ScorerInputs,
     Source,
+    clip_shapes,
     refuse_windows,
-    score_zero_clips,
 )
 from model.networks.ava_asd import AvaASD
 from model.ranks import Ranks
@@ -61,9 +62,9 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
         """Run a network on the audio (B, 13, L) and faces (B, T, H, W) of windows."""
         return Forwarded(network(audio, faces))
 
-    def score_zeros(self, network: AvaASD, count: int = 1) -> int:
-        """Run a network on clips of zeros."""
-        return score_zero_clips(network, count)
+    def batch_shapes(self, network: AvaASD, count: int, num_frames: int) -> BatchShapes:  # noqa: ARG002
+        """Return the shapes of a batch of windows."""
+        return clip_shapes(network, count)
 
     def check_options(self, options: Options) -> None:
         """Refuse what windows do not have."""

@@ -35,18 +35,18 @@ def test_videos_share_names_between_folders(tmp_path: Path) -> None:
 
 
 def test_a_difference_is_named(tmp_path: Path) -> None:
-    runs = [DemoRun(tmp_path, tmp_path / name, ()) for name in ("one", "other")]
-    for run in runs:
+    one, other = (DemoRun(tmp_path, tmp_path / name, ()) for name in ("one", "other"))
+    for run in (one, other):
         (run.output / "a").mkdir(parents=True)
         for name in ("scores.csv", "speech.rttm", "speech.vtt"):
             (run.output / "a" / name).write_text(name)
         settings = {"outputFolder": str(run.output), "minTrack": 10}
         (run.output / "a" / "result.json").write_text(json.dumps({"settings": settings}))
-    compare(*runs, ["a"])
+    compare(one, other, ["a"])
     for name in ("scores.csv", "result.json"):
         path = tmp_path / "other" / "a" / name
         before = path.read_text()
         path.write_text('{"settings": {"outputFolder": "", "minTrack": 11}}')
         with pytest.raises(AssertionError, match=f"a: {name} differs"):
-            compare(*runs, ["a"])
+            compare(one, other, ["a"])
         path.write_text(before)

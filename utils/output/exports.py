@@ -1,9 +1,11 @@
 """Write results as tables for other programs.
 
-scores.csv has the scores of each frame; speech.csv, speech.rttm and speech.vtt have the segments.
+scores.csv has the scores of each frame; speech.csv, speech.rttm and speech.vtt have the segments;
+people.csv has the people.
 """
 
 import csv
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
@@ -18,6 +20,11 @@ from utils.structures import FPS, Segment
 # SPEAKING_AUDIBLE in every prediction.
 COLUMNS = (*average_precision.COLUMNS, "score")
 SPEECH_COLUMNS = ("speaker", "start_s", "stop_s", "duration_s", "person", "track", "score")
+PEOPLE_COLUMNS = (
+    *("person", "name", "similarity", "uncertain", "speaking_s", "turns", "first_s", "last_s"),
+    *("tracks", "thumbnail"),
+)
+TURN_PAUSE_S = 1.0  # a longer pause of a person ends their turn
 
 
 def video_id(result: Result) -> str:
@@ -77,6 +84,45 @@ def write_speech_csv(result: Result, path: Path) -> None:
             )
             for part in result.segments
         )
+
+
+def write_people_csv(result: Result, path: Path, thumbnails: Mapping[int, str]) -> None:
+    """Write one row for each person, in order of first appearance.
+
+    Args:
+        result: The result of the analysis.
+        path: The file to write.
+        thumbnails: File name of each person's thumbnail.
+    """
+    tracks = {track.id: track for track in result.tracks}
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(PEOPLE_COLUMNS)
+        for person in result.people:
+            own = [tracks[number] for number in person.tracks]
+            table.writerow(
+                (
+                    person.id,
+                    person.name,
+                    None if person.similarity is None else f"{person.similarity:.3f}",
+                    int(person.uncertain),
+                    f"{person.speaking_s:.2f}",
+                    _num_turns(part for part in result.segments if part.person == person.id),
+                    f"{min(track.start for track in own) / FPS:.2f}",
+                    f"{max(track.stop for track in own) / FPS:.2f}",
+                    " ".join(map(str, person.tracks)),
+                    thumbnails.get(person.id),
+                )
+            )
+
+
+def _num_turns(segments: Iterable[Segment]) -> int:
+    """Return how often a person takes the floor; pauses of up to a second do not end a turn."""
+    turns, stop_s = 0, float("-inf")
+    for part in segments:
+        turns += part.start_s - stop_s > TURN_PAUSE_S
+        stop_s = max(stop_s, part.stop_s)
+    return turns
 
 
 def write_rttm(result: Result, path: Path) -> None:

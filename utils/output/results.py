@@ -1,20 +1,26 @@
 """The result of one video; writes and reads result.json."""
 
-import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.files import replacing
+from utils.output.result_parts import (
+    entries_of,
+    parse_person,
+    parse_track,
+    person_part,
+    segment_part,
+    track_part,
+)
 from utils.output.speech_rule import mean_scores, speech_ranges
 from utils.structures import FPS, AudioFacts, Person, ScoredTrack, Segment, Shot
 
@@ -59,6 +65,8 @@ class Result:
     people: Sequence[Person] = ()  # empty if they were not formed
     embedder: ModelRecord | None = None  # what people were formed with
     offscreen: Sequence[Segment] = ()  # speech of nobody visible
+    embeddings: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+    # (N, C) by track; biometric data, kept only if asked for
     corrected: Sequence[Segment] | None = None  # by hand, in place of what the scores say
 
     @cached_property
@@ -73,12 +81,32 @@ class Result:
         """Return in a few words what was found."""
         if not self.tracks:
             return "no face found"
-        speaking = {segment.track for segment in self.segments} - {None}
-        speech_s = sum(segment.stop_s - segment.start_s for segment in self.segments)
+        parts = [part for part in self.segments if part.kind == "speech"]
+        speaking = {part.person if self.people else part.track for part in parts}
+        speech_s = sum(part.stop_s - part.start_s for part in parts)
+        offscreen_s = sum(part.stop_s - part.start_s for part in self.offscreen)
+        people = f", {len(self.people)} people" if self.people else ""
         return (
-            f"{len(self.tracks)} face tracks in {len(self.shots)} shots, "
+            f"{len(self.tracks)} face tracks in {len(self.shots)} shots{people}, "
             f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
+            + (f"; {offscreen_s:.1f} s of speech off-screen" if offscreen_s else "")
         )
+
+    def without_people(self) -> "Result":
+        """Return the result with tracks as the only speakers, as before people were formed."""
+        tracks = [replace(track, person=None) for track in self.tracks]
+        return replace(self, tracks=tracks, people=(), embedder=None, offscreen=())
+
+    def with_people(self, people: Sequence[Person]) -> "Result":
+        """Return the result with these people, their tracks and how long they speak."""
+        owners = {track: person.id for person in people for track in person.tracks}
+        tracks = [replace(track, person=owners.get(track.id)) for track in self.tracks]
+        spoken_s = dict.fromkeys(owners.values(), 0.0)
+        for part in (part for track in tracks for part in find_segments(track)):
+            if part.person is not None:
+                spoken_s[part.person] += part.stop_s - part.start_s
+        found = [replace(one, speaking_s=round(spoken_s[one.id], 4)) for one in people]
+        return replace(self, tracks=tracks, people=found)
 
     def write_json(self, path: Path) -> None:
         """Write result.json as described in docs/outputs.md; one line per track."""
@@ -159,10 +187,12 @@ def _write(result: Result, file: IO[str]) -> None:
         file.write(f"{json.dumps(name)}: {_text(part)},\n")
     shots = ({"start_s": shot.start / FPS, "stop_s": shot.stop / FPS} for shot in result.shots)
     _write_list(file, "shots", shots, ",\n")
-    _write_list(file, "tracks", (_track_part(track) for track in result.tracks), ",\n")
+    _write_list(
+        file, "tracks", (track_part(track, result.embeddings) for track in result.tracks), ",\n"
+    )
     if result.people:
-        _write_list(file, "people", (asdict(person) for person in result.people), ",\n")
-    segments = (_segment_part(part) for part in result.segments)
+        _write_list(file, "people", map(person_part, result.people), ",\n")
+    segments = (segment_part(part) for part in result.segments)
     _write_list(file, "segments", segments, "\n}\n")
 
 
@@ -181,109 +211,43 @@ def _text(part: object) -> str:
     return json.dumps(part, allow_nan=False, separators=(",", ":"), default=str)
 
 
-def _rounded(values: NDArray[np.float32], decimals: int) -> list[Any]:
-    """Return nested lists of rounded floats."""
-    return list(np.round(values.astype(np.float64), decimals).tolist())
-
-
-def _track_part(track: ScoredTrack) -> dict[str, Any]:
-    """Return the entry of a track in result.json."""
-    for name in ("boxes", "scores", "probabilities"):
-        if not np.isfinite(getattr(track, name)).all():
-            raise ValueError(f"expected finite {name} in track {track.id}, found NaN or infinity")
-    done, thumbnail = cv2.imencode(".jpg", track.thumbnail, (cv2.IMWRITE_JPEG_QUALITY, 90))
-    assert done, "OpenCV encodes any grey image"
-    return {
-        "id": track.id,
-        **({} if track.person is None else {"person": track.person}),
-        "shot": track.shot,
-        "start_frame": track.start,
-        "start_s": track.start / FPS,
-        "stop_s": track.stop / FPS,
-        "boxes": _rounded(track.boxes, 2),
-        "scores": _rounded(track.scores, 4),
-        "probabilities": _rounded(track.probabilities, 4),
-        "thumbnail": base64.b64encode(thumbnail.tobytes()).decode("ascii"),
-    }
-
-
-def _segment_part(segment: Segment) -> dict[str, Any]:
-    """Return what result.json says of a segment; what it has no word for is left out."""
-    part: dict[str, Any] = {
-        "track": segment.track,
-        "start_s": round(segment.start_s, 4),
-        "stop_s": round(segment.stop_s, 4),
-        "score": None if segment.score is None else round(segment.score, 4),
-    }
-    if segment.person is not None:
-        part["person"] = segment.person
-    if segment.kind != "speech":
-        part["kind"] = segment.kind
-    return part
-
-
 def _parse(content: Mapping[str, Any]) -> Result:
     """Return the result of a parsed result.json."""
     video = content["video"]
-    facts = _entries_of(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}
+    facts = entries_of(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}
     if audio := video.get("audio"):  # missing in older files
         numbers = {"tracks": tuple(audio["tracks"])}
-        facts["audio"] = AudioFacts(**_entries_of(AudioFacts, audio) | numbers)
+        facts["audio"] = AudioFacts(**entries_of(AudioFacts, audio) | numbers)
     return Result(
         video=VideoFacts(**facts),
         network=_read_record(content["network"]),
         detector=_read_record(content["detector"]),
         shots=[Shot(_frame(shot["start_s"]), _frame(shot["stop_s"])) for shot in content["shots"]],
-        tracks=[_parse_track(part) for part in content["tracks"]],
+        tracks=[parse_track(part) for part in content["tracks"]],
         settings=content["settings"],
         warnings=tuple(content["warnings"]),
-        people=[_parse_person(part) for part in content.get("people", ())],
+        people=[parse_person(part) for part in content.get("people", ())],
         embedder=_read_record(content["embedder"]) if content.get("embedder") else None,
         offscreen=[
             Segment(None, part["start_s"], part["stop_s"], part.get("score"), None, "offscreen")
             for part in content["segments"]
             if part.get("kind") == "offscreen"
         ],
+        embeddings={
+            part["id"]: np.array(part["embeddings"], np.float32)
+            for part in content["tracks"]
+            if "embeddings" in part
+        },
     )
-
-
-def _parse_person(part: Mapping[str, Any]) -> Person:
-    """Return a person from what result.json says of them."""
-    return Person(**_entries_of(Person, part) | {"tracks": tuple(part["tracks"])})
 
 
 def _read_record(part: Mapping[str, Any]) -> ModelRecord:
     """Return a model record from its entry in result.json; older files have no encoder."""
     encoder = part.get("encoder")
-    entries = _entries_of(ModelRecord, part)
+    entries = entries_of(ModelRecord, part)
     return ModelRecord(**entries | {"encoder": _read_record(encoder) if encoder else None})
-
-
-def _entries_of(
-    facts: type[VideoFacts | AudioFacts | ModelRecord | Person], part: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the entries that are fields of `facts`; newer versions may write more."""
-    return {entry.name: part[entry.name] for entry in fields(facts) if entry.name in part}
 
 
 def _frame(time_s: float) -> int:
     """Return the frame that begins at a time."""
     return round(time_s * FPS)
-
-
-def _parse_track(part: Mapping[str, Any]) -> ScoredTrack:
-    """Return a track from its entry in result.json."""
-    encoded = np.frombuffer(base64.b64decode(part["thumbnail"]), np.uint8)
-    thumbnail = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
-    if thumbnail is None:
-        raise TypeError(f"the thumbnail of track {part['id']} is not an image")
-    return ScoredTrack(
-        id=part["id"],
-        shot=part["shot"],
-        start=part["start_frame"],
-        boxes=np.array(part["boxes"], np.float32).reshape(-1, 4),
-        scores=np.array(part["scores"], np.float32),
-        probabilities=np.array(part["probabilities"], np.float32),
-        thumbnail=np.asarray(thumbnail, np.uint8),
-        person=part.get("person"),
-    )

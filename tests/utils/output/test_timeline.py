@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from utils.output.lanes import MAX_LANES
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.output.timeline import (
     BOTTOM,
     LEFT,
-    MAX_LANES,
     PRESENT,
     RIGHT,
     SPEAKING,

@@ -104,7 +104,8 @@ CLIPS = {
     "25": {"fps": 25},
     "23.976": {"fps": Fraction(24000, 1001)},
     "60": {"fps": 60},
-    "late": {"fps": 25, "late_s": 0.7},
+    "late": {"fps": 25, "late_s": 0.72},
+    "late by half a frame": {"fps": 25, "late_s": 0.7},
 }
 
 
@@ -121,13 +122,15 @@ def test_boxes_lie_on_the_faces(browser: Any, tmp_path: Path, clip: dict[str, An
         shown_s = page.seek(time_s)
         assert abs(shown_s - time_s) <= float(1 / result.video.fps) + 0.03
         (mark,) = page.run("overlay.marks")
-        index = min(max(int(shown_s * FPS + 0.5), track.start), track.stop - 1) - track.start
+        frame = int(shown_s * FPS + 0.501)  # times of images come in microseconds
+        index = min(max(frame, track.start), track.stop - 1) - track.start
         box = np.array(mark["box"], np.float32)
         if clip["fps"] <= FPS:
             assert iou(box, track.boxes[index]) >= 0.99
         seen = np.array(page.run(SEEN), np.float32)
-        assert iou(box, seen) >= 0.9, (time_s, shown_s, box, seen)
-        assert mark["speaking"] is (1 <= int(shown_s * FPS + 0.5) / FPS < 3)
+        # Of a source with more than 25 images/s, the analysis saw only some.
+        assert iou(box, seen) >= (0.9 if clip["fps"] <= FPS else 0.75), (shown_s, box, seen)
+        assert mark["speaking"] is (1 <= frame / FPS < 3)
     page.close()
     assert page.faults == []
 

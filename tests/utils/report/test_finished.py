@@ -49,7 +49,7 @@ def test_all_outputs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--noReport"], {*TABLES, "video_out.mp4"}),
         (["--proxy", "--noVideo"], {*TABLES, "report.html"}),  # browsers play the source
     ],
-    ids=" ".join,
+    ids=["no video", "tables only", "no report", "proxy"],
 )
 def test_outputs_that_are_asked_for(path: Path, flags: list[str], outputs: set[str]) -> None:
     assert main([str(path), *flags]) == 0
