@@ -18,6 +18,7 @@ from utils.structures import FPS, Person
 
 BOX_UNITS = 4  # boxes are stored in quarters of a pixel
 THUMBNAIL = 96  # height and width, pixels
+QUALITY = 82  # of its JPEG
 
 
 def page_head(result: Result, video: PageVideo, folder: Path, edits: Edits) -> dict[str, Any]:
