@@ -222,8 +222,6 @@ def write_all(found: "Found", folder: Path, options: DemoOptions) -> None:
     from utils.report.outputs import write_outputs
 
     found.result.write_json(folder / "result.json")
-    if options.people.per_track:
-        found = replace(found, result=found.result.without_people())
     try:
         write_outputs(found, folder, image_outputs(options), options.report)
     finally:
@@ -234,7 +232,8 @@ def image_outputs(options: DemoOptions) -> "ImageOutputs":
     """Return which outputs with images are written."""
     from utils.output.write_outputs import ImageOutputs
 
-    return ImageOutputs(not options.video.no_video, options.video.writes_tree, options.crops)
+    video, per_track = options.video, options.people.per_track
+    return ImageOutputs(not video.no_video, video.writes_tree, options.crops, per_track)
 
 
 def read_options(options: VideoOptions) -> "ReadOptions":

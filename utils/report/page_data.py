@@ -18,6 +18,7 @@ from utils.structures import FPS, Person
 
 BOX_UNITS = 4  # boxes are stored in quarters of a pixel
 THUMBNAIL = 96  # height and width, pixels
+QUALITY = 82  # of its JPEG
 
 
 def page_head(result: Result, video: PageVideo, folder: Path, edits: Edits) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def page_head(result: Result, video: PageVideo, folder: Path, edits: Edits) -> d
         "models": f"{result.network.name} on {faces} faces",
         "formed": result.embedder is not None,
         "shots": [[shot.start, shot.stop] for shot in result.shots],
-        "people": [_person_part(person) for person in result.people],
+        "people": [_person_part(one) for one in result.people],
         "offscreen": [
             {"start_s": one.start_s, "stop_s": one.stop_s, "score": one.score}
             for one in result.offscreen
@@ -50,16 +51,11 @@ def page_head(result: Result, video: PageVideo, folder: Path, edits: Edits) -> d
 
 
 def _person_part(person: Person) -> dict[str, Any]:
-    """Return what the page knows of a person; without a thumbnail it shows one of their tracks."""
-    part = {
-        "id": person.id,
-        "name": person.name,
-        "tracks": person.tracks,
-        "uncertain": person.uncertain,
-    }
-    if person.thumbnail is not None:
-        part["thumbnail"] = _thumbnail(person.thumbnail)
-    return part
+    """Return what the page knows of a person."""
+    names = ("id", "name", "tracks", "uncertain")
+    part = {name: getattr(person, name) for name in names}
+    thumbnail = None if person.thumbnail is None else _small(person.thumbnail)
+    return {**part, "thumbnail": thumbnail}
 
 
 def _video_part(result: Result, video: PageVideo, folder: Path) -> dict[str, Any]:
@@ -91,7 +87,7 @@ def page_tracks(result: Result) -> Iterator[dict[str, Any]]:
             "length": len(track.scores),
             "boxes": [_differences(column) for column in boxes.T],
             "scores": _differences(stored_scores(track.scores)),
-            "thumbnail": _thumbnail(track.thumbnail),
+            "thumbnail": _small(track.thumbnail),
         }
 
 
@@ -100,7 +96,7 @@ def _differences(values: NDArray[np.int64]) -> list[int]:
     return list(np.diff(values, prepend=0).tolist())
 
 
-def _thumbnail(image: NDArray[np.uint8]) -> str:
-    """Return a small image of a face: JPEG in base64."""
-    small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return to_text(np.asarray(small, np.uint8))
+def _small(face: NDArray[np.uint8]) -> str:
+    """Return an image of a face, grey or RGB, in the size of the page: JPEG in base64."""
+    small = cv2.resize(face, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return to_text(np.asarray(small, np.uint8), QUALITY)

@@ -25,7 +25,7 @@ MOST = 6  # crops of a track
 STRETCH = 40
 CANDIDATES = 5  # frames of a stretch that are compared
 PATIENCE = 8  # frames that a candidate waits for one in which the detector ran
-USUAL_SHARPNESS = 0.05  # variance of the Laplacian, as a share of the image's, that counts half
+USUAL_SHARPNESS = 0.02  # variance of the Laplacian, as a share of the image's, that counts half
 UNKNOWN, PROFILE = 0.5, 0.1  # how frontal faces count whose points were not found; profiles
 
 

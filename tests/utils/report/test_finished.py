@@ -14,7 +14,7 @@ from utils.output.results import ModelRecord, Result
 from utils.report.edits import Draw, Edits, Rename, fingerprint
 from utils.structures import Person
 
-TABLES = {"scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "timeline.png"}
+TABLES = {"scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "people.csv", "timeline.png"}
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ const lanes = (() => {
     return model.offscreen.length ? [...found, edits.OFFSCREEN] : found;
   }
 
-  /** The image that stands for a person: their own, or else that of their longest track. */
+  /** The thumbnail of a person: their own, or that of their longest track. */
   function faceOf(person) {
     if (person.thumbnail) return person.thumbnail;
     const tracks = person.tracks.map((number) => data.trackById.get(number));
-    return tracks.reduce((best, one) => (one.length > best.length ? one : best)).thumbnail;
+    const longest = (best, one) => (one.length > best.length ? one : best);
+    return tracks.reduce(longest, tracks[0]).thumbnail;
   }
 
   function makeHead(speaker) {
