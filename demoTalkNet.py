@@ -97,7 +97,7 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
         from utils.report.finished import write_all_finished
 
         wanted = options.video.output_folder, image_outputs(options), options.report
-        status = write_all_finished(results, *wanted, report, options.people.per_track)
+        status = write_all_finished(results, *wanted, report)
     return max(status, analyse_all(videos, options, report) if videos else 0)
 
 
