@@ -24,13 +24,13 @@ class SynchronyTraining:
     videos: Annotated[str, "folders of videos of talking heads, with commas between"] = ""
     people: Annotated[Path | None, "CSV table of who is in which video: file,identity,kind"] = None
     faces_only: Annotated[str, "folders of videos whose sound means nothing"] = ""
-    teacher: Annotated[str, "weights of LR-ASD: a name of pretrain/weights.toml, or a file"] = (
-        "lr_asd_talkset"
+    teachers: Annotated[str, "networks to learn from, LR-ASD first, with commas between"] = (
+        "lr_asd,light_asd"
     )
     save_path: Annotated[Path, "folder for faces, pairings, checkpoints and weights"] = Path(NAME)
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
-    seeing_steps: Annotated[int, "batches of the first stage: see what the teacher sees"] = 60
-    matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 500
+    seeing_steps: Annotated[int, "batches of the first stage: learn from the teachers"] = 50
+    matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 200
     num_pairings: Annotated[int, "pairings that the third stage learns from"] = 240
     judging_steps: Annotated[int, "batches of the third stage: judge by the evidence"] = 300
     noise: Annotated[float, "most noise in the third stage, relative to voices and faces"] = 1.0
@@ -51,7 +51,7 @@ class SynchronyTraining:
     @property
     def settings(self) -> Settings:
         """What must be the same when training is resumed."""
-        places = ("videos", "people", "faces_only", "save_path", "teacher")
+        places = ("videos", "people", "faces_only", "save_path")
         return {name: value for name, value in vars(self).items() if name not in places}
 
 

@@ -18,16 +18,22 @@ from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.pairings.crop_augmentation import change_crops
 from utils.datasets.pairings.pairings import Pairer
 from utils.datasets.pairings.pool import EmbeddedFace, stacked
+from utils.datasets.pairings.sound_augmentation import degrade
 from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.sources import SourceFace
 from utils.errors import UserError
 from utils.features.mfcc import align, mfcc
+from utils.structures import STEPS_PER_FRAME
 
-SEEN_FRAMES = 58
-SEEN_CLIPS = 4
-REMEMBERED_CLIPS = 2  # of the first stage, in each step of the second
-MATCHED_CLIPS = 6
-MATCHED_FRAMES = 116
+LESSON_FRAMES = 68  # of a clip; the outer ones are context
+LESSON_CLIPS = 5
+KEPT_CLIPS = 2  # of the first stage, in each step of the second
+MAX_FACES = 8  # of each person in the lessons
+OTHER_SHARE = 0.3  # of batches whose faces have the audio of others
+SCORE_SCALE = 4.0  # of the teachers' scores
+SCORE_WEIGHT = 1.0
+MATCHED_CLIPS = 5
+MATCHED_FRAMES = 100
 MATCHED_LAG = 30  # frames
 MATCHED_WINDOWS = (51, 101)
 ALONE_SHARE = 0.75  # of voices that are heard with no other beside them
@@ -39,49 +45,94 @@ RIDGE = 0.1  # of the mean power, added to every direction's
 SHARPNESS = 10.0  # of the choice between lags
 
 
-class SeeingLessons:
-    """Faces of all people, and what a teacher sees in them: the student sees them changed."""
+class Lessons:
+    """Faces of all people and what teachers make of them; the student sees them augmented.
 
-    def __init__(self, store: EntityStore, sources: Sequence[SourceFace], teacher: Network) -> None:
-        self.store, self.teacher = store, teacher
+    Args:
+        store: Holds the faces.
+        sources: What is known of them.
+        teachers: The first one's embeddings are learned, and the mean of all scores.
+    """
+
+    def __init__(
+        self, store: EntityStore, sources: Sequence[SourceFace], teachers: Sequence[Network]
+    ) -> None:
+        self.store, self.teachers = store, teachers
         places = {entity.name: index for index, entity in enumerate(store.entities)}
         self.people: dict[str, list[int]] = {}
         for source in sources:
-            if source.num_frames >= SEEN_FRAMES // 2:
+            if source.num_frames >= LESSON_FRAMES:
                 self.people.setdefault(source.person, []).append(places[source.name])
-        frames = [self._num_frames(person) for person in self.people]
+        self.people = {person: own[:MAX_FACES] for person, own in self.people.items()}
+        frames = [self._mean_frames(person) for person in self.people]
         self.weights = np.sqrt(frames) / np.sqrt(frames).sum()
+        self._embeddings: dict[int, list[Tensor]] = {}  # of each face, from every teacher
 
-    def _num_frames(self, person: str) -> int:
-        return sum(self.store.entities[place].num_frames for place in self.people[person])
+    def _mean_frames(self, person: str) -> float:
+        own = self.people[person]
+        return float(np.mean([self.store.entities[place].num_frames for place in own]))
 
     def loss(
         self, network: Synchrony, rng: np.random.Generator, num_clips: int, bf16: bool = False
     ) -> Tensor:
-        """Return how far the student is from the teacher on some clips."""
-        clips = [self._clip(rng) for _ in range(num_clips)]
-        changed = [change_crops(clip, rng) for clip in clips]
-        start, stop = network.radius, SEEN_FRAMES - network.radius
+        """Return how far the student's embeddings and first scores are from the teachers'."""
+        clips = [self._draw(rng) for _ in range(num_clips)]
+        parts = [self.store.read(place, start, start + LESSON_FRAMES) for place, start in clips]
+        heard = [part.waveform for part in parts]
+        if rng.random() < OTHER_SHARE:
+            heard = heard[1:] + heard[:1]  # every face with the audio of another
+        clean = _features(heard)
+        noisy = _features([degrade(waveform, rng) for waveform in heard])
+        faces = torch.from_numpy(np.stack([change_crops(part.faces, rng) for part in parts]))
+        start, stop = network.radius, LESSON_FRAMES - network.radius
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            with torch.no_grad():
-                wanted = self.teacher.encode_faces(torch.from_numpy(np.stack(clips)), start, stop)
-            found = network.encode_faces(torch.from_numpy(np.stack(changed)), start, stop)
-        return _distance(found, wanted)
+            found = network.encode_faces(faces, start, stop)
+        with torch.no_grad():
+            targets = []
+            for number in range(len(self.teachers)):
+                rows = [self._embedded(place)[number] for place, _ in clips]
+                parts_of = zip(rows, clips, strict=True)
+                targets.append(torch.stack([r[a + start : a + stop] for r, (_, a) in parts_of]))
+            scores = [
+                _half_difference(teacher.fuse(teacher.encode_audio(clean), rows).av)
+                for teacher, rows in zip(self.teachers, targets, strict=True)
+            ]
+            score = torch.stack(scores).mean(0)
+            audio = network.encode_audio(noisy)
+        first = network.first_score(audio, found)
+        distance = functional.smooth_l1_loss(first / SCORE_SCALE, score / SCORE_SCALE)
+        return _distance(found, targets[0]) + SCORE_WEIGHT * distance
 
-    def _clip(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Return the crops of a moment; short sources end in a still."""
+    def _embedded(self, place: int) -> list[Tensor]:
+        """Return what each teacher makes of a whole face, (T, 128); computed once."""
+        if place not in self._embeddings:
+            crops = self.store.read(place, 0, self.store.entities[place].num_frames).faces
+            self._embeddings[place] = [encode_track(teacher, crops) for teacher in self.teachers]
+        return self._embeddings[place]
+
+    def _draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Return an entity's place in the store, and the first frame of a clip of it."""
         person = list(self.people)[rng.choice(len(self.weights), p=self.weights)]
         place = self.people[person][rng.integers(len(self.people[person]))]
         num_frames = self.store.entities[place].num_frames
-        start = int(rng.integers(max(1, num_frames - SEEN_FRAMES + 1)))
-        crops = self.store.read(place, start, min(num_frames, start + SEEN_FRAMES)).faces
-        return np.pad(crops, ((0, SEEN_FRAMES - len(crops)), (0, 0), (0, 0)), mode="edge")
+        return place, int(rng.integers(num_frames - LESSON_FRAMES + 1))
 
 
-def _distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return the squared error relative to the variance, and the lack of likeness."""
-    error = (found - wanted).square().mean() / wanted.var()
-    return error + (1 - functional.cosine_similarity(found, wanted, dim=2)).mean()
+def _features(waveforms: Sequence[NDArray[np.int16]]) -> Tensor:
+    """Return the MFCC of the frames that lessons compare, (B, 4 T, 13)."""
+    rows = [align(mfcc(waveform), LESSON_FRAMES) for waveform in waveforms]
+    inner = slice(STEPS_PER_FRAME * Synchrony.radius, -STEPS_PER_FRAME * Synchrony.radius)
+    return torch.from_numpy(np.stack(rows)[:, inner])
+
+
+def _half_difference(logits: Tensor) -> Tensor:
+    return (logits[..., 1] - logits[..., 0]) / 2
+
+
+def _distance(found: Tensor, target: Tensor) -> Tensor:
+    """Return the squared error relative to the variance, plus one minus the cosine similarity."""
+    error = (found - target).square().mean() / target.var()
+    return error + (1 - functional.cosine_similarity(found, target, dim=2)).mean()
 
 
 def matching_loss(

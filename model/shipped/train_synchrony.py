@@ -27,10 +27,10 @@ from model.scoring.windows import inference_copy
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.synchrony_options import NAME, Stage, SynchronyTraining
 from model.shipped.synchrony_stages import (
+    KEPT_CLIPS,
+    LESSON_CLIPS,
     MATCHED_FRAMES,
-    REMEMBERED_CLIPS,
-    SEEN_CLIPS,
-    SeeingLessons,
+    Lessons,
     draw_embedded,
     encode_track,
     matching_loss,
@@ -58,11 +58,12 @@ from utils.training_options import RunOptions
 logger = logging.getLogger(__name__)
 
 JUDGED_FRAMES = 600  # of a pairing in the pools: as long as the evidence needs
-FITTED_PAIRINGS, FITTED_FRAMES = 160, 200  # from which the first projections come
+FITTED_PAIRINGS, FITTED_FRAMES = 100, 200  # from which the first projections come
 SEEING, MATCHING, JUDGING = "seeing", "matching", "judging"  # the stages
 FITTING = "fitting"  # what begins the second
 HELD_OUT_EACH = 6  # pairings of each situation
 MATCHED_BATCHES = 4  # of people held out
+FIRST_PARTS = ("visual_encoder.", "gate.", "recurrence.", "recurrent_gate.", "head_opinion.")
 COLUMNS = ("stage", "step", "loss", "held_out_loss", *SITUATIONS)  # of log.csv
 
 
@@ -108,7 +109,7 @@ class StagedTraining:
 
     Args:
         options: How.
-        teacher: LR-ASD, made for inference.
+        teachers: LR-ASD and others, made for inference.
         store: Holds the faces of all people.
         sources: What is known of them.
     """
@@ -116,17 +117,17 @@ class StagedTraining:
     def __init__(
         self,
         options: SynchronyTraining,
-        teacher: Network,
+        teachers: Sequence[Network],
         store: EntityStore,
         sources: Sequence[SourceFace],
     ) -> None:
-        self.options, self.teacher, self.store = options, teacher, store
+        self.options, self.teachers, self.store = options, teachers, store
         self.learned = [one for one in sources if not options.is_held_out(one.person)]
         self.held_out = [one for one in sources if options.is_held_out(one.person)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             self.network = Synchrony()
-        take_over(self.network, teacher)
+        take_over(self.network, teachers[0])
         self.measured: Pairer | None = None
         if self.held_out:
             self.measured = Pairer(store, self.held_out, MATCHED_FRAMES)
@@ -145,15 +146,15 @@ class StagedTraining:
     def stages(self) -> list[Stage]:
         """Return the stages in order."""
         options, network = self.options, self.network
-        lessons = SeeingLessons(self.store, self.learned, self.teacher)
+        lessons = Lessons(self.store, self.learned, self.teachers)
         pairer = Pairer(self.store, self.learned, MATCHED_FRAMES)
 
         def seeing(rng: np.random.Generator) -> Tensor:
-            return lessons.loss(network, rng, SEEN_CLIPS, options.bf16)
+            return lessons.loss(network, rng, LESSON_CLIPS, options.bf16)
 
         def matching(rng: np.random.Generator) -> Tensor:
             # The lessons keep the encoder from forgetting all people but the few in the pairings.
-            kept = lessons.loss(network, rng, REMEMBERED_CLIPS, options.bf16)
+            kept = lessons.loss(network, rng, KEPT_CLIPS, options.bf16)
             return matching_loss(network, pairer, rng, bf16=options.bf16) + kept
 
         def judging(rng: np.random.Generator) -> Tensor:
@@ -161,7 +162,7 @@ class StagedTraining:
             return refiner_loss(network, batch, options.noise * torch.rand(len(batch[0])))
 
         def is_encoder(name: str) -> bool:
-            return name.startswith("visual_encoder.")
+            return name.startswith(FIRST_PARTS)
 
         def is_refiner(name: str) -> bool:
             return name.startswith("judges.")
@@ -171,7 +172,7 @@ class StagedTraining:
 
         return [
             Stage(SEEING, options.seeing_steps, 3e-4, is_encoder, seeing),
-            Stage(MATCHING, options.matching_steps, 1.5e-4, matches, matching),
+            Stage(MATCHING, options.matching_steps, 2e-4, matches, matching),
             Stage(JUDGING, options.judging_steps, 1e-3, is_refiner, judging),
         ]
 
@@ -275,13 +276,18 @@ class StagedTraining:
         return Evaluated(measures=measures)
 
 
+def _load_teacher(name: str) -> Network:
+    teacher = load_single(name)
+    assert isinstance(teacher, Network)
+    return inference_copy(teacher, "fp32")
+
+
 def train(options: SynchronyTraining) -> int:
     """Train the network from the first stage to the last; return the exit status."""
     if options.bf16:
         warn_of_slow_bf16("cpu")
-    teacher = load_single("lr_asd", options.teacher)
-    assert isinstance(teacher, Network)
-    training = StagedTraining(options, inference_copy(teacher, "fp32"), *find_people(options))
+    teachers = [_load_teacher(name) for name in options.teachers.split(",")]
+    training = StagedTraining(options, teachers, *find_people(options))
     return 0 if training.train() else 1
 
 
