@@ -149,13 +149,20 @@ class Synchrony(Network):
 
     def scores(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Tensor:
         """Return the score that each refiner gives, (refiners, B, T)."""
-        audio, levels = audio[..., :NUM_CHANNELS], audio[..., NUM_CHANNELS:]
+        first, corrections = self.split_scores(compared, audio, faces)
+        return first + corrections
+
+    def split_scores(
+        self, compared: Comparison, audio: Tensor, faces: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the first score (B, T), and what each refiner adds to it, (refiners, B, T)."""
+        levels = audio[..., NUM_CHANNELS:]
         first, visual = self.first_score(audio, faces), _score(self.head_visual(faces))
         profile = CORRELATION_SCALE * compared.profile
         first_scores = torch.stack((first, visual), 1) / FIRST_SCORE_SCALE
         rows = torch.cat((compared.evidence, levels.transpose(1, 2), first_scores), 1)
         corrections = torch.stack([refiner(profile, rows) for refiner in self.judges])
-        return first + corrections - SILENCE_PENALTY * _silence(levels[..., 0])
+        return first - SILENCE_PENALTY * _silence(levels[..., 0]), corrections
 
     def first_score(self, audio: Tensor, faces: Tensor) -> Tensor:
         """Return the score (B, T) before correction, each second scored separately."""

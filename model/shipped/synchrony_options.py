@@ -29,7 +29,7 @@ class SynchronyTraining:
     )
     save_path: Annotated[Path, "folder for faces, pairings, checkpoints and weights"] = Path(NAME)
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
-    seeing_steps: Annotated[int, "batches of the first stage: learn from the teachers"] = 50
+    seeing_steps: Annotated[int, "batches of the first stage: learn from the teachers"] = 60
     matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 200
     num_pairings: Annotated[int, "pairings that the third stage learns from"] = 240
     judging_steps: Annotated[int, "batches of the third stage: judge by the evidence"] = 300

@@ -6,7 +6,6 @@ Run again, the command continues where it was stopped. LR-ASD is the teacher.
 """
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,27 +18,23 @@ from torch import Tensor
 from model.checkpoints import training as checkpoints
 from model.checkpoints.build import load_single
 from model.contract import Network
-from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
 from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
 from model.scoring.windows import inference_copy
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
+from model.shipped.source_faces import find_people
+from model.shipped.synchrony_lessons import KEPT_CLIPS, LESSON_CLIPS, Lessons, encode_track
 from model.shipped.synchrony_options import NAME, Stage, SynchronyTraining
 from model.shipped.synchrony_stages import (
-    KEPT_CLIPS,
-    LESSON_CLIPS,
     MATCHED_FRAMES,
-    Lessons,
     draw_embedded,
-    encode_track,
     matching_loss,
     measure,
     refiner_loss,
     set_statistics,
     take_over,
 )
-from model.training.prepare_data import find_videos
 from model.training.recipes import seeded
 from model.training.run import Run
 from model.training.run_logs import EpochRow, Evaluated, write_table
@@ -48,10 +43,8 @@ from utils.commands import run_command
 from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
 from utils.datasets.storage.entity_store import EntityStore
-from utils.datasets.talkset.faces import FaceFinding, find_all
-from utils.datasets.talkset.sources import SourceFace, VideoPerson, name_people
+from utils.datasets.talkset.sources import SourceFace
 from utils.files import check_folder
-from utils.model_options import DetectorOptions
 from utils.progress import bar
 from utils.training_options import RunOptions
 
@@ -65,26 +58,6 @@ HELD_OUT_EACH = 6  # pairings of each situation
 MATCHED_BATCHES = 4  # of people held out
 FIRST_PARTS = ("visual_encoder.", "gate.", "recurrence.", "recurrent_gate.", "head_opinion.")
 COLUMNS = ("stage", "step", "loss", "held_out_loss", *SITUATIONS)  # of log.csv
-
-
-def find_people(options: SynchronyTraining) -> tuple[EntityStore, list[SourceFace]]:
-    """Return the faces of all videos; those found before are not searched for again."""
-    faces_only = [Path(folder) for folder in options.faces_only.split(",") if folder]
-    unheard = find_videos(faces_only) if faces_only else []
-    talking = find_videos([Path(folder) for folder in options.videos.split(",")])
-    talking = [path for path in talking if path not in unheard]
-    people = name_people(talking, options.people)
-    people |= {path: VideoPerson(f"face {path.stem}", talks=False) for path in unheard}
-    root = os.path.commonpath([path.parent for path in people])
-    videos = {path.relative_to(root).as_posix(): path for path in people}
-    finder = choose_finder(DetectorOptions(detector="yunet"), "cpu")
-    folder = options.save_path / "sources"
-    with bar("finding faces", len(videos), "videos") as advance:
-        finding = FaceFinding(finder, finder.settings)
-        faces = find_all(videos, people, folder, finding, lambda _, done, __: advance(done))
-    for key, problem in faces.broken.items():
-        logger.warning("%s: %s", key, problem)
-    return EntityStore(folder), faces.sources
 
 
 class StageObjective(SeededObjective):
@@ -287,7 +260,10 @@ def train(options: SynchronyTraining) -> int:
     if options.bf16:
         warn_of_slow_bf16("cpu")
     teachers = [_load_teacher(name) for name in options.teachers.split(",")]
-    training = StagedTraining(options, teachers, *find_people(options))
+    found = find_people(
+        options.videos, options.people, options.faces_only, options.save_path / "sources"
+    )
+    training = StagedTraining(options, teachers, *found)
     return 0 if training.train() else 1
 
 

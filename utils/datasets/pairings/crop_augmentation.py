@@ -38,7 +38,7 @@ def _shown_frames(num_frames: int, rng: np.random.Generator) -> NDArray[np.intp]
     if rng.random() < 0.8:
         return frames
     rate = float(rng.uniform(10, 24)) / FPS
-    return np.ceil(np.floor(frames * rate) / rate).astype(np.intp)
+    return np.asarray(np.ceil(np.floor(frames * rate) / rate), np.intp)
 
 
 def _mover(

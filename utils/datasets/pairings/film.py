@@ -23,6 +23,7 @@ from utils.datasets.pairings.sound_augmentation import (
 )
 from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.sources import SourceFace
+from utils.datasets.talkset.voice_activity import find_runs
 from utils.errors import UserError
 from utils.structures import FPS, SAMPLES_PER_FRAME
 
@@ -42,6 +43,7 @@ MUTE_SITUATIONS = {"other": 2, "music": 1}  # of faces that do not talk
 MIN_LENGTH, MAX_LENGTH = 25, 1500  # frames of a track
 MAX_OFFSET = 6  # frames by which the audio of a recording is early or late
 EDGE = 2  # frames at either side of a change that are not labelled
+MIN_PAUSE = 25  # frames; shorter pauses are not labelled: nobody calls them silence
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,11 @@ class FilmPairer:
                 "give more videos"
             )
 
+    def __len__(self) -> int:
+        talking, mute = sum(FILM_SITUATIONS.values()), sum(MUTE_SITUATIONS.values())
+        num_mute = len(self._mute.keys() - self._talking.keys())
+        return talking * len(self._talking) + mute * num_mute
+
     def __iter__(self) -> Iterator[FilmPairing]:
         for number, person in enumerate(sorted({*self._talking, *self._mute})):
             talks = person in self._talking
@@ -241,6 +248,9 @@ def _late(waveform: NDArray[np.int16], samples: int) -> NDArray[np.int16]:
 def _labels(speaks: NDArray[np.bool_], edge: int) -> NDArray[np.int8]:
     """Return labels (T,), none beside a change."""
     labels = speaks.astype(np.int8)
+    for start, stop in find_runs(~speaks):
+        if stop - start < MIN_PAUSE and start > 0 and stop < len(speaks):
+            labels[start:stop] = UNLABELLED
     for change in np.flatnonzero(np.diff(speaks.astype(np.int8))) + 1:
         labels[max(0, change - edge) : change + edge] = UNLABELLED
     return labels
