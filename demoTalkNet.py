@@ -1,4 +1,4 @@
-"""Find who speaks in a video and mark it: a green box speaks, a red one does not.
+"""Find who speaks in a video: draws a green box around a speaking face, a red one around others.
 
 python demoTalkNet.py --videoName 001 --videoFolder demo
 python demoTalkNet.py /some/where/*.mp4 --outputFolder results
@@ -28,44 +28,44 @@ if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media.container import ReadOptions, VideoInfo
     from utils.media.video import VideoSpan
-    from utils.output.write_outputs import Seen
+    from utils.output.write_outputs import FrameFaces
     from utils.structures import Detections, Frame
 
 logger = logging.getLogger("demoTalkNet")
 
-ADVICE = "choose another folder with --outputFolder or mend this"  # where a file is refused
+ADVICE = "fix this, or choose another folder with --outputFolder"  # if a file cannot be written
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What was found in one video."""
+    """The analysis of one video."""
 
     result: "Result"
     span: "VideoSpan"  # the part of the video that was analysed
-    faces: "Seen"  # of every frame; only for the published tree
+    faces: "FrameFaces"  # of every frame; only for the original demo's folders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, look at the videos, return the exit status."""
+    """Parse the command line, analyse the videos, return the exit status."""
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
         options = read_groups(parsed, DemoOptions)
     if parsed.videos and options.video.eval_col:
-        parser.error("--evalCol brings its own video; leave out the files")
+        parser.error("--evalCol has its own video; leave out the files")
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
         if given and len(parsed.videos) > 1:
             parser.error(f"--{flag} belongs to one video; give one file")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
     action = partial(act, parsed.videos, options, report)
-    return exit_status(action, report, "nothing half-written is left")
+    return exit_status(action, report, "no incomplete files are left")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
     parser = flags.make_parser(__doc__, ESSENTIAL)
-    parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
+    parser.add_argument("videos", nargs="*", type=Path, help="video files (default: --videoName)")
     names = {"model": network_names(), "detector": detector_names()}
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
     add_debug(parser)
@@ -73,18 +73,18 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
-    """Do what the options ask for; return the exit status."""
+    """Run the command; return the exit status."""
     if options.video.eval_col:
         evaluate_columbia(options)
         return 0
-    return look_at(paths or [find_video(options.video)], options, report)
+    return analyse_all(paths or [find_video(options.video)], options, report)
 
 
 def find_video(options: VideoOptions) -> Path:
     """Return the one file called --videoName in --videoFolder, whatever its extension."""
     folder, name = options.video_folder, options.video_name
     if not folder.is_dir():
-        raise FileNotFoundError(f"expected the folder of --videoFolder, found no folder {folder}")
+        raise FileNotFoundError(f"--videoFolder: {folder} is not a folder")
     matches = sorted(path for path in folder.iterdir() if path.stem == name and path.is_file())
     if len(matches) != 1:
         found = ", ".join(path.name for path in matches) or "no such file"
@@ -96,39 +96,38 @@ def find_video(options: VideoOptions) -> Path:
 
 
 def results_of(path: Path, options: VideoOptions) -> Path:
-    """Return the folder that the results of a video go to."""
+    """Return the folder for the results of a video."""
     return (options.output_folder or path.parent) / path.stem
 
 
 def output_folder(path: Path, options: VideoOptions) -> Path:
-    """Make the folder that the results of a video go to; fails before any work if it cannot be."""
+    """Create the folder for the results of a video; raise if it is not writable."""
     folder = results_of(path, options)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(
-            f"the results of {path} go to a folder {folder}, but a file has that name; "
+            f"the results of {path} need a folder {folder}, but a file has that name; "
             "pass --outputFolder"
         )
     check_folder(folder)
     return folder
 
 
-def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
-    """Analyse videos one by one, going on after those that fail; return the exit status.
+def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
+    """Analyse videos one by one, continuing after one that fails; return the exit status.
 
-    The models are loaded once, when there is a video to analyse; that they cannot be is an error of
-    the whole command.
+    The models are loaded once, before the first video; if that fails, the command stops.
 
     Args:
         paths: The videos.
-        options: What is asked for.
-        report: How the errors of a video are reported.
+        options: All options.
+        report: How errors are reported.
     """
     folders = Counter(results_of(path, options.video).absolute() for path in paths)
     twice = [str(folder) for folder, count in folders.items() if count > 1]
     if twice:
         raise UserError(
-            f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
-            "them in two runs with another --outputFolder"
+            f"the results of two videos would both go to {twice[0]}; rename one of them, or run "
+            "the command twice with different --outputFolder"
         )
     from utils.media.audio_streams.choice import choose_sound
     from utils.media.container import probe
@@ -155,7 +154,7 @@ def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) ->
 
 
 def load_models(options: DemoOptions) -> "Models":
-    """Load the network and the detector; say which and why."""
+    """Load the network and the detector; log which and why."""
     import talkNet
 
     with byte_bar("downloading weights") as progress:
@@ -207,19 +206,19 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
 
 
 def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
-    """Write all that is asked for, and print where; the tables are named whatever comes after."""
-    from utils.output.write_outputs import Wanted, write_images, write_tables
+    """Write all requested outputs; print the path of the tables even if the video fails."""
+    from utils.output.write_outputs import ImageOutputs, write_images, write_tables
 
-    wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
+    outputs = ImageOutputs(not options.video.no_video, options.video.official_tree, options.crops)
     write_tables(found.result, folder)
     try:
-        write_images(found.result, found.span, folder, wanted, found.faces)
+        write_images(found.result, found.span, folder, outputs, found.faces)
     finally:
         print(folder / "result.json")
 
 
 def read_options(options: VideoOptions) -> "ReadOptions":
-    """Return which part of a video is read, and how."""
+    """Return the options for reading a video."""
     from utils.media.container import ReadOptions
     from utils.processor import num_cores
 
@@ -228,31 +227,31 @@ def read_options(options: VideoOptions) -> "ReadOptions":
 
 
 def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) -> "ActiveSpeakers":
-    """Return the analysis of one video, prepared by the options."""
+    """Return the analysis of one video, not yet started."""
     import talkNet
     from utils.tracking.shots import read_cuts
     from utils.tracking.track_files import read_boxes
 
-    wanted = options.video
-    boxes = read_boxes(wanted.tracks, video.width, video.height) if wanted.tracks else None
+    tracks, cuts = options.video.tracks, options.video.cuts
+    boxes = read_boxes(tracks, video.width, video.height) if tracks else None
     analysis = talkNet.AnalysisOptions(
-        read=read_options(wanted),
+        read=read_options(options.video),
         shots=options.shots,
         tracks=options.tracks,
         crops=options.crops,
         detect_every=options.detector.every(models.device),
         windows=options.model.window_lengths,
         precision=options.model.precision,
-        # An array hears where the video's own sound may be silent.
+        # The array may record speech while the video's own audio is silent.
         score_silence=options.model.score_silence or options.array.array is not None,
-        cuts=read_cuts(wanted.cuts) if wanted.cuts else None,
+        cuts=read_cuts(cuts) if cuts else None,
         boxes=boxes,
     )
     return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis)
 
 
 def summary(result: "Result") -> str:
-    """Return in a few words what was found."""
+    """Return a one-line summary of a result."""
     if not result.tracks:
         return "no face found"
     speaking = {segment.track for segment in result.segments}
@@ -264,7 +263,7 @@ def summary(result: "Result") -> str:
 
 
 def evaluate_columbia(options: DemoOptions) -> None:
-    """Print and write F1 on Columbia ASD by the published procedure, and with its faults mended."""
+    """Print and write F1 on Columbia ASD by the published procedure and with its errors fixed."""
     from utils.datasets import columbia
     from utils.media.container import probe
     from utils.metrics.columbia import evaluate, format_tables

@@ -207,7 +207,7 @@ class ActiveSpeakers:
     def _pieces(self) -> Iterator[CropPiece | Shot]:
         """Yield the pieces of the face tracks of each shot, then the shot."""
         options, detector = self.options, self.detector
-        size = detector.picture_size(self.video.width, self.video.height) if detector else None
+        size = detector.image_size(self.video.width, self.video.height) if detector else None
         form = self._scorer.form
         frames = self.span.read_frames(size, self._report, form.colour)
         frames = mark_shots(frames, options.shots, options.cuts)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.measure import measure, parse, report
+from model.checkpoints.keras import MODES
 from model.layers.convolutions import odd_one_after
-from model.networks.ava_asd import CONVOLUTIONS, MODES, AudioTower, AvaASD, VideoTower
+from model.networks.ava_asd import CONVOLUTIONS, AudioTower, AvaASD, VideoTower
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

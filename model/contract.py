@@ -71,6 +71,7 @@ class Model(nn.Module, ABC):
     recipe: Recipe = Recipe()
     released_names: ClassVar[Mapping[str, str]]  # published key prefix -> our key prefix
     released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys that have no effect
+    encoder_name: ClassVar[str] = ""  # the network whose embeddings it reads; most read none
     initial: ClassVar[str] = ""  # table in weights.toml; the authors start training from it
     family: str  # module in model/families that scores, trains and evaluates such networks
     weights: WeightsFile | None = None
@@ -177,7 +178,7 @@ class ContextNetwork(Model):
     """Scores one frame of a face from embeddings of it and of other faces by a clip network."""
 
     family = "contexts"
-    encoder_name: ClassVar[str]  # the clip network whose embeddings it reads
+    encoder_name: ClassVar[str]
     context: ContextSpec
     num_embedding: int  # C
 
@@ -220,6 +221,22 @@ class Cascade:
     encoder: ClipNetwork
     network: ContextNetwork
 
+    @classmethod
+    def of(cls, network: Model, encoder: Model) -> Cascade:
+        """Join a network to the one that it names in `encoder_name`.
+
+        Raises:
+            UserError: The embeddings that one gives are not those that the other reads.
+        """
+        assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
+        if encoder.num_embedding != network.num_embedding:
+            raise UserError(
+                f"{type(network).__name__} reads {network.num_embedding} numbers a face, "
+                f"{network.encoder_name} gives {encoder.num_embedding}; load weights that were "
+                "trained together"
+            )
+        return cls(encoder, network)
+
     @property
     def members(self) -> tuple[Model, ...]:
         """The networks that score together, the one that is asked for first."""
@@ -232,10 +249,10 @@ class FaceDetector(Protocol):
     name: str
     weights: WeightsFile | None
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) at which `detect` reads images of a video of that size."""
         ...
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
         ...

@@ -10,14 +10,7 @@ import torch
 from model.checkpoints.build import load_single, network_class, network_name, recognise
 from model.checkpoints.files import Weights, read_weights
 from model.checkpoints.registry import default_checkpoint, find_file, registry
-from model.contract import (
-    Cascade,
-    ClipNetwork,
-    ContextNetwork,
-    FaceDetector,
-    Model,
-    WeightsFile,
-)
+from model.contract import Cascade, FaceDetector, Model, WeightsFile
 from model.detection import choose_detector
 from model.names import network_names
 from model.precision import warn_of_slow_bf16
@@ -184,24 +177,18 @@ def load_network(
         progress: Told the bytes of a download.
     """
     kind = network_class(name)
-    if not issubclass(kind, ContextNetwork):
-        if encoder_weights is not None:
-            raise UserError(f"{name} builds on no other network; leave --encoderModel out")
-        return load_single(name, weights, device, progress)
+    if encoder_weights is not None and not kind.encoder_name:
+        raise UserError(f"{name} builds on no other network; leave --encoderModel out")
     network = load_single(name, weights, device, progress)
+    if not kind.encoder_name:
+        return network
     try:
         encoder = load_single(kind.encoder_name, encoder_weights, device, progress)
     except WeightsUnavailableError as error:
         raise WeightsUnavailableError(
             f"{error}; or name the encoder's weights with --encoderModel"
         ) from error
-    assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
-    if encoder.num_embedding != network.num_embedding:
-        raise UserError(
-            f"{name} reads {network.num_embedding} numbers a face, {kind.encoder_name} gives "
-            f"{encoder.num_embedding}; load weights that were trained together"
-        )
-    return Cascade(encoder, network)
+    return Cascade.of(network, encoder)
 
 
 def record_of(network: Model | Cascade, reason: str = "") -> ModelRecord:

@@ -209,19 +209,15 @@ def test_errors_have_a_type_of_their_own() -> None:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """Checked for the classes of `utils`, against all others."""
+    """Checked over all folders, the tests' too, and for classes inside functions as well."""
+    found = [(path, tree(module)) for module, path in modules().items()]
+    found += [(path, ast.parse(path.read_text())) for path in (ROOT / "tests").rglob("*.py")]
     places: dict[str, list[str]] = {}
-    for module in modules():
-        for node in statements(module):
+    for path, whole in found:
+        for node in walk(whole):
             if isinstance(node, ast.ClassDef):
-                places.setdefault(node.name, []).append(module)
-    shared = {name: found for name, found in places.items() if len(found) > 1}
-    in_utils = {
-        name: found
-        for name, found in shared.items()
-        if any(module.startswith("utils.") for module in found)
-    }
-    assert in_utils == {}
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def test_utils_never_imports_model() -> None:

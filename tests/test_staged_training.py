@@ -204,8 +204,8 @@ def test_features_that_do_not_fit(
     def said(*more: str | Path) -> str:
         return refused(arguments(talks, *save, *more), caplog)
 
-    assert "asc reads stored embeddings: give --features" in said("--model", "asc")
-    assert "--model asc_encoder --forward --features DIR makes them" in said(
+    assert "asc reads stored embeddings: pass --features" in said("--model", "asc")
+    assert "create them with --model asc_encoder --forward --features DIR" in said(
         "--model", "asc", "--features", tmp_path / "nowhere"
     )
     found = said("--model", "asdnet", "--features", features)
@@ -239,15 +239,15 @@ def test_weights_that_do_not_fit(
     )
     found = refused(arguments(talks, *encode, tmp_path / "f", "--pretrainModel", asc), caplog)
     assert "these are not asc_encoder weights" in found
-    assert "the file looks like asc" in found
+    assert "the file fits asc" in found
     compare = ("--model", "asc", "--forward", "--features", features, "--pretrainModel", asc)
     assert "--forward is for clip networks" in refused(arguments(talks, *compare), caplog)
     begin = ("--model", "asc_encoder", "--initial", tmp_path / "none.pth")
     found = refused(arguments(talks, *begin, "--savePath", tmp_path / "s"), caplog)
-    assert "found no file" in found and "--initial none begins at random" in found
+    assert "found no file" in found and "--initial none starts at random" in found
     wrong = ("--model", "asc_encoder", "--variant", "length=5", "--savePath", tmp_path / "s")
     found = refused(arguments(talks, *wrong), caplog)
-    assert "expected key=value of asc_encoder, which has clip_length=11" in found
+    assert "expected key=value; asc_encoder has clip_length=11" in found
 
 
 def test_asdnet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

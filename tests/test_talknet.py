@@ -209,7 +209,7 @@ def test_networks_and_detectors_by_name(network: Network, video: Path) -> None:
 
 
 def test_unknown_names(network: Network, video: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected a network named one of .*got 'nonet'"):
+    with pytest.raises(UserError, match=r"expected one of the networks .*got 'nonet'"):
         talkNet.detect_active_speakers(video, "nonet")
     with pytest.raises(UserError, match=r"named one of auto, .*yunet; got 'haar'"):
         talkNet.detect_active_speakers(video, network, "haar")
@@ -218,17 +218,17 @@ def test_unknown_names(network: Network, video: Path, tmp_path: Path) -> None:
 
 
 class Chequered:
-    """A face detector: in dark pictures it finds two faces, in bright ones only the first."""
+    """A face detector: in dark images it finds two faces, in bright ones only the first."""
 
     name = "chequered"
     weights: WeightsFile | None = None
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         return width, height
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         boxes = np.array([(50, 10, 90, 50), (5, 10, 45, 50)], np.float32)
-        counts = (2 if picture.mean() < 100 else 1 for picture in pictures)
+        counts = (2 if image.mean() < 100 else 1 for image in images)
         return [Detections(boxes[:count], np.ones(count, np.float32)) for count in counts]
 
 
@@ -251,7 +251,7 @@ def test_a_track_that_waits_long_for_its_face_is_still_heard(
 
 def test_a_span_without_images_is_an_error_and_no_result(network: Network, video: Path) -> None:
     options = AnalysisOptions(boxes=[track(0, 100)], read=ReadOptions(start_s=4.0))
-    with pytest.raises(UserError, match=r"made\.mkv shows no image from 4 s on"):
+    with pytest.raises(UserError, match=r"made\.mkv has no image from 4 s on"):
         talkNet.detect_active_speakers(video, network, None, options)
 
 
@@ -271,7 +271,7 @@ def test_a_gap_ends_a_shot_and_is_told(network: Network, tmp_path: Path) -> None
     assert [(one.start, one.stop) for one in result.tracks] == [(10, 50), (15050, 15100)]
     assert all(one.scores.min() > -10 for one in result.tracks)  # heard on both sides
     assert result.warnings == [
-        "the video shows no image between 2.0 and 602.0 s: nothing was analysed there"
+        "the video has no images between 2.0 and 602.0 s: nothing was analysed there"
     ]
 
 

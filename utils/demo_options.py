@@ -1,4 +1,4 @@
-"""Everything that the demo's command line says, in groups."""
+"""Options of the demo command, in groups."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,7 +13,7 @@ from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
 
-ESSENTIAL = (  # fields whose flags a newcomer needs
+ESSENTIAL = (  # fields whose flags `--help` shows
     "video_name",
     "video_folder",
     "output_folder",
@@ -29,27 +29,30 @@ ESSENTIAL = (  # fields whose flags a newcomer needs
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """Which videos are looked at, which part of them, and what is written."""
+    """Which videos to analyse, which part of them, and what to write."""
 
-    video_name: Annotated[str, "file name without extension, where no files are given"] = "001"
-    video_folder: Annotated[Path, "folder that file lies in"] = Path("demo")
+    video_name: Annotated[str, "file name without extension, if no files are given"] = "001"
+    video_folder: Annotated[Path, "folder of --videoName"] = Path("demo")
     output_folder: Annotated[
-        Path | None, "results go to OUTPUTFOLDER/NAME/; else to NAME/ beside each video"
+        Path | None,
+        "results are written to OUTPUTFOLDER/NAME/ (default: a folder NAME/ beside each video)",
     ] = None
-    start: Annotated[float, "where to begin, s"] = 0.0
-    duration: Annotated[float, "how much to look at, s; 0 is all to the end"] = 0.0
+    start: Annotated[float, "start of the analysed part, in seconds"] = 0.0
+    duration: Annotated[float, "length of the analysed part, in seconds; 0: up to the end"] = 0.0
     audio_track: Annotated[
         str,
-        "audio track that is listened to, from 1; all: mixed; auto: the first with speech, mixed "
-        "with others that have speech of the same language",
+        "audio track to use, counted from 1; all: mix all; auto: the first with speech, mixed "
+        "with other tracks that have speech in the same language",
     ] = "auto"
-    cuts: Annotated[Path | None, "text file of the cuts' times, s, one a line"] = None
-    tracks: Annotated[Path | None, "own face boxes, CSV or JSON, instead of detection"] = None
-    no_video: Annotated[bool, "write tables and the timeline only"] = False
-    official_tree: Annotated[bool, "write the published demo's folders and pickles too"] = False
-    n_data_loader_thread: Annotated[int, "threads that decode, at most"] = 10
-    eval_col: Annotated[bool, "evaluate on Columbia ASD, which is downloaded if need be"] = False
-    col_save_path: Annotated[Path, "folder of the Columbia data"] = Path("data/columbia")
+    cuts: Annotated[Path | None, "text file with cut times in seconds, one per line"] = None
+    tracks: Annotated[Path | None, "CSV or JSON file with face boxes, instead of detection"] = None
+    no_video: Annotated[bool, "do not write the marked video"] = False
+    official_tree: Annotated[bool, "also write the folders and pickles of the original demo"] = (
+        False
+    )
+    n_data_loader_thread: Annotated[int, "maximum number of decoding threads"] = 10
+    eval_col: Annotated[bool, "evaluate on Columbia ASD, downloaded if missing"] = False
+    col_save_path: Annotated[Path, "folder of the Columbia ASD data"] = Path("data/columbia")
 
     def __post_init__(self) -> None:
         for name in ("start", "duration"):
@@ -67,7 +70,7 @@ class VideoOptions:
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Everything that the command line says."""
+    """All options of the demo command."""
 
     video: VideoOptions
     model: ModelOptions
@@ -80,7 +83,7 @@ class DemoOptions:
     fusion: FusionOptions
 
     def settings(self) -> dict[str, Any]:
-        """Return all flags by their names."""
+        """Return the values of all flags by flag name."""
         return {
             flag_name(name): value
             for group in fields(self)

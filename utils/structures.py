@@ -1,4 +1,4 @@
-"""What flows between the stages, from frames to scores, and what networks read."""
+"""Types passed between the stages, from frames to scores, and the inputs of networks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -52,7 +52,7 @@ class Frame:
 
     index: int  # from 0 at 25 frames/s; the time is index / 25 s
     grey: NDArray[np.uint8]  # (H, W), the source's size, upright
-    picture: NDArray[np.uint8]  # (h, w, 3) RGB, in the size that the face detector reads
+    image: NDArray[np.uint8]  # (h, w, 3) RGB, in the size that the face detector reads
     shot: int = 0  # which shot it belongs to, from 0
     faces: Detections | None = None  # in source pixels; None if the detector did not run
     colour: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, only if the network reads colour
@@ -77,7 +77,7 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class CropForm:
-    """Which crops a network reads, and how many of a track it gets at once."""
+    """Which crops a network reads, and how many of them a piece holds."""
 
     size: int = 112  # height and width
     colour: bool = False
@@ -96,7 +96,7 @@ class CropPiece:
     boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
     crops: NDArray[np.uint8]  # (T, size, size) grey, or (T, size, size, 3) RGB
     thumbnail: NDArray[np.uint8]  # (112, 112) grey, the whole face once
-    last: bool  # nothing of this track follows
+    last: bool  # no further piece of this track follows
     kept: bool = True  # False on the last piece of a track that turned out too short or small
 
 

@@ -1,6 +1,6 @@
-"""Find weights: which checkpoints there are, and the content of their files, read once.
+"""The registry of checkpoints: find their files, download them if missing, and read them.
 
-The way to a network: find its file (here), read the tensors (files.py), build it (build.py).
+Loading a network: find its file (here), read the tensors (files.py), build it (build.py).
 """
 
 import hashlib
@@ -20,7 +20,7 @@ SHARED = "TALKNET_PRETRAIN"  # environment variable: a read-only folder of weigh
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One table of pretrain/weights.toml; its README says what each field means."""
+    """One table of pretrain/weights.toml; the README beside it describes the fields."""
 
     name: str
     network: str
@@ -37,7 +37,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, eq=False)
 class RawWeights:
-    """A weights file and its bytes, as read from disk."""
+    """A weights file and its content."""
 
     file: WeightsFile
     content: bytes
@@ -45,7 +45,7 @@ class RawWeights:
 
 @lru_cache(maxsize=1)
 def registry() -> dict[str, Checkpoint]:
-    """Return every known checkpoint by name; a network's first one is its default."""
+    """Return all checkpoints by name; a network's first one is its default."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -62,39 +62,40 @@ def checkpoint(name: str) -> Checkpoint:
     """Return the checkpoint of that name."""
     checkpoints = registry()
     if name not in checkpoints:
-        raise UserError(f"expected weights named one of {', '.join(checkpoints)}; got {name!r}")
+        raise UserError(f"expected one of the weights {', '.join(checkpoints)}; got {name!r}")
     return checkpoints[name]
 
 
 def default_checkpoint(network: str) -> Checkpoint:
-    """Return the checkpoint that a network or detector is loaded with by default."""
-    for one in registry().values():
-        if one.network == network:
-            return one
-    raise UserError(f"pretrain/weights.toml names no weights for {network!r}; give a weights file")
+    """Return the default checkpoint of a network or detector."""
+    for candidate in registry().values():
+        if candidate.network == network:
+            return candidate
+    raise UserError(f"pretrain/weights.toml has no weights for {network!r}; pass a weights file")
 
 
 def find_weights(name: str, folder: Path = PRETRAIN) -> RawWeights | None:
     """Read a checkpoint's file if it is on this machine; never downloads.
 
-    Looks in `folder`, then in the folder that the environment variable TALKNET_PRETRAIN names, for
-    its file and for the names it is published under.
+    Looks in `folder`, then in the folder of the environment variable TALKNET_PRETRAIN, for its file
+    name and for the names under which it is published.
     """
-    one = checkpoint(name)
+    wanted = checkpoint(name)
     shared = os.environ.get(SHARED)
     for place in (folder, Path(shared)) if shared else (folder,):
-        for file in (one.file, *one.aliases):
+        for file in (wanted.file, *wanted.aliases):
             path = place / file
             if not path.is_file():
                 continue
             raw = _read(name, path)
             digest = raw.file.sha256
-            if one.sha256 is None or digest.startswith(one.sha256):
+            if wanted.sha256 is None or digest.startswith(wanted.sha256):
                 return raw
-            if file == one.file:  # a file under a published name may be another network's
+            if file == wanted.file:  # a file with a published name may belong to another network
                 raise UserError(
-                    f"expected {path} to have SHA-256 {one.sha256[:12]}..., found {digest[:12]}...:"
-                    " it is damaged or another file; remove it to have it downloaded again"
+                    f"expected {path} to have SHA-256 {wanted.sha256[:12]}..., found "
+                    f"{digest[:12]}...: it is damaged or another file; remove it to download it "
+                    "again"
                 )
     return None
 
@@ -103,27 +104,29 @@ def get_weights(name: str, progress: Progress | None = None, folder: Path = PRET
     """Read a checkpoint's file; download it to `folder` if it is not on this machine.
 
     Raises:
-        WeightsUnavailableError: It can be neither found nor downloaded and stored; one line that
-            says what was tried and what to do.
+        WeightsUnavailableError: It can be neither found nor downloaded; the message states what was
+            tried and what to do.
     """
     found = find_weights(name, folder)
     if found:
         return found
-    one = checkpoint(name)
-    advice = f"put it into {folder} or set {SHARED} to a folder that holds it"
-    if not one.addresses:
+    missing = checkpoint(name)
+    target = folder / missing.file
+    advice = f"put it into {folder} or set {SHARED} to a folder that contains it"
+    if not missing.addresses:
         raise WeightsUnavailableError(
-            f"{one.file} is not here and cannot be downloaded: {one.note} {advice}"
+            f"{missing.file} is missing and cannot be downloaded: {missing.note} {advice}"
         )
     try:
-        download(one.addresses, folder / one.file, Expected(one.sha256, one.num_bytes), progress)
+        expected = Expected(missing.sha256, missing.num_bytes)
+        download(missing.addresses, target, expected, progress)
     except ResourceError as error:
         raise WeightsUnavailableError(f"{error}; {advice}") from error
-    except OSError as error:  # the folder is read-only, the disk is full ...
+    except OSError as error:  # for example a read-only folder or a full disk
         raise WeightsUnavailableError(
-            f"{one.file} cannot be written to {folder}: {error.strerror or error}; {advice}"
+            f"{missing.file} cannot be written to {folder}: {error.strerror or error}; {advice}"
         ) from error
-    return _read(name, folder / one.file)
+    return _read(name, target)
 
 
 def find_file(weights: str | Path, progress: Progress | None = None) -> RawWeights:

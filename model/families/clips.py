@@ -61,7 +61,7 @@ class ClipFamily(EntityFamily[ClipNetwork]):
             data.n_data_loader_thread,
             options.training.seed,
             not data.no_augment,
-            ClipAugmentation(recipe.jitter, data.published_crop),
+            ClipAugmentation(recipe.jitter, data.original),
         )
         share = (ranks.rank, ranks.size)
         return ClipLoader(source.content.dataset, network.inputs, network.clip, how, share)

@@ -97,7 +97,7 @@ class SequenceFamily(EntityFamily[Network]):
             augment=not data.no_augment,
             shifted_share=data.desync / 2,
             foreign_share=data.desync / 2,
-            published_batches=data.published_batches,
+            published_batches=data.original,
         )
 
 

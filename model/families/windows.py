@@ -68,8 +68,6 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
             "--windows": bool(options.network.windows),
             "--smooth": options.network.smooth > 1,
             "--maxClip": options.data.max_clip > 0,
-            "--publishedBatches": options.data.published_batches,
-            "--publishedCrop": options.data.published_crop,
             "--desync": options.data.desync > 0,
             "--contrast": options.training.contrast > 0,
         }
@@ -131,6 +129,7 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
         return {
             "mode": network.mode,
             "number of windows": len(source.content),
+            "--original": options.data.original,
             **{f"--{flag_name(name)}": value for name, value in flags.items()},
         }
 
@@ -156,7 +155,12 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
 
         name, text = options.network.model, options.network.variant
         variant = read_variant(name, text) if text else None
-        load = partial(load_any, variant=variant, device=ranks.device)
+
+        def load(weights: str | Path) -> AvaASD:
+            network = load_any(name, weights, variant, ranks.device)
+            assert isinstance(network, AvaASD)
+            return network
+
         evaluation = _Evaluation(self, options, ranks)
         if options.instead.legacy:
             if Path(weights).is_dir():
@@ -238,16 +242,10 @@ def _extraction(network: AvaASD, options: Options) -> tuple[ExtractOptions, Wind
     from utils.datasets.ava.window_extract import ExtractOptions
     from utils.datasets.ava.windows import WindowOptions
 
-    given, inputs, clip = options.window_data, network.inputs, network.clip
-    how = ExtractOptions(
-        inputs.size,
-        inputs.colour,
-        own_rates=given.own_rates,
-        late_pictures=given.late_pictures,
-    )
-    return how, WindowOptions(
-        clip.fps, clip.length, given.window_stride, given.lose_rows, given.one_label
-    )
+    given, original = options.window_data, options.data.original
+    inputs, clip = network.inputs, network.clip
+    how = ExtractOptions(inputs.size, inputs.colour, own_rates=original, late_pictures=original)
+    return how, WindowOptions(clip.fps, clip.length, given.window_stride, original, given.one_label)
 
 
 def _extract(

@@ -15,7 +15,7 @@ from utils.boxes import iou
 from utils.datasets.face_pictures.augmentation import hide_face
 from utils.datasets.face_pictures.composites import Composite, CompositeMaker
 from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, sample_frames
-from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
+from utils.datasets.face_pictures.images import AnnotatedImage, ImageFolder
 from utils.datasets.face_pictures.turning import likeness, turn_head
 from utils.files import check_folder
 from utils.structures import Detections
@@ -178,7 +178,7 @@ def _faceless(
 def look(teacher: FaceDetector, picture: NDArray[np.uint8]) -> Detections:
     """Return the teacher's faces in pixels of the picture, whatever size it wants to see."""
     height, width = picture.shape[:2]
-    wanted = teacher.picture_size(width, height)
+    wanted = teacher.image_size(width, height)
     how = cv2.INTER_AREA if wanted[0] < width else cv2.INTER_LINEAR
     seen = np.asarray(cv2.resize(picture, wanted, interpolation=how), np.uint8)
     found = teacher.detect([seen])[0]
@@ -192,7 +192,7 @@ def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
     A face that was put in clearly is one even if the teacher misses it; what the teacher finds
     beside them is one if it is sure.
     """
-    found = look(teacher, made.picture)
+    found = look(teacher, made.image)
     put = np.array(made.boxes, np.float32).reshape(-1, 4)
     overlap = iou(put[:, None], found.boxes[None])
     boxes, clear = [], []
@@ -210,7 +210,7 @@ def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
         if not used:
             boxes.append(box)
             clear.append(bool(confidence >= SURE))
-    return reduced(made.picture, np.array(boxes, np.float32).reshape(-1, 4), np.array(clear, bool))
+    return reduced(made.image, np.array(boxes, np.float32).reshape(-1, 4), np.array(clear, bool))
 
 
 def reduced(

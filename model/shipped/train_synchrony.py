@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -250,9 +251,7 @@ class StagedTraining:
 
 
 def _load_teacher(name: str) -> Network:
-    teacher = load_single(name)
-    assert isinstance(teacher, Network)
-    return inference_copy(teacher, "fp32")
+    return inference_copy(cast("Network", load_single(name)), "fp32")
 
 
 def train(options: SynchronyTraining) -> int:

@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 SHOWN = 20  # problems of a data set that are logged one by one
 
 
-DataName = Literal["ava", "talkset", "own"]
+DataName = Literal["ava", "talkset", "own", "custom"]
 
 
 @dataclass(frozen=True)
 class DataOptions:
     """Which data, and how batches are made of them."""
 
-    data: Annotated[DataName, "kind of data set"] = "ava"
+    data: Annotated[DataName, "kind of data set; custom is another spelling of own"] = "ava"
     data_path: Annotated[Path, "folder of the data set"] = Path("data/AVA")
     videos: Annotated[
         Path | None, "with --data own: folder of the videos; else they lie beside the tables"
@@ -39,11 +39,12 @@ class DataOptions:
     max_clip: Annotated[
         int, "longer entities are cut to clips of so many frames; 0 is batchSize"
     ] = 0
-    published_batches: Annotated[
-        bool, "cut all clips of a batch to the shortest and lose the rest, as published"
-    ] = False
-    published_crop: Annotated[
-        bool, "clip networks: crop at random as published, to the upper left by a slip"
+    original: Annotated[
+        bool,
+        "restore faults of the published loaders. Networks that read sequences: clips of a batch "
+        "are cut to the shortest, the rest is lost. Clip networks: random crops are smaller and "
+        "at the upper left. ava_asd: the first row of every track but the first is lost, images "
+        "are 0.1 to 0.2 s late, audio keeps each file's own rate",
     ] = False
     no_augment: Annotated[bool, "train on pictures and sound as they are"] = False
     desync: Annotated[
@@ -62,6 +63,8 @@ class DataOptions:
                 raise UserError(f"--{flag} must be 0 or more, got {count}")
         if not 0 <= self.desync <= 1:
             raise UserError(f"--desync must be in [0, 1], got {self.desync}")
+        if self.data == "custom":
+            object.__setattr__(self, "data", "own")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +135,7 @@ def open_split(data: DataName, path: Path, name: str) -> Split:
     if data == "ava":
         ava = AvaSplit(path, name)
         return Split(name, ava, ava.truth if ava.truth.is_file() else None)
-    folder = custom_store(path, name) if data == "own" else path / name
+    folder = custom_store(path, name) if data in ("own", "custom") else path / name
     if data == "talkset" and not folder.is_dir():
         raise FileNotFoundError(
             f"expected a TalkSet with a split {name!r} in {path}, found no folder {folder}; build "
@@ -152,8 +155,7 @@ def describe_data(data: DataOptions, num_frames: int) -> dict[str, str | int | f
         "--data": data.data,
         "number of frames": num_frames,
         "--maxClip": data.max_clip,
-        "--publishedBatches": data.published_batches,
+        "--original": data.original,
         "--noAugment": data.no_augment,
-        "--publishedCrop": data.published_crop,
         "--desync": data.desync,
     }

@@ -1,4 +1,4 @@
-"""Write what was found as tables that other programs read: scores.csv, speech.rttm, speech.vtt."""
+"""Write results as tables for other programs: scores.csv, speech.rttm, speech.vtt."""
 
 import csv
 from html import escape
@@ -11,8 +11,8 @@ from utils.metrics import average_precision
 from utils.output.results import Result
 from utils.structures import FPS
 
-# The official evaluation of AVA-ActiveSpeaker reads these columns, and every prediction as one of
-# SPEAKING_AUDIBLE with a score.
+# The official evaluation of AVA-ActiveSpeaker reads these columns and expects the label
+# SPEAKING_AUDIBLE in every prediction.
 COLUMNS = (*average_precision.COLUMNS, "score")
 
 
@@ -26,8 +26,8 @@ def video_id(result: Result) -> str:
 def write_scores_csv(result: Result, path: Path) -> None:
     """Write one row for each face and frame, in the columns of AVA-ActiveSpeaker predictions.
 
-    With a header line, as the published label files have; boxes are cut to the picture and
-    relative to its size.
+    The file has a header line, like the published label files. Boxes are clipped to the image and
+    given as fractions of its size.
     """
     name = video_id(result)
     size = np.array([result.video.width, result.video.height] * 2, np.float64)
@@ -54,7 +54,7 @@ def write_scores_csv(result: Result, path: Path) -> None:
 
 
 def write_rttm(result: Result, path: Path) -> None:
-    """Write one SPEAKER line for each segment of speech, as diarisation tools read them."""
+    """Write one SPEAKER line for each segment of speech (RTTM, the format of diarisation tools)."""
     name = video_id(result)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for part in result.segments:
@@ -76,7 +76,7 @@ def write_vtt(result: Result, path: Path) -> None:
 
 
 def _clock(time_s: float) -> str:
-    """Return hours, minutes, seconds and milliseconds as WebVTT wants them."""
+    """Return a time in the format of WebVTT: hours, minutes, seconds and milliseconds."""
     seconds, milliseconds = divmod(round(time_s * 1000), 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,4 +1,4 @@
-"""Hold all that is known of a video, and write it to result.json and read it back."""
+"""The result of one video; writes and reads result.json."""
 
 import base64
 import json
@@ -25,7 +25,7 @@ MIN_FRAMES = 3  # speech shorter than this (0.12 s) is no segment
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What the source file says of itself."""
+    """Properties of the source file."""
 
     path: str
     width: int  # pixels, upright
@@ -49,7 +49,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """All that was found in one video. Frames and seconds are on the video's own clock."""
+    """Result of one video. Frames and seconds are on the video's own clock."""
 
     video: VideoFacts
     network: ModelRecord
@@ -57,7 +57,7 @@ class Result:
     shots: Sequence[Shot]
     tracks: Sequence[ScoredTrack]
     settings: Mapping[str, Any] = field(default_factory=dict)  # every option, by its name
-    warnings: Sequence[str] = ()  # what the user was told
+    warnings: Sequence[str] = ()  # shown to the user
 
     @cached_property
     def segments(self) -> list[Segment]:
@@ -66,38 +66,39 @@ class Result:
         return sorted(found, key=lambda segment: (segment.start_s, segment.track))
 
     def write_json(self, path: Path) -> None:
-        """Write the file that docs/outputs.md describes; one line for each track."""
+        """Write result.json as described in docs/outputs.md; one line per track."""
         with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
             _write(self, file)
 
     @staticmethod
     def read_json(path: Path) -> "Result":
-        """Read what `write_json` wrote; numbers come back as rounded there."""
+        """Read a file written by `write_json`; numbers have its precision."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise UserError(
-                f"expected JSON in {path}, found: {error}; run the video again"
+                f"expected JSON in {path}, found: {error}; analyse the video again"
             ) from None
         version = content.get("version") if isinstance(content, dict) else None
         if version != VERSION:
             raise UserError(
                 f"expected a result of version {VERSION} in {path}, found version {version}; "
-                "run the video again"
+                "analyse the video again"
             )
         try:
             return _parse(content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{path} lacks a part of a result, or a part is damaged: {error!r}; run again"
+                f"{path}: a part of the result is missing or damaged: {error!r}; analyse the video "
+                "again"
             ) from error
 
 
 def find_segments(track: ScoredTrack) -> list[Segment]:
     """Return the stretches of speech of a track: where its smoothed score is at least 0.
 
-    Pauses below 0.2 s are joined first, then speech below 0.12 s is dropped (shorter tracks may
-    speak throughout).
+    Pauses below 0.2 s are closed first, then speech below 0.12 s is dropped, except in tracks that
+    are shorter than that.
     """
     smoothed = smooth_scores(track.scores)
     speaking = np.concatenate(([False], smoothed >= 0, [False]))
@@ -122,7 +123,7 @@ def find_segments(track: ScoredTrack) -> list[Segment]:
 
 
 def _write(result: Result, file: IO[str]) -> None:
-    """Write the parts one after the other, so that no more than one track is held as text."""
+    """Write the parts one by one, so that only one track is held as text."""
     video = result.video
     head = {
         "version": VERSION,
@@ -166,7 +167,7 @@ def _write_list(file: IO[str], name: str, parts: Iterable[Mapping[str, Any]], en
 
 
 def _text(part: object) -> str:
-    """Return strict JSON on one line; paths, fractions and the like become text."""
+    """Return strict JSON on one line; paths, fractions and other types become text."""
     return json.dumps(part, allow_nan=False, separators=(",", ":"), default=str)
 
 
@@ -176,12 +177,12 @@ def _rounded(values: NDArray[np.float32], decimals: int) -> list[Any]:
 
 
 def _track_part(track: ScoredTrack) -> dict[str, Any]:
-    """Return what result.json says of a track."""
+    """Return the entry of a track in result.json."""
     for name in ("boxes", "scores", "probabilities"):
         if not np.isfinite(getattr(track, name)).all():
             raise ValueError(f"expected finite {name} in track {track.id}, found NaN or infinity")
-    done, picture = cv2.imencode(".jpg", track.thumbnail, (cv2.IMWRITE_JPEG_QUALITY, 90))
-    assert done, "OpenCV encodes any grey picture"
+    done, thumbnail = cv2.imencode(".jpg", track.thumbnail, (cv2.IMWRITE_JPEG_QUALITY, 90))
+    assert done, "OpenCV encodes any grey image"
     return {
         "id": track.id,
         "shot": track.shot,
@@ -191,17 +192,17 @@ def _track_part(track: ScoredTrack) -> dict[str, Any]:
         "boxes": _rounded(track.boxes, 2),
         "scores": _rounded(track.scores, 4),
         "probabilities": _rounded(track.probabilities, 4),
-        "thumbnail": base64.b64encode(picture.tobytes()).decode("ascii"),
+        "thumbnail": base64.b64encode(thumbnail.tobytes()).decode("ascii"),
     }
 
 
 def _parse(content: Mapping[str, Any]) -> Result:
-    """Return the result that a parsed file holds."""
+    """Return the result of a parsed result.json."""
     video = content["video"]
-    facts = _known(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}
-    if audio := video.get("audio"):  # older files have none
+    facts = _entries_of(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}
+    if audio := video.get("audio"):  # missing in older files
         numbers = {"tracks": tuple(audio["tracks"])}
-        facts["audio"] = AudioFacts(**_known(AudioFacts, audio) | numbers)
+        facts["audio"] = AudioFacts(**_entries_of(AudioFacts, audio) | numbers)
     return Result(
         video=VideoFacts(**facts),
         network=_read_record(content["network"]),
@@ -214,17 +215,17 @@ def _parse(content: Mapping[str, Any]) -> Result:
 
 
 def _read_record(part: Mapping[str, Any]) -> ModelRecord:
-    """Return a record from what result.json says of it; older files know no encoder."""
+    """Return a model record from its entry in result.json; older files have no encoder."""
     encoder = part.get("encoder")
-    known = _known(ModelRecord, part)
-    return ModelRecord(**known | {"encoder": _read_record(encoder) if encoder else None})
+    entries = _entries_of(ModelRecord, part)
+    return ModelRecord(**entries | {"encoder": _read_record(encoder) if encoder else None})
 
 
-def _known(
+def _entries_of(
     facts: type[VideoFacts | AudioFacts | ModelRecord], part: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the entries that `facts` has; newer versions of the project may write more."""
-    return {one.name: part[one.name] for one in fields(facts) if one.name in part}
+    """Return the entries that are fields of `facts`; newer versions may write more."""
+    return {entry.name: part[entry.name] for entry in fields(facts) if entry.name in part}
 
 
 def _frame(time_s: float) -> int:
@@ -233,11 +234,11 @@ def _frame(time_s: float) -> int:
 
 
 def _parse_track(part: Mapping[str, Any]) -> ScoredTrack:
-    """Return a track from what result.json says of it."""
-    picture = np.frombuffer(base64.b64decode(part["thumbnail"]), np.uint8)
-    thumbnail = cv2.imdecode(picture, cv2.IMREAD_GRAYSCALE)
+    """Return a track from its entry in result.json."""
+    encoded = np.frombuffer(base64.b64decode(part["thumbnail"]), np.uint8)
+    thumbnail = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
     if thumbnail is None:
-        raise TypeError(f"thumbnail of track {part['id']} is no picture")
+        raise TypeError(f"the thumbnail of track {part['id']} is not an image")
     return ScoredTrack(
         id=part["id"],
         shot=part["shot"],

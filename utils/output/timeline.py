@@ -1,4 +1,4 @@
-"""Draw who speaks when: timeline.png, one lane for each track."""
+"""Draw timeline.png: who speaks when, one lane per track."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-WIDTH = 1600  # pixels of the picture
+WIDTH = 1600  # pixels of the image
 LEFT, RIGHT = 124, 112  # margins beside the lanes
 TOP, BOTTOM = 104, 62  # margins above and below them
 MAX_LANES = 24
@@ -32,7 +32,7 @@ PRESENT, SPEAKING, CURVE = (221, 227, 235), (52, 168, 83), (24, 94, 48)
 
 
 def write_timeline(result: Result, path: Path) -> None:
-    """Write a picture of all tracks over time; with many tracks, of those that speak most."""
+    """Write an image of all tracks over time; of the 24 that speak most if there are more."""
     from PIL import Image
 
     lanes = _lanes(result)
@@ -55,7 +55,7 @@ Lane = tuple[ScoredTrack, list[tuple[float, float]]]
 
 
 def _lanes(result: Result) -> list[Lane]:
-    """Return the tracks to show, with their speech, in order of their first frames."""
+    """Return the tracks to show and their speech, in order of their first frames."""
     speech: dict[int, list[tuple[float, float]]] = {track.id: [] for track in result.tracks}
     for part in result.segments:
         speech[part.track].append((part.start_s, part.stop_s))
@@ -65,12 +65,12 @@ def _lanes(result: Result) -> list[Lane]:
 
 
 def _seconds(segments: Sequence[tuple[float, float]]) -> float:
-    """Return the length of all segments together."""
+    """Return the total length of segments."""
     return sum(stop - start for start, stop in segments)
 
 
 def _lane_height(num_lanes: int) -> int:
-    """Return the height of a lane in pixels: less where there are many."""
+    """Return the height of a lane in pixels; less if there are many."""
     return 72 if num_lanes <= 6 else 56 if num_lanes <= 12 else 44
 
 
@@ -85,7 +85,7 @@ def _span(result: Result) -> tuple[float, float]:
 
 
 def _drawable(name: str) -> str:
-    """Return a name in the characters of Pillow's own font: accents go, others become `?`."""
+    """Return a name in the characters of Pillow's font: without accents, others become `?`."""
     plain = unicodedata.normalize("NFKD", name)
     shown = (char for char in plain if not unicodedata.combining(char))
     return "".join(char if " " <= char <= "~" else "?" for char in shown)
@@ -115,7 +115,7 @@ def _length_text(time_s: float) -> str:
 
 @dataclass
 class _Sheet:
-    """The picture being drawn; places are in pixels of the finished one."""
+    """The image being drawn; positions are in pixels of the finished image."""
 
     image: "Image"
     start_s: float
@@ -130,16 +130,16 @@ class _Sheet:
 
     @property
     def coarse(self) -> bool:
-        """Whether a pixel is so long that single segments can no longer be told apart."""
+        """Whether a pixel covers too much time to show single segments."""
         return (self.stop_s - self.start_s) / (WIDTH - LEFT - RIGHT) > 0.2
 
     def at(self, time_s: float) -> float:
-        """Return where a time lies across the picture."""
+        """Return the x coordinate of a time."""
         part = (time_s - self.start_s) / (self.stop_s - self.start_s)
         return LEFT + part * (WIDTH - LEFT - RIGHT)
 
     def font(self, size: int) -> "FreeTypeFont | ImageFont":
-        """Return Pillow's own font, which needs no file of the system."""
+        """Return Pillow's built-in font, which needs no file."""
         from PIL import ImageFont
 
         if size not in self.fonts:
@@ -154,7 +154,7 @@ class _Sheet:
         colour: tuple[int, int, int] = INK,
         anchor: str = "lm",
     ) -> float:
-        """Write words and return how wide they are."""
+        """Write text and return its width."""
         x, y = place
         self.draw.text((x * ZOOM, y * ZOOM), words, colour, self.font(size), anchor=anchor)
         return float(self.draw.textlength(words, self.font(size))) / ZOOM
@@ -174,7 +174,7 @@ class _Sheet:
         self.draw.line(scaled, colour, max(1, round(width * ZOOM)), joint="curve")
 
     def title(self, result: Result, num_lanes: int) -> None:
-        """Write what this is, and what the colours mean."""
+        """Write the title and the legend."""
         name = _drawable(Path(result.video.path).name)
         self.text((LEFT, 32), name if len(name) <= 70 else f"{name[:67]}...", 26)
         faces = "given" if result.detector.name == "none" else result.detector.name
@@ -188,7 +188,7 @@ class _Sheet:
         words.append(tracks)
         self.text((LEFT, 64), "   ·   ".join(words), 15, FAINT)
         x = WIDTH - RIGHT - 316.0
-        for colour, word in ((SPEAKING, "speaking"), (PRESENT, "in the picture")):
+        for colour, word in ((SPEAKING, "speaking"), (PRESENT, "in the image")):
             self.bar((x, 27, x + 22, 39), colour)
             x += 30 + self.text((x + 30, 33), word, 14, FAINT) + 22
         self.line(((x, 25), (x, 41)), CUT, 1.5)
@@ -212,7 +212,7 @@ class _Sheet:
         self.line(((LEFT, bottom), (WIDTH - RIGHT, bottom)), FAINT)
 
     def lane(self, row: int, track: ScoredTrack, segments: list[tuple[float, float]]) -> None:
-        """Draw one track: its face, when it is there, and when it speaks."""
+        """Draw one track: its face, when it is visible, and when it speaks."""
         from PIL import Image
 
         top = TOP + row * self.lane_height
@@ -237,7 +237,7 @@ class _Sheet:
         self.text((WIDTH - RIGHT + 14, middle), spoken, 14, INK if segments else FAINT)
 
     def shades(self, segments: Sequence[tuple[float, float]], y1: float, y2: float) -> None:
-        """Colour each column of pixels by the part of its time that is speech."""
+        """Colour each column of pixels by the fraction of its time that is speech."""
         columns = (WIDTH - LEFT - RIGHT) * ZOOM
         edges_s = np.linspace(self.start_s, self.stop_s, columns + 1)
         spoken_s = np.zeros(columns + 1)  # speech before each edge
@@ -257,7 +257,7 @@ class _Sheet:
         self.shades(parts, TOP - 19, TOP - 7)
 
     def curve(self, track: ScoredTrack, y1: float, y2: float) -> None:
-        """Draw the smoothed score: the boundary in the middle, bounded towards the edges."""
+        """Draw the smoothed score; 0 is in the middle, large values are compressed."""
         left, right = self.at(track.start / FPS), self.at(track.stop / FPS)
         heights = _columns(np.tanh(smooth_scores(track.scores) / 4), max(2, int(right - left)))
         places = np.linspace(left, right, len(heights))
@@ -276,7 +276,7 @@ def _disc(mask: "Image") -> None:
 
 
 def _columns(values: NDArray[np.floating], num_columns: int) -> NDArray[np.floating]:
-    """Return the mean of the values of each column, or the values where they are fewer."""
+    """Return the mean of the values of each column, or the values if there are fewer."""
     if len(values) <= num_columns:
         return values if len(values) > 1 else np.repeat(values, 2)
     starts = np.linspace(0, len(values), num_columns, endpoint=False).astype(int)

@@ -29,7 +29,7 @@ _FORM = CropForm()
 class CropOptions:
     """How much of the image a crop shows."""
 
-    crop_scale: Annotated[float, "margin around the face, in half side lengths"] = 0.40
+    crop_scale: Annotated[float, "margin around the face, as a fraction of half its size"] = 0.40
 
     def __post_init__(self) -> None:
         if not 0 <= self.crop_scale <= 10:

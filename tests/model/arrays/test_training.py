@@ -144,7 +144,7 @@ def test_the_command_trains_folds(
     for fold in (0, 1, 2, 4):
         (tmp_path / "run" / str(fold)).symlink_to(tmp_path / "run" / "3")
     assert main(["merge", *place]) == 0
-    assert "validation loss of a chunk" in capsys.readouterr().out
+    assert "validation loss per chunk" in capsys.readouterr().out
     assert (tmp_path / "run" / "global_val_loss.pt").is_file()
 
 

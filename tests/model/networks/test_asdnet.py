@@ -44,7 +44,7 @@ def test_published_names_load_strictly() -> None:
         assert torch.equal(value, state[published_name(network, name)].to(value.dtype))
     assert ASDNet.variant_of(network.state_dict()) == {"num_speakers": 4}
     assert recognise(state) == "asdnet"
-    with pytest.raises(ValueError, match="looks like asdnet with num_speakers=4"):
+    with pytest.raises(ValueError, match="fits asdnet with num_speakers=4"):
         load_released(ASDNet(num_speakers=3), state)
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from model.checkpoints.build import load_released, recognise
+from model.checkpoints.keras import MODES
 from model.contract import Logits
-from model.networks.ava_asd import MODES, AvaASD
+from model.networks.ava_asd import AvaASD
 from tests.parity.fill import fill, inputs
 from tests.parity.references import reference
 
@@ -129,7 +130,7 @@ def test_checkpoints_show_their_variant(mode: str, channels: int, num_frames: in
 
 def test_a_checkpoint_of_another_mode_is_named() -> None:
     state = AvaASD("s_av_fc").state_dict()
-    with pytest.raises(ValueError, match="looks like ava_asd with mode=s_av_fc"):
+    with pytest.raises(ValueError, match="fits ava_asd with mode=s_av_fc"):
         load_released(AvaASD("s_av"), state)
 
 

@@ -264,7 +264,7 @@ def test_published_names(given: tuple[str, Mapping[str, Any]]) -> None:
         load_released(network, state)
         assert recognise(state) == name
         if variant:
-            with pytest.raises(ValueError, match=f"looks like {name} with .*=.*"):
+            with pytest.raises(ValueError, match=f"fits {name} with .*=.*"):
                 load_released(build_network(name), state)
             return
         stray = {**state, "stray.weight": torch.empty(1)}

@@ -169,7 +169,7 @@ def test_variants(speakers: int, layers: int) -> None:
 def test_wrong_weights_are_named() -> None:
     with torch.device("meta"):
         network, other = LoCoNet(), LoCoNet(num_speakers=2)
-    with pytest.raises(ValueError, match=r"looks like loconet with num_speakers=2, num_layers=3"):
+    with pytest.raises(ValueError, match=r"fits loconet with num_speakers=2, num_layers=3"):
         load_released(network, published(other))
     state = published(network)
     del state["lossAV.FC.bias"]

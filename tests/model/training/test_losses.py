@@ -71,7 +71,7 @@ def test_frames_without_label_do_not_count() -> None:
 
 def test_a_head_that_is_not_there() -> None:
     logits, labels = made_logits()
-    with pytest.raises(ValueError, match="weighs a head 'audio'"):
+    with pytest.raises(ValueError, match="has a weight for 'audio'"):
         head_losses(Logits(logits.av), clips_of(labels), {"av": 1.0, "audio": 0.4}, 1.0)
 
 

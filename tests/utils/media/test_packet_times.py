@@ -124,7 +124,7 @@ def test_joins_are_told_where_they_lie_in_the_span(tmp_path: Path) -> None:
         list(read_source_frames(video, options, report))
         return read_warnings(video, options, report, ReadReport())
 
-    line = ("the time stamps jump back by 2.0 s at 4.0 s: images and sound go on without a gap",)
+    line = ("the time stamps jump back by 2.0 s at 4.0 s: images and audio continue without a gap",)
     assert warnings() == [*line]
     assert warnings(3.0, 2.0) == [*line]
     assert warnings(5.0) == warnings(0.0, 3.0) == []

@@ -14,7 +14,7 @@ from utils.media.tone_mapping import ToneMapper
 from utils.media.video import read_frames
 from utils.output.render import render_video
 
-WHITE = 203  # cd/m2, of the white of SDR in an HDR picture (BT.2408)
+WHITE = 203  # cd/m2, of the white of SDR in an HDR image (BT.2408)
 SIDE = 32  # of a patch, pixels
 TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
 
@@ -55,7 +55,7 @@ def test_analysis_sees_faces_as_bright_as_in_sdr(
     frame = next(read_frames(probe(tmp_path / "a.mp4"), None, ReadOptions()))
     expected = 255 * np.minimum(nits / WHITE, 1) ** (1 / 2.4)
     assert patches(frame.grey) == pytest.approx(expected.tolist(), abs=6)
-    assert patches(frame.picture[..., 0]) == pytest.approx(expected.tolist(), abs=6)
+    assert patches(frame.image[..., 0]) == pytest.approx(expected.tolist(), abs=6)
 
 
 def test_the_marked_video_is_sdr_with_all_highlights(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_scores_csv(tmp_path: Path, name: str, expected: str) -> None:
         *("entity_box_y2", "label", "entity_id", "score"),
     ]
     assert len(rows) == 1 + 40 + 10
-    box = ["0.000000", "0.100000", "0.500000", "1.000000"]  # cut to the picture
+    box = ["0.000000", "0.100000", "0.500000", "1.000000"]  # cut to the image
     label = "SPEAKING_AUDIBLE"
     assert rows[1] == [expected, "3600.00", *box, label, f"{expected}:0", "-2.5000"]
     assert rows[50] == [expected, "3601.16", *box, label, f"{expected}:12", "1.2500"]

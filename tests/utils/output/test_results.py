@@ -203,9 +203,12 @@ def test_nan_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
         ("no json", "expected JSON in .*result.json"),
         ("[1]", "found version None"),
         ('{"version": 99}', "expected a result of version 1 in .*, found version 99"),
-        ('{"version": 1, "video": {"fps_exact": "25"}}', "lacks a part of a result"),
-        ('{"version": 1, "video": {"fps_exact": "fast"}}', "a part is damaged: .*fast"),
-        ('{"version": 1, "video": null}', "a part is damaged"),
+        (
+            '{"version": 1, "video": {"fps_exact": "25"}}',
+            "part of the result is missing or damaged",
+        ),
+        ('{"version": 1, "video": {"fps_exact": "fast"}}', "missing or damaged: .*fast"),
+        ('{"version": 1, "video": null}', "missing or damaged"),
     ],
     ids=["not JSON", "a list", "of the future", "parts missing", "no number", "null"],
 )

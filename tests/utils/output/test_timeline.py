@@ -43,7 +43,7 @@ def draw(path: Path, tracks: list[ScoredTrack], num_frames: int) -> NDArray[np.u
 
 
 def near(pixels: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Where the colour is, in rows of the picture between the margins."""
+    """Where the colour is, in rows of the image between the margins."""
     within = pixels[TOP:-BOTTOM, LEFT : WIDTH - RIGHT].astype(int)
     return np.asarray(np.abs(within - colour).max(axis=2) <= 6)
 

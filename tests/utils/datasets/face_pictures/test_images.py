@@ -1,4 +1,4 @@
-"""Marked pictures come back as written, and their boxes follow every change."""
+"""Annotated images: round trip, and boxes after augmentation."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from utils.datasets.face_pictures import pictures
-from utils.datasets.face_pictures.pictures import (
+from utils.datasets.face_pictures import images
+from utils.datasets.face_pictures.images import (
     AnnotatedImage,
     ImageFolder,
+    augment,
     bend,
-    change,
     crop,
     draw_batch,
 )
@@ -21,7 +21,7 @@ from utils.datasets.face_pictures.pictures import (
 def with_rectangle(
     box: tuple[int, int, int, int], width: int = 320, height: int = 200
 ) -> AnnotatedImage:
-    """Return a dark picture whose only face is a bright rectangle."""
+    """Return a dark image whose only face is a bright rectangle."""
     image = np.full((height, width, 3), 20, np.uint8)
     cv2.rectangle(image, box[:2], (box[2] - 1, box[3] - 1), (230, 230, 230), -1)
     return AnnotatedImage(image, np.array([box], np.float32), np.array([True]))
@@ -34,49 +34,47 @@ def bright_part(image: NDArray[np.uint8]) -> list[int]:
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
-def test_pictures_come_back_as_written(tmp_path: Path) -> None:
+def test_round_trip(tmp_path: Path) -> None:
     folder = ImageFolder(tmp_path / "pictures")
     one = with_rectangle((100, 50, 160, 130))
     none = AnnotatedImage(one.image, np.zeros((0, 4), np.float32), np.zeros(0, bool))
     doubtful = AnnotatedImage(one.image, one.boxes, np.array([False]))
-    for picture in (one, none, doubtful):
-        folder.add(picture)
+    for annotated in (one, none, doubtful):
+        folder.add(annotated)
     again = ImageFolder(tmp_path / "pictures")
     assert len(again) == 3
-    for index, picture in enumerate((one, none, doubtful)):
+    for index, annotated in enumerate((one, none, doubtful)):
         found = again.read(index)
-        assert np.abs(found.image.astype(int) - picture.image).max() < 25
-        assert found.boxes.tolist() == picture.boxes.tolist()
-        assert found.clear.tolist() == picture.clear.tolist()
+        assert np.abs(found.image.astype(int) - annotated.image).max() < 25
+        assert found.boxes.tolist() == annotated.boxes.tolist()
+        assert found.clear.tolist() == annotated.clear.tolist()
 
 
-def test_a_line_that_was_broken_off_is_made_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_incomplete_last_line_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = ImageFolder(tmp_path)
     first, second = with_rectangle((100, 50, 160, 130)), with_rectangle((20, 40, 90, 130))
     folder.add(first)
     folder.add(second)
     whole = (tmp_path / "pictures.csv").read_bytes()
-    (tmp_path / "pictures.csv").write_bytes(whole[:-10])  # as SIGKILL leaves it
+    (tmp_path / "pictures.csv").write_bytes(whole[:-10])  # as after SIGKILL
     again = ImageFolder(tmp_path)
     assert len(again) == 1
-    assert "pictures.csv: the last line was broken off" in caplog.text
+    assert "pictures.csv: the last line is incomplete" in caplog.text
     again.add(second)
     assert (tmp_path / "pictures.csv").read_bytes() == whole
     assert ImageFolder(tmp_path).read(1).boxes.tolist() == second.boxes.tolist()
 
 
-def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+def test_damaged_image(tmp_path: Path) -> None:
     folder = ImageFolder(tmp_path)
     folder.add(with_rectangle((100, 50, 160, 130)))
-    (tmp_path / "000000.jpg").write_bytes(b"not a picture")
+    (tmp_path / "000000.jpg").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"000000\.jpg"):
         folder.read(0)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_boxes_follow_the_crop(seed: int) -> None:
+def test_boxes_after_cropping(seed: int) -> None:
     square = crop(with_rectangle((100, 50, 180, 150)), 224, np.random.default_rng(seed))
     assert square.image.shape == (224, 224, 3)
     image = square.image.copy()
@@ -88,24 +86,24 @@ def test_boxes_follow_the_crop(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_boxes_follow_the_change(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "DARK", 0.0)  # a lamp's edge is no rectangle's
-    changed = change(with_rectangle((60, 50, 180, 150)), np.random.default_rng(seed))
+def test_boxes_after_augmentation(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "DARK", 0.0)  # a lamp's edge is no rectangle's
+    changed = augment(with_rectangle((60, 50, 180, 150)), np.random.default_rng(seed))
     assert np.abs(changed.boxes[0] - bright_part(changed.image)).max() <= 4
 
 
-def test_what_cannot_be_seen_in_little_light_may_or_may_not_be_found(
+def test_invisible_faces_in_low_light_are_not_clear(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pictures, "DARK", 1.0)
+    monkeypatch.setattr(images, "DARK", 1.0)
     face = with_rectangle((60, 50, 180, 150))
     plain = AnnotatedImage(np.full_like(face.image, 20), face.boxes, face.clear)
     for seed in range(6):
-        assert not change(plain, np.random.default_rng(seed)).clear.any()
+        assert not augment(plain, np.random.default_rng(seed)).clear.any()
     grid = face.image.copy()
     grid[:, ::16] = 0
     assert any(
-        change(
+        augment(
             AnnotatedImage(grid, face.boxes, face.clear), np.random.default_rng(seed)
         ).clear.all()
         for seed in range(6)
@@ -113,22 +111,22 @@ def test_what_cannot_be_seen_in_little_light_may_or_may_not_be_found(
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_boxes_follow_the_bend(seed: int) -> None:
-    picture = with_rectangle((60, 50, 180, 150))
-    boxes = np.concatenate([picture.boxes, [[-20, -10, 330, 220]]]).astype(np.float32)
-    image, bent = bend(picture.image, boxes, np.random.default_rng(seed))
+def test_boxes_after_bending(seed: int) -> None:
+    annotated = with_rectangle((60, 50, 180, 150))
+    boxes = np.concatenate([annotated.boxes, [[-20, -10, 330, 220]]]).astype(np.float32)
+    image, bent = bend(annotated.image, boxes, np.random.default_rng(seed))
     assert np.abs(bent[0] - bright_part(image)).max() <= 2
     assert bent[1].tolist() == pytest.approx([-20, -10, 330, 220])
-    assert np.abs(bent[0] - picture.boxes[0]).max() > 1
+    assert np.abs(bent[0] - annotated.boxes[0]).max() > 1
 
 
-def test_tiny_and_cut_faces_may_or_may_not_be_found() -> None:
+def test_tiny_and_cut_faces_are_not_clear() -> None:
     tiny = with_rectangle((100, 50, 104, 56))
     for seed in range(4):
         assert not crop(tiny, 64, np.random.default_rng(seed)).clear.any()
 
 
-def test_batches_depend_on_the_generator_alone(tmp_path: Path) -> None:
+def test_batches_are_reproducible(tmp_path: Path) -> None:
     folder = ImageFolder(tmp_path)
     folder.add(with_rectangle((100, 50, 160, 130)))
     one, same, other = (

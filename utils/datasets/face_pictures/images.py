@@ -1,7 +1,7 @@
-"""A folder of pictures with faces marked, and the changed crops of them that a detector trains on.
+"""A folder of images with annotated faces, and augmented crops of them to train a detector.
 
-`pictures.csv` has a line for each picture, written after it: file, and for each box x1 y1 x2 y2 in
-pixels and 1 where a face is to be found, 0 where it may or may not be.
+`pictures.csv` has a line for each image, written after the image: its file, and for each box
+x1, y1, x2, y2 in pixels and 1 if the face must be detected, 0 if it may be detected or not.
 """
 
 import csv
@@ -18,25 +18,25 @@ from utils.errors import UserError
 from utils.files import append_line, read_lines, replacing
 
 TABLE = "pictures.csv"
-ZOOMS = (0.45, 1.4)  # how much a picture is scaled at random, drawn on a log scale
-SMALLEST = 7.0  # pixels of a face's height; smaller ones may or may not be found
-BEND = (0.7, 0.25)  # logarithm by which columns, and rows, are stretched or squeezed at most
-DARK = 0.15  # share of crops in little light;
-FAINT = 3.0  # grey levels that a face there must vary by, or it may or may not be found
-FILL = 127  # what is beside a picture that is smaller than the crop
+ZOOMS = (0.45, 1.4)  # scale of an image, drawn on a log scale
+SMALLEST = 7.0  # pixels of a face's height; smaller faces may be detected or not
+BEND = (0.7, 0.25)  # maximum log of the local scale of columns and of rows
+DARK = 0.15  # share of crops in low light
+FAINT = 3.0  # grey levels; in low light, a face with less contrast may be detected or not
+FILL = 127  # grey level of padding
 
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImage:
-    """A picture and the faces in it."""
+    """An image and its faces."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     boxes: NDArray[np.float32]  # (N, 4) x1, y1, x2, y2 in its pixels
-    clear: NDArray[np.bool_]  # (N,) whether each is to be found; else it may or may not
+    clear: NDArray[np.bool_]  # (N,) True: must be detected; False: may be detected or not
 
 
 class ImageFolder:
-    """Reads and extends a folder of marked pictures."""
+    """Reads and extends a folder of annotated images."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,20 +45,21 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, picture: AnnotatedImage) -> None:
-        """Write one more picture, then its line."""
+    def add(self, annotated: AnnotatedImage) -> None:
+        """Write an image, then its line."""
         name = f"{len(self._rows):06d}.jpg"
-        encoded = cv2.imencode(".jpg", picture.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        bgr = annotated.image[..., ::-1]
+        encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
         with replacing(self.folder / name) as temporary:
             temporary.write_bytes(encoded.tobytes())
         row = [name]
-        for box, clear in zip(picture.boxes, picture.clear, strict=True):
+        for box, clear in zip(annotated.boxes, annotated.clear, strict=True):
             row += [*(f"{value:.1f}" for value in box), str(int(clear))]
         append_line(self.folder / TABLE, ",".join(row))
         self._rows.append(row)
 
     def read(self, index: int) -> AnnotatedImage:
-        """Return one picture.
+        """Return an image.
 
         Raises:
             UserError: Its file is missing or damaged.
@@ -67,34 +68,34 @@ class ImageFolder:
         image = cv2.imread(str(self.folder / name), cv2.IMREAD_COLOR_RGB)
         if image is None:
             raise UserError(
-                f"expected a picture in {self.folder / name}, found none or a damaged file; "
-                f"remove {self.folder} to have all made again"
+                f"expected an image in {self.folder / name}, found none or a damaged file; "
+                f"remove {self.folder} to create all again"
             )
         values = np.array(numbers, np.float32).reshape(-1, 5)
         return AnnotatedImage(np.asarray(image, np.uint8), values[:, :4], values[:, 4] > 0)
 
 
 def draw_batch(
-    pictures: ImageFolder, indices: Sequence[int], side: int, rng: np.random.Generator
+    images: ImageFolder, indices: Sequence[int], side: int, rng: np.random.Generator
 ) -> list[AnnotatedImage]:
-    """Return a changed crop of `side` pixels of each of the pictures."""
-    return [change(crop(pictures.read(index), side, rng), rng) for index in indices]
+    """Return an augmented crop of `side` pixels of each of the images."""
+    return [augment(crop(images.read(index), side, rng), rng) for index in indices]
 
 
-def crop(picture: AnnotatedImage, side: int, rng: np.random.Generator) -> AnnotatedImage:
-    """Return a square of a picture, scaled at random, most of them around a face."""
+def crop(annotated: AnnotatedImage, side: int, rng: np.random.Generator) -> AnnotatedImage:
+    """Return a random square of an image at a random scale, mostly around a face."""
     zoom = float(np.exp(rng.uniform(*np.log(ZOOMS))))
-    how = cv2.INTER_AREA if zoom < 1 and rng.random() < 0.7 else cv2.INTER_LINEAR
-    image = np.asarray(cv2.resize(picture.image, None, fx=zoom, fy=zoom, interpolation=how))
+    method = cv2.INTER_AREA if zoom < 1 and rng.random() < 0.7 else cv2.INTER_LINEAR
+    image = np.asarray(cv2.resize(annotated.image, None, fx=zoom, fy=zoom, interpolation=method))
     height, width = image.shape[:2]
-    boxes = picture.boxes * np.float32(zoom)
-    middle = rng.uniform(0, 1, 2) * (width, height)
+    boxes = annotated.boxes * np.float32(zoom)
+    centre = rng.uniform(0, 1, 2) * (width, height)
     if len(boxes) and rng.random() < 0.8:
         chosen = boxes[rng.integers(len(boxes))]
-        middle = (chosen[:2] + chosen[2:]) / 2 + rng.uniform(-0.45, 0.45, 2) * side
+        centre = (chosen[:2] + chosen[2:]) / 2 + rng.uniform(-0.45, 0.45, 2) * side
     room = np.array([width - side, height - side])
     low, high = np.minimum(room, 0), np.maximum(room, 0)
-    x, y = (int(value) for value in np.clip(middle - side / 2, low, high))
+    x, y = (int(value) for value in np.clip(centre - side / 2, low, high))
     square = np.full((side, side, 3), FILL, np.uint8)
     part = image[max(y, 0) : y + side, max(x, 0) : x + side]
     top, left = max(-y, 0), max(-x, 0)
@@ -102,16 +103,16 @@ def crop(picture: AnnotatedImage, side: int, rng: np.random.Generator) -> Annota
     boxes = boxes - np.array([x, y, x, y], np.float32)
     inside = np.clip(boxes, 0, side)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    shown = np.prod(inside[:, 2:] - inside[:, :2], axis=1) / np.maximum(areas, 1e-6)
-    seen = shown > 0.1
+    share = np.prod(inside[:, 2:] - inside[:, :2], axis=1) / np.maximum(areas, 1e-6)
+    visible = share > 0.1
     large = boxes[:, 3] - boxes[:, 1] >= SMALLEST
-    clear = picture.clear & large & (shown > 0.6)
-    return AnnotatedImage(square, boxes[seen], clear[seen])
+    clear = annotated.clear & large & (share > 0.6)
+    return AnnotatedImage(square, boxes[visible], clear[visible])
 
 
-def change(picture: AnnotatedImage, rng: np.random.Generator) -> AnnotatedImage:
-    """Return a picture bent, mirrored, relit, blurred, noisy or compressed at random."""
-    image, boxes = picture.image, picture.boxes
+def augment(annotated: AnnotatedImage, rng: np.random.Generator) -> AnnotatedImage:
+    """Return an image that is randomly bent, mirrored, relit, blurred, noisy or compressed."""
+    image, boxes = annotated.image, annotated.boxes
     if rng.random() < 0.5:
         image, boxes = bend(image, boxes, rng)
     if rng.random() < 0.5:
@@ -121,7 +122,7 @@ def change(picture: AnnotatedImage, rng: np.random.Generator) -> AnnotatedImage:
             [width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1
         )
     image = recolour(image, rng, 0.8)
-    clear = picture.clear
+    clear = annotated.clear
     if rng.random() < DARK:
         image = dim(image, rng)
         clear = clear & (_contrasts(image, boxes) >= FAINT)
@@ -142,20 +143,20 @@ def change(picture: AnnotatedImage, rng: np.random.Generator) -> AnnotatedImage:
 
 
 def _contrasts(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return by how much the brightness varies within each box, 0 where it shows nothing."""
-    found = np.zeros(len(boxes))
+    """Return the standard deviation of brightness in each box, (N,); 0 outside the image."""
+    contrasts = np.zeros(len(boxes))
     for row, (x1, y1, x2, y2) in enumerate(np.maximum(boxes, 0).astype(int)):
         part = image[y1:y2, x1:x2]
-        found[row] = part.mean(axis=2).std() if part.size else 0.0
-    return found
+        contrasts[row] = part.mean(axis=2).std() if part.size else 0.0
+    return contrasts
 
 
 def bend(
     image: NDArray[np.uint8], boxes: NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return a picture with some columns and rows wide and others narrow, and the boxes in it.
+    """Return an image with columns and rows stretched and squeezed, and its boxes.
 
-    This makes heads of other shapes, and something like heads that are turned away.
+    This changes the shape of heads, and resembles heads that are turned away.
     """
     maps = []
     bent = boxes.copy()
