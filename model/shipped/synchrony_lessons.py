@@ -15,6 +15,7 @@ from utils.datasets.pairings.crop_augmentation import change_crops
 from utils.datasets.pairings.sound_augmentation import degrade
 from utils.datasets.storage.entity_store import EntityStore
 from utils.datasets.talkset.sources import SourceFace
+from utils.errors import UserError
 from utils.features.mfcc import align, mfcc
 from utils.structures import STEPS_PER_FRAME
 
@@ -35,6 +36,9 @@ class Lessons:
         store: Holds the faces.
         sources: What is known of them.
         teachers: The first one's embeddings are learned, and the mean of all scores.
+
+    Raises:
+        UserError: No face is seen for long enough.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class Lessons:
         for source in sources:
             if source.num_frames >= LESSON_FRAMES:
                 self.people.setdefault(source.person, []).append(places[source.name])
+        if not self.people:
+            raise UserError(f"expected faces of at least {LESSON_FRAMES} frames, found none")
         self.people = {person: own[:MAX_FACES] for person, own in self.people.items()}
         frames = [self._mean_frames(person) for person in self.people]
         self.weights = np.sqrt(frames) / np.sqrt(frames).sum()

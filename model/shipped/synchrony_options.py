@@ -28,6 +28,10 @@ class SynchronyTraining:
         "lr_asd,light_asd"
     )
     save_path: Annotated[Path, "folder for faces, pairings, checkpoints and weights"] = Path(NAME)
+    selection: Annotated[
+        str, "folders of videos of people not trained on, by which refiners are weighed; none: 1"
+    ] = ""
+    selection_people: Annotated[Path | None, "CSV table of who is in them"] = None
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
     seeing_steps: Annotated[int, "batches of the first stage: learn from the teachers"] = 60
     matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 200
@@ -51,7 +55,7 @@ class SynchronyTraining:
     @property
     def settings(self) -> Settings:
         """What must be the same when training is resumed."""
-        places = ("videos", "people", "faces_only", "save_path")
+        places = ("videos", "people", "faces_only", "save_path", "selection", "selection_people")
         return {name: value for name, value in vars(self).items() if name not in places}
 
 

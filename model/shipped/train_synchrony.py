@@ -23,6 +23,7 @@ from model.networks.synchrony import Synchrony
 from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
 from model.scoring.windows import inference_copy
+from model.shipped.calibration import calibrate
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.source_faces import find_people
 from model.shipped.synchrony_lessons import KEPT_CLIPS, LESSON_CLIPS, Lessons, encode_track
@@ -41,6 +42,7 @@ from model.training.run import Run
 from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
 from utils.commands import run_command
+from utils.datasets.pairings.film import FilmPairer
 from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
 from utils.datasets.storage.entity_store import EntityStore
@@ -51,6 +53,7 @@ from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
+SELECTION_FRAMES = 250  # of the longest track that refiners are weighed by
 JUDGED_FRAMES = 600  # of a pairing in the pools: as long as the evidence needs
 FITTED_PAIRINGS, FITTED_FRAMES = 100, 200  # from which the first projections come
 SEEING, MATCHING, JUDGING = "seeing", "matching", "judging"  # the stages
@@ -156,7 +159,17 @@ class StagedTraining:
         for number, stage in enumerate(self.stages()):
             if stage.num_steps and not self._learn(stage, number):
                 return False
+        if self.options.selection:
+            self._calibrate()
         return True
+
+    def _calibrate(self) -> None:
+        """Weigh the refiners by people not trained on, and write the final weights."""
+        options = self.options
+        folder = options.save_path / "selection"
+        found = find_people(options.selection, options.selection_people, "", folder)
+        calibrate(self.network, FilmPairer(*found, options.seed, SELECTION_FRAMES))
+        self._write()
 
     def _learn(self, stage: Stage, number: int) -> bool:
         """Train a stage to its end; return False if stopped before."""
@@ -245,9 +258,12 @@ class StagedTraining:
     def _report(self, stage: Stage) -> Evaluated:
         """Measure on people held out, and write the weights."""
         measures = self._measure(stage)
+        self._write()
+        return Evaluated(measures=measures)
+
+    def _write(self) -> None:
         weights = self.options.save_path / f"{NAME}.safetensors"
         checkpoints.write_halves(self.network.state_dict(), weights)
-        return Evaluated(measures=measures)
 
 
 def _load_teacher(name: str) -> Network:

@@ -138,7 +138,8 @@ class FilmPairer:
         seed: int = 0,
         max_length: int = MAX_LENGTH,
     ) -> None:
-        self.store, self.seed, self.max_length = store, seed, max_length
+        self.store, self.sources = store, sources
+        self.seed, self.max_length = seed, max_length
         self._places = {entity.name: index for index, entity in enumerate(store.entities)}
         self._talking: dict[str, list[SourceFace]] = defaultdict(list)
         self._mute: dict[str, list[SourceFace]] = defaultdict(list)
