@@ -1,7 +1,7 @@
 """How well networks score pairings made as films are: misses, false alarms, and their intervals."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ class ScoredPairing:
     person: str
     situation: str
     labels: NDArray[np.int8]  # (T,)
-    scores: Mapping[str, NDArray[np.float32]]  # (T,) by network, speaking above 0
+    scores: dict[str, NDArray[np.float32]]  # (T,) by network, speaking above 0
 
 
 @dataclass(frozen=True)

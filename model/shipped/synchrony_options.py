@@ -29,13 +29,13 @@ class SynchronyTraining:
     )
     save_path: Annotated[Path, "folder for faces, pairings, checkpoints and weights"] = Path(NAME)
     selection: Annotated[
-        str, "folders of videos of people not trained on, by which refiners are weighed; none: 1"
+        str, "folders of videos of people not trained on, to weight the refiners by; none: 1"
     ] = ""
     selection_people: Annotated[Path | None, "CSV table of who is in them"] = None
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
     seeing_steps: Annotated[int, "batches of the first stage: learn from the teachers"] = 60
     matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 200
-    num_pairings: Annotated[int, "pairings that the third stage learns from"] = 240
+    num_pairings: Annotated[int, "pairings that the third stage learns from"] = 80
     judging_steps: Annotated[int, "batches of the third stage: judge by the evidence"] = 300
     noise: Annotated[float, "most noise in the third stage, relative to voices and faces"] = 1.0
     bf16: Annotated[bool, "see in half precision: two to three times as fast where the CPU can"] = (

@@ -53,12 +53,12 @@ from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
-SELECTION_FRAMES = 250  # of the longest track that refiners are weighed by
+SELECTION_FRAMES = 250  # of the longest track that refiners are weighted by
 JUDGED_FRAMES = 600  # of a pairing in the pools: as long as the evidence needs
 FITTED_PAIRINGS, FITTED_FRAMES = 100, 200  # from which the first projections come
 SEEING, MATCHING, JUDGING = "seeing", "matching", "judging"  # the stages
 FITTING = "fitting"  # what begins the second
-HELD_OUT_EACH = 6  # pairings of each situation
+HELD_OUT_EACH = 2  # pairings of each situation
 MATCHED_BATCHES = 4  # of people held out
 FIRST_PARTS = ("visual_encoder.", "gate.", "recurrence.", "recurrent_gate.", "head_opinion.")
 COLUMNS = ("stage", "step", "loss", "held_out_loss", *SITUATIONS)  # of log.csv
@@ -164,11 +164,13 @@ class StagedTraining:
         return True
 
     def _calibrate(self) -> None:
-        """Weigh the refiners by people not trained on, and write the final weights."""
+        """Weight the refiners by people not trained on, and write the final weights."""
         options = self.options
         folder = options.save_path / "selection"
         found = find_people(options.selection, options.selection_people, "", folder)
-        calibrate(self.network, FilmPairer(*found, options.seed, SELECTION_FRAMES))
+        pairer = FilmPairer(*found, options.seed, SELECTION_FRAMES)
+        teacher = cast("Network", load_single(options.teachers.split(",")[0]))
+        calibrate(self.network, teacher, pairer)
         self._write()
 
     def _learn(self, stage: Stage, number: int) -> bool:
