@@ -1,7 +1,9 @@
-"""Find who speaks in a video: draws a green box around a speaking face, a red one around others.
+"""Find who speaks in a video: speaking faces get a green box, others a red one.
 
 python demoTalkNet.py --videoName 001 --videoFolder demo
 python demoTalkNet.py /some/where/*.mp4 --outputFolder results
+python demoTalkNet.py demo/001/result.json --edits edits.json
+python demoTalkNet.py /some/archive --outputFolder results
 """
 
 import argparse
@@ -10,39 +12,32 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.names import detector_names, network_names
+from model.names import detector_names, embedder_names, network_names
 from utils import flags
+from utils.batch.listing import names_many
+from utils.batch.options import BatchOptions
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.demo_options import ESSENTIAL, DemoOptions, VideoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
-from utils.flags import add_groups, read_groups
+from utils.flags import add_flags, add_groups, read_flags, read_groups
 from utils.progress import bar, byte_bar
 
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media.container import ReadOptions, VideoInfo
-    from utils.media.video import VideoSpan
-    from utils.output.write_outputs import FrameFaces
+    from utils.output.write_outputs import ImageOutputs
+    from utils.report.outputs import Found
     from utils.structures import Detections, Frame
 
 logger = logging.getLogger("demoTalkNet")
 
 ADVICE = "fix this, or choose another folder with --outputFolder"  # if a file cannot be written
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """The analysis of one video."""
-
-    result: "Result"
-    span: "VideoSpan"  # the part of the video that was analysed
-    faces: "FrameFaces"  # of every frame; only for the original demo's folders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
         options = read_groups(parsed, DemoOptions)
+        batch = read_flags(parsed, BatchOptions)
     if parsed.videos and options.video.eval_col:
         parser.error("--evalCol has its own video; leave out the files")
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
@@ -59,15 +55,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
     action = partial(act, parsed.videos, options, report)
+    videos = [path for path in parsed.videos if not is_result(path)]
+    if batch.given or names_many(videos, options.video.output_folder):
+        import demoTalkNet  # the name by which workers import these functions
+        from utils.batch.command import run_demo
+
+        functions = demoTalkNet.load_models, demoTalkNet.make_outputs
+        words = sys.argv[1:] if arguments is None else arguments
+        action = partial(run_demo, parsed.videos, batch, options, functions, words)
     return exit_status(action, report, "no incomplete files are left")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
     parser = flags.make_parser(__doc__, ESSENTIAL)
-    parser.add_argument("videos", nargs="*", type=Path, help="video files (default: --videoName)")
+    parser.add_argument(
+        "videos", nargs="*", type=Path, help="files, folders, patterns (default: --videoName)"
+    )
     names = {"model": network_names(), "detector": detector_names()}
+    names["embedder"] = (*embedder_names(), "none")
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
+    add_flags(parser, BatchOptions, "many videos")
     add_debug(parser)
     return parser
 
@@ -77,39 +85,25 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
     if options.video.eval_col:
         evaluate_columbia(options)
         return 0
-    return analyse_all(paths or [find_video(options.video)], options, report)
+    from utils.media.video_files import find_named
+
+    paths = paths or [find_named(options.video.video_folder, options.video.video_name)]
+    results = [path for path in paths if is_result(path)]
+    videos = [path for path in paths if not is_result(path)]
+    if videos and (options.report.edits or options.report.video):
+        raise UserError("--edits and --video belong to a finished result; give its result.json")
+    status = 0
+    if results:
+        from utils.report.finished import write_all_finished
+
+        folder, outputs = options.video.output_folder, image_outputs(options)
+        status = write_all_finished(results, folder, outputs, options.report, report)
+    return max(status, analyse_all(videos, options, report) if videos else 0)
 
 
-def find_video(options: VideoOptions) -> Path:
-    """Return the one file called --videoName in --videoFolder, whatever its extension."""
-    folder, name = options.video_folder, options.video_name
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--videoFolder: {folder} is not a folder")
-    matches = sorted(path for path in folder.iterdir() if path.stem == name and path.is_file())
-    if len(matches) != 1:
-        found = ", ".join(path.name for path in matches) or "no such file"
-        raise FileNotFoundError(
-            f"expected one video named {name!r} in {folder}, found: {found}; "
-            "give the file itself, or --videoName and --videoFolder"
-        )
-    return matches[0]
-
-
-def results_of(path: Path, options: VideoOptions) -> Path:
-    """Return the folder for the results of a video."""
-    return (options.output_folder or path.parent) / path.stem
-
-
-def output_folder(path: Path, options: VideoOptions) -> Path:
-    """Create the folder for the results of a video; raise if it is not writable."""
-    folder = results_of(path, options)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(
-            f"the results of {path} need a folder {folder}, but a file has that name; "
-            "pass --outputFolder"
-        )
-    check_folder(folder)
-    return folder
+def is_result(path: Path) -> bool:
+    """Tell whether an argument is a finished result instead of a video."""
+    return path.suffix.lower() == ".json"
 
 
 def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
@@ -122,7 +116,7 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
         options: All options.
         report: How errors are reported.
     """
-    folders = Counter(results_of(path, options.video).absolute() for path in paths)
+    folders = Counter(options.video.results_of(path).absolute() for path in paths)
     twice = [str(folder) for folder, count in folders.items() if count > 1]
     if twice:
         raise UserError(
@@ -136,39 +130,55 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
     models: Models | None = None
     failed = 0
     for path in paths:
-        of_video = replace(report, subject=path.name, folder=results_of(path, options.video))
+        of_video = replace(report, subject=path.name, folder=options.video.results_of(path))
         with of_video:
             video = probe(path)
             choose_sound(video, options.video.audio_track)  # fails before anything is written
             if options.video.start:
                 check_span(video, read_options(options.video))
-            folder = output_folder(path, options.video)
+            folder = options.video.make_results_folder(path)
         if not of_video.failed:
             models = models or load_models(options)
             with of_video:
-                found = analyse(video, models, options)
-                write_all(found, folder, options)
-                logger.info("%s: %s", path.name, summary(found.result))
+                make_outputs(video, folder, models, options)
         failed += of_video.failed
     return int(failed > 0)
+
+
+def make_outputs(
+    video: "VideoInfo", folder: Path, models: "Models", options: DemoOptions
+) -> "Result":
+    """Analyse one video and write all requested outputs into its folder."""
+    found = analyse(video, models, options)
+    write_all(found, folder, options)
+    logger.info("%s: %s", video.path.name, found.result.summary())
+    return found.result
 
 
 def load_models(options: DemoOptions) -> "Models":
     """Load the network and the detector; log which and why."""
     import talkNet
+    from model.enrolment import read_known
 
     with byte_bar("downloading weights") as progress:
         models = talkNet.load_models(
-            options.model, None if options.video.tracks else options.detector, progress
+            options.model,
+            None if options.video.tracks else options.detector,
+            progress,
+            options.embedder,
         )
     logger.info("network: %s", models.network_record.reason)
     logger.info("detector: %s", models.detector_record.reason)
-    return models
+    if models.embedder_record:
+        logger.info("embedder: %s", models.embedder_record.reason)
+    return replace(models, names=read_known(options.people.people, models, options.detector))
 
 
-def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found:
+def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Found":
     """Find the speakers of one video."""
     import talkNet
+    from model.enrolment import complete
+    from utils.report.outputs import Found
 
     heard = None
     if options.array.array is not None:
@@ -183,7 +193,7 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
 
         def on_frame(frame: "Frame") -> None:
             advance((frame.index + 1) / talkNet.FPS - start_s)
-            if options.video.official_tree:
+            if options.video.writes_tree:
                 faces.append((frame.index, frame.faces))
 
         speakers.on_frame = on_frame
@@ -193,6 +203,7 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
         speakers.result(options.settings()),
         network=models.network_record,
         detector=models.detector_record,
+        embedder=models.embedder_record,
     )
     if heard is not None:
         from utils.arrays.fusion import fuse_tracks
@@ -200,21 +211,30 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
         result = replace(
             result, tracks=fuse_tracks(result.tracks, video.width, heard, options.fusion)
         )
+    result = complete(result, speakers, options.people, models.names)
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
     return Found(result, speakers.span, faces)
 
 
-def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
-    """Write all requested outputs; print the path of the tables even if the video fails."""
-    from utils.output.write_outputs import ImageOutputs, write_images, write_tables
+def write_all(found: "Found", folder: Path, options: DemoOptions) -> None:
+    """Write all requested outputs; print the path of the result even if the video fails."""
+    from utils.report.outputs import write_outputs
 
-    outputs = ImageOutputs(not options.video.no_video, options.video.official_tree, options.crops)
-    write_tables(found.result, folder)
+    found.result.write_json(folder / "result.json")
+    if options.people.per_track:
+        found = replace(found, result=found.result.without_people())
     try:
-        write_images(found.result, found.span, folder, outputs, found.faces)
+        write_outputs(found, folder, image_outputs(options), options.report)
     finally:
         print(folder / "result.json")
+
+
+def image_outputs(options: DemoOptions) -> "ImageOutputs":
+    """Return which outputs with images are written."""
+    from utils.output.write_outputs import ImageOutputs
+
+    return ImageOutputs(not options.video.no_video, options.video.writes_tree, options.crops)
 
 
 def read_options(options: VideoOptions) -> "ReadOptions":
@@ -246,20 +266,9 @@ def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) ->
         score_silence=options.model.score_silence or options.array.array is not None,
         cuts=read_cuts(cuts) if cuts else None,
         boxes=boxes,
+        enrolled=models.names.enrolled,
     )
-    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis)
-
-
-def summary(result: "Result") -> str:
-    """Return a one-line summary of a result."""
-    if not result.tracks:
-        return "no face found"
-    speaking = {segment.track for segment in result.segments}
-    speech_s = sum(segment.stop_s - segment.start_s for segment in result.segments)
-    return (
-        f"{len(result.tracks)} face tracks in {len(result.shots)} shots, "
-        f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
-    )
+    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis, models.embedder)
 
 
 def evaluate_columbia(options: DemoOptions) -> None:

@@ -1,4 +1,4 @@
-"""The interfaces of networks and face detectors.
+"""The interfaces of networks, face detectors and face embedders.
 
 There are three kinds of networks, which differ in what they read to score a face:
 
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,7 @@ class Model(nn.Module, ABC):
     released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys that have no effect
     encoder_name: ClassVar[str] = ""  # the network whose embeddings it reads; most read none
     initial: ClassVar[str] = ""  # table in weights.toml; the authors start training from it
+    num_speakers: int = 1  # S, faces that are compared; the scored one is the first
     family: str  # module in model/families that scores, trains and evaluates such networks
     weights: WeightsFile | None = None
     variant: Mapping[str, Any] = MappingProxyType({})  # arguments of its constructor
@@ -117,7 +118,6 @@ class Network(Model):
     inputs: ClassVar[InputSpec] = InputSpec()
     windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, default for scoring
     radius: ClassVar[int]  # frames to either side that a visual embedding depends on
-    num_speakers: int = 1  # S, faces that are compared; the scored one is the first
 
     @abstractmethod
     def encode_audio(self, audio: Tensor) -> Tensor:
@@ -223,19 +223,19 @@ class Cascade:
 
     @classmethod
     def of(cls, network: Model, encoder: Model) -> Cascade:
-        """Join a network to the one that it names in `encoder_name`.
+        """Join a context network to the clip network that it names in `encoder_name`.
 
         Raises:
             UserError: The embeddings that one gives are not those that the other reads.
         """
-        assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
-        if encoder.num_embedding != network.num_embedding:
+        cascade = cls(cast(ClipNetwork, encoder), cast(ContextNetwork, network))
+        given, read = cascade.encoder.num_embedding, cascade.network.num_embedding
+        if given != read:
             raise UserError(
-                f"{type(network).__name__} reads {network.num_embedding} numbers a face, "
-                f"{network.encoder_name} gives {encoder.num_embedding}; load weights that were "
-                "trained together"
+                f"{type(network).__name__} reads {read} numbers a face, "
+                f"{network.encoder_name} gives {given}; load weights that were trained together"
             )
-        return cls(encoder, network)
+        return cascade
 
     @property
     def members(self) -> tuple[Model, ...]:
@@ -255,4 +255,19 @@ class FaceDetector(Protocol):
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
+        ...
+
+
+class FaceEmbedder(Protocol):
+    """Turns faces into vectors whose cosines say whether they are of one person."""
+
+    name: str
+    weights: WeightsFile | None
+    threshold: float  # cosine distance above which two tracks are not taken for one person
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map aligned RGB crops (N, 128, 128, 3) to vectors of unit length (N, C).
+
+        They are aligned by utils/tracking/face_alignment.py.
+        """
         ...

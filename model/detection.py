@@ -176,4 +176,5 @@ def _to_source(faces: Detections, frame: Frame) -> Detections:
     """Scale boxes from pixels of the detector's image to those of the source."""
     height, width = frame.image.shape[:2]
     scale = np.array([frame.grey.shape[1] / width, frame.grey.shape[0] / height] * 2, np.float32)
-    return Detections(faces.boxes * scale, faces.confidences)
+    landmarks = None if faces.landmarks is None else faces.landmarks * scale[:2]
+    return Detections(faces.boxes * scale, faces.confidences, landmarks)

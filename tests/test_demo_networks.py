@@ -1,4 +1,4 @@
-"""The demo scores two faces with every network, and refuses what does not go together."""
+"""The demo scores two faces with every network, and rejects options that do not fit."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The command trains, resumes, evaluates and refuses, with the published flags."""
+"""The command trains, resumes, evaluates and rejects wrong options, with the published flags."""
 
 import json
 import logging
@@ -122,10 +122,10 @@ def test_sigterm_to_the_whole_group_keeps_what_was_learnt(
             assert any("batch" in line for line in iter(lambda: read_bar(process), ""))
         os.killpg(process.pid, signal.SIGTERM)
         os.killpg(process.pid, signal.SIGTERM)
-        told = process.stderr.read()
-    assert process.returncode == 1, told
-    assert "stopped; start again with the same --savePath to resume" in told
-    assert "killed" not in told and "Traceback" not in told
+        output = process.stderr.read()
+    assert process.returncode == 1, output
+    assert "stopped; start again with the same --savePath to resume" in output
+    assert "killed" not in output and "Traceback" not in output
     place = load(save / "model" / "last.model")["training"]["trainer"]
     assert (place["epoch"], place["step"]) >= (1, 1)
     assert trainTalkNet.main(given) == 0
@@ -138,7 +138,7 @@ def test_sigterm_to_the_whole_group_keeps_what_was_learnt(
 
 
 def read_bar(process: subprocess.Popen[str]) -> str:
-    """Return what a training says until the end of a line or of a bar's state."""
+    """Return the output of a training up to the end of a line or of a bar's state."""
     assert process.stderr is not None
     text = ""
     while (one := process.stderr.read(1)) and one not in "\r\n":

@@ -47,6 +47,8 @@ class ErrorReport:
     folder: Path | None = None  # for tracebacks; the temporary folder if it is not writable
     debug: bool = False  # print every traceback instead
     failed: bool = field(default=False, init=False)  # whether an error was reported
+    line: str = field(default="", init=False)  # what was said of it, without the subject
+    unexpected: bool = field(default=False, init=False)  # whether it is no error of the user
 
     def __enter__(self) -> "ErrorReport":
         return self
@@ -62,6 +64,7 @@ class ErrorReport:
         self.failed = True
         fixable = is_user_error(error)
         line = ("" if fixable else "unexpected ") + one_line(error, self.advice)
+        self.line, self.unexpected = line, not fixable
         if self.subject:
             line = f"{self.subject}: {line}"
         path = None if fixable or self.debug else write_traceback(error, self.folder)

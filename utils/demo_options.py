@@ -1,5 +1,6 @@
 """Options of the demo command, in groups."""
 
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,11 +8,16 @@ from typing import Annotated, Any
 from utils.arrays.fusion import ArrayOptions, FusionOptions
 from utils.arrays.sound import SoundChecks
 from utils.errors import UserError
+from utils.files import check_folder
 from utils.flags import flag_name
-from utils.model_options import DetectorOptions, ModelOptions
+from utils.model_options import DetectorOptions, EmbedderOptions, ModelOptions
+from utils.people.options import PeopleOptions
+from utils.report.options import ReportOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
+
+OFFICIAL_TREE = "TALKNET_OFFICIAL_TREE"  # environment variable: 1 is --officialTree
 
 ESSENTIAL = (  # fields whose flags `--help` shows
     "video_name",
@@ -20,6 +26,7 @@ ESSENTIAL = (  # fields whose flags `--help` shows
     "start",
     "duration",
     "no_video",
+    "edits",
     "model",
     "detector",
     "device",
@@ -31,7 +38,9 @@ ESSENTIAL = (  # fields whose flags `--help` shows
 class VideoOptions:
     """Which videos to analyse, which part of them, and what to write."""
 
-    video_name: Annotated[str, "file name without extension, if no files are given"] = "001"
+    video_name: Annotated[
+        str, "file name, if no files are given; the extension may be left out"
+    ] = "001"
     video_folder: Annotated[Path, "folder of --videoName"] = Path("demo")
     output_folder: Annotated[
         Path | None,
@@ -67,6 +76,26 @@ class VideoOptions:
                 f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
             )
 
+    @property
+    def writes_tree(self) -> bool:
+        """Whether the flag or the environment asks for the published demo's folders."""
+        return self.official_tree or os.environ.get(OFFICIAL_TREE) == "1"
+
+    def results_of(self, path: Path) -> Path:
+        """Return the folder that the results of a video go to."""
+        return (self.output_folder or path.parent) / path.stem
+
+    def make_results_folder(self, path: Path) -> Path:
+        """Make the folder of a video's results; fails before any work if it cannot be."""
+        folder = self.results_of(path)
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(
+                f"the results of {path} go to a folder {folder}, but a file has that name; "
+                "pass --outputFolder"
+            )
+        check_folder(folder)
+        return folder
+
 
 @dataclass(frozen=True)
 class DemoOptions:
@@ -76,11 +105,14 @@ class DemoOptions:
     model: ModelOptions
     shots: ShotOptions
     detector: DetectorOptions
+    embedder: EmbedderOptions
+    people: PeopleOptions
     tracks: TrackOptions
     crops: CropOptions
     array: ArrayOptions
     array_sound: SoundChecks
     fusion: FusionOptions
+    report: ReportOptions
 
     def settings(self) -> dict[str, Any]:
         """Return the values of all flags by flag name."""

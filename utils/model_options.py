@@ -8,6 +8,8 @@ from utils.errors import UserError
 
 AUTO_NETWORKS = ("talknet", "lr_asd", "synchrony")  # the first with weights; the last is shipped
 
+AUTO_EMBEDDERS = ("face_reid",)  # the same
+
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -78,3 +80,14 @@ class DetectorOptions:
     def every(self, device: str) -> int:
         """Return N: the detector runs on every Nth frame on that device."""
         return self.detect_every or (2 if device == "cpu" else 1)
+
+
+@dataclass(frozen=True)
+class EmbedderOptions:
+    """How people are recognised."""
+
+    embedder: Annotated[
+        str,
+        f"face embedder that tells people apart; auto is the first of {', '.join(AUTO_EMBEDDERS)} "
+        "whose weights are on this machine or can be downloaded; none joins no tracks to people",
+    ] = "auto"

@@ -162,7 +162,7 @@ class InsteadOptions:
         bool, "with --checkData: decode the videos completely to find damage (slow)"
     ] = False
     build: Annotated[
-        str, "build a TalkSet in DATAPATH from the videos of these folders (commas), then exit"
+        str, "build a TalkSet in DATAPATH from videos in these folders (a,b,...), then exit"
     ] = ""
 
     def __post_init__(self) -> None:

@@ -261,7 +261,7 @@ def make_video(options: ArrayCommandOptions) -> None:
     if layout.video_path(view).is_file() and not options.hear.blank:
         render_over(probe(layout.video_path(view)), views[view.name], target)
     else:
-        sound = layout.sound("test", view.sequence, view.rig)
+        sound = layout.audio("test", view.sequence, view.rig)
         render_blank(sound, views[view.name], target)
     print(target)
 

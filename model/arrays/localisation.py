@@ -112,12 +112,12 @@ def hear_views(
     """
     for sequence, rig in sorted({(view.sequence, view.rig) for view in views}):
         of_rig = sorted(view for view in views if (view.sequence, view.rig) == (sequence, rig))
-        sound = layout.sound(split, sequence, rig)
+        sound = layout.audio(split, sequence, rig)
         check_levels(sound, checks, f"sequence {sequence}, rig {rig:02d}")
         paths = [layout.truth_path(view) for view in of_rig]
         truth = next((path for path in paths if path.is_file()), None)
         count = frames_of(sound.duration_s)
         if truth is not None:
             count = read_truth(truth).positions.shape[1]
-        heard = hear(network, sound, scaler, [view.place for view in of_rig], count)
+        heard = hear(network, sound, scaler, [view.rig_index for view in of_rig], count)
         yield from zip(of_rig, heard, strict=True)

@@ -76,7 +76,8 @@ class YuNet:
             rows = np.zeros((0, 15), np.float32)
         corner, size = rows[:, :2], rows[:, 2:4]
         boxes = np.concatenate([corner, corner + size], axis=1).astype(np.float32)
-        return Detections(boxes, rows[:, 14].astype(np.float32))
+        landmarks = rows[:, 4:14].reshape(-1, 5, 2).astype(np.float32)
+        return Detections(boxes, rows[:, 14].astype(np.float32), landmarks)
 
 
 def load(weights: RawWeights, options: DetectorOptions, device: str, precision: str) -> YuNet:  # noqa: ARG001

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.contract import Recipe
-from model.families.base import Family, Forwarded, ScorerInputs, Source, refuse_windows
+from model.families.base import (
+    BatchShapes,
+    Family,
+    Forwarded,
+    ScorerInputs,
+    Source,
+    clip_shapes,
+    refuse_windows,
+)
 from model.networks.ava_asd import AvaASD
 from model.ranks import Ranks
 from model.scoring.clip_scoring import ClipScorer
@@ -53,6 +61,10 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
     def forward(self, network: AvaASD, audio: Tensor, faces: Tensor) -> Forwarded:
         """Run a network on the audio (B, 13, L) and faces (B, T, H, W) of windows."""
         return Forwarded(network(audio, faces))
+
+    def batch_shapes(self, network: AvaASD, count: int, num_frames: int) -> BatchShapes:  # noqa: ARG002
+        """Return the shapes of a batch of windows."""
+        return clip_shapes(network, count)
 
     def check_options(self, options: Options) -> None:
         """Refuse what windows do not have."""

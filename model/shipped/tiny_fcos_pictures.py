@@ -183,7 +183,8 @@ def look(teacher: FaceDetector, picture: NDArray[np.uint8]) -> Detections:
     seen = np.asarray(cv2.resize(picture, wanted, interpolation=how), np.uint8)
     found = teacher.detect([seen])[0]
     scale = np.array([width / wanted[0], height / wanted[1]] * 2, np.float32)
-    return Detections(found.boxes * scale, found.confidences)
+    landmarks = None if found.landmarks is None else found.landmarks * scale[:2]
+    return Detections(found.boxes * scale, found.confidences, landmarks)
 
 
 def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:

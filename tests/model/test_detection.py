@@ -1,4 +1,4 @@
-"""Faces are looked for where they should be, once a image, and given in source pixels."""
+"""The detector runs on the right frames, once per image; boxes are in source pixels."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).parents[2] / "pretrain"
 
 
 class BrightSpots:
-    """Finds the bright pixels of a image as one box each; counts what it is shown."""
+    """Finds the bright pixels of an image as one box each; counts what it is shown."""
 
     name = "bright spots"
     weights: WeightsFile | None = None
@@ -176,7 +176,7 @@ def test_no_detector_is_available(offline: Path, name: str) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_shipped_detector_takes_over(offline: Path, device: str) -> None:
-    """Where nothing can be downloaded, the repository's own file is enough."""
+    """Without any download, the bundled weights are used."""
     (offline / "tiny_fcos.safetensors").write_bytes(
         (SHIPPED / "tiny_fcos.safetensors").read_bytes()
     )

@@ -1,4 +1,4 @@
-"""Downloads come whole and checked or not at all; a real server on this machine serves them."""
+"""Downloads are complete and verified, from a real server on this machine."""
 
 import hashlib
 import http.server
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class RangeHandler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT, or what goes wrong with it, by path; notes what was asked for."""
+    """Serves CONTENT or an error, by path; records the requests."""
 
     asked: list[tuple[str, str | None]]
 
@@ -36,9 +36,9 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         start = 0
-        wanted = self.headers["Range"]
-        if wanted and self.path != "/no-ranges":
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        span = self.headers["Range"]
+        if span and self.path != "/no-ranges":
+            start = int(span.removeprefix("bytes=").removesuffix("-"))
             if start >= len(body):
                 self.send_error(416)
                 return
@@ -120,7 +120,7 @@ def test_bad_size(server: str, tmp_path: Path) -> None:
 def test_broken_line_is_taken_up_at_once(server: str, tmp_path: Path) -> None:
     download([f"{server}/breaks-once"], tmp_path / "weights.model", Expected())
     assert (tmp_path / "weights.model").read_bytes() == CONTENT
-    assert [wanted for _, wanted in RangeHandler.asked] == [None, f"bytes={len(CONTENT) // 4}-"]
+    assert [span for _, span in RangeHandler.asked] == [None, f"bytes={len(CONTENT) // 4}-"]
 
 
 @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ def test_part_of_an_earlier_call(
     (tmp_path / "weights.model.part").write_bytes(part)
     download([f"{server}/{path}"], tmp_path / "weights.model", WHOLE)
     assert (tmp_path / "weights.model").read_bytes() == CONTENT
-    assert [wanted for _, wanted in RangeHandler.asked] == asked
+    assert [span for _, span in RangeHandler.asked] == asked
 
 
 def test_part_is_not_taken_up_without_a_checksum(server: str, tmp_path: Path) -> None:
     (tmp_path / "weights.model.part").write_bytes(b"of who knows what")
     download([f"{server}/good"], tmp_path / "weights.model", Expected())
     assert (tmp_path / "weights.model").read_bytes() == CONTENT
-    assert [wanted for _, wanted in RangeHandler.asked] == [None]
+    assert [span for _, span in RangeHandler.asked] == [None]
 
 
 def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Nothing half-written bears a final name."""
+"""Files with a final name are always complete."""
 
 import csv
 import os

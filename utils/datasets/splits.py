@@ -29,15 +29,17 @@ class DataOptions:
     data: Annotated[DataName, "kind of data set; custom is another spelling of own"] = "ava"
     data_path: Annotated[Path, "folder of the data set"] = Path("data/AVA")
     videos: Annotated[
-        Path | None, "with --data own: folder of the videos; else they lie beside the tables"
+        Path | None, "with --data own: folder of the videos (default: the folder of the tables)"
     ] = None
-    eval_data_type: Annotated[Literal["train", "val", "test"], "split that is evaluated"] = "val"
-    n_data_loader_thread: Annotated[int, "processes that read data; 0 reads in the main one"] = 4
+    eval_data_type: Annotated[Literal["train", "val", "test"], "split to evaluate"] = "val"
+    n_data_loader_thread: Annotated[
+        int, "number of reader processes; 0: read in the main process"
+    ] = 4
     num_processes: Annotated[
-        int, "processes that cut faces when data are prepared; 0 is one for each core"
+        int, "number of processes that crop faces during preparation; 0: one per core"
     ] = 0
     max_clip: Annotated[
-        int, "longer entities are cut to clips of so many frames; 0 is batchSize"
+        int, "maximum clip length, in frames; longer entities are cut; 0: --batchSize"
     ] = 0
     original: Annotated[
         bool,
@@ -46,11 +48,11 @@ class DataOptions:
         "at the upper left. ava_asd: the first row of every track but the first is lost, images "
         "are 0.1 to 0.2 s late, audio keeps each file's own rate",
     ] = False
-    no_augment: Annotated[bool, "train on pictures and sound as they are"] = False
+    no_augment: Annotated[bool, "no augmentation of images and audio"] = False
     desync: Annotated[
         float,
-        "share of speaking clips that get another sound and count as not speaking: half of them "
-        "their own, moved by 0.3 to 2 s, half another voice",
+        "fraction of speaking clips whose audio is replaced and that then count as not speaking; "
+        "half by their own audio shifted by 0.3 to 2 s, half by another voice",
     ] = 0.0
 
     def __post_init__(self) -> None:

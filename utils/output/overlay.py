@@ -1,5 +1,6 @@
 """Draw boxes and their labels directly into the Y, U and V planes of an image."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -138,6 +139,13 @@ class Overlay:
     def _yuv(self, rgb: tuple[int, int, int]) -> list[float]:
         """Return a colour's Y, U and V."""
         return [float(value) for value in self.matrix @ np.array([*rgb, 1.0])]
+
+
+def drawable(text: str) -> str:
+    """Return a text in the characters of Pillow's own font: accents go, others become `?`."""
+    plain = unicodedata.normalize("NFKD", text)
+    shown = (char for char in plain if not unicodedata.combining(char))
+    return "".join(char if " " <= char <= "~" else "?" for char in shown)
 
 
 def yuv_matrix(colourspace: int, full_range: bool) -> NDArray[np.float64]:

@@ -1,11 +1,12 @@
 """Write the marked video: the source and its audio, with a box and a tab for every face."""
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 import av.error
@@ -21,7 +22,7 @@ from utils.files import replacing
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.source_frames import SourceFrame, read_source_frames
 from utils.media.tone_mapping import ToneMapper
-from utils.output.overlay import Mark, Overlay
+from utils.output.overlay import Mark, Overlay, drawable
 from utils.output.render_sound import sound_packets
 from utils.scores import smooth_scores
 from utils.structures import FPS, ScoredTrack
@@ -32,6 +33,7 @@ MP4_OPTIONS = {
 }
 CRF = 21  # x264's quality, 0 (lossless) to 51
 PRESET = "veryfast"  # of x264: faster encoding, larger file
+NO_LABELS: Mapping[int, str] = MappingProxyType({})
 KEY_FRAMES_S = 4  # between key frames; a shorter distance makes seeking faster
 
 
@@ -41,6 +43,7 @@ def render_video(
     path: Path,
     read_options: ReadOptions,
     progress: Callable[[int], None] | None = None,
+    labels: Mapping[int, str] = NO_LABELS,
 ) -> None:
     """Write an MP4 of the span with every face marked, green while it speaks and red otherwise.
 
@@ -53,9 +56,11 @@ def render_video(
         path: The MP4 to write.
         read_options: The span of the tracks.
         progress: Called with the number of source images done since the last call.
+        labels: What to call tracks instead of their numbers, such as the name of the person.
     """
     with writing_mp4(path) as container:
-        _write(container, video, tracks, read_options, progress)
+        marks = _MarkFinder(tracks, video.fps > FPS, labels)
+        _write(container, video, marks, read_options, progress)
 
 
 @contextmanager
@@ -86,7 +91,7 @@ def writing_mp4(path: Path) -> Iterator[OutputContainer]:
 def _write(
     container: OutputContainer,
     video: VideoInfo,
-    tracks: Sequence[ScoredTrack],
+    marks: "_MarkFinder",
     read_options: ReadOptions,
     progress: Callable[[int], None] | None,
 ) -> None:
@@ -102,7 +107,7 @@ def _write(
     stream = _add_video(container, video, image)
     sound = sound_packets(container, video, read_options)
     waiting = next(sound, None)
-    painter = _Painter(video, tracks, image, stream)
+    painter = _Painter(video, marks, image, stream)
     for frame in chain((first,), frames):
         container.mux(stream.encode(painter.painted(frame, tone_mapper.sdr(frame.image))))
         while waiting is not None and waiting[0] <= frame.stop_s:
@@ -145,7 +150,7 @@ class _Painter:
     def __init__(
         self,
         video: VideoInfo,
-        tracks: Sequence[ScoredTrack],
+        marks: "_MarkFinder",
         image: VideoFrame,
         stream: VideoStream,
     ) -> None:
@@ -155,7 +160,7 @@ class _Painter:
         self.stream = stream
         step = 2 if stream.pix_fmt == "yuv420p" else 1
         self.overlay = Overlay(size, step, image.colorspace, image.color_range == ColorRange.JPEG)
-        self.marks = _MarkFinder(tracks, interpolate=video.fps > FPS)
+        self.marks = marks
 
     def painted(self, frame: SourceFrame, sdr: VideoFrame) -> VideoFrame:
         """Return a marked, upright copy of the SDR image of a frame, with its time stamp."""
@@ -183,7 +188,10 @@ def _pixels(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
 class _MarkFinder:
     """Finds the marks of a time; times must be requested in order."""
 
-    def __init__(self, tracks: Sequence[ScoredTrack], interpolate: bool) -> None:
+    def __init__(
+        self, tracks: Sequence[ScoredTrack], interpolate: bool, labels: Mapping[int, str]
+    ) -> None:
+        self.labels = {number: drawable(label) for number, label in labels.items()}
         self.interpolate = interpolate
         self.waiting = sorted(tracks, key=lambda track: -track.start)
         self.current: list[tuple[ScoredTrack, NDArray[np.float32], NDArray[np.float32]]] = []
@@ -203,6 +211,7 @@ class _MarkFinder:
             low = min(max(int(row), 0), len(boxes) - 1)
             high = min(low + 1, len(boxes) - 1)
             share = min(max(row - low, 0.0), 1.0)
+            label = self.labels.get(track.id, str(track.id))
             x1, y1, x2, y2 = ((1 - share) * boxes[low] + share * boxes[high]).tolist()
-            marks.append(Mark((x1, y1, x2, y2), f"{track.id}  {score:+.1f}", score >= 0))
+            marks.append(Mark((x1, y1, x2, y2), f"{label}  {score:+.1f}", score >= 0))
         return marks

@@ -10,15 +10,24 @@ from numpy.typing import NDArray
 from utils.media.audio import Sound
 from utils.media.container import ReadReport
 from utils.media.video import VideoSpan
-from utils.output.exports import write_rttm, write_scores_csv, write_vtt
+from utils.output.exports import (
+    write_people_csv,
+    write_rttm,
+    write_scores_csv,
+    write_speech_csv,
+    write_vtt,
+)
 from utils.output.official_tree import TreeContents, write_official_tree
 from utils.output.render import render_video
 from utils.output.results import Result
+from utils.output.thumbnails import write_thumbnails
 from utils.output.timeline import write_timeline
 from utils.progress import bar
 from utils.structures import SAMPLES_PER_FRAME, Detections, Shot
 from utils.tracking.crops import CropOptions
 
+MARKED, PROXY = "video_out.mp4", "proxy.mp4"  # in the output folder
+PEOPLE = "people"  # folder of thumbnails in it
 FrameFaces = Sequence[tuple[int, Detections | None]]  # index and faces of each analysed frame
 
 
@@ -32,18 +41,27 @@ class ImageOutputs:
 
 
 def write_tables(result: Result, folder: Path) -> None:
-    """Write result.json, the other tables and the timeline."""
-    result.write_json(folder / "result.json")
+    """Write the tables and the timeline."""
     write_scores_csv(result, folder / "scores.csv")
+    write_speech_csv(result, folder / "speech.csv")
     write_rttm(result, folder / "speech.rttm")
     write_vtt(result, folder / "speech.vtt")
+    if result.embedder is not None:
+        names = write_thumbnails(result.people, folder / PEOPLE)
+        files = {person: f"{PEOPLE}/{name}" for person, name in names.items()}
+        write_people_csv(result, folder / "people.csv", files)
     write_timeline(result, folder / "timeline.png")
 
 
 def write_images(
-    result: Result, span: VideoSpan, folder: Path, outputs: ImageOutputs, faces: FrameFaces = ()
+    result: Result,
+    span: VideoSpan,
+    folder: Path,
+    outputs: ImageOutputs,
+    faces: FrameFaces = (),
+    proxy: bool = False,
 ) -> None:
-    """Write the marked video and the folders of the original demo, as requested.
+    """Write the marked video, the proxy and the folders of the original demo, as requested.
 
     Args:
         result: The result of the analysis.
@@ -51,6 +69,7 @@ def write_images(
         folder: Output folder of the video.
         outputs: What to write.
         faces: The faces of every frame; needed only for the folders of the original demo.
+        proxy: Also write the video without boxes, so that browsers play it.
     """
     video, read = span.video, span.options
     length_s = read.duration_s or max(0.0, video.duration_s - read.start_s)
@@ -58,7 +77,11 @@ def write_images(
     if outputs.video:
         tracks = span.from_start(result.tracks)
         with bar(f"{name}: marking the video", float(video.fps) * length_s, "frames") as move:
-            render_video(video, tracks, folder / "video_out.mp4", read, progress=_steps(move))
+            labels = _labels(result)
+            render_video(video, tracks, folder / MARKED, read, _steps(move), labels)
+    if proxy:
+        with bar(f"{name}: writing the proxy", float(video.fps) * length_s, "frames") as move:
+            render_video(video, [], folder / PROXY, read, progress=_steps(move))
     if outputs.official_tree and faces:
         indices = [index for index, _ in faces]
         contents = TreeContents(
@@ -70,6 +93,12 @@ def write_images(
         with bar(f"{name}: writing the original demo's folders", len(faces), "frames") as move:
             images = _images(span, _steps(move))
             write_official_tree(folder, images, contents, outputs.crops.crop_scale)
+
+
+def _labels(result: Result) -> dict[int, str]:
+    """Return what tracks are called: by their people, if these were recognised or named."""
+    people = [one for one in result.people if one.name or result.embedder]
+    return {track: person.label for person in people for track in person.tracks}
 
 
 def _audio_of(indices: Sequence[int], sound: Sound) -> NDArray[np.int16]:

@@ -21,7 +21,7 @@ class ShotOptions:
     """When a change between neighbouring frames is a cut."""
 
     threshold: Annotated[float, "mean change that counts as a cut, in levels from 0 to 255"] = 27.0
-    min_shot: Annotated[int, "minimum length of a shot, in frames"] = 15
+    min_shot: Annotated[int, "minimum frames from the start or a cut to the next cut"] = 15
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < math.inf:

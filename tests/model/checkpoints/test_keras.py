@@ -1,4 +1,4 @@
-"""Weights that Keras kept in HDF5 are read by the names of their layers, or by their order."""
+"""Keras weights in HDF5 files are read by the names of their layers or by their order."""
 
 from collections.abc import Mapping
 from pathlib import Path

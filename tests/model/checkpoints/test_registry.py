@@ -1,4 +1,4 @@
-"""Weights are found, checked, translated and refused by name."""
+"""Weights are found, verified, translated and rejected by name."""
 
 import hashlib
 import http.server
@@ -25,6 +25,7 @@ from model.checkpoints.registry import (
     find_file,
     find_weights,
     get_weights,
+    registered_name,
     registry,
 )
 from model.contract import Logits, Network, WeightsFile
@@ -211,6 +212,27 @@ def test_a_hostile_file_is_not_executed(tmp_path: Path, kind: str) -> None:
     with path.open("rb") as file:  # the trap does spring where nobody is careful
         torch.load(file, weights_only=False) if kind != "bare pickle" else pickle.load(file)
     assert trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [
+        ("lr_asd_ava", "lr_asd_ava"),
+        ("weight/finetuning_TalkSet.model", "lr_asd_talkset"),
+        ("pretrain_TalkSet.model", "talknet_talkset"),
+        ("talknet_talkset", "talknet_talkset"),
+    ],
+)
+def test_names_that_weights_are_published_under(weights: str, name: str) -> None:
+    assert registered_name(weights) == name
+
+
+def test_a_file_comes_before_its_published_name(tmp_path: Path) -> None:
+    path = tmp_path / "finetuning_TalkSet.model"
+    path.touch()
+    assert registered_name(path) is None
+    with pytest.raises(FileNotFoundError, match=r"found no file .*lr_asd_talkset\.model"):
+        registered_name(tmp_path / "lr_asd_talkset.model")  # our own names are given as they are
 
 
 def test_no_such_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent, can be demonstrated, and refuse what they do not fit."""
+"""Checkpoints are complete or absent, run in the demo, and reject other settings."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""S3FD gives the published detector's maps, boxes and faces, for both weights files in use."""
+"""S3FD equals the published detector's maps, boxes and faces, for both weights files."""
 
 import hashlib
 from pathlib import Path
@@ -127,7 +127,7 @@ def test_photo_is_prepared_as_published(
 
 
 class DrawnOutputs(s3fd.S3fdNetwork):
-    """Says of every image what the reference's stand-in network says."""
+    """Returns the outputs of the reference's stand-in network for every image."""
 
     def __init__(self, places: Tensor, confidences: Tensor) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The detector that comes with the project finds faces, at any size, alone and in batches."""
+"""The bundled detector finds faces, at any size, alone and in batches."""
 
 import json
 import os
@@ -48,12 +48,12 @@ def labelled_frames(
     labels = json.loads(labels_file.read_text("utf-8"))
     rows = [row for person in labels["persons"].values() for row in person["faces"]]
     frames = []
-    wanted = every_s / 2
+    due_s = every_s / 2
     with av.open(str(video)) as container:
         for decoded in container.decode(video=0):
             time_s = float(decoded.time or 0)
-            if time_s >= wanted:
-                wanted += every_s
+            if time_s >= due_s:
+                due_s += every_s
                 boxes = [row[2:6] for row in rows if row[0] <= time_s < row[1]]
                 image = decoded.to_ndarray(format="rgb24")
                 frames.append((image, np.array(boxes, np.float32).reshape(-1, 4)))
@@ -61,7 +61,7 @@ def labelled_frames(
 
 
 def found_in(detector: TinyFcos, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the boxes in pixels of a image that is looked at in the wanted size."""
+    """Return the boxes in pixels of an image read at the detector's size."""
     height, width = image.shape[:2]
     size = detector.image_size(width, height)
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,4 +1,4 @@
-"""ava_asd is measured as its authors measure it; weights are read whatever kept them."""
+"""ava_asd is evaluated as by its authors, with weights of PyTorch and Keras."""
 
 import csv
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def test_measures(made: tuple[WindowSet, FaceRows], caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("mode", ["s_av", "s_av_fc", "s_a"])
 def test_the_legacy_measures(made: tuple[WindowSet, FaceRows], mode: str) -> None:
-    """Losses are those that the network is trained with; areas are told by the metrics' tests."""
+    """Losses are those that the network is trained with; areas are tested with the metrics."""
     windows, network = made[0], fresh(mode)
     scores = score_windows(network, windows, CHOICE)
     found = measure_legacy(network, scores, windows)
@@ -91,11 +91,11 @@ def test_the_legacy_measures(made: tuple[WindowSet, FaceRows], mode: str) -> Non
         logits = network.eval()(audio, faces)
     total = 0.0
     weight = {"s_av": 0.4, "s_av_fc": 1.0, "s_a": 0.0}[mode]
-    for head, said in zip(heads[::-1], (logits.av, logits.visual, logits.audio), strict=False):
-        assert said is not None
-        loss = float(torch.nn.functional.cross_entropy(said[:, 0], labels))
+    for head, output in zip(heads[::-1], (logits.av, logits.visual, logits.audio), strict=False):
+        assert output is not None
+        loss = float(torch.nn.functional.cross_entropy(output[:, 0], labels))
         assert found[f"{head}_loss"] == pytest.approx(loss, abs=1e-5)
-        right = float((said[:, 0].argmax(1) == labels).double().mean())
+        right = float((output[:, 0].argmax(1) == labels).double().mean())
         assert found[f"{head}_accuracy"] == pytest.approx(right)
         assert found[f"{head}_roc_auc"] == keras_roc_area(windows.speaking, scores[head])
         assert found[f"{head}_pr_auc"] == keras_precision_area(windows.speaking, scores[head])

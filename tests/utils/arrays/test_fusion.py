@@ -1,4 +1,4 @@
-"""Faces near to where speech is heard gain, others lose; by how much is the stated rule."""
+"""Faces near localised speech gain score, others lose, by the stated rule."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Curves are drawn where their values lie."""
+"""Curves are drawn at the positions of their values."""
 
 from pathlib import Path
 

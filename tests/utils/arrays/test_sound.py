@@ -1,4 +1,4 @@
-"""WAV files of all kinds are read as they are, in pieces; what makes no array is named."""
+"""WAV files of all kinds are read in pieces; files that do not form an array are errors."""
 
 from pathlib import Path
 

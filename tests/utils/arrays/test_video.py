@@ -1,4 +1,4 @@
-"""The line stands where speech is heard, over a video and over nothing."""
+"""The line is at the position of speech, over a video and over an empty image."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from utils.media.container import probe
 
 
 def frames_of(path: Path) -> tuple[list[NDArray[np.uint8]], list[float], int]:
-    """Return images, their times, and the number of samples of the sound."""
+    """Return images, their times, and the number of audio samples."""
     with av.open(str(path)) as container:
         images, times = [], []
         for decoded in container.decode(video=0):
@@ -28,7 +28,7 @@ def frames_of(path: Path) -> tuple[list[NDArray[np.uint8]], list[float], int]:
 
 
 def green_column(image: NDArray[np.uint8]) -> float | None:
-    """Return the middle of the line, or None where there is none."""
+    """Return the middle of the line, or None without a line."""
     pixels = image.astype(int)
     green = (pixels[..., 1] > 150) & (pixels[..., 0] < 110) & (pixels[..., 2] < 110)
     columns = np.flatnonzero(green.mean(axis=0) > 0.95)

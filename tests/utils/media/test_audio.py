@@ -1,4 +1,4 @@
-"""Sound lies where its time stamps say, to a millisecond, whatever it was packed in."""
+"""Audio is placed by its time stamps, to a millisecond, in every container."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def tone(rate: int, hertz: float, total_s: float) -> NDArray[np.int16]:
 
 
 def middle_s(samples: NDArray[np.int16]) -> float:
-    """Return where the energy of some sound lies."""
+    """Return the times at which audio has energy."""
     energy = samples.astype(float) ** 2
     return float((energy * np.arange(len(energy))).sum() / energy.sum() / SAMPLE_RATE)
 

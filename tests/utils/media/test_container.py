@@ -1,4 +1,4 @@
-"""What is no video gets one line that says so; any name is only a name."""
+"""Files that are no videos give an error of one line; every file name is accepted."""
 
 import os
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def write_cut_off(path: Path) -> None:
         ("folder.mp4", Path.mkdir, ValueError, "found a folder"),
         ("empty.mp4", Path.touch, ValueError, "empty file"),
         ("text.mp4", lambda path: path.write_text("hello\n" * 99), ValueError, "cannot be opened"),
-        ("cut.mp4", write_cut_off, ValueError, "cut off"),
+        ("cut.mp4", write_cut_off, ValueError, "is incomplete"),
         ("sound.mp3", write_sound_only, ValueError, "audio only"),
         ("cover.mp3", lambda path: write_sound_only(path, True), ValueError, "audio only"),
         ("nothing.mp4", write_no_images, ValueError, "expected a video"),

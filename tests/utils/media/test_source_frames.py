@@ -1,4 +1,4 @@
-"""Time stamps decide when an image is shown; gaps are left out and told, and the clock goes on."""
+"""Images are placed by time stamps; gaps are left out and reported."""
 
 import struct
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def runs(indices: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def write_gap(path: Path) -> None:
-    """Write two seconds of images and sound, an hour of nothing, two seconds again."""
+    """Write two seconds of images and audio, a gap of an hour, and two seconds again."""
     pts_s = even(0, 50) + even(HOUR_S, 50)
     pieces = [(0.0, tone(2)), (HOUR_S, tone(2))]
     images = [GREY] * len(pts_s)

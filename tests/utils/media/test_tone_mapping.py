@@ -1,4 +1,4 @@
-"""HDR is analysed as bright as SDR would be, and marked videos are SDR in pixels and tags."""
+"""HDR is analysed as bright as SDR; marked videos are SDR in pixels and tags."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
 
 
 def pq(nits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Encode luminances as SMPTE ST 2084 says."""
+    """Encode luminances by SMPTE ST 2084."""
     power = (nits / 10000) ** 0.1593017578125
     encoded = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
     return np.asarray(encoded, np.float64)
 
 
 def hlg(nits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Encode luminances of a screen of 1000 cd/m2 as BT.2100 says."""
+    """Encode luminances of a screen of 1000 cd/m2 by BT.2100."""
     scene = (nits / 1000) ** (1 / 1.2)
     bright = 0.17883277 * np.log(np.maximum(12 * scene, 1) - 0.28466892) + 0.55991073
     return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)

@@ -1,4 +1,4 @@
-"""Frames come at 25/s by their time stamps, upright, with true grey, whatever the source is."""
+"""Frames are at 25/s by time stamps, upright, with the stored grey, for every source."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""WAV files of all kinds are read as they are, in pieces; others are errors."""
+"""WAV files of all kinds are read in pieces; other files are errors."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Average precision is the official one, ties do not depend on order, bad tables are named."""
+"""Average precision is the official one, independent of order; errors name the row."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The published tree has the published files and structures, and replaces an older one whole."""
+"""The tree has the published files and structures, and replaces an older one completely."""
 
 import pickle
 import wave

@@ -23,7 +23,7 @@ def draw(
 
 
 def near(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Return where a image has a colour, about."""
+    """Return where an image has a colour, about."""
     difference = np.abs(image.astype(int) - np.array(colour)).max(axis=2)
     return np.asarray(difference < 25)
 

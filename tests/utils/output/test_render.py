@@ -1,4 +1,4 @@
-"""The marked video keeps size, time stamps and sound; the marks are where they belong."""
+"""The marked video keeps size, time stamps and audio; the marks are at their positions."""
 
 import errno
 import resource

@@ -1,4 +1,4 @@
-"""Crops follow the published geometry, whatever the stream, and are handed on in time."""
+"""Crops follow the published geometry and are yielded in time."""
 
 import weakref
 from collections.abc import Iterator
@@ -72,8 +72,8 @@ def test_tight_crops_are_cut_as_those_of_ava() -> None:
     )
     assert isinstance(piece, CropPiece)
     for crop, box, frame in zip(piece.crops, boxes, frames, strict=True):
-        wanted = crop_box(frame.grey, box / np.array([120, 90, 120, 90]), 30)
-        np.testing.assert_array_equal(crop, wanted)
+        expected = crop_box(frame.grey, box / np.array([120, 90, 120, 90]), 30)
+        np.testing.assert_array_equal(crop, expected)
 
 
 def resized(grey: NDArray[np.uint8], window: tuple[int, int, int, int]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Frames are marked with their shots: cuts found, flashes passed over, given cuts obeyed."""
+"""Frames are marked with their shots: cuts, flashes and given cuts."""
 
 from collections.abc import Iterator
 from itertools import pairwise

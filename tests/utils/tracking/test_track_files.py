@@ -1,4 +1,4 @@
-"""Own boxes are read from CSV and JSON, brought to 25 frames/s, and wrong ones are named."""
+"""Boxes are read from CSV and JSON at 25 frames/s; errors name the position."""
 
 import json
 from pathlib import Path

@@ -19,10 +19,10 @@ class AvaOptions:
     ] = AVA_MOVIES
     label_mirror: Annotated[str, "with --download: address of the archives of labels"] = AVA_LABELS
     any_labels: Annotated[
-        bool, "with --download: accept archives of labels whose MD5 is not the official one"
+        bool, "with --download: accept archives of labels without the official MD5"
     ] = False
-    num_downloads: Annotated[int, "with --download: movies downloaded in parallel"] = 8
-    crop_size: Annotated[int, "with --download: height and width of the faces, pixels"] = 112
+    num_downloads: Annotated[int, "with --download: number of parallel downloads"] = 8
+    crop_size: Annotated[int, "with --download: height and width of the faces, in pixels"] = 112
     colour: Annotated[
         bool, "with --download: store faces in colour; networks that read grey convert them"
     ] = False
@@ -44,21 +44,20 @@ class WindowDataOptions:
     """The windows of AVA's labels, and how many are drawn."""
 
     window_path: Annotated[
-        Path | None, "folder of the windows, created when needed; else dataPath/windows"
+        Path | None,
+        "folder of the windows, created when first needed (default: DATAPATH/windows)",
     ] = None
-    window_stride: Annotated[int, "rows between the starts of windows, at 10 rows/s"] = 4
+    window_stride: Annotated[int, "rows between windows, at 10 rows per second"] = 4
     window_share: Annotated[
-        float, "share of the windows (of the smaller class) drawn per epoch"
+        float, "fraction of the windows (of the smaller class) drawn in an epoch"
     ] = 1.0
-    unbalanced: Annotated[bool, "draw windows regardless of class, not equally many of both"] = (
-        False
-    )
+    unbalanced: Annotated[bool, "do not balance the classes when drawing windows"] = False
     min_face: Annotated[
-        int, "skip windows with a smaller face, pixels; 100 is a published setting"
+        int, "drop windows with a face smaller than this, in pixels; 100 as published"
     ] = 0
-    one_label: Annotated[bool, "skip windows in which the label changes"] = False
+    one_label: Annotated[bool, "drop windows in which the label changes"] = False
     judged_share: Annotated[
-        float, "share of the windows of evalDataType, drawn per epoch, to evaluate an epoch"
+        float, "fraction of the windows of evalDataType, drawn at random, that validates an epoch"
     ] = 0.1
 
     def __post_init__(self) -> None:

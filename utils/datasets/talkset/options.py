@@ -15,16 +15,18 @@ class BuildOptions:
     """Which clips a TalkSet has."""
 
     lists: Annotated[
-        str, "with --build: published lists, comma-separated, of videos below its folders"
+        str, "with --build: published lists, separated by commas, of videos in its folders"
     ] = ""
     clips_each: Annotated[
         int | None,
-        f"with --build: clips per kind; default {TALKSET_EACH}, with --lists 30000",
+        f"with --build: number of clips of each kind (default: {TALKSET_EACH}; 30000 with --lists)",
     ] = None
-    clips: Annotated[str, "with --build: clips of some kinds, such as TAudio=800,FSilence=0"] = ""
-    val_share: Annotated[float, "with --build: share of people and clips for validation"] = 0.1
+    clips: Annotated[
+        str, "with --build: numbers of clips by kind, such as TAudio=800,FSilence=0"
+    ] = ""
+    val_share: Annotated[float, "with --build: fraction of people and clips for validation"] = 0.1
     people: Annotated[
-        Path | None, "with --build: CSV table of the person in each video: file,identity,kind"
+        Path | None, "with --build: CSV table of the people in the videos: file,identity,kind"
     ] = None
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.asc import read_feature_table, write_feature_table, write_score_table
+from benchmarks.asc_data import read_feature_table, write_feature_table, write_score_table
 from utils.datasets.storage.feature_store import (
     FeatureFormat,
     FeatureStore,

@@ -1,4 +1,4 @@
-"""The tracks with speech are read, unless told otherwise; any part sounds as the whole."""
+"""By default the tracks with speech are read; every part has the audio of the whole."""
 
 from dataclasses import replace
 from pathlib import Path

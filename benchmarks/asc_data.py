@@ -1,9 +1,8 @@
-"""Time ASC's two networks and its data: `python -m benchmarks.asc --json FILE`.
+"""Time ASC's audio features and size its store: `python -m benchmarks.asc_data --json FILE`.
 
-"published" is the same network with weights and images in the default memory layout, unfolded
-normalisations, and the context copied into the order that the attention reads; its MFCC come from
-python_speech_features, one clip at a time. "here" is what the project runs. Sizes are bytes per row
-of features, in the authors' tables and in the project's store.
+"published" computes MFCC with python_speech_features, one clip at a time; "here" is what the
+project runs. Sizes are bytes per row of features, in the authors' tables and in the project's
+store.
 
 The authors of ASC and ASDNet write one table per video, VIDEO.csv without a header. An encoder's
 columns: video, timestamp, entity, label, two logits, "[embedding]"; a context network's: entity,
@@ -15,20 +14,13 @@ import csv
 import re
 import sys
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from benchmarks.measure import measure, parse, report
-from model.contract import Logits
-from model.layers.folding import fold_norms
-from model.networks.asc import ASC
-from model.networks.asc_encoder import ASCEncoder, stack
 from utils.datasets.storage.feature_store import FeatureFormat, FeatureStoreWriter, VideoFeatures
 from utils.errors import UserError
 from utils.features.asc_mfcc import asc_mfcc
@@ -41,92 +33,9 @@ NUMPY_TEXT = re.compile(r"np\.float\d+\(([^)]*)\)")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, time everything, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=8, help="clips of a batch")
-    parser.add_argument("--contexts", type=int, default=64, help="contexts of a batch")
-    options = parse(parser, arguments)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        rows = [
-            *time_encoder(options.clips, options.repeats),
-            *time_context(options.contexts, options.repeats),
-        ]
-    report([*rows, time_sound(options.repeats), size_of_store()], options.json)
+    options = parse(argparse.ArgumentParser(description=__doc__), arguments)
+    report([time_sound(options.repeats), size_of_store()], options.json)
     return 0
-
-
-def time_encoder(num_clips: int, repeats: int) -> list[dict[str, object]]:
-    """Return the times of the encoder for a batch of clips, in inference and training."""
-    network = ASCEncoder().eval()
-    ready = deepcopy(network)
-    fold_norms(ready)
-    trained = deepcopy(network)
-    for part in (*ready.modules(), *trained.modules()):
-        if isinstance(part, nn.Conv2d):
-            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
-    audio = torch.randn(num_clips, 1, 13, 40)
-    faces = torch.randint(0, 256, (num_clips, 11, 144, 144, 3), dtype=torch.uint8)
-    pictures = stack(faces).contiguous()
-
-    def published(of: ASCEncoder) -> Logits:
-        return of.score(audio, pictures)
-
-    with torch.inference_mode():
-        inference = measure(
-            {"published": lambda: published(network), "here": lambda: ready(audio, faces)}, repeats
-        )
-    training = measure(
-        {
-            "published": lambda: learn(network, lambda: published(network)),
-            "here": lambda: learn(trained, lambda: trained(audio, faces)),
-        },
-        repeats,
-    )
-    return [row("encoder, inference", inference), row("encoder, training step", training)]
-
-
-def time_context(num_contexts: int, repeats: int) -> list[dict[str, object]]:
-    """Return the times of the context network for a batch, in inference and training."""
-    network = ASC().eval()
-    embeddings = torch.rand(num_contexts, 3, 11, 1024)
-    context = embeddings.permute(0, 3, 2, 1).contiguous()  # (B, C, L, S)
-    functions: dict[str, Callable[[], Logits]] = {
-        "published": lambda: published_context(network, context),
-        "here": lambda: network(embeddings),
-    }
-    with torch.inference_mode():
-        inference = measure(functions, repeats)
-    training = measure(
-        {name: lambda of=of: learn(network, of) for name, of in functions.items()},  # type: ignore[misc]
-        repeats,
-    )
-    return [row("context, inference", inference), row("context, training step", training)]
-
-
-def published_context(network: ASC, context: Tensor) -> Logits:
-    """Score contexts (B, C, L, S) in the memory layout that they are published in."""
-    part = network.refine
-    asking = part.theta_bn(part.theta(context)).flatten(2)
-    asked = part.phi_bn(part.phi(context)).flatten(2)
-    said = part.gamma_bn(part.gamma(context)).flatten(2)
-    affinity = asking.transpose(1, 2) @ asked
-    weights = affinity.flatten(1).softmax(1).view_as(affinity)
-    mixed = (
-        (weights @ said.transpose(1, 2))
-        .transpose(1, 2)
-        .reshape(*said.shape[:2], *context.shape[2:])
-    )
-    refined = part.omega_bn(part.omega(mixed)) + context
-    states, _ = network.recurrence(refined.flatten(2).transpose(1, 2).contiguous())
-    return Logits(av=network.head_av(states.flatten(1))[:, None])
-
-
-def learn(network: ASCEncoder | ASC, forward: Callable[[], Logits]) -> None:
-    """Compute the gradient of a batch."""
-    network.train().zero_grad()
-    logits = forward()
-    heads = [head for head in (logits.av, logits.audio, logits.visual) if head is not None]
-    torch.stack(heads).sum().backward()  # type: ignore[no-untyped-call]
 
 
 def time_sound(repeats: int) -> dict[str, object]:
