@@ -96,8 +96,8 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
     if results:
         from utils.report.finished import write_all_finished
 
-        folder, outputs = options.video.output_folder, image_outputs(options)
-        status = write_all_finished(results, folder, outputs, options.report, report)
+        wanted = options.video.output_folder, image_outputs(options), options.report
+        status = write_all_finished(results, *wanted, report, options.people.per_track)
     return max(status, analyse_all(videos, options, report) if videos else 0)
 
 
@@ -222,8 +222,6 @@ def write_all(found: "Found", folder: Path, options: DemoOptions) -> None:
     from utils.report.outputs import write_outputs
 
     found.result.write_json(folder / "result.json")
-    if options.people.per_track:
-        found = replace(found, result=found.result.without_people())
     try:
         write_outputs(found, folder, image_outputs(options), options.report)
     finally:
@@ -234,7 +232,8 @@ def image_outputs(options: DemoOptions) -> "ImageOutputs":
     """Return which outputs with images are written."""
     from utils.output.write_outputs import ImageOutputs
 
-    return ImageOutputs(not options.video.no_video, options.video.writes_tree, options.crops)
+    video, per_track = options.video, options.people.per_track
+    return ImageOutputs(not video.no_video, video.writes_tree, options.crops, per_track)
 
 
 def read_options(options: VideoOptions) -> "ReadOptions":

@@ -20,6 +20,7 @@ from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import Person, ScoredTrack, Segment, Shot
 
 WIDTH, HEIGHT, SIDE = 640, 360, 120
+RED = (200, 30, 40)
 TIMEOUT_MS = 600_000  # only against hanging: the machine may be busy
 
 
@@ -49,7 +50,7 @@ def made_result(seed: int = 0, formed: bool = True, path: str = "videos/a.mp4") 
         for number, (start, length) in enumerate(places)
     ]
     people = [Person(0, "Ann", (0, 2)), Person(1, None, (1, 4)), Person(2, None, (3,), 0.0, True)]
-    people.append(Person(3, "Bob <i> & Co", (5,)))
+    people.append(Person(3, "Bob <i> & Co", (5,), thumbnail=np.full((128, 128, 3), RED, np.uint8)))
     offscreen = [Segment(None, 19.6, 20.0, 0.5, None, "offscreen"), Segment(None, 60.0, 61.2, None)]
     offscreen[1] = replace(offscreen[1], kind="offscreen")
     return Result(

@@ -33,8 +33,8 @@ from utils.media.container import probe
 from utils.structures import Detections
 
 OUTPUTS = {
-    *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "timeline.png"),
-    *("report.html", "video_out.mp4"),
+    *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "people.csv"),
+    *("timeline.png", "report.html", "video_out.mp4"),
 }
 
 

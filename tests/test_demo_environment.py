@@ -18,8 +18,8 @@ from tests.parity.filled import filled, published_name
 from tests.programs import ROOT
 
 OUTPUTS = {
-    *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "timeline.png"),
-    *("report.html", "video_out.mp4"),
+    *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "people.csv"),
+    *("timeline.png", "report.html", "video_out.mp4"),
 }
 PARTS = ("demoTalkNet.py", "talkNet.py", "utils", "model", "pretrain")  # of an installation
 

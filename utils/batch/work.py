@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ from utils.report.page import NAME as REPORT
 logger = logging.getLogger(__name__)
 
 TABLES = (
-    *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "timeline.png"),
+    *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "people.csv"),
+    "timeline.png",
 )
 TREE = "pywork/scores.pckl"  # the last file of the published tree
 
@@ -45,6 +47,11 @@ class LoadedModels(Protocol):
     @property
     def detector_record(self) -> ModelRecord:
         """The same of the face detector."""
+        ...
+
+    @property
+    def embedder_record(self) -> ModelRecord | None:
+        """The same of the face embedder; None if no people are formed."""
         ...
 
     @property
@@ -129,7 +136,7 @@ class VideoWork(Generic[Models]):
     def outputs(self) -> tuple[str, ...]:
         """Files that a finished video has, relative to its results folder."""
         video = self.options.video
-        more = (MARKED,) * (not video.no_video) + (TREE,) * video.official_tree
+        more = (MARKED,) * (not video.no_video) + (TREE,) * video.writes_tree
         more += (REPORT,) * (not self.options.report.no_report)
         return (*TABLES, *more)
 
@@ -143,7 +150,10 @@ class VideoWork(Generic[Models]):
         relevant = {name: value for name, value in settings.items() if name not in INDIFFERENT}
         relevant["detectEvery"] = self.options.detector.every(models.device)
         records = {"network": models.network_record, "detector": models.detector_record}
-        kinds = {name: _what_counts(record) for name, record in records.items()}
+        kinds: dict[str, Any] = {"embedder": None}
+        if models.embedder_record is not None:
+            records["embedder"] = models.embedder_record
+        kinds |= {name: _what_counts(record) for name, record in records.items()}
         lines = tuple(f"{name}: {record.reason}" for name, record in records.items())
         return {**relevant, **kinds, **self.given}, lines
 
@@ -168,7 +178,7 @@ class VideoWork(Generic[Models]):
         logger.info(
             "%s: the result is whole; only %s is made", job.path.name, ", ".join(job.missing)
         )
-        outputs = ImageOutputs(MARKED in job.missing)
+        outputs = ImageOutputs(MARKED in job.missing, per_track=self.options.people.per_track)
         write_outputs(
             Found(result, VideoSpan(video, read)), job.folder, outputs, self.options.report
         )
@@ -185,8 +195,16 @@ def digests(options: DemoOptions) -> dict[str, str]:
     """Return the digests of the files that the options name and results depend on."""
     files = {"cuts": options.video.cuts, "tracks": options.video.tracks}
     files |= {"array": options.array.array, "arrayGeometry": options.array.array_geometry}
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in files.items()
-        if path is not None and path.is_file()
-    }
+    files["people"] = options.people.people
+    return {name: _digest(path) for name, path in files.items() if path and path.exists()}
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a file, or of the names and contents of all files in a folder."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    whole = hashlib.sha256()
+    for file in sorted(one for one in path.rglob("*") if one.is_file()):
+        name = os.fsencode(file.relative_to(path))
+        whole.update(name + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()

@@ -95,7 +95,11 @@ class Result:
     def without_people(self) -> "Result":
         """Return the result with tracks as the only speakers, as before people were formed."""
         tracks = [replace(track, person=None) for track in self.tracks]
-        return replace(self, tracks=tracks, people=(), embedder=None, offscreen=())
+        corrected = self.corrected and [
+            replace(part, person=None) for part in self.corrected if part.track is not None
+        ]
+        nobody: dict[str, Any] = {"people": (), "embedder": None, "offscreen": ()}
+        return replace(self, tracks=tracks, corrected=corrected, **nobody)
 
     def with_people(self, people: Sequence[Person]) -> "Result":
         """Return the result with these people, their tracks and how long they speak."""

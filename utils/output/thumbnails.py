@@ -14,9 +14,9 @@ from utils.structures import Person
 JPEG_QUALITY = 90
 
 
-def to_text(image: NDArray[np.uint8]) -> str:
+def to_text(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> str:
     """Return a grey or RGB image as JPEG in base64."""
-    return base64.b64encode(_jpeg(image)).decode("ascii")
+    return base64.b64encode(_jpeg(image, quality)).decode("ascii")
 
 
 def from_text(text: str, owner: str, colour: bool = False) -> NDArray[np.uint8]:
@@ -52,8 +52,8 @@ def write_thumbnails(people: Iterable[Person], folder: Path) -> dict[int, str]:
     return names
 
 
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
+def _jpeg(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
     stored = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    done, content = cv2.imencode(".jpg", stored, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+    done, content = cv2.imencode(".jpg", stored, (cv2.IMWRITE_JPEG_QUALITY, quality))
     assert done, "OpenCV encodes any image"
     return content.tobytes()

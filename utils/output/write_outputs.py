@@ -38,18 +38,26 @@ class ImageOutputs:
     video: bool = True
     official_tree: bool = False
     crops: CropOptions = CropOptions()
+    per_track: bool = False  # speakers are tracks everywhere but in people.csv and the report
 
 
-def write_tables(result: Result, folder: Path) -> None:
-    """Write the tables and the timeline."""
+def write_tables(result: Result, folder: Path, per_track: bool = False) -> None:
+    """Write the tables and the timeline.
+
+    Args:
+        result: The result of the analysis.
+        folder: Output folder of the video.
+        per_track: Speakers are tracks, even if people were formed.
+    """
+    names = write_thumbnails(result.people, folder / PEOPLE)
+    files = {person: f"{PEOPLE}/{name}" for person, name in names.items()}
+    write_people_csv(result, folder / "people.csv", files)
+    if per_track:
+        result = result.without_people()
     write_scores_csv(result, folder / "scores.csv")
     write_speech_csv(result, folder / "speech.csv")
     write_rttm(result, folder / "speech.rttm")
     write_vtt(result, folder / "speech.vtt")
-    if result.embedder is not None:
-        names = write_thumbnails(result.people, folder / PEOPLE)
-        files = {person: f"{PEOPLE}/{name}" for person, name in names.items()}
-        write_people_csv(result, folder / "people.csv", files)
     write_timeline(result, folder / "timeline.png")
 
 
@@ -77,7 +85,7 @@ def write_images(
     if outputs.video:
         tracks = span.from_start(result.tracks)
         with bar(f"{name}: marking the video", float(video.fps) * length_s, "frames") as move:
-            labels = _labels(result)
+            labels = {} if outputs.per_track else _labels(result)
             render_video(video, tracks, folder / MARKED, read, _steps(move), labels)
     if proxy:
         with bar(f"{name}: writing the proxy", float(video.fps) * length_s, "frames") as move:

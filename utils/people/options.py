@@ -14,7 +14,7 @@ class PeopleOptions:
         "names of people: a folder of NAME.jpg or NAME/*.jpg, or a CSV with the header person,name",
     ] = None
     per_track: Annotated[
-        bool, "name tracks instead of people in speech.rttm, speech.vtt, timeline and marked video"
+        bool, "name tracks instead of people in speech.*, timeline.png and the marked video"
     ] = False
     save_embeddings: Annotated[
         bool, "write the embeddings of faces into result.json; they are biometric data"

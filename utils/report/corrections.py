@@ -1,9 +1,12 @@
 """Apply edits to a result. utils/report/page/edits.js does the same in the page."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.output.results import Result, find_segments
@@ -70,7 +73,7 @@ class _Cast:
         """Apply one edit; UserError says what it names that is not there."""
         match edit:
             case Rename(person, name):
-                self.people[person] = replace(self._person(person), name=name)
+                self.people[person] = replace(self._person(person), name=name, similarity=None)
             case Merge(person, into):
                 self._merge(person, into)
             case SplitOff(track, person):
@@ -110,14 +113,25 @@ class _Cast:
                 f"and id {number}"
             )
         rest = tuple(one for one in owner.tracks if one != track)
-        self.people[owner.id] = replace(owner, tracks=rest)
-        self.people[number] = Person(number, None, (track,), uncertain=owner.uncertain)
+        # The owner's thumbnail may show the face that is split off.
+        self.people[owner.id] = replace(owner, tracks=rest, thumbnail=self._face_of(rest))
+        self.people[number] = Person(
+            number,
+            tracks=(track,),
+            uncertain=owner.uncertain,
+            thumbnail=self._face_of((track,)),
+        )
         self.parts = [
             replace(part, speaker=number)
             if part.speaker == owner.id and part.track == track
             else part
             for part in self.parts
         ]
+
+    def _face_of(self, tracks: Sequence[int]) -> NDArray[np.uint8]:
+        """Return the face of the longest of some tracks, (H, W, 3), grey."""
+        longest = max((self.tracks[number] for number in tracks), key=lambda one: len(one.scores))
+        return np.repeat(longest.thumbnail[..., None], 3, axis=2)
 
     def _erase(self, speaker: Speaker, start: float, stop: float) -> None:
         """Take away what somebody says in the frames [start, stop)."""

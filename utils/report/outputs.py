@@ -28,10 +28,11 @@ def write_outputs(
 ) -> None:
     """Write the tables, then the report, the marked video and the rest.
 
-    result.json is left as it is: edits show in everything else.
+    result.json is left as it is: edits show in everything else. The report always shows people: its
+    edits belong to the result as it is.
     """
     result = found.result if found.edits is None else apply_edits(found.result, found.edits)
-    write_tables(result, folder)
+    write_tables(result, folder, outputs.per_track)
     if found.span is None:
         return
     video = choose_page_video(found.span, folder, outputs.video, options)

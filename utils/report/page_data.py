@@ -1,6 +1,5 @@
 """What report.html knows of a result, as compact JSON."""
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from utils.output.exports import video_id
 from utils.output.results import Result
 from utils.output.speech_rule import SCORE_UNITS, stored_scores
+from utils.output.thumbnails import to_text
 from utils.report.edits import Edits, fingerprint
 from utils.report.page_video import PageVideo
-from utils.structures import FPS, ScoredTrack
+from utils.structures import FPS, Person
 
 BOX_UNITS = 4  # boxes are stored in quarters of a pixel
 THUMBNAIL = 96  # height and width, pixels
@@ -39,10 +39,7 @@ def page_head(result: Result, video: PageVideo, folder: Path, edits: Edits) -> d
         "models": f"{result.network.name} on {faces} faces",
         "formed": result.embedder is not None,
         "shots": [[shot.start, shot.stop] for shot in result.shots],
-        "people": [
-            {"id": one.id, "name": one.name, "tracks": one.tracks, "uncertain": one.uncertain}
-            for one in result.people
-        ],
+        "people": [_person_part(one) for one in result.people],
         "offscreen": [
             {"start_s": one.start_s, "stop_s": one.stop_s, "score": one.score}
             for one in result.offscreen
@@ -51,6 +48,14 @@ def page_head(result: Result, video: PageVideo, folder: Path, edits: Edits) -> d
         "threshold": edits.threshold,
         "edits": edits.as_json()["edits"],
     }
+
+
+def _person_part(person: Person) -> dict[str, Any]:
+    """Return what the page knows of a person."""
+    names = ("id", "name", "tracks", "uncertain")
+    part = {name: getattr(person, name) for name in names}
+    thumbnail = None if person.thumbnail is None else _small(person.thumbnail)
+    return {**part, "thumbnail": thumbnail}
 
 
 def _video_part(result: Result, video: PageVideo, folder: Path) -> dict[str, Any]:
@@ -82,7 +87,7 @@ def page_tracks(result: Result) -> Iterator[dict[str, Any]]:
             "length": len(track.scores),
             "boxes": [_differences(column) for column in boxes.T],
             "scores": _differences(stored_scores(track.scores)),
-            "thumbnail": _thumbnail(track),
+            "thumbnail": _small(track.thumbnail),
         }
 
 
@@ -91,9 +96,7 @@ def _differences(values: NDArray[np.int64]) -> list[int]:
     return list(np.diff(values, prepend=0).tolist())
 
 
-def _thumbnail(track: ScoredTrack) -> str:
-    """Return a small image of the face: JPEG in base64."""
-    small = cv2.resize(track.thumbnail, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    done, image = cv2.imencode(".jpg", small, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
-    assert done, "OpenCV encodes any grey image"
-    return base64.b64encode(image.tobytes()).decode("ascii")
+def _small(face: NDArray[np.uint8]) -> str:
+    """Return an image of a face, grey or RGB, in the size of the page: JPEG in base64."""
+    small = cv2.resize(face, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return to_text(np.asarray(small, np.uint8), QUALITY)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.made_report import made_result, tracked_video
+from tests.made_report import RED, made_result, tracked_video
 from tests.made_video import write_video
 from utils.output.results import Result
+from utils.output.thumbnails import from_text
 from utils.report.edits import Edits, Rename
 from utils.report.page import PAGE, SCRIPTS, write_report
 from utils.report.page_video import PageVideo, is_playable
@@ -46,7 +47,11 @@ def test_what_the_page_knows(tmp_path: Path) -> None:
     data = data_of(report(tmp_path, made_result(), edits=edits))
     assert (data["start_s"], data["stop_s"], data["formed"]) == (0.0, 62.0, True)
     assert data["shots"] == [[0, 490], [490, 900], [900, 1550]]
-    assert data["people"][2] == {"id": 2, "name": None, "tracks": [3], "uncertain": True}
+    person = {"id": 2, "name": None, "tracks": [3], "uncertain": True, "thumbnail": None}
+    assert data["people"][2] == person
+    face = from_text(data["people"][3]["thumbnail"], "person 3", colour=True)
+    assert face.shape == (96, 96, 3)
+    assert np.abs(face.astype(int) - RED).max() < 8
     assert data["offscreen"][0] == {"start_s": 19.6, "stop_s": 20.0, "score": 0.5}
     assert data["edits"] == [{"edit": "rename", "person": 1, "name": "Eve"}]
     assert data["threshold"] == 0.25

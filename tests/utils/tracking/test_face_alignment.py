@@ -36,12 +36,12 @@ def image_of(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.u
 
 
 def frame_of(image: NDArray[np.uint8], width: int, colour: bool = False) -> Frame:
-    """Return a frame whose picture has that width."""
+    """Return a frame whose image has that width."""
     height = round(image.shape[0] * width / image.shape[1])
-    picture = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
     whole = image if colour else None
-    return Frame(0, grey, np.asarray(picture, np.uint8), colour=whole)
+    return Frame(0, grey, np.asarray(small, np.uint8), colour=whole)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_points_in_a_box() -> None:
 @pytest.mark.parametrize("width", [400, 200, 100], ids=["whole", "half", "quarter"])
 @pytest.mark.parametrize("degrees", [0, 30])
 def test_the_colours_are_the_frame_s(width: int, degrees: float) -> None:
-    """Brightness of the frame and colour of the small picture give nearly the frame's own."""
+    """Brightness of the frame and colour of the small image give nearly the frame's own."""
     points = turned(SIZE * TEMPLATE, degrees, 1.2)
     image = image_of(points, (300, 400))
     place = align(points)

@@ -25,12 +25,12 @@ def frame_at(
     looked: bool = True,
 ) -> Frame:
     """Return a frame with a face in BOX, after another one, if the detector looked."""
-    picture = np.repeat(grey[..., None], 3, axis=2)
+    image = np.repeat(grey[..., None], 3, axis=2)
     if not looked:
-        return Frame(index, grey, picture)
+        return Frame(index, grey, image)
     boxes = np.array([[0, 0, 9, 9], BOX], np.float32)
     marks = None if points is None else np.array([np.zeros((5, 2)), points], np.float32)
-    return Frame(index, grey, picture, faces=Detections(boxes, np.ones(2, np.float32), marks))
+    return Frame(index, grey, image, faces=Detections(boxes, np.ones(2, np.float32), marks))
 
 
 def choose(frames: list[Frame], start: int = 0) -> FaceCrops:

@@ -80,6 +80,7 @@ const edits = (() => {
         throw new Error(`expected a track of a person with several, found track ${track}`);
       }
       owner.tracks = owner.tracks.filter((one) => one !== track);
+      owner.thumbnail = null; // it may show the face that is split off
       const { uncertain } = owner;
       this.people.set(number, { id: number, name: null, tracks: [track], uncertain });
       for (const part of this.parts) {

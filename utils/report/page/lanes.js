@@ -21,10 +21,12 @@ const lanes = (() => {
     return model.offscreen.length ? [...found, edits.OFFSCREEN] : found;
   }
 
-  /** The track whose thumbnail stands for a person: the longest. */
+  /** The thumbnail of a person: their own, or that of their longest track. */
   function faceOf(person) {
+    if (person.thumbnail) return person.thumbnail;
     const tracks = person.tracks.map((number) => data.trackById.get(number));
-    return tracks.reduce((best, one) => (one.length > best.length ? one : best), tracks[0]);
+    const longest = (best, one) => (one.length > best.length ? one : best);
+    return tracks.reduce(longest, tracks[0]).thumbnail;
   }
 
   function makeHead(speaker) {
@@ -37,14 +39,15 @@ const lanes = (() => {
       : format.element("img", {
           className: "face",
           alt: "",
-          src: `data:image/jpeg;base64,${faceOf(model.personOf(speaker)).thumbnail}`,
+          src: `data:image/jpeg;base64,${faceOf(model.personOf(speaker))}`,
         });
     const head = format.element("div", { className: "lane-head" }, face, words);
     if (offscreen) name.disabled = true;
     else {
       name.title = "Rename (Enter)";
       name.addEventListener("click", () => names.rename(speaker));
-      const more = format.element("button", { className: "icon more", title: "Merge, split … (E)", tabIndex: -1 }, format.icon("more"));
+      const settings = { className: "icon more", title: "Merge, split … (E)", tabIndex: -1 };
+      const more = format.element("button", settings, format.icon("more"));
       more.setAttribute("aria-haspopup", "menu");
       more.addEventListener("click", () => names.openMenu(speaker, more));
       head.append(more);
@@ -75,8 +78,9 @@ const lanes = (() => {
     row.talk.textContent = spoken_s ? `${format.duration(spoken_s)} · ${share} %` : "never speaks";
     const more = row.element.querySelector(".more");
     if (more) more.setAttribute("aria-label", `Merge, split and more: ${row.name.textContent}`);
-    const said = `${row.name.textContent}: ${row.talk.textContent}, ${format.plural(row.parts.length, "segment")}`;
-    row.element.setAttribute("aria-label", said);
+    const words = [row.name.textContent, row.talk.textContent];
+    words.push(format.plural(row.parts.length, "segment"));
+    row.element.setAttribute("aria-label", words.join(", "));
     row.element.classList.toggle("uncertain", Boolean(person && person.uncertain));
   }
 
@@ -124,8 +128,8 @@ const lanes = (() => {
   /** The selected segment as it is now, or null. */
   function findSelected() {
     if (!selected) return null;
-    const same = (part) =>
-      part.speaker === selected.speaker && part.start === selected.start && part.stop === selected.stop;
+    const { speaker, start, stop } = selected;
+    const same = (part) => part.speaker === speaker && part.start === start && part.stop === stop;
     return model.segments.find(same) || null;
   }
 
