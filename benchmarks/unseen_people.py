@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -66,9 +67,8 @@ def score(
     """Yield all pairings with the scores of all networks."""
     networks = {}
     for number, name in enumerate(names):
-        network = load_single(name, weights[number] if number < len(weights) else None)
-        assert isinstance(network, Network)
-        networks[name] = network
+        chosen = weights[number] if number < len(weights) else None
+        networks[name] = cast("Network", load_single(name, chosen))
     with bar("scoring", len(pairer), "pairings") as advance:
         for number, pairing in enumerate(pairer):
             scores = {
