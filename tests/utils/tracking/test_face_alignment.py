@@ -21,7 +21,7 @@ def turned(points: NDArray[np.float64], degrees: float, scale: float) -> NDArray
     """Return points rotated about the origin, scaled and moved."""
     angle = np.radians(degrees)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return scale * points @ rotation.T + (150.0, 90.0)
+    return np.asarray(scale * points @ rotation.T + (150.0, 90.0), np.float64)
 
 
 def image_of(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -32,7 +32,7 @@ def image_of(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.u
     for (x, y), colour in zip(points, colours, strict=True):
         spot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 5.0**2))
         image += spot[..., None] * np.array(colour)
-    return np.clip(image, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def frame_of(image: NDArray[np.uint8], width: int, colour: bool = False) -> Frame:
