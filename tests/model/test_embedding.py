@@ -137,7 +137,7 @@ class Brightness:
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
         means = crops.mean(axis=(1, 2)).astype(np.float32)
-        return means / np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)
 
 
 def test_embed_track() -> None:

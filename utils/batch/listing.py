@@ -16,7 +16,7 @@ SUFFIXES = frozenset(
         *(".3gp", ".ogv", ".mxf", ".vob"),
     ]
 )
-OWN_FILES = ("video_out.mp4",)  # beside a result.json they are results, not sources
+OWN_FILES = ("video_out.mp4", "proxy.mp4")  # beside a result.json they are results, not sources
 OWN_FOLDERS = ("pyavi", "pycrop", "pyframes", "pywork")
 
 

@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 from utils.batch.shards import Shard, read_shard
 from utils.errors import UserError
 
-SKIP_BY_DEFAULT = ("list", "shard", "ray")  # fields that mean a job which is started repeatedly
-
 
 @dataclass(frozen=True)
 class BatchOptions:
@@ -19,7 +17,7 @@ class BatchOptions:
     skip_done: Annotated[
         bool,
         "leave out videos whose results are whole and made with the same settings, weights and "
-        "file; implied by folders, patterns, --list, --shard and --ray",
+        "file; implied by folders, patterns and the other flags of this group",
     ] = False
     redo: Annotated[bool, "analyse all videos anew, also those that are done"] = False
     timeout: Annotated[

@@ -26,6 +26,8 @@ STORE_BYTES = 100_000_000  # of Ray's object store; only paths and outcomes pass
 MOST_DEATHS = 3  # of actors in a row, for each worker, before one is ready
 MOST_STARTS = 4  # of Ray, before its own error is passed on
 TOO_SLOW = "timed out during startup"  # what that says
+# Workers that ask for no part of a GPU see none, however many they are.
+NO_GPU = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 NAMES = ("TALKNET_", "CUDA_DEVICE_ORDER")  # of the variables that workers elsewhere get too
 
 
@@ -107,7 +109,6 @@ class RayEngine:
 
     def __enter__(self) -> "RayEngine":
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         local = self._options.ray == "local"
         more: dict[str, Any] = {}
         if local:
@@ -127,7 +128,7 @@ class RayEngine:
             try:
                 self._ray.init(
                     address=self._options.ray,
-                    runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+                    runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), **NO_GPU}},
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     **more,

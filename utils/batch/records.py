@@ -83,12 +83,6 @@ def find_missing(
     return Missing(True, lacking, f"wanted too: {', '.join(lacking)}" if lacking else "")
 
 
-def recorded_files(folder: Path) -> frozenset[str]:
-    """Return the outputs that a record in a folder lists; none without a record."""
-    record = _read(folder)
-    return frozenset(record["files"] if record else ())
-
-
 def _read(folder: Path) -> dict[str, Any] | None:
     """Return a record; None if there is none or it is damaged."""
     try:

@@ -99,6 +99,20 @@ def test_edits_reach_the_outputs(path: Path, tmp_path: Path) -> None:
     assert "face_0" in (path.parent / "speech.rttm").read_text()
 
 
+def test_edited_names_reach_the_timeline_and_the_marked_video(path: Path, tmp_path: Path) -> None:
+    edits = {"plain": (), "named": (Rename(0, "Ann Lee"),)}
+    images = {}
+    for name, made in edits.items():
+        Edits(made).write_json(tmp_path / "edits.json")
+        given = ["--edits", str(tmp_path / "edits.json"), "--outputFolder", str(tmp_path / name)]
+        assert main([str(path), *given, "--noReport"]) == 0
+        with av.open(str(tmp_path / name / "a" / "video_out.mp4")) as container:
+            frame = next(container.decode(video=0)).to_ndarray(format="gray")
+        images[name] = ((tmp_path / name / "a" / "timeline.png").read_bytes(), frame.tobytes())
+    assert images["plain"][0] != images["named"][0]
+    assert images["plain"][1] != images["named"][1]
+
+
 def moved_together(path: Path, folder: Path) -> Path:
     shutil.move(path.parent.parent / "a.mp4", folder / "a.mp4")
     return Path(shutil.move(path.parent, folder / "a")) / "result.json"
@@ -152,6 +166,17 @@ def test_the_published_tree_needs_the_analysis(
 ) -> None:
     assert main([str(path), "--officialTree"]) == 1
     assert "--officialTree needs every detection" in error(caplog)
+
+
+def test_people_or_tracks(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = Result.read_json(path).with_people([Person(7, "Ann", (0,))])
+    replace(result, embedder=ModelRecord("made")).write_json(path)
+    for flags, word in (([], "Ann"), (["--perTrack"], "face_0")):
+        assert main([str(path), "--noVideo", "--noReport", *flags]) == 0
+        assert f" {word} " in (path.parent / "speech.rttm").read_text()
+    Edits().write_json(tmp_path / "edits.json")
+    assert main([str(path), "--perTrack", "--edits", str(tmp_path / "edits.json")]) == 1
+    assert "leave out --perTrack" in error(caplog)
 
 
 @pytest.mark.parametrize("flag", ["--edits", "--video"])

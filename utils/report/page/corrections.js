@@ -8,7 +8,9 @@ const corrections = (() => {
     format.toast(`${words} · Ctrl+Z undoes it`);
   }
 
-  const span = (start, stop) => `${format.clock(start / data.fps)} – ${format.clock(stop / data.fps)}`;
+  function span(start, stop) {
+    return `${format.clock(start / data.fps)} – ${format.clock(stop / data.fps)}`;
+  }
 
   function trim(part, start, stop) {
     if (start === part.start && stop === part.stop) return;

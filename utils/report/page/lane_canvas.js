@@ -77,7 +77,9 @@ const laneCanvas = (() => {
   function drawGrid(context, view, width, height) {
     const { per_s, at } = scaleOf(view, width);
     context.fillStyle = colours.grid;
-    for (const time_s of ticks(view, per_s).times) context.fillRect(Math.round(at(time_s)), 0, 1, height);
+    for (const time_s of ticks(view, per_s).times) {
+      context.fillRect(Math.round(at(time_s)), 0, 1, height);
+    }
     const shown = data.shots.slice(1).filter(([start]) => {
       const x = at(start / data.fps);
       return x >= 0 && x <= width;
@@ -173,8 +175,8 @@ const laneCanvas = (() => {
   }
 
   /**
-   * Draw one lane: when its face is visible, and when it speaks.
-   * lane: {canvas, tracks (ids), parts, offscreen, selected (a part or null), drawn ([start, stop] or null)}
+   * Draw one lane: when its face is visible, and when it speaks. A lane has canvas, tracks (ids),
+   * parts, offscreen, selected (a part or null) and drawn (a range of frames or null).
    */
   function drawLane(lane, view) {
     const { context, width, height } = prepare(lane.canvas);
@@ -184,7 +186,8 @@ const laneCanvas = (() => {
     context.fillStyle = colours.present;
     for (const number of lane.tracks) {
       const track = data.trackById.get(number);
-      bar(context, scale.at(track.start / data.fps), scale.at(track.stop / data.fps), box.top, box.height);
+      const [left, right] = [scale.at(track.start / data.fps), scale.at(track.stop / data.fps)];
+      bar(context, left, right, box.top, box.height);
       context.fill();
     }
     if (1 / scale.per_s > COARSE_S) {
@@ -205,7 +208,7 @@ const laneCanvas = (() => {
     }
   }
 
-  /** The strip that shows the speech of all over the whole length, and what the lanes show of it. */
+  /** The strip that shows the speech of all over the whole length, and where the lanes are. */
   function drawOverview(canvas, view, whole, parts) {
     const { context, width, height } = prepare(canvas);
     const scale = scaleOf(whole, width);

@@ -46,7 +46,8 @@ const lanes = (() => {
     else {
       name.title = "Rename (Enter)";
       name.addEventListener("click", () => names.rename(speaker));
-      const more = format.element("button", { className: "icon more", title: "Merge, split … (E)", tabIndex: -1 }, format.icon("more"));
+      const settings = { className: "icon more", title: "Merge, split … (E)", tabIndex: -1 };
+      const more = format.element("button", settings, format.icon("more"));
       more.setAttribute("aria-haspopup", "menu");
       more.addEventListener("click", () => names.openMenu(speaker, more));
       head.append(more);
@@ -77,8 +78,9 @@ const lanes = (() => {
     row.talk.textContent = spoken_s ? `${format.duration(spoken_s)} · ${share} %` : "never speaks";
     const more = row.element.querySelector(".more");
     if (more) more.setAttribute("aria-label", `Merge, split and more: ${row.name.textContent}`);
-    const said = `${row.name.textContent}: ${row.talk.textContent}, ${format.plural(row.parts.length, "segment")}`;
-    row.element.setAttribute("aria-label", said);
+    const words = [row.name.textContent, row.talk.textContent];
+    words.push(format.plural(row.parts.length, "segment"));
+    row.element.setAttribute("aria-label", words.join(", "));
     row.element.classList.toggle("uncertain", Boolean(person && person.uncertain));
   }
 
@@ -126,8 +128,8 @@ const lanes = (() => {
   /** The selected segment as it is now, or null. */
   function findSelected() {
     if (!selected) return null;
-    const same = (part) =>
-      part.speaker === selected.speaker && part.start === selected.start && part.stop === selected.stop;
+    const { speaker, start, stop } = selected;
+    const same = (part) => part.speaker === speaker && part.start === start && part.stop === stop;
     return model.segments.find(same) || null;
   }
 

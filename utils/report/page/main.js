@@ -2,6 +2,7 @@
 /* Start the page. */
 (() => {
   panel.start();
+  selection.start();
   overlay.start();
   menus.start();
   lanePointer.start();

@@ -38,7 +38,8 @@ const overlay = (() => {
         if (frame < track.start || frame >= track.stop) continue;
         const place = frame - track.start;
         const score = track.sums[place] / track.counts[place] / data.score_units;
-        const text = `${model.speakerName(person.id)}  ${score < 0 ? "−" : "+"}${Math.abs(score).toFixed(1)}`;
+        const number_text = `${score < 0 ? "−" : "+"}${Math.abs(score).toFixed(1)}`;
+        const text = `${model.speakerName(person.id)}  ${number_text}`;
         found.push({ track: number, box: boxAt(track, time_s), speaking, text });
       }
     }

@@ -1,11 +1,10 @@
 "use strict";
-/* Buttons and fields around the lanes: header, controls, threshold, the selected speech. */
+/* Buttons and fields around the lanes: header, controls, threshold. */
 const panel = (() => {
   const { data } = model;
-  const { byId, element } = format;
+  const { byId } = format;
 
   function fillHeader() {
-    const faces = model.hasPeople && data.formed ? "person" : "face track";
     byId("title").textContent = data.video.name;
     const counts = [
       data.models,
@@ -13,11 +12,16 @@ const panel = (() => {
       format.plural(data.shots.length, "shot"),
       format.plural(data.tracks.length, "face track"),
     ];
-    if (faces === "person") counts.push(`${data.people.length === 1 ? "1 person" : `${data.people.length} people`}`);
+    const { length } = data.people;
+    if (data.formed) counts.push(length === 1 ? "1 person" : `${length} people`);
     byId("subtitle").textContent = counts.join("   ·   ");
     const notes = [...data.warnings];
-    if (data.video.kind === "marked") notes.push("Browsers cannot play the source: this is the marked video. --proxy writes one without boxes.");
-    if (!data.video.playable) notes.push("Your browser may not play this video; --proxy writes one that every browser plays.");
+    if (data.video.kind === "marked") {
+      notes.push("This is the marked video: browsers cannot play the source. --proxy helps.");
+    }
+    if (!data.video.playable) {
+      notes.push("Some browsers cannot play this video; --proxy writes one that all play.");
+    }
     byId("warnings").hidden = !notes.length;
     byId("warnings").textContent = notes.join(" · ");
   }
@@ -44,7 +48,8 @@ const panel = (() => {
       hint,
       action: () => exportsOf.save(name),
     }));
-    const json = { label: "edits.json", hint: "for demoTalkNet.py --edits", action: exportsOf.saveEdits };
+    const hint = "for demoTalkNet.py --edits";
+    const json = { label: "edits.json", hint, action: exportsOf.saveEdits };
     const open = { label: "Open edits.json …", action: () => byId("edits-file").click() };
     menus.open([...files, json, { heading: "Corrections saved before" }, open], button);
   }
@@ -82,57 +87,6 @@ const panel = (() => {
     address.update();
   }
 
-  function button(label, title, action) {
-    const made = element("button", { title }, label);
-    made.addEventListener("click", action);
-    return made;
-  }
-
-  function ends(part, end) {
-    const frame = part[end];
-    const setter = (place) => () => corrections.setEnd(end, Math.round(place()));
-    const row = element("div", { className: "ends" });
-    const word = end === "start" ? "starts" : "stops";
-    row.append(
-      element("span", { className: "faint" }, word),
-      button("−", `One frame earlier`, setter(() => frame - 1)),
-      element("b", {}, format.clock(frame / data.fps)),
-      button("+", `One frame later`, setter(() => frame + 1)),
-      button("here", `Speech ${word} at the current time (${end === "start" ? "I" : "O"})`, setter(now)),
-    );
-    row.querySelectorAll("button").forEach((one) => one.setAttribute("aria-label", one.title));
-    return row;
-  }
-
-  const now = () => overlay.frameAt(player.time());
-
-  function showSelection(part) {
-    const box = byId("selection");
-    if (!part) {
-      const hint = "Click speech in a lane to hear it, trim it, or give it to somebody else.";
-      box.replaceChildren(element("p", { className: "hint" }, hint));
-      return;
-    }
-    const facts = [format.duration((part.stop - part.start) / data.fps)];
-    if (part.score !== null) facts.push(`score ${(part.score / data.score_units).toFixed(2)}`);
-    if (part.track === null && part.speaker !== edits.OFFSCREEN) facts.push("face not visible");
-    const face = corrections.faceOf(part.speaker);
-    const title = element("h2", {}, model.speakerName(part.speaker));
-    if (face) title.prepend(element("img", { className: "face", alt: "", src: face }));
-    const moves = element("div", { className: "moves" });
-    const to = button("Move to …", "Give this speech to somebody else (M)", () => corrections.openMoveMenu(part, to));
-    to.setAttribute("aria-haspopup", "menu");
-    moves.append(
-      button("Play", "Play this speech", () => player.playRange(part.start / data.fps, part.stop / data.fps)),
-      to,
-      button("Nobody", "Nobody speaks there (Delete)", () => corrections.move(part, edits.NOBODY)),
-    );
-    if (part.speaker !== edits.OFFSCREEN) {
-      moves.append(button("Off-screen", "Somebody who is not visible speaks", () => corrections.move(part, edits.OFFSCREEN)));
-    }
-    box.replaceChildren(title, element("p", { className: "faint" }, facts.join(" · ")), ends(part, "start"), ends(part, "stop"), moves);
-  }
-
   function toggleTheme() {
     const root = document.documentElement;
     const dark = getComputedStyle(root).getPropertyValue("--scheme").trim() === "dark";
@@ -160,22 +114,39 @@ const panel = (() => {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
   }
 
+  function toggleFullScreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else byId("screen").requestFullscreen();
+  }
+
   function startControls() {
     const { video } = player;
     const clicks = {
-      undo, redo, reset: model.reset, save: exportsOf.saveEdits, theme: toggleTheme,
+      undo,
+      redo,
+      reset: model.reset,
+      save: exportsOf.saveEdits,
+      export: () => openExport(byId("export")),
+      theme: toggleTheme,
       help: () => byId("help-dialog").showModal(),
-      play: player.toggle, "step-back": () => player.step(-1), "step-forward": () => player.step(1),
-      mute: () => { video.muted = !video.muted; },
+      play: player.toggle,
+      "step-back": () => player.step(-1),
+      "step-forward": () => player.step(1),
+      mute: () => {
+        video.muted = !video.muted;
+      },
       link: address.copyLink,
-      full: () => (document.fullscreenElement ? document.exitFullscreen() : byId("screen").requestFullscreen()),
+      full: toggleFullScreen,
       "threshold-zero": () => setThreshold(0),
     };
     for (const [id, action] of Object.entries(clicks)) byId(id).addEventListener("click", action);
-    byId("export").addEventListener("click", () => openExport(byId("export")));
     byId("edits-file").addEventListener("change", openEdits);
-    byId("threshold").addEventListener("input", (event) => setThreshold(Number(event.target.value)));
-    byId("speed").addEventListener("change", (event) => { video.playbackRate = Number(event.target.value); });
+    byId("threshold").addEventListener("input", (event) => {
+      setThreshold(Number(event.target.value));
+    });
+    byId("speed").addEventListener("change", (event) => {
+      video.playbackRate = Number(event.target.value);
+    });
     byId("screen").addEventListener("click", player.toggle);
     video.addEventListener("volumechange", showVolume);
     for (const event of ["play", "pause"]) video.addEventListener(event, showPlaying);
@@ -204,9 +175,9 @@ const panel = (() => {
     byId("mute").disabled = !data.video.has_sound;
     model.listen(updateHeader);
     model.listen(updateThreshold);
-    model.listen(() => showSelection(lanes.findSelected()));
-    lanes.onSelect(showSelection);
-    player.onTime((time_s) => { byId("now").textContent = format.clock(time_s); });
+    player.onTime((time_s) => {
+      byId("now").textContent = format.clock(time_s);
+    });
   }
 
   return { start, undo, redo };

@@ -83,8 +83,9 @@ const player = (() => {
   function showProblem() {
     const box = format.byId("no-video");
     box.hidden = false;
-    const where = `This browser cannot play ${data.video.name}, or it is not at its place.`;
-    box.textContent = `${where} demoTalkNet.py result.json --proxy --noVideo writes one that plays.`;
+    box.textContent =
+      `This browser cannot play ${data.video.name}, or it is not at its place. ` +
+      "demoTalkNet.py result.json --proxy --noVideo writes one that plays.";
   }
 
   function start() {
