@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,11 @@ class LoadedModels(Protocol):
     @property
     def detector_record(self) -> ModelRecord:
         """The same of the face detector."""
+        ...
+
+    @property
+    def embedder_record(self) -> ModelRecord | None:
+        """The same of the face embedder; None without one."""
         ...
 
     @property
@@ -143,6 +149,8 @@ class VideoWork(Generic[Models]):
         relevant = {name: value for name, value in settings.items() if name not in INDIFFERENT}
         relevant["detectEvery"] = self.options.detector.every(models.device)
         records = {"network": models.network_record, "detector": models.detector_record}
+        if models.embedder_record is not None:
+            records["embedder"] = models.embedder_record
         kinds = {name: _what_counts(record) for name, record in records.items()}
         lines = tuple(f"{name}: {record.reason}" for name, record in records.items())
         return {**relevant, **kinds, **self.given}, lines
@@ -185,8 +193,14 @@ def digests(options: DemoOptions) -> dict[str, str]:
     """Return the digests of the files that the options name and results depend on."""
     files = {"cuts": options.video.cuts, "tracks": options.video.tracks}
     files |= {"array": options.array.array, "arrayGeometry": options.array.array_geometry}
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in files.items()
-        if path is not None and path.is_file()
-    }
+    files |= {"people": options.people.people}
+    return {name: _digest(path) for name, path in files.items() if path is not None}
+
+
+def _digest(path: Path) -> str:
+    """Return the digest of a file, or of all files below a folder and their names."""
+    found = hashlib.sha256()
+    for one in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if one.is_file():
+            found.update(os.fsencode(one.relative_to(path)) + b"\0" + one.read_bytes())
+    return found.hexdigest()
