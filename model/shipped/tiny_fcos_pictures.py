@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -11,25 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import FaceDetector
+from model.shipped.tiny_fcos_marks import SAME, SURE, MarkedFrame, look, mark_video
 from utils.boxes import iou
 from utils.datasets.face_pictures.augmentation import hide_face
 from utils.datasets.face_pictures.composites import Composite, CompositeMaker
-from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, sample_frames
+from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos
 from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
 from utils.datasets.face_pictures.turning import likeness, turn_head
 from utils.files import check_folder
-from utils.structures import Detections
 
 logger = logging.getLogger(__name__)
 
-SURE = 0.6  # the teacher's confidence from which on a box is a face
-DOUBTFUL = 0.4  # below it there is none; between them there may or may not be one
-SAME = 0.4  # IoU from which on two boxes are of one face
 STORED = 480  # pixels of the longer side of a picture
-FRAMES = 48  # of each person that are kept,
-CHOICE = 6  # each the hardest of so many neighbours, and the others too
+VIDEOS = 3  # of each person that are read at most
+FRAMES = 32  # of each person that are kept,
+CHOICE = 3  # each the hardest of so many neighbours, and the others too
 HARD = 0.85  # if the teacher is less certain than this of a face in them, or the student errs
-TURNED = 30  # heads turned away that are made of each person,
+TURNED = 8  # heads turned away that are made of each person,
 FRONTAL = 0.4  # of faces that are so much like themselves in the mirror
 NEARBY = 0.25  # IoU with the face of the model from which on the teacher means it
 BACKGROUND = 1024  # pixels of the longer side of a background that is held
@@ -98,35 +95,40 @@ def gather(teacher: FaceDetector, sources: Sources) -> Material:
     for name, videos in find_videos(sources.videos).items():
         if (name in sources.held_out) != sources.only_held_out:
             continue
-        frames = sample_frames(videos, FRAMES * CHOICE)
-        while neighbours := list(islice(frames, CHOICE)):
-            seen = [(frame, look(teacher, frame)) for frame in neighbours]
-            seen.sort(key=lambda one: _ease(one[1]))
-            for number, (frame, found) in enumerate(seen):
-                wrong = sources.student is not None and errs(sources.student, frame, found)
-                if number == 0 or wrong or _ease(found) < HARD:
-                    _keep(material, frame, found, name)
+        step = -(-len(videos) // VIDEOS)
+        most = max(1, FRAMES * CHOICE // len(videos[::step]))
+        frames = [frame for path in videos[::step] for frame in mark_video(teacher, path, most)]
+        for start in range(0, len(frames), CHOICE):
+            neighbours = sorted(frames[start : start + CHOICE], key=lambda one: one.ease)
+            for number, frame in enumerate(neighbours):
+                if number == 0 or frame.ease < HARD or _misleads(sources.student, frame):
+                    _keep(material, frame, name)
             rng = np.random.default_rng((sources.seed, len(material.frames)))
-            material.faceless.append(_faceless(*seen[0], rng))
+            material.faceless.append(_faceless(neighbours[0], rng))
         logger.info("%s: %d cut out so far", name, len(material.cutouts))
     return material
 
 
-def errs(student: FaceDetector, frame: NDArray[np.uint8], found: Detections) -> bool:
-    """Return whether a student misses a face that the teacher is sure of, or finds a false one."""
-    overlap = iou(found.boxes[:, None], look(student, frame).boxes[None])
-    missed = overlap[found.confidences >= SURE].max(axis=1, initial=0) < SAME
+def _misleads(student: FaceDetector | None, frame: MarkedFrame) -> bool:
+    return student is not None and errs(student, frame)
+
+
+def errs(student: FaceDetector, frame: MarkedFrame) -> bool:
+    """Return whether a student misses a face that is clearly there, or finds a false one."""
+    overlap = iou(frame.boxes[:, None], look(student, frame.image).boxes[None])
+    missed = overlap[frame.clear].max(axis=1, initial=0) < SAME
     return bool(missed.any() or (overlap.max(axis=0, initial=0) < SAME).any())
 
 
-def _keep(material: Material, frame: NDArray[np.uint8], found: Detections, identity: str) -> None:
+def _keep(material: Material, frame: MarkedFrame, identity: str) -> None:
     """Add a frame as it is, and the people in it cut out."""
-    sure = found.confidences >= SURE
-    for box, confidence in zip(found.boxes[sure], found.confidences[sure], strict=True):
-        cut = cut_out(frame, box, identity)
+    image = frame.image
+    clear = frame.clear
+    for box, confidence in zip(frame.boxes[clear], frame.confidences[clear], strict=True):
+        cut = cut_out(image, box, identity)
         if cut is not None:
             material.cutouts.append(replace(cut, hard=bool(confidence < HARD)))
-    material.frames.append(reduced(frame, found.boxes, sure))
+    material.frames.append(reduced(image, frame.boxes, clear))
 
 
 def turn_heads(teacher: FaceDetector, cutouts: Sequence[Cutout], seed: int) -> list[Cutout]:
@@ -160,30 +162,13 @@ def confirmed(teacher: FaceDetector, head: Cutout) -> Cutout | None:
     return replace(head, face=(x1, y1, x2, y2), hard=hard)
 
 
-def _ease(found: Detections) -> float:
-    """Return how certain the teacher is of the hardest face that it is sure of."""
-    return float(found.confidences[found.confidences >= SURE].min(initial=1.0))
-
-
-def _faceless(
-    frame: NDArray[np.uint8], found: Detections, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def _faceless(frame: MarkedFrame, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return a frame whose faces are hidden, to put others into, as the bytes of a JPEG file."""
-    for box in found.boxes:
+    image = frame.image
+    for box in frame.boxes:
         left, top, right, bottom = (float(value) for value in box)
-        frame = hide_face(frame, (left, top, right, bottom), rng)
-    return _encode(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), np.uint8))
-
-
-def look(teacher: FaceDetector, picture: NDArray[np.uint8]) -> Detections:
-    """Return the teacher's faces in pixels of the picture, whatever size it wants to see."""
-    height, width = picture.shape[:2]
-    wanted = teacher.picture_size(width, height)
-    how = cv2.INTER_AREA if wanted[0] < width else cv2.INTER_LINEAR
-    seen = np.asarray(cv2.resize(picture, wanted, interpolation=how), np.uint8)
-    found = teacher.detect([seen])[0]
-    scale = np.array([width / wanted[0], height / wanted[1]] * 2, np.float32)
-    return Detections(found.boxes * scale, found.confidences)
+        image = hide_face(image, (left, top, right, bottom), rng)
+    return _encode(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8))
 
 
 def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:

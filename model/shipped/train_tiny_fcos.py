@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from model.checkpoints import training as checkpoints
+from model.checkpoints.files import read_weights
 from model.checkpoints.registry import find_file, get_weights
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
@@ -26,7 +27,8 @@ from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
-from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, prepare
+from model.shipped.tiny_fcos_marks import DOUBTFUL
+from model.shipped.tiny_fcos_pictures import Sources, prepare
 from model.training.run import Run
 from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
@@ -42,7 +44,7 @@ from utils.training_options import RunOptions
 logger = logging.getLogger(__name__)
 
 TEACHER_SIDE = 640  # pixels of the longer side of pictures that the teacher sees
-HELD_OUT_PICTURES = 500
+HELD_OUT_PICTURES = 240
 AVERAGE = 0.998  # of the weights' past that each step keeps in their average
 FOUND = 0.4  # IoU from which on a face is found
 COLUMNS = ("step", "score_loss", "box_loss", "recall", "false_boxes", "iou")  # of log.csv
@@ -58,6 +60,7 @@ class DetectorTraining:
     num_pictures: Annotated[int, "pictures made to train on"] = 12000
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
     student: Annotated[str, "weights trained before, whose mistakes are trained on more"] = ""
+    initial: Annotated[str, "weights to start from; nothing: random ones"] = ""
     steps: Annotated[int, "batches"] = 5000
     batch_size: Annotated[int, "pictures in a batch"] = 24
     side: Annotated[int, "of the crops that it trains on, pixels; a multiple of 32"] = 224
@@ -100,6 +103,8 @@ class DetectionObjective(SeededObjective):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             self.network: TinyFcosNetwork = TinyFcosNetwork()
+        if options.initial:
+            self.network.load_state_dict(read_weights(find_file(options.initial)).state)
         self.averaged = TinyFcosNetwork().requires_grad_(False)
         self.averaged.load_state_dict(self.network.state_dict())
         self.losses: list[list[float]] = []  # of scores and of boxes, since the last measurement
@@ -135,7 +140,7 @@ class DetectionObjective(SeededObjective):
 
 def settings(options: DetectorTraining) -> dict[str, str | int | float | bool]:
     """Return what must be the same when a run is resumed."""
-    places = ("videos", "backgrounds", "save_path", "student")
+    places = ("videos", "backgrounds", "save_path", "student", "initial")
     return {name: value for name, value in vars(options).items() if name not in places}
 
 

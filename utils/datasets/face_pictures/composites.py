@@ -14,7 +14,7 @@ WIDTHS = (640, 640, 512, 400)  # of a picture, pixels
 ASPECTS = (16 / 9, 16 / 9, 4 / 3, 1.0, 3 / 4, 9 / 16)
 FACE_SIDES = (14.0, 500.0)  # height of a face at a width of 640, drawn on a log scale
 HIDDEN = 0.35  # share of a face covered from which on it is neither a face nor none
-HARD = 0.2  # share of people drawn from those that are hard to find
+HARD = 0.35  # share of people drawn from those that are hard to find
 GONE = 0.8  # share covered from which on it is none
 
 

@@ -1,7 +1,7 @@
 """Cut people out of video frames, so that their faces can be put into other pictures."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import reading_table
-from utils.media.container import ReadOptions, probe
-from utils.media.video import read_frames
 
 INDEX = "INDEX.csv"  # beside the videos, with columns file and identity
 SUFFIXES = (".mp4", ".mpg", ".avi", ".webm", ".mkv", ".mov")
@@ -62,19 +60,6 @@ def _identities(index: Path) -> dict[str, str]:
     with reading_table(index) as file:
         rows = list(csv.DictReader(file))
     return {row["file"]: row["identity"] for row in rows if row.get("identity")}
-
-
-def sample_frames(videos: Sequence[Path], most: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield about `most` RGB frames, evenly spread over the videos of one person."""
-    each = max(1, round(most / len(videos)))
-    step = max(1, len(videos) // most)
-    for path in videos[::step]:
-        video = probe(path)
-        count = max(1, round(video.duration_s * 25))
-        every = max(1, count // each)
-        for frame in read_frames(video, None, ReadOptions(threads=1)):
-            if frame.index % every == every // 2:
-                yield frame.picture
 
 
 def cut_out(picture: NDArray[np.uint8], box: NDArray[np.float32], identity: str) -> Cutout | None:
