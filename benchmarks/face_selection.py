@@ -89,13 +89,14 @@ def prepare(folder: Path, videos: Sequence[Path], people: Sequence[str]) -> None
         temporary.write_text(text, encoding="utf-8")
 
 
-def observe(detector: FaceDetector, folder: Path) -> list[Seen]:
-    """Return what a detector does in each of the marked frames."""
+def observe(detector: FaceDetector, folder: Path, every: int = 1) -> list[Seen]:
+    """Return what a detector does in the marked frames, or in each `every`-th."""
     images = ImageFolder(folder)
     with (folder / FACES).open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     seen = []
-    for index, (person, *turned) in enumerate(rows):
+    for index in range(0, len(rows), every):
+        person, *turned = rows[index]
         marked = images.read(index)
         found = look(detector, marked.image)
         overlap = iou(marked.boxes[:, None], found.boxes[None])  # (N, M)
@@ -162,6 +163,7 @@ def main() -> int:
     parser.add_argument("--detectors", default="yunet,tiny_fcos", help="names or weights files")
     parser.add_argument("--sides", default="480", help="longer sides of images, pixels")
     parser.add_argument("--confidences", default="0.4,0.45,0.5,0.55,0.6", help="to compare")
+    parser.add_argument("--every", type=int, default=1, help="use only each image of this multiple")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -172,7 +174,8 @@ def main() -> int:
     rows: list[dict[str, object]] = []
     for name in options.detectors.split(","):
         for side in (int(one) for one in options.sides.split(",")):
-            seen = observe(open_detector(name, min(confidences), side), options.images)
+            detector = open_detector(name, min(confidences), side)
+            seen = observe(detector, options.images, options.every)
             rows += [{"detector": name, "side": side, **summary(seen, one)} for one in confidences]
     report(rows, options.output)
     return 0

@@ -1,7 +1,8 @@
 """Mark the faces in a video's frames: where the teacher finds them, and between such frames."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,8 @@ SURE = 0.6  # the teacher's confidence from which on a box is a face
 DOUBTFUL = 0.4  # below it there is none; between them there may or may not be one
 SAME = 0.4  # IoU from which on two boxes are of one face
 EVERY = 5  # frames of a video from one that is looked at to the next
-GAP = TrackOptions(num_failed_det=25, min_track=25)  # up to a second is interpolated
+GAP_S = 1.0  # up to which a lost face is interpolated
+SHORTEST = TrackOptions().min_track // 2  # images; shorter tracks mark no more than the teacher
 
 Box = tuple[float, float, float, float]
 
@@ -57,36 +59,45 @@ def look(teacher: FaceDetector, image: NDArray[np.uint8]) -> Detections:
     return Detections(found.boxes * scale, found.confidences)
 
 
-def mark_video(teacher: FaceDetector, path: Path, most: int) -> list[MarkedFrame]:
-    """Return at most `most` frames of a video with their faces, evenly spaced.
+def mark_video(
+    teacher: FaceDetector, path: Path, most: int, longest_s: float = math.inf
+) -> list[MarkedFrame]:
+    """Return at most `most` frames of the first `longest_s` of a video with their faces.
 
     A face that the teacher is sure of is followed through its shot. Where the teacher is not
     sure, for up to a second, the face is marked by interpolation.
     """
     video = probe(path)
-    every = max(EVERY, -(-round(video.duration_s * FPS) // most))
-    seen: dict[int, tuple[NDArray[np.uint8], Detections]] = {}
+    options = ReadOptions(duration_s=min(longest_s, video.duration_s), threads=1)
+    every = max(EVERY, -(-round(options.duration_s * FPS) // most))
+    seen: list[tuple[NDArray[np.uint8], Detections]] = []
     tracks: list[GrowingTrack] = []
-    tracker, shot = GreedyTracker(GAP, every), 0
+    tracker = GreedyTracker(TrackOptions(round(GAP_S * FPS) // every, SHORTEST))
+    shot = 0
     size = teacher.picture_size(video.width, video.height)
-    for frame in mark_shots(read_frames(video, size, ReadOptions(threads=1)), ShotOptions()):
+    sampled = read_frames(video, size, options, every=every)
+    consecutive = (replace(frame, index=number) for number, frame in enumerate(sampled))
+    for frame in mark_shots(consecutive, ShotOptions(min_shot=0)):
         if frame.shot != shot:
             tracks, shot = tracks + tracker.finish(), frame.shot
-        if frame.index % every:
-            continue
         found = teacher.detect([frame.picture])[0]
         encoded = cv2.imencode(".jpg", frame.picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-        seen[frame.index] = np.asarray(encoded, np.uint8), found
+        seen.append((np.asarray(encoded, np.uint8), found))
         sure = found.confidences >= SURE
         faces = Detections(found.boxes[sure], found.confidences[sure])
         tracks += tracker.update(frame.index, faces)
-    tracks += tracker.finish()
-    followed: dict[int, list[Box]] = {index: [] for index in seen}
+    return _followed(seen, [one for one in tracks + tracker.finish() if tracker.keeps(one)])
+
+
+def _followed(
+    seen: Sequence[tuple[NDArray[np.uint8], Detections]], tracks: Sequence[GrowingTrack]
+) -> list[MarkedFrame]:
+    """Return each frame with the detections and the boxes of the tracks in it."""
+    followed: list[list[Box]] = [[] for _ in seen]
     for track in tracks:
         for index, box in enumerate(track.boxes, track.stop - len(track.boxes)):
-            if tracker.keeps(track) and index in followed:
-                followed[index].append(box)
-    return [join(*seen[index], followed[index]) for index in seen]
+            followed[index].append(box)
+    return [join(*one, boxes) for one, boxes in zip(seen, followed, strict=True)]
 
 
 def join(encoded: NDArray[np.uint8], found: Detections, followed: Sequence[Box]) -> MarkedFrame:

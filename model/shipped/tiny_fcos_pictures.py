@@ -1,4 +1,4 @@
-"""Make pictures to train a face detector on, marked by another detector: the teacher."""
+"""Make images to train a face detector on, marked by another detector: the teacher."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -21,28 +21,29 @@ from utils.files import check_folder
 
 logger = logging.getLogger(__name__)
 
-STORED = 480  # pixels of the longer side of a picture
-VIDEOS = 3  # of each person that are read at most
+STORED = 480  # pixels of the longer side of an image
+VIDEOS = 2  # of each person that are read at most,
+LONGEST_S = 8.0  # and so much of each
 FRAMES = 32  # of each person that are kept,
 CHOICE = 3  # each the hardest of so many neighbours, and the others too
 HARD = 0.85  # if the teacher is less certain than this of a face in them, or the student errs
-TURNED = 8  # heads turned away that are made of each person,
-FRONTAL = 0.4  # of faces that are so much like themselves in the mirror
+FRONTAL = 0.4  # heads are turned of faces that are so much like themselves in the mirror
 NEARBY = 0.25  # IoU with the face of the model from which on the teacher means it
 BACKGROUND = 1024  # pixels of the longer side of a background that is held
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What pictures are made of."""
+    """What images are made of."""
 
     videos: Sequence[Path]  # folders
-    backgrounds: Path  # a folder of pictures, in any depth
+    backgrounds: Path  # a folder of images, in any depth
     held_out: Sequence[str] = ()  # people who are left out
     only_held_out: bool = False  # all others are left out instead
     seed: int = 0
     student: FaceDetector | None = None  # its mistakes are trained on more
+    num_turned: int = 30  # heads turned away that are made of each person
 
 
 def prepare(
@@ -52,37 +53,37 @@ def prepare(
     count: int,
     advance: Callable[[int], object],
 ) -> ImageFolder:
-    """Return a folder of `count` marked pictures, making what is missing.
+    """Return a folder of `count` marked images, making what is missing.
 
     Args:
         teacher: Finds faces from a confidence of `DOUBTFUL` on.
         sources: What they are made of.
         folder: Where they lie.
         count: How many are wanted, frames of the videos included.
-        advance: Told after each picture how many there are.
+        advance: Told after each image how many there are.
     """
     check_folder(folder)
-    pictures = ImageFolder(folder)
-    if len(pictures) >= count:
-        return pictures
+    images = ImageFolder(folder)
+    if len(images) >= count:
+        return images
     material = gather(teacher, sources)
-    people = material.cutouts + turn_heads(teacher, material.cutouts, sources.seed)
+    people = material.cutouts + turn_heads(teacher, material.cutouts, sources)
     backgrounds = read_backgrounds(sources.backgrounds) + material.faceless
     logger.info("%d people cut out or turned, %d backgrounds", len(people), len(backgrounds))
-    for index in range(len(pictures), count):
+    for index in range(len(images), count):
         rng = np.random.default_rng((sources.seed, index))
         if index < len(material.frames):
-            pictures.add(material.frames[index])
+            images.add(material.frames[index])
         else:
             composer = CompositeMaker(people, backgrounds, rng)
-            pictures.add(mark(teacher, composer.compose()))
-        advance(len(pictures))
-    return pictures
+            images.add(mark(teacher, composer.compose()))
+        advance(len(images))
+    return images
 
 
 @dataclass(frozen=True)
 class Material:
-    """What the videos give to make pictures of."""
+    """What the videos give to make images of."""
 
     cutouts: list[Cutout] = field(default_factory=list)
     frames: list[AnnotatedImage] = field(default_factory=list)  # as they are
@@ -97,7 +98,9 @@ def gather(teacher: FaceDetector, sources: Sources) -> Material:
             continue
         step = -(-len(videos) // VIDEOS)
         most = max(1, FRAMES * CHOICE // len(videos[::step]))
-        frames = [frame for path in videos[::step] for frame in mark_video(teacher, path, most)]
+        frames: list[MarkedFrame] = []
+        for path in videos[::step]:
+            frames += mark_video(teacher, path, most, LONGEST_S)
         for start in range(0, len(frames), CHOICE):
             neighbours = sorted(frames[start : start + CHOICE], key=lambda one: one.ease)
             for number, frame in enumerate(neighbours):
@@ -131,16 +134,16 @@ def _keep(material: Material, frame: MarkedFrame, identity: str) -> None:
     material.frames.append(reduced(image, frame.boxes, clear))
 
 
-def turn_heads(teacher: FaceDetector, cutouts: Sequence[Cutout], seed: int) -> list[Cutout]:
+def turn_heads(teacher: FaceDetector, cutouts: Sequence[Cutout], sources: Sources) -> list[Cutout]:
     """Return people seen from in front, turned away, where the teacher still sees a face."""
     people: dict[str, list[Cutout]] = {}
     for one in cutouts:
         if likeness(one) >= FRONTAL:
             people.setdefault(one.identity, []).append(one)
-    rng = np.random.default_rng((seed, 1))
+    rng = np.random.default_rng((sources.seed, 1))
     heads = []
     for fronts in people.values():
-        for _ in range(TURNED):
+        for _ in range(sources.num_turned):
             head = confirmed(teacher, turn_head(fronts[rng.integers(len(fronts))], rng))
             if head is not None:
                 heads.append(head)
@@ -199,34 +202,34 @@ def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
 
 
 def reduced(
-    picture: NDArray[np.uint8], boxes: NDArray[np.float32], clear: NDArray[np.bool_]
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], clear: NDArray[np.bool_]
 ) -> AnnotatedImage:
-    """Return a picture in the size in which it is kept."""
-    scale = min(1.0, STORED / max(picture.shape[:2]))
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    """Return an image in the size in which it is kept."""
+    scale = min(1.0, STORED / max(image.shape[:2]))
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return AnnotatedImage(np.asarray(small, np.uint8), boxes * np.float32(scale), clear)
 
 
 def read_backgrounds(folder: Path) -> list[NDArray[np.uint8]]:
-    """Return the pictures below a folder, none too large, as the bytes of JPEG files.
+    """Return the images below a folder, none too large, as the bytes of JPEG files.
 
     Raises:
         FileNotFoundError: There is none.
     """
     held = []
-    for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() in PICTURES):
+    for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() in IMAGES):
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None or min(image.shape[:2]) < 64:
             continue
         held.append(_encode(np.asarray(image, np.uint8)))
     if not held:
-        kinds = ", ".join(PICTURES)
-        raise FileNotFoundError(f"expected pictures ({kinds}) below {folder}, found none")
+        kinds = ", ".join(IMAGES)
+        raise FileNotFoundError(f"expected images ({kinds}) below {folder}, found none")
     return held
 
 
 def _encode(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a BGR picture, none too large, as the bytes of a JPEG file."""
+    """Return a BGR image, none too large, as the bytes of a JPEG file."""
     scale = BACKGROUND / max(image.shape[:2])
     if scale < 1:
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

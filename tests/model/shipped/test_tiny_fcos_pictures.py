@@ -122,13 +122,14 @@ def test_a_student_errs_where_it_misses_a_clear_face_or_finds_a_false_one(
 def test_turned_heads_have_faces_where_the_teacher_sees_them(
     teacher: TinyFcos, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiny_fcos_pictures, "TURNED", 3)
     monkeypatch.setattr(tiny_fcos_pictures, "FRONTAL", 0.0)
     monkeypatch.setattr(tiny_fcos_pictures, "SURE", 0.5)
-    cutouts = gather(teacher, sources).cutouts
-    heads = turn_heads(teacher, cutouts, 0)
+    three = replace(sources, num_turned=3)
+    cutouts = gather(teacher, three).cutouts
+    heads = turn_heads(teacher, cutouts, three)
     assert 1 <= len(heads) <= 3
-    assert [one.face for one in heads] == [one.face for one in turn_heads(teacher, cutouts, 0)]
+    assert [one.face for one in heads] == [one.face for one in turn_heads(teacher, cutouts, three)]
+    assert turn_heads(teacher, cutouts, replace(sources, num_turned=0)) == []
     for one in heads:
         assert one.modelled and one.identity == "pair"
         image, matte = one.decode()
@@ -150,13 +151,13 @@ def test_people_held_out_are_left_out(teacher: TinyFcos, sources: Sources) -> No
 
 
 def test_making_goes_on_where_it_stopped(
-    teacher: TinyFcos, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: TinyFcos, sources: Sources, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tiny_fcos_pictures, "TURNED", 2)
+    two = replace(sources, num_turned=2)
     told: list[int] = []
-    prepare(teacher, sources, tmp_path / "a", 5, told.append)
-    stopped = prepare(teacher, sources, tmp_path / "a", 8, told.append)
-    through = prepare(teacher, sources, tmp_path / "b", 8, told.append)
+    prepare(teacher, two, tmp_path / "a", 5, told.append)
+    stopped = prepare(teacher, two, tmp_path / "a", 8, told.append)
+    through = prepare(teacher, two, tmp_path / "b", 8, told.append)
     assert told == [*range(1, 9), *range(1, 9)]
     assert len(stopped) == len(through) == 8
     for index in range(8):
@@ -187,5 +188,5 @@ def test_marks_are_where_the_teacher_sees_faces_or_where_they_were_put(teacher: 
 
 def test_backgrounds_are_needed(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(FileNotFoundError, match="expected pictures"):
+    with pytest.raises(FileNotFoundError, match="expected images"):
         read_backgrounds(tmp_path)

@@ -1,6 +1,6 @@
-"""A folder of pictures with faces marked, and the changed crops of them that a detector trains on.
+"""A folder of images with faces marked, and the changed crops of them that a detector trains on.
 
-`pictures.csv` has a line for each picture, written after it: file, and for each box x1 y1 x2 y2 in
+`pictures.csv` has a line for each image, written after it: file, and for each box x1 y1 x2 y2 in
 pixels and 1 where a face is to be found, 0 where it may or may not be.
 """
 
@@ -18,7 +18,7 @@ from utils.errors import UserError
 from utils.files import append_line, read_lines, replacing
 
 TABLE = "pictures.csv"
-ZOOMS = (0.45, 1.4)  # how much a picture is scaled at random, drawn on a log scale
+ZOOMS = (0.45, 1.4)  # how much an image is scaled at random, drawn on a log scale
 SMALLEST = 7.0  # pixels of a face's height; smaller ones may or may not be found
 BEND = (0.7, 0.25)  # logarithm by which columns, and rows, are stretched or squeezed at most
 DARK = 0.15  # share of crops in little light;
@@ -27,12 +27,12 @@ TURNED = 0.3  # share of crops turned in their plane,
 TURN = 25.0  # by so many degrees at most
 COARSE = 0.15  # share of crops as if from a video with fewer pixels,
 COARSEST = 0.35  # by this factor at most
-FILL = 127  # what is beside a picture that is smaller than the crop
+FILL = 127  # what is beside an image that is smaller than the crop
 
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImage:
-    """A picture and the faces in it."""
+    """An image and the faces in it."""
 
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     boxes: NDArray[np.float32]  # (N, 4) x1, y1, x2, y2 in its pixels
@@ -40,7 +40,7 @@ class AnnotatedImage:
 
 
 class ImageFolder:
-    """Reads and extends a folder of marked pictures."""
+    """Reads and extends a folder of marked images."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,20 +49,22 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, picture: AnnotatedImage) -> None:
-        """Write one more picture, then its line."""
+    def add(self, annotated: AnnotatedImage) -> None:
+        """Write one more image, then its line."""
         name = f"{len(self._rows):06d}.jpg"
-        encoded = cv2.imencode(".jpg", picture.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        encoded = cv2.imencode(".jpg", annotated.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[
+            1
+        ]
         with replacing(self.folder / name) as temporary:
             temporary.write_bytes(encoded.tobytes())
         row = [name]
-        for box, clear in zip(picture.boxes, picture.clear, strict=True):
+        for box, clear in zip(annotated.boxes, annotated.clear, strict=True):
             row += [*(f"{value:.1f}" for value in box), str(int(clear))]
         append_line(self.folder / TABLE, ",".join(row))
         self._rows.append(row)
 
     def read(self, index: int) -> AnnotatedImage:
-        """Return one picture.
+        """Return one image.
 
         Raises:
             UserError: Its file is missing or damaged.
@@ -71,7 +73,7 @@ class ImageFolder:
         image = cv2.imread(str(self.folder / name), cv2.IMREAD_COLOR_RGB)
         if image is None:
             raise UserError(
-                f"expected a picture in {self.folder / name}, found none or a damaged file; "
+                f"expected an image in {self.folder / name}, found none or a damaged file; "
                 f"remove {self.folder} to have all made again"
             )
         values = np.array(numbers, np.float32).reshape(-1, 5)
@@ -79,19 +81,19 @@ class ImageFolder:
 
 
 def draw_batch(
-    pictures: ImageFolder, indices: Sequence[int], side: int, rng: np.random.Generator
+    images: ImageFolder, indices: Sequence[int], side: int, rng: np.random.Generator
 ) -> list[AnnotatedImage]:
-    """Return a changed crop of `side` pixels of each of the pictures."""
-    return [change(crop(pictures.read(index), side, rng), rng) for index in indices]
+    """Return a changed crop of `side` pixels of each of the images."""
+    return [change(crop(images.read(index), side, rng), rng) for index in indices]
 
 
-def crop(picture: AnnotatedImage, side: int, rng: np.random.Generator) -> AnnotatedImage:
-    """Return a square of a picture, scaled at random, most of them around a face."""
+def crop(annotated: AnnotatedImage, side: int, rng: np.random.Generator) -> AnnotatedImage:
+    """Return a square of an image, scaled at random, most of them around a face."""
     zoom = float(np.exp(rng.uniform(*np.log(ZOOMS))))
     how = cv2.INTER_AREA if zoom < 1 and rng.random() < 0.7 else cv2.INTER_LINEAR
-    image = np.asarray(cv2.resize(picture.image, None, fx=zoom, fy=zoom, interpolation=how))
+    image = np.asarray(cv2.resize(annotated.image, None, fx=zoom, fy=zoom, interpolation=how))
     height, width = image.shape[:2]
-    boxes = picture.boxes * np.float32(zoom)
+    boxes = annotated.boxes * np.float32(zoom)
     middle = rng.uniform(0, 1, 2) * (width, height)
     if len(boxes) and rng.random() < 0.8:
         chosen = boxes[rng.integers(len(boxes))]
@@ -109,13 +111,13 @@ def crop(picture: AnnotatedImage, side: int, rng: np.random.Generator) -> Annota
     shown = np.prod(inside[:, 2:] - inside[:, :2], axis=1) / np.maximum(areas, 1e-6)
     seen = shown > 0.1
     large = boxes[:, 3] - boxes[:, 1] >= SMALLEST
-    clear = picture.clear & large & (shown > 0.6)
+    clear = annotated.clear & large & (shown > 0.6)
     return AnnotatedImage(square, boxes[seen], clear[seen])
 
 
-def change(picture: AnnotatedImage, rng: np.random.Generator) -> AnnotatedImage:
-    """Return a picture bent, mirrored, relit, blurred, noisy or compressed at random."""
-    image, boxes = picture.image, picture.boxes
+def change(annotated: AnnotatedImage, rng: np.random.Generator) -> AnnotatedImage:
+    """Return an image bent, mirrored, relit, blurred, noisy or compressed at random."""
+    image, boxes = annotated.image, annotated.boxes
     if rng.random() < 0.5:
         image, boxes = bend(image, boxes, rng)
     if rng.random() < TURNED:
@@ -127,7 +129,7 @@ def change(picture: AnnotatedImage, rng: np.random.Generator) -> AnnotatedImage:
             [width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1
         )
     image = recolour(image, rng, 0.8)
-    clear = picture.clear
+    clear = annotated.clear
     if rng.random() < DARK:
         image = dim(image, rng)
         clear = clear & (_contrasts(image, boxes) >= FAINT)
@@ -184,7 +186,7 @@ def _contrasts(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[
 def bend(
     image: NDArray[np.uint8], boxes: NDArray[np.float32], rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return a picture with some columns and rows wide and others narrow, and the boxes in it.
+    """Return an image with some columns and rows wide and others narrow, and the boxes in it.
 
     This makes heads of other shapes, and something like heads that are turned away.
     """
