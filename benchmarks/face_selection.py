@@ -6,7 +6,9 @@ Unlabelled videos of people whom no weights were trained on are marked by YuNet 
 where it loses a face for up to a second, the box is interpolated. The marked frames are kept in
 IMAGES. A marked face is found if a box has an IoU of at least 0.4 with it; a box is false if
 neither a mark nor anything that YuNet finds with 0.3 or more is there. Faces are *turned* if
-the eyes are near each other, or if YuNet is not sure of them. People count equally.
+the eyes are near each other, or if YuNet is not sure of them. People count equally; turned faces
+are pooled. Look at the marks: YuNet's false ones do not count once the last number of the box in
+IMAGES/pictures.csv is 0.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from benchmarks.measure import report
 from model.checkpoints.files import read_weights
 from model.checkpoints.registry import find_file, get_weights
 from model.contract import FaceDetector
+from model.detectors import tiny_fcos, yunet
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork
 from model.detectors.yunet import YuNet
 from model.shipped.tiny_fcos_marks import SAME, SURE, MarkedFrame, look, mark_video
@@ -131,22 +134,30 @@ def totals(seen: Sequence[Seen], confidence: float) -> dict[str, NDArray[np.floa
 
 
 def shares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return recall, recall of turned faces and false boxes an image, each the mean of people.
+    """Return recall, recall of turned faces and false boxes an image.
+
+    People count equally, but the few turned faces are pooled; nan if there are none.
 
     Args:
         rows: (..., P, 6) totals of people.
     """
     images, faces, found, turned, turned_found, false = np.moveaxis(rows, -1, 0)
-    with np.errstate(invalid="ignore"):
-        measures = [found / faces, turned_found / turned, false / images]
-    return np.stack([np.nanmean(one, axis=-1) for one in measures], axis=-1)
+    shown = np.maximum(faces, 1)
+    people = np.maximum((faces > 0).sum(axis=-1), 1)
+    num_turned = turned.sum(axis=-1)
+    measures = [
+        (found / shown).sum(axis=-1) / people,
+        np.where(num_turned > 0, turned_found.sum(axis=-1) / np.maximum(num_turned, 1), np.nan),
+        (false / images).mean(axis=-1),
+    ]
+    return np.stack(measures, axis=-1)
 
 
 def summary(seen: Sequence[Seen], confidence: float) -> dict[str, object]:
     """Return the measures at a confidence with intervals of 95 %, drawn over people."""
     rows = np.stack(list(totals(seen, confidence).values()))
     draws = np.random.default_rng(0).integers(len(rows), size=(DRAWS, len(rows)))
-    low, high = np.quantile(shares(rows[draws]), [0.025, 0.975], axis=0)
+    low, high = np.nanquantile(shares(rows[draws]), [0.025, 0.975], axis=0)
     record: dict[str, object] = {"confidence": confidence}
     names = ("recall", "recall_turned", "false_an_image")
     for name, value, first, last in zip(names, shares(rows), low, high, strict=True):
@@ -161,8 +172,8 @@ def main() -> int:
     parser.add_argument("--videos", default="", help="folders of videos, with commas between")
     parser.add_argument("--people", default="", help="people in them to use; default: all")
     parser.add_argument("--detectors", default="yunet,tiny_fcos", help="names or weights files")
-    parser.add_argument("--sides", default="480", help="longer sides of images, pixels")
-    parser.add_argument("--confidences", default="0.4,0.45,0.5,0.55,0.6", help="to compare")
+    parser.add_argument("--sides", help="longer sides of images, pixels; default: their own")
+    parser.add_argument("--confidences", default="0.52,0.6", help="to compare")
     parser.add_argument("--every", type=int, default=1, help="use only each image of this multiple")
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
@@ -173,10 +184,12 @@ def main() -> int:
         prepare(options.images, [Path(one) for one in options.videos.split(",")], people)
     rows: list[dict[str, object]] = []
     for name in options.detectors.split(","):
-        for side in (int(one) for one in options.sides.split(",")):
-            detector = open_detector(name, min(confidences), side)
-            seen = observe(detector, options.images, options.every)
-            rows += [{"detector": name, "side": side, **summary(seen, one)} for one in confidences]
+        own = yunet.LONGER_SIDE if name == YuNet.name else tiny_fcos.LONGER_SIDE
+        for side in [int(one) for one in options.sides.split(",")] if options.sides else [own]:
+            for confidence in confidences:  # which boxes suppress others depends on it
+                detector = open_detector(name, confidence, side)
+                seen = observe(detector, options.images, options.every)
+                rows.append({"detector": name, "side": side, **summary(seen, confidence)})
     report(rows, options.output)
     return 0
 

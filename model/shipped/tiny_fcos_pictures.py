@@ -22,9 +22,9 @@ from utils.files import check_folder
 logger = logging.getLogger(__name__)
 
 STORED = 480  # pixels of the longer side of an image
-VIDEOS = 2  # of each person that are read at most,
-LONGEST_S = 8.0  # and so much of each
-FRAMES = 32  # of each person that are kept,
+VIDEOS = 6  # of each person that are read at most,
+LONGEST_S = 30.0  # and so much of each
+FRAMES = 48  # of each person that are kept,
 CHOICE = 3  # each the hardest of so many neighbours, and the others too
 HARD = 0.85  # if the teacher is less certain than this of a face in them, or the student errs
 FRONTAL = 0.4  # heads are turned of faces that are so much like themselves in the mirror
