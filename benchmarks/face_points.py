@@ -15,7 +15,7 @@ import numpy as np
 
 from model.detection import load_detector
 from model.shipped.face_embedder_faces import sample
-from model.shipped.tiny_fcos_pictures import look
+from model.shipped.tiny_fcos_marks import look
 from utils.boxes import iou
 from utils.datasets.face_pictures.cutouts import find_videos
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.contract import FaceDetector, FaceEmbedder
 from model.embedders.bundled import SIDE
-from model.shipped.tiny_fcos_pictures import look
+from model.shipped.tiny_fcos_marks import look
 from utils.datasets.face_pictures.cutouts import find_videos
 from utils.datasets.face_pictures.made_faces import make_face
 from utils.errors import UserError
