@@ -2,10 +2,11 @@
 
 python -m benchmarks.people FOLDER_OF_LABELLED_CLIPS RESULTS
 
-The folder holds NAME.json labels, RESULTS holds NAME/result.json of the same clips. Prints a row a
-clip and one for all: tracks that could be labelled, pairs of them, pairwise precision and recall;
-diarisation error (DER) with a speaker a person and a speaker a track; speech off screen that is
-labelled, the share of it that is found and the share of what is found that is wrong.
+The folder holds labels, NAME.json or NAME.labels.json; RESULTS holds NAME/result.json of the same
+clips. Prints a row per clip and one for all: tracks that could be labelled, pairs of them that show
+one person, pairwise precision and recall; diarisation error (DER) with a speaker per person and
+with one per track; off-screen speech that is labelled, the share of it that is found and the share
+of what is found that is wrong.
 """
 
 import argparse
@@ -105,18 +106,19 @@ class Clip:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the measures of every clip that has a result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("labels", type=Path, help="folder of NAME.json")
+    parser.add_argument("labels", type=Path, help="folder of NAME.json or NAME.labels.json")
     parser.add_argument("results", type=Path, help="folder of NAME/result.json")
     parsed = parser.parse_args(arguments)
     everything = PeopleCounts()
     print(f"{'clip':28} {HEADER}")
     for path in sorted(parsed.labels.glob("*.json")):
-        found = parsed.results / path.stem / "result.json"
+        name = path.stem.removesuffix(".labels")
+        found = parsed.results / name / "result.json"
         if found.is_file():
             labels = json.loads(path.read_text(encoding="utf-8"))
             counts = measure(Clip(labels, Result.read_json(found)))
             everything.add(counts)
-            print(f"{path.stem:28} {counts.row()}")
+            print(f"{name:28} {counts.row()}")
     print(f"{'all':28} {everything.row()}")
     print(f"people of an hour, {HOUR} tracks: {time_hour():.2f} s of processor time")
     return 0

@@ -29,7 +29,7 @@ INK, FAINT, PAPER = (31, 41, 51), (107, 119, 133), (255, 255, 255)
 GRID, CUT, CUT_FAINT = (236, 239, 243), (199, 160, 122), (241, 229, 217)
 PRESENT, SPEAKING, CURVE = (221, 227, 235), (52, 168, 83), (24, 94, 48)
 HEARD = (126, 112, 196)  # speech of nobody who is seen
-NAME_WIDTH = 170  # pixels at most
+LABEL_WIDTH, NAME_WIDTH = 20, 170  # pixels that numbers have, and more for names at most
 MAX_STRONG_CUTS = 60  # more are drawn faintly
 
 
@@ -114,7 +114,7 @@ class _Sheet:
     def make_room(self, labels: Sequence[str]) -> None:
         """Widen the left margin for names; numbers fit as it is."""
         widths = [self.draw.textlength(drawable(one), self.font(16)) / ZOOM for one in labels]
-        self.left = LEFT + round(min(max(0.0, max(widths, default=0.0) - 32), NAME_WIDTH))
+        self.left = LEFT + round(min(max(0.0, max(widths, default=0.0) - LABEL_WIDTH), NAME_WIDTH))
 
     def font(self, size: int) -> "FreeTypeFont | ImageFont":
         """Return Pillow's own font, which needs no file of the system."""
@@ -231,7 +231,7 @@ class _Sheet:
     def fitted(self, label: str) -> str:
         """Return a label that fits into the left margin."""
         words = drawable(label)
-        while self.draw.textlength(words, self.font(16)) / ZOOM > NAME_WIDTH + 32:
+        while self.draw.textlength(words, self.font(16)) / ZOOM > NAME_WIDTH + LABEL_WIDTH:
             words = words[:-4] + "..."
         return words
 

@@ -98,7 +98,14 @@ class _Cast:
         if number == into:
             raise UserError(f"expected two people, found {number} twice")
         tracks = tuple(sorted((*other.tracks, *person.tracks)))
-        self.people[into] = replace(other, name=other.name or person.name, tracks=tracks)
+        named, thumbnail = other if other.name else person, other.thumbnail
+        self.people[into] = replace(
+            other,
+            name=named.name,
+            similarity=named.similarity,
+            tracks=tracks,
+            thumbnail=person.thumbnail if thumbnail is None else thumbnail,
+        )
         del self.people[number]
         self.parts = [
             replace(part, speaker=into) if part.speaker == number else part for part in self.parts

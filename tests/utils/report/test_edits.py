@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.made_report import made_result, made_track
@@ -103,6 +104,20 @@ def test_people_after_edits() -> None:
         Person(5, "Bob", (1, 2), (6 + 16) / 25),
     ]
     assert [track.person for track in result.tracks] == [0, 5, 5]
+
+
+def test_faces_and_similarity_after_edits() -> None:
+    """A face may be that of the track that is split off; a name by hand has no similarity."""
+    face = np.full((128, 128, 3), (200, 120, 40), np.uint8)
+    before = small_result()
+    people = [replace(one, similarity=0.75, thumbnail=face) for one in before.people]
+    edits = (Rename(0, "Ann"), SplitOff(2, 5))
+    ann, bob, other = apply_edits(replace(before, people=people), Edits(edits)).people
+    assert (ann.similarity, bob.similarity, other.similarity) == (None, 0.75, None)
+    grey = np.repeat(before.tracks[0].thumbnail[..., None], 3, axis=2)
+    np.testing.assert_array_equal(ann.thumbnail, grey)
+    np.testing.assert_array_equal(other.thumbnail, grey)
+    assert bob.thumbnail is face
 
 
 def test_scores_are_those_of_the_speech_that_is_left() -> None:

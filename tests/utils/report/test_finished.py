@@ -57,6 +57,26 @@ def test_outputs_that_are_asked_for(path: Path, flags: list[str], outputs: set[s
     assert written(path.parent) == outputs
 
 
+def test_tracks_instead_of_people(path: Path, tmp_path: Path) -> None:
+    """Tables name tracks; people.csv and the report, whose edits belong to people, do not."""
+    people = [Person(0, "Ann Lee", (0,))]
+    formed = replace(Result.read_json(path), embedder=ModelRecord("face_reid"))
+    formed.with_people(people).write_json(path)
+    mark = fingerprint(Result.read_json(path))
+    Edits((Draw(0, 100, 110), Draw("offscreen", 80, 90)), 0.0, mark).write_json(tmp_path / "e.json")
+    flags = ["--perTrack", "--noVideo", "--edits", str(tmp_path / "e.json")]
+    assert main([str(path), *flags]) == 0
+    assert (path.parent / "speech.rttm").read_text() == (
+        "SPEAKER a 1 1.000 2.000 <NA> <NA> face_0 <NA> <NA>\n"
+        "SPEAKER a 1 4.000 0.400 <NA> <NA> face_0 <NA> <NA>\n"
+    )
+    assert "\n0,Ann Lee," in (path.parent / "people.csv").read_text()
+    report = (path.parent / "report.html").read_text()
+    assert '"name":"Ann Lee"' in report and f'"result":"{mark}"' in report
+    assert main([str(path), "--noVideo"]) == 0
+    assert "Ann_Lee" in (path.parent / "speech.rttm").read_text()
+
+
 def test_another_folder_is_complete(path: Path, tmp_path: Path) -> None:
     assert main([str(path), "--noVideo", "--outputFolder", str(tmp_path / "out")]) == 0
     assert written(path.parent) == set()

@@ -68,6 +68,7 @@ const edits = (() => {
       const other = this.person(into);
       if (person === other) throw new Error(`expected two people, found ${number} twice`);
       other.name = other.name || person.name;
+      other.thumbnail = other.thumbnail || person.thumbnail;
       other.tracks = [...other.tracks, ...person.tracks].sort((a, b) => a - b);
       this.people.delete(number);
       for (const part of this.parts) if (part.speaker === number) part.speaker = into;
