@@ -179,6 +179,18 @@ def test_modes_of_the_boxes(opened: Page) -> None:
     assert found == {"off": [0, 0], "speaking": [0, 1], "all": [1, 1]}
 
 
+def test_the_marked_video_has_boxes_already(browser: Any, folder: Path, tmp_path: Path) -> None:
+    result = Result.read_json(folder / "result.json")
+    write_report(result, tmp_path, PageVideo("marked", folder.parent / "a.mp4"), Edits())
+    page = Page(browser, tmp_path / "report.html")
+    page.load_video()
+    page.seek(2.0)
+    assert page.run("overlay.marks") == []
+    assert page.page.locator("input[value=off]").is_checked()
+    page.close()
+    assert page.faults == []
+
+
 def test_the_page_finds_the_segments_of_the_result(people: tuple[Page, Result]) -> None:
     page, result = people
     page.run("model.load([], 0)")

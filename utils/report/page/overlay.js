@@ -111,6 +111,8 @@ const overlay = (() => {
     player.onFrame(draw);
     model.listen(draw);
     new ResizeObserver(draw).observe(canvas);
+    if (data.video.kind === "marked") mode = "off"; // it has boxes already
+    document.querySelector(`input[name=boxes][value=${mode}]`).checked = true;
     for (const input of document.querySelectorAll("input[name=boxes]")) {
       input.addEventListener("change", () => setMode(input.value));
     }
