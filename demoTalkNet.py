@@ -1,7 +1,9 @@
-"""Find who speaks in a video and mark it: a green box speaks, a red one does not.
+"""Find who speaks in a video: speaking faces get a green box, others a red one.
 
 python demoTalkNet.py --videoName 001 --videoFolder demo
 python demoTalkNet.py /some/where/*.mp4 --outputFolder results
+python demoTalkNet.py demo/001/result.json --edits edits.json
+python demoTalkNet.py /some/archive --outputFolder results
 """
 
 import argparse
@@ -10,125 +12,116 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.names import detector_names, network_names
+from model.names import detector_names, embedder_names, network_names
 from utils import flags
+from utils.batch.listing import names_many
+from utils.batch.options import BatchOptions
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.demo_options import ESSENTIAL, DemoOptions, VideoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
-from utils.flags import add_groups, read_groups
+from utils.flags import add_flags, add_groups, read_flags, read_groups
 from utils.progress import bar, byte_bar
 
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
     from utils.media.container import ReadOptions, VideoInfo
-    from utils.media.video import VideoSpan
-    from utils.output.write_outputs import Seen
+    from utils.output.write_outputs import ImageOutputs
+    from utils.report.outputs import Found
     from utils.structures import Detections, Frame
 
 logger = logging.getLogger("demoTalkNet")
 
-ADVICE = "choose another folder with --outputFolder or mend this"  # where a file is refused
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was found in one video."""
-
-    result: "Result"
-    span: "VideoSpan"  # the part of the video that was analysed
-    faces: "Seen"  # of every frame; only for the published tree
+ADVICE = "fix this, or choose another folder with --outputFolder"  # if a file cannot be written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, look at the videos, return the exit status."""
+    """Parse the command line, analyse the videos, return the exit status."""
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
         options = read_groups(parsed, DemoOptions)
+        batch = read_flags(parsed, BatchOptions)
     if parsed.videos and options.video.eval_col:
-        parser.error("--evalCol brings its own video; leave out the files")
+        parser.error("--evalCol has its own video; leave out the files")
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
         if given and len(parsed.videos) > 1:
             parser.error(f"--{flag} belongs to one video; give one file")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
     action = partial(act, parsed.videos, options, report)
-    return exit_status(action, report, "nothing half-written is left")
+    videos = [path for path in parsed.videos if not is_result(path)]
+    if batch.given or names_many(videos, options.video.output_folder):
+        import demoTalkNet  # the name by which workers import these functions
+        from utils.batch.command import run_demo
+
+        functions = demoTalkNet.load_models, demoTalkNet.make_outputs
+        words = sys.argv[1:] if arguments is None else arguments
+        action = partial(run_demo, parsed.videos, batch, options, functions, words)
+    return exit_status(action, report, "no incomplete files are left")
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all flags."""
     parser = flags.make_parser(__doc__, ESSENTIAL)
-    parser.add_argument("videos", nargs="*", type=Path, help="video files; else --videoName")
+    parser.add_argument(
+        "videos", nargs="*", type=Path, help="files, folders, patterns (default: --videoName)"
+    )
     names = {"model": network_names(), "detector": detector_names()}
+    names["embedder"] = (*embedder_names(), "none")
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
+    add_flags(parser, BatchOptions, "many videos")
     add_debug(parser)
     return parser
 
 
 def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
-    """Do what the options ask for; return the exit status."""
+    """Run the command; return the exit status."""
     if options.video.eval_col:
         evaluate_columbia(options)
         return 0
-    return look_at(paths or [find_video(options.video)], options, report)
+    from utils.media.video_files import find_named
+
+    paths = paths or [find_named(options.video.video_folder, options.video.video_name)]
+    results = [path for path in paths if is_result(path)]
+    videos = [path for path in paths if not is_result(path)]
+    if videos and (options.report.edits or options.report.video):
+        raise UserError("--edits and --video belong to a finished result; give its result.json")
+    status = 0
+    if results:
+        from utils.report.finished import write_all_finished
+
+        wanted = options.video.output_folder, image_outputs(options), options.report
+        status = write_all_finished(results, *wanted, report, options.people.per_track)
+    return max(status, analyse_all(videos, options, report) if videos else 0)
 
 
-def find_video(options: VideoOptions) -> Path:
-    """Return the one file called --videoName in --videoFolder, whatever its extension."""
-    folder, name = options.video_folder, options.video_name
-    if not folder.is_dir():
-        raise FileNotFoundError(f"expected the folder of --videoFolder, found no folder {folder}")
-    matches = sorted(path for path in folder.iterdir() if path.stem == name and path.is_file())
-    if len(matches) != 1:
-        found = ", ".join(path.name for path in matches) or "no such file"
-        raise FileNotFoundError(
-            f"expected one video named {name!r} in {folder}, found: {found}; "
-            "give the file itself, or --videoName and --videoFolder"
-        )
-    return matches[0]
+def is_result(path: Path) -> bool:
+    """Tell whether an argument is a finished result instead of a video."""
+    return path.suffix.lower() == ".json"
 
 
-def results_of(path: Path, options: VideoOptions) -> Path:
-    """Return the folder that the results of a video go to."""
-    return (options.output_folder or path.parent) / path.stem
+def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
+    """Analyse videos one by one, continuing after one that fails; return the exit status.
 
-
-def output_folder(path: Path, options: VideoOptions) -> Path:
-    """Make the folder that the results of a video go to; fails before any work if it cannot be."""
-    folder = results_of(path, options)
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(
-            f"the results of {path} go to a folder {folder}, but a file has that name; "
-            "pass --outputFolder"
-        )
-    check_folder(folder)
-    return folder
-
-
-def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int:
-    """Analyse videos one by one, going on after those that fail; return the exit status.
-
-    The models are loaded once, when there is a video to analyse; that they cannot be is an error of
-    the whole command.
+    The models are loaded once, before the first video; if that fails, the command stops.
 
     Args:
         paths: The videos.
-        options: What is asked for.
-        report: How the errors of a video are reported.
+        options: All options.
+        report: How errors are reported.
     """
-    folders = Counter(results_of(path, options.video).absolute() for path in paths)
+    folders = Counter(options.video.results_of(path).absolute() for path in paths)
     twice = [str(folder) for folder, count in folders.items() if count > 1]
     if twice:
         raise UserError(
-            f"the results of two videos would both go to {twice[0]}; rename one of them, or give "
-            "them in two runs with another --outputFolder"
+            f"the results of two videos would both go to {twice[0]}; rename one of them, or run "
+            "the command twice with different --outputFolder"
         )
     from utils.media.audio_streams.choice import choose_sound
     from utils.media.container import probe
@@ -137,39 +130,55 @@ def look_at(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) ->
     models: Models | None = None
     failed = 0
     for path in paths:
-        of_video = replace(report, subject=path.name, folder=results_of(path, options.video))
+        of_video = replace(report, subject=path.name, folder=options.video.results_of(path))
         with of_video:
             video = probe(path)
             choose_sound(video, options.video.audio_track)  # fails before anything is written
             if options.video.start:
                 check_span(video, read_options(options.video))
-            folder = output_folder(path, options.video)
+            folder = options.video.make_results_folder(path)
         if not of_video.failed:
             models = models or load_models(options)
             with of_video:
-                found = analyse(video, models, options)
-                write_all(found, folder, options)
-                logger.info("%s: %s", path.name, summary(found.result))
+                make_outputs(video, folder, models, options)
         failed += of_video.failed
     return int(failed > 0)
 
 
+def make_outputs(
+    video: "VideoInfo", folder: Path, models: "Models", options: DemoOptions
+) -> "Result":
+    """Analyse one video and write all requested outputs into its folder."""
+    found = analyse(video, models, options)
+    write_all(found, folder, options)
+    logger.info("%s: %s", video.path.name, found.result.summary())
+    return found.result
+
+
 def load_models(options: DemoOptions) -> "Models":
-    """Load the network and the detector; say which and why."""
+    """Load the network and the detector; log which and why."""
     import talkNet
+    from model.enrolment import read_known
 
     with byte_bar("downloading weights") as progress:
         models = talkNet.load_models(
-            options.model, None if options.video.tracks else options.detector, progress
+            options.model,
+            None if options.video.tracks else options.detector,
+            progress,
+            options.embedder,
         )
     logger.info("network: %s", models.network_record.reason)
     logger.info("detector: %s", models.detector_record.reason)
-    return models
+    if models.embedder_record:
+        logger.info("embedder: %s", models.embedder_record.reason)
+    return replace(models, names=read_known(options.people.people, models, options.detector))
 
 
-def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found:
+def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Found":
     """Find the speakers of one video."""
     import talkNet
+    from model.enrolment import complete
+    from utils.report.outputs import Found
 
     heard = None
     if options.array.array is not None:
@@ -184,7 +193,7 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
 
         def on_frame(frame: "Frame") -> None:
             advance((frame.index + 1) / talkNet.FPS - start_s)
-            if options.video.official_tree:
+            if options.video.writes_tree:
                 faces.append((frame.index, frame.faces))
 
         speakers.on_frame = on_frame
@@ -194,6 +203,7 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
         speakers.result(options.settings()),
         network=models.network_record,
         detector=models.detector_record,
+        embedder=models.embedder_record,
     )
     if heard is not None:
         from utils.arrays.fusion import fuse_tracks
@@ -201,25 +211,33 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> Found
         result = replace(
             result, tracks=fuse_tracks(result.tracks, video.width, heard, options.fusion)
         )
+    result = complete(result, speakers, options.people, models.names)
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
     return Found(result, speakers.span, faces)
 
 
-def write_all(found: Found, folder: Path, options: DemoOptions) -> None:
-    """Write all that is asked for, and print where; the tables are named whatever comes after."""
-    from utils.output.write_outputs import Wanted, write_images, write_tables
+def write_all(found: "Found", folder: Path, options: DemoOptions) -> None:
+    """Write all requested outputs; print the path of the result even if the video fails."""
+    from utils.report.outputs import write_outputs
 
-    wanted = Wanted(not options.video.no_video, options.video.official_tree, options.crops)
-    write_tables(found.result, folder)
+    found.result.write_json(folder / "result.json")
     try:
-        write_images(found.result, found.span, folder, wanted, found.faces)
+        write_outputs(found, folder, image_outputs(options), options.report)
     finally:
         print(folder / "result.json")
 
 
+def image_outputs(options: DemoOptions) -> "ImageOutputs":
+    """Return which outputs with images are written."""
+    from utils.output.write_outputs import ImageOutputs
+
+    video, per_track = options.video, options.people.per_track
+    return ImageOutputs(not video.no_video, video.writes_tree, options.crops, per_track)
+
+
 def read_options(options: VideoOptions) -> "ReadOptions":
-    """Return which part of a video is read, and how."""
+    """Return the options for reading a video."""
     from utils.media.container import ReadOptions
     from utils.processor import num_cores
 
@@ -228,43 +246,32 @@ def read_options(options: VideoOptions) -> "ReadOptions":
 
 
 def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) -> "ActiveSpeakers":
-    """Return the analysis of one video, prepared by the options."""
+    """Return the analysis of one video, not yet started."""
     import talkNet
     from utils.tracking.shots import read_cuts
     from utils.tracking.track_files import read_boxes
 
-    wanted = options.video
-    boxes = read_boxes(wanted.tracks, video.width, video.height) if wanted.tracks else None
+    tracks, cuts = options.video.tracks, options.video.cuts
+    boxes = read_boxes(tracks, video.width, video.height) if tracks else None
     analysis = talkNet.AnalysisOptions(
-        read=read_options(wanted),
+        read=read_options(options.video),
         shots=options.shots,
         tracks=options.tracks,
         crops=options.crops,
         detect_every=options.detector.every(models.device),
         windows=options.model.window_lengths,
         precision=options.model.precision,
-        # An array hears where the video's own sound may be silent.
+        # The array may record speech while the video's own audio is silent.
         score_silence=options.model.score_silence or options.array.array is not None,
-        cuts=read_cuts(wanted.cuts) if wanted.cuts else None,
+        cuts=read_cuts(cuts) if cuts else None,
         boxes=boxes,
+        enrolled=models.names.enrolled,
     )
-    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis)
-
-
-def summary(result: "Result") -> str:
-    """Return in a few words what was found."""
-    if not result.tracks:
-        return "no face found"
-    speaking = {segment.track for segment in result.segments}
-    speech_s = sum(segment.stop_s - segment.start_s for segment in result.segments)
-    return (
-        f"{len(result.tracks)} face tracks in {len(result.shots)} shots, "
-        f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
-    )
+    return talkNet.ActiveSpeakers(video, models.network, models.detector, analysis, models.embedder)
 
 
 def evaluate_columbia(options: DemoOptions) -> None:
-    """Print and write F1 on Columbia ASD by the published procedure, and with its faults mended."""
+    """Print and write F1 on Columbia ASD by the published procedure and with its errors fixed."""
     from utils.datasets import columbia
     from utils.media.container import probe
     from utils.metrics.columbia import evaluate, format_tables

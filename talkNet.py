@@ -15,31 +15,45 @@ For long videos, iterate over `talkNet.ActiveSpeakers`: it yields each shot as i
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from model.checkpoints.build import build_network
-from model.contract import Cascade, FaceDetector, Model
+from model.contract import Cascade, FaceDetector, FaceEmbedder, Model
 from model.detection import detect_faces, load_detector
+from model.embedding import embed_track, load_embedder, places_of
+from model.enrolment import enrol
 from model.families.base import ScorerInputs, family_of
-from model.loading import Models, load_missing, load_models, load_network, make_record, record_of
+from model.loading import (
+    Models,
+    load_missing,
+    load_models,
+    load_network,
+    make_record,
+    record_of,
+    with_embedder,
+)
+from model.offscreen import add_offscreen
+from model.scoring.open_tracks import OpenTrack
 from model.scoring.silence import SilenceScorer
-from model.scoring.windows import probabilities, score_track, scores
+from model.scoring.windows import score_track
+from utils.analysis import AnalysisOptions, ShotResult
 from utils.errors import UserError
 from utils.media.audio import KEEP_S
-from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.container import ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
 from utils.media.video import VideoSpan
 from utils.output.results import ModelRecord, Result, VideoFacts
-from utils.structures import FPS, CropPiece, FaceTrack, Frame, ScoredTrack, Shot
-from utils.tracking.crops import CropOptions, crop_faces, longest_delay
-from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
-from utils.tracking.shots import ShotOptions, mark_shots
+from utils.people.grouping import form_people
+from utils.people.names import name_by_faces
+from utils.people.stream import PeopleStream
+from utils.structures import FPS, CropPiece, Frame, Person, ScoredTrack, Shot, TrackEmbeddings
+from utils.tracking.crops import crop_faces, longest_delay
+from utils.tracking.face_choice import FaceChoice
+from utils.tracking.greedy_tracker import GreedyTracker
+from utils.tracking.shots import mark_shots
 from utils.tracking.tracks import GivenTracks, Tracker
 
 __all__ = [
@@ -47,11 +61,15 @@ __all__ = [
     "ActiveSpeakers",
     "AnalysisOptions",
     "Models",
+    "PeopleStream",
     "Result",
     "ShotResult",
+    "add_offscreen",
     "build_network",
     "detect_active_speakers",
+    "enrol",
     "load_detector",
+    "load_embedder",
     "load_models",
     "load_network",
     "probe",
@@ -59,52 +77,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class AnalysisOptions:
-    """How a video is analysed; the defaults are the published settings."""
-
-    read: ReadOptions = ReadOptions()
-    shots: ShotOptions = ShotOptions()
-    tracks: TrackOptions = TrackOptions()
-    crops: CropOptions = CropOptions()
-    detect_every: int = 2  # look for faces in each so many frames
-    windows: Sequence[int] | None = None  # s; None is the network's own default
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the visual encoder
-    score_silence: bool = False  # let the network judge digital silence too, as published
-    cuts: Sequence[float] | None = None  # s; None finds them
-    boxes: Sequence[FaceTrack] | None = None  # own face tracks instead of detection
-
-
-@dataclass(frozen=True, eq=False)
-class ShotResult:
-    """A finished shot and its scored faces."""
-
-    shot: Shot
-    tracks: list[ScoredTrack]
-
-
-@dataclass(eq=False)
-class _OpenTrack:
-    """What is known of a track before its shot has ended."""
-
-    latest: CropPiece
-    boxes: list[NDArray[np.float32]] = field(default_factory=list)
-    logits: list[NDArray[np.float32]] = field(default_factory=list)
-
-    def scored(self, number: int) -> ScoredTrack:
-        """Return the whole track under its number in the video."""
-        logits = np.concatenate(self.logits)
-        return ScoredTrack(
-            id=number,
-            shot=self.latest.shot,
-            start=self.latest.track_start,
-            boxes=np.concatenate(self.boxes),
-            scores=scores(logits),
-            probabilities=probabilities(logits),
-            thumbnail=self.latest.thumbnail,
-        )
 
 
 class ActiveSpeakers:
@@ -121,8 +93,17 @@ class ActiveSpeakers:
         network: Model | Cascade,
         detector: FaceDetector | None,
         options: AnalysisOptions | None = None,
+        embedder: FaceEmbedder | None = None,
     ) -> None:
-        """Prepare the analysis of `video`; `detector` may be None if the options have boxes."""
+        """Prepare the analysis of `video`.
+
+        Args:
+            video: From `probe`.
+            network: Scores the faces.
+            detector: Finds them; may be None if the options have boxes.
+            options: How the video is analysed.
+            embedder: If given, a few crops of each track are embedded, to recognise people.
+        """
         options = options or AnalysisOptions()
         if detector is None and options.boxes is None:
             raise UserError("expected a face detector or own boxes, found neither")
@@ -131,8 +112,11 @@ class ActiveSpeakers:
         self.video = video
         self.network = network
         self.detector = detector
+        self.embedder = embedder
         self.shots: list[Shot] = []
         self.tracks: list[ScoredTrack] = []
+        self.embeddings: list[TrackEmbeddings] = []  # one a track, if there is an embedder
+        self.stream = PeopleStream(embedder.threshold) if embedder else None
         self.on_frame: Callable[[Frame], None] | None = None  # given each frame with its faces
         self._report = ReadReport()
         self._tracker: Tracker = (
@@ -148,7 +132,7 @@ class ActiveSpeakers:
         inputs = ScorerInputs(hear, delay, options.windows, options.precision, whole)
         scorer = family_of(network).make_scorer(network, inputs)
         self._scorer = SilenceScorer(scorer, hear, keep_logits=options.score_silence)
-        self._open: dict[int, _OpenTrack] = {}
+        self._open: dict[int, OpenTrack] = {}
 
     def __iter__(self) -> Iterator[ShotResult]:
         """Run all stages once, front to back; raise UserError if the span shows no image."""
@@ -157,10 +141,11 @@ class ActiveSpeakers:
                 if isinstance(item, CropPiece):
                     self._take(item)
                     continue
-                tracks = self._finish()
+                found = self._finish(item)
                 self.shots.append(item)
-                self.tracks += tracks
-                yield ShotResult(item, tracks)
+                self.tracks += found.tracks
+                self.embeddings += found.embeddings
+                yield found
             if not self.shots:
                 raise no_image(self.video, self.span.options)
         finally:
@@ -184,7 +169,7 @@ class ActiveSpeakers:
     def result(self, settings: Mapping[str, Any] | None = None) -> Result:
         """Return everything found so far; complete once the iteration has ended."""
         video = self.video
-        return Result(
+        found = Result(
             video=VideoFacts(
                 path=str(video.path),
                 width=video.width,
@@ -202,19 +187,34 @@ class ActiveSpeakers:
             tracks=tuple(self.tracks),
             settings=settings or {},
             warnings=self.warnings,
+            embedder=make_record(self.embedder.name, self.embedder.weights)
+            if self.embedder
+            else None,
         )
+        return found.with_people(self._form_people())
+
+    def _form_people(self) -> list[Person]:
+        """Return the people of all shots so far, with the names of those who were enrolled."""
+        if self.embedder is None:
+            return []
+        found, threshold = (self.tracks, self.embeddings), self.embedder.threshold
+        people, enrolled = form_people(*found, threshold), self.options.enrolled
+        return name_by_faces(people, enrolled, *found, threshold) if enrolled else people
 
     def _pieces(self) -> Iterator[CropPiece | Shot]:
         """Yield the pieces of the face tracks of each shot, then the shot."""
         options, detector = self.options, self.detector
-        size = detector.picture_size(self.video.width, self.video.height) if detector else None
+        size = detector.image_size(self.video.width, self.video.height) if detector else None
         form = self._scorer.form
         frames = self.span.read_frames(size, self._report, form.colour)
         frames = mark_shots(frames, options.shots, options.cuts)
         if options.boxes is None:
             assert detector is not None
             frames = detect_faces(frames, detector, options.detect_every)
-        return crop_faces(self._watched(frames), self._tracker, options.crops, form)
+        choice = None
+        if self.embedder is not None:
+            choice = FaceChoice(places_of(detector.name if detector else None))
+        return crop_faces(self._watched(frames), self._tracker, options.crops, form, choice)
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:
@@ -224,20 +224,28 @@ class ActiveSpeakers:
 
     def _take(self, piece: CropPiece) -> None:
         """Add a piece to its track, and the logits that it completes to theirs."""
-        track = self._open.setdefault(piece.track, _OpenTrack(piece))
+        track = self._open.setdefault(piece.track, OpenTrack(piece))
         track.latest = piece
         track.boxes.append(piece.boxes)
+        if self.embedder is not None and piece.faces is not None:
+            track.embeddings = embed_track(self.embedder, piece.track, piece.faces)
         for scored in self._scorer.add(piece):
             self._open[scored.track].logits.append(scored.logits)
 
-    def _finish(self) -> list[ScoredTrack]:
+    def _finish(self, shot: Shot) -> ShotResult:
         """Return the tracks of a shot that has ended, in order of their first frames."""
         for scored in self._scorer.finish():
             self._open[scored.track].logits.append(scored.logits)
-        tracks = (track for _, track in sorted(self._open.items()) if track.latest.kept)
-        found = [track.scored(number) for number, track in enumerate(tracks, len(self.tracks))]
+        kept = [track for _, track in sorted(self._open.items()) if track.latest.kept]
+        tracks = [track.scored(number) for number, track in enumerate(kept, len(self.tracks))]
+        embeddings = [
+            replace(one.embeddings, track=track.id)
+            for one, track in zip(kept, tracks, strict=True)
+            if one.embeddings
+        ]
         self._open = {}
-        return found
+        people = self.stream.add(tracks, embeddings) if self.stream else []
+        return ShotResult(shot, tracks, embeddings, people)
 
 
 def detect_active_speakers(
@@ -246,8 +254,9 @@ def detect_active_speakers(
     detector: FaceDetector | str | None = None,
     options: AnalysisOptions | None = None,
     progress: Callable[[float], None] | None = None,
+    embedder: FaceEmbedder | str = "auto",
 ) -> Result:
-    """Return who speaks in a video, face by face and frame by frame.
+    """Return who speaks in a video, face by face and frame by frame, and who of them is who.
 
     What is not passed in loaded form is loaded anew by every call.
 
@@ -258,6 +267,7 @@ def detect_active_speakers(
             the options contain boxes.
         options: How to analyse.
         progress: Called for each frame with the time, in s, that has been reached.
+        embedder: From `load_embedder`, or a name; none forms no people.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -267,11 +277,16 @@ def detect_active_speakers(
     options = options or AnalysisOptions()
     video = probe(path)
     models = load_missing(network, detector, options.boxes is not None, options.precision)
-    speakers = ActiveSpeakers(video, models.network, models.detector, options)
+    models = with_embedder(models, embedder)
+    speakers = ActiveSpeakers(video, models.network, models.detector, options, models.embedder)
     if progress is not None:
         speakers.on_frame = lambda frame: progress((frame.index + 1) / FPS)
     for _ in speakers:
         pass
-    return replace(
-        speakers.result(), network=models.network_record, detector=models.detector_record
+    result = replace(
+        speakers.result(),
+        network=models.network_record,
+        detector=models.detector_record,
+        embedder=models.embedder_record,
     )
+    return add_offscreen(result, speakers.span) if options.offscreen else result

@@ -7,7 +7,7 @@ python trainTalkNet.py --build VIDEOS --data talkset --dataPath TALKSET
 python trainTalkNet.py --dataPathAVA AVA --model asc_encoder --forward --features FEATURES
 torchrun --nproc_per_node 4 trainTalkNet.py --data talkset --dataPath TALKSET --model lr_asd
 
-Started again with the same --savePath it goes on where it was.
+If started again with the same --savePath, training resumes where it stopped.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
 from utils.flags import add_groups, read_groups
 from utils.training_options import Options
 
-ESSENTIAL = (  # fields whose flags a newcomer needs
+ESSENTIAL = (  # fields whose flags `--help` shows
     "model",
     "pretrain_model",
     "data",
@@ -38,11 +38,19 @@ ESSENTIAL = (  # fields whose flags a newcomer needs
     "check_data",
     "device",
 )
-TALKNCE_WEIGHT = 0.3  # of the paper
+# Each restored one fault; --original restores all that the network's loader had.
+SINGLE_FAULTS = (
+    "--publishedBatches",
+    "--publishedCrop",
+    "--loseRows",
+    "--latePictures",
+    "--ownRates",
+)
+TALKNCE_WEIGHT = 0.3  # as in the paper
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line, do what it says, return the exit status."""
+    """Parse the command line, run the command, return the exit status."""
     parser = make_parser()
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
@@ -61,27 +69,30 @@ def make_parser() -> argparse.ArgumentParser:
     names = {"model": network_names(), "detector": ("auto", *detector_names())}
     add_groups(parser, Options, names)
     add_debug(parser)
-    same = parser.add_argument_group("other spellings")
+    aliases = parser.add_argument_group("aliases")
     absent = argparse.SUPPRESS
-    same.add_argument(
+    aliases.add_argument(
         "--dataPathAVA", dest="data_path", type=Path, default=absent, help="--dataPath"
     )
-    same.add_argument(
+    aliases.add_argument(
         "--downloadAVA", dest="download", action="store_true", default=absent, help="--download"
     )
-    same.add_argument(
+    aliases.add_argument(
+        *SINGLE_FAULTS, dest="original", action="store_true", default=absent, help="--original"
+    )
+    aliases.add_argument(
         "--talkNCE",
         dest="contrast",
         action="store_const",
         const=TALKNCE_WEIGHT,
         default=absent,
-        help=f"--contrast {TALKNCE_WEIGHT}, the weight of the paper",
+        help=f"--contrast {TALKNCE_WEIGHT}, as in the paper",
     )
     return parser
 
 
 def check_network(options: Options) -> None:
-    """Raise UserError if options do not go with the network."""
+    """Raise UserError if options do not apply to the network."""
     if not options.instead.makes_data:
         from model.training import command
 
@@ -89,7 +100,7 @@ def check_network(options: Options) -> None:
 
 
 def act(options: Options) -> int:
-    """Do what the options ask for; return the exit status."""
+    """Run the command; return the exit status."""
     if options.instead.makes_data:
         return make_data(options)
     from model.loading import choose_device
@@ -108,7 +119,7 @@ def act(options: Options) -> int:
 
 
 def make_data(options: Options) -> int:
-    """Fetch, build or check data; return the exit status."""
+    """Download, build or check data; return the exit status."""
     from model.face_finding import choose_finder
     from model.loading import choose_device
     from model.training import prepare_data
@@ -126,7 +137,7 @@ def make_data(options: Options) -> int:
     folders, seed = options.instead.build_folders, options.training.seed
     made = prepare_data.make_talkset(options.talkset, options.data, folders, finder, seed)
     print(json.dumps(asdict(made), indent=1))
-    return int(not any(made.clips.values()))  # without a single clip there is nothing to train on
+    return int(not any(made.clips.values()))  # a set without clips is an error
 
 
 if __name__ == "__main__":

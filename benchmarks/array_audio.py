@@ -46,10 +46,10 @@ from utils.datasets.tragic_talkers.synthetic_room import Room
 from utils.datasets.tragic_talkers.synthetic_scene import (
     CONDITION,
     SceneOptions,
-    made_rig,
     make_data,
     make_scene,
     plan,
+    synthetic_rig,
 )
 
 PX_PER_DEGREE = 44.4
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def time_features(repeats: int, threads: int) -> list[dict[str, object]]:
     """Return a row for each way of working features out of a chunk of 2 s."""
-    chunk = make_scene(made_rig(), SceneOptions(2, "noise"), 0).sounds
+    chunk = make_scene(synthetic_rig(), SceneOptions(2, "noise"), 0).signals
     single = chunk.astype(np.float32)
     ways: dict[str, Callable[[], object]] = {
         "gcc_phat, pair by pair, numpy": partial(plain_gcc_phat, chunk, numpy_spectrum),
@@ -265,8 +265,8 @@ def judge_rooms(data: Path, table: Path) -> list[dict[str, object]]:
         steered = {}
         for name, found in views.items():
             view = CameraView.parse(name)
-            sound = layout.sound("test", view.sequence, view.rig)
-            camera = geometry.cameras[view.place]
+            sound = layout.audio("test", view.sequence, view.rig)
+            camera = geometry.cameras[view.rig_index]
             there = steer(sound, geometry, camera, len(found))
             steered[view] = compare(name, read_truth(layout.truth_path(view)), there)
         for way, frames in (("network", compare_all(layout, views)), ("steering", steered)):

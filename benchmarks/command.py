@@ -161,7 +161,7 @@ def make_stages(
     from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
     from utils.tracking.shots import ShotOptions, mark_shots
 
-    size = detector.picture_size(video.width, video.height)
+    size = detector.image_size(video.width, video.height)
 
     def frames() -> Iterator[Frame]:
         return read_frames(video, size, ReadOptions())

@@ -98,7 +98,7 @@ def compare(
     calls: dict[str, Callable[[], object]] = {}
     pictures: dict[str, list[NDArray[np.uint8]]] = {}
     for name, detector in detectors.items():
-        width, height = detector.picture_size(*VIDEO_SIZE)
+        width, height = detector.image_size(*VIDEO_SIZE)
         noise = rng.integers(0, 256, (num_pictures, height // 4, width // 4, 3), dtype=np.uint8)
         pictures[name] = list(noise.repeat(4, axis=1).repeat(4, axis=2))
         if name.startswith("s3fd"):

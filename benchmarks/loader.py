@@ -79,7 +79,7 @@ def prepare_published(folder: AvaFolder, video: Path, faces: Sequence[LabelledFa
                 x1, y1, x2, y2 = (box * (width, height, width, height)).astype(int)
                 cv2.imwrite(str(pictures / f"{time_s:.2f}.jpg"), picture[y1:y2, x1:x2])
         start, stop = (int(face.timestamps[end] * SAMPLE_RATE) for end in (0, -1))
-        path = folder.sounds("train") / face.video / f"{face.name}.wav"
+        path = folder.audio("train") / face.video / f"{face.name}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         with wave.open(str(path), "wb") as file:
             file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
@@ -104,7 +104,7 @@ class PlainClips:
         pictures = self._folder.faces("train") / row.video / row.name
         files = sorted(pictures.iterdir(), key=lambda file: float(file.stem))[start:stop]
         faces = [cv2.imread(str(file)) for file in files]
-        with wave.open(str(self._folder.sounds("train") / row.video / f"{row.name}.wav")) as file:
+        with wave.open(str(self._folder.audio("train") / row.video / f"{row.name}.wav")) as file:
             waveform = np.frombuffer(file.readframes(file.getnframes()), np.int16)
         return EntityPart(
             faces=np.stack([_grey(face) for face in faces]),

@@ -1,6 +1,8 @@
 """Measure the cost of every network: `python -m benchmarks.networks --json FILE`.
 
-Parameters and operations are counted as in benchmarks/flops.py. Scoring is timed as in the demo:
+Multiply-accumulates are counted for one face in one frame, in convolutions, linear layers,
+recurrent layers and matrix products only, on PyTorch's meta device; each is two floating-point
+operations. `--count` times nothing. Otherwise scoring is timed as in the demo:
 tracks in pieces, with their audio, in the network's own windows or clips. Faces and audio are noise
 and weights are random; they do not affect the time. A context network is timed without its encoder,
 which has its own row.
@@ -10,16 +12,17 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.flops import VARIANTS, count
 from benchmarks.measure import measure, parse, report
 from model.checkpoints.build import build_network
-from model.contract import ContextNetwork, Model, Network
+from model.contract import Model
 from model.families.base import ScorerInputs, family_of
 from model.names import network_names
 from model.scoring.windows import Precision, inference_copy
@@ -28,6 +31,18 @@ from utils.structures import CropForm, CropPiece
 CONTEXTS = 256  # frames per batch of a context network
 WORK = 3e11  # approximate multiply-accumulates per run; large networks score fewer frames
 FEWEST = 8  # frames
+BACKBONES = ("resnext101", "resnet18", "mobilenet", "mobilenetv2", "shufflenet", "shufflenetv2")
+VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "asdnet_encoder": [{"video_backbone": name} for name in BACKBONES],
+    "ava_asd": [{"mode": mode} for mode in ("s_av", "s_av_fc", "s_a", "s_v")],
+}
+
+
+class Cost(NamedTuple):
+    """A network's parameters, and its operations for one face in one frame."""
+
+    parameters: int
+    macs: float  # multiply-accumulates
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,15 +50,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=network_names(), default=network_names())
     parser.add_argument("--frames", type=int, default=150, help="of each track, at most")
+    parser.add_argument("--count", action="store_true", help="count only")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     options = parse(parser, arguments, repeats=3)
     rows = [
-        measure_network(name, variant, options.frames, options.repeats, options.precision)
+        count_row(name, variant, count(name, variant))
+        if options.count
+        else measure_network(name, variant, options.frames, options.repeats, options.precision)
         for name in options.networks
         for variant in VARIANTS.get(name, [{}])
     ]
     report(rows, options.json)
     return 0
+
+
+def count(name: str, variant: Mapping[str, Any] | None = None) -> Cost:
+    """Count the parameters and operations of a network in one of its variants.
+
+    A network that reads sequences runs on its longest window, with one face and the audio encoded;
+    other speakers reuse that face's embedding. A context network's count excludes its encoder.
+    """
+    with torch.device("meta"):
+        network = build_network(name, variant).eval()
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        # The math backend computes attention by matrix products, which are counted.
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            num_frames = family_of(network).score_zeros(network)
+    return Cost(parameters, counter.get_total_flops() / 2 / num_frames)
+
+
+def count_row(name: str, variant: Mapping[str, Any], cost: Cost) -> dict[str, object]:
+    """Return the row of a network in one of its variants, without times."""
+    return {
+        "network": name,
+        "variant": ", ".join(f"{key}={value}" for key, value in variant.items()),
+        "parameters": cost.parameters,
+        "gflops_per_face_frame": 2 * cost.macs / 1e9,
+    }
 
 
 def measure_network(
@@ -55,30 +98,24 @@ def measure_network(
         torch.manual_seed(0)
         network = build_network(name, variant).eval()
     num_frames = min(num_frames, max(FEWEST, int(WORK / cost.macs)))
-    if isinstance(network, ContextNetwork):
+    if network.encoder_name:
         num_scored = CONTEXTS
         work = partial(score_contexts, network, num_scored)
     else:
-        num_faces = network.num_speakers if isinstance(network, Network) else 1
-        num_scored = num_faces * num_frames
-        work = partial(score_tracks, network, num_faces, num_frames, precision)
+        num_scored = network.num_speakers * num_frames
+        work = partial(score_tracks, network, network.num_speakers, num_frames, precision)
     seconds = measure({name: work}, repeats)[name]
     return {
-        "network": name,
-        "variant": ", ".join(f"{key}={value}" for key, value in variant.items()),
-        "parameters": cost.parameters,
-        "gflops_per_face_frame": 2 * cost.macs / 1e9,
+        **count_row(name, variant, cost),
         "ms_per_face_frame": 1000 * seconds / num_scored,
         "face_frames_per_s": num_scored / seconds,
     }
 
 
 @torch.inference_mode()
-def score_contexts(network: ContextNetwork, num_contexts: int) -> None:
+def score_contexts(network: Model, num_contexts: int) -> None:
     """Score frames from embeddings of zeros."""
-    context = network.context
-    shape = (num_contexts, context.num_speakers, context.length, network.num_embedding)
-    inference_copy(network)(torch.zeros(shape))
+    family_of(network).score_zeros(inference_copy(network), num_contexts)
 
 
 def score_tracks(network: Model, num_faces: int, num_frames: int, precision: Precision) -> None:

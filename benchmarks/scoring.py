@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.measure import measure, parse, report
-from benchmarks.plain import plain_faces, plain_stem
+from benchmarks.plain import plain, plain_stem
 from model.contract import Network
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
@@ -52,10 +53,10 @@ def time_network(name: str, num_frames: int, repeats: int) -> list[dict[str, obj
     rng = np.random.default_rng(0)
     faces = rng.integers(0, 256, (num_frames, 112, 112), np.uint8)
     features = rng.uniform(-10, 20, (4 * num_frames, 13)).astype(np.float32)
-    plain = partial(plain_faces, network)
+    published = cast(Network, plain(name, network))
     ways: dict[str, Callable[[], object]] = {
-        "1..6 s, plain": partial(separate, network, plain, faces, features),
-        "1..6 s, separate": partial(separate, network, network.encode_faces, faces, features),
+        "1..6 s, plain": partial(separate, published, faces, features),
+        "1..6 s, separate": partial(separate, network, faces, features),
     }
     for precision in ("fp32", "bf16"):
         score = partial(track_logits, network, faces, features, precision=precision)
@@ -63,7 +64,9 @@ def time_network(name: str, num_frames: int, repeats: int) -> list[dict[str, obj
         for windows in OTHERS:
             what = ", ".join(map(str, windows))
             ways[f"{what} s, shared, {precision}"] = partial(score, windows=windows)
-    ways |= parts(network, faces, features)
+    ways |= parts(network, published, faces, features)
+    if name == "talknet":
+        ways |= stem_parts(cast(TalkNet, network), faces)
     seconds = measure(ways, repeats)
     rows: list[dict[str, object]] = []
     for way, taken in seconds.items():
@@ -82,45 +85,53 @@ def time_network(name: str, num_frames: int, repeats: int) -> list[dict[str, obj
 
 
 def separate(
-    network: Network,
-    look: Callable[[Tensor], Tensor],
-    faces: NDArray[np.uint8],
-    features: NDArray[np.float32],
+    network: Network, faces: NDArray[np.uint8], features: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Score every window by itself, looking at faces with `look`."""
+    """Score every window by itself."""
     total = np.zeros((len(faces), 2), np.float32)
     with torch.inference_mode():
         for length in PUBLISHED:
             for start in range(0, len(faces), 25 * length):
                 stop = min(start + 25 * length, len(faces))
-                seen = look(torch.from_numpy(faces[None, start:stop]))
+                seen = network.encode_faces(torch.from_numpy(faces[None, start:stop]))
                 heard = network.encode_audio(torch.from_numpy(features[None, 4 * start : 4 * stop]))
                 total[start:stop] += network.fuse(heard, seen).av[0].numpy()
     return total / np.float32(len(PUBLISHED))
 
 
 def parts(
-    network: Network, faces: NDArray[np.uint8], features: NDArray[np.float32]
+    network: Network,
+    published: Network,
+    faces: NDArray[np.uint8],
+    features: NDArray[np.float32],
 ) -> dict[str, Callable[[], object]]:
     """Return what runs the parts of one pass over the track, in pieces of 25 frames."""
-    starts = range(0, len(faces) - 24, 25)
-    pieces = [torch.from_numpy(faces[None, start : start + 25]) for start in starts]
+    pieces = cut(faces)
     steps = torch.from_numpy(features[: 100 * len(pieces)]).view(-1, 100, features.shape[1])
     with torch.inference_mode():
         seen = torch.cat([network.encode_faces(piece) for piece in pieces])
         heard = network.encode_audio(steps)
-    found: dict[str, Callable[[], object]] = {
-        "one pass, faces, plain": partial(look_at, partial(plain_faces, network), pieces),
+    return {
+        "one pass, faces, plain": partial(look_at, published.encode_faces, pieces),
         "one pass, faces": partial(look_at, network.encode_faces, pieces),
         "one pass, sound": torch.inference_mode()(partial(network.encode_audio, steps)),
         "one pass, fusion": torch.inference_mode()(partial(network.fuse, heard, seen)),
     }
-    if isinstance(network, TalkNet):
-        stem = partial(network.visual_frontend.stem, start=0, stop=25)
-        plain = partial(plain_stem, network.visual_frontend)
-        found["one pass, stem, plain"] = partial(look_at, plain, pieces)
-        found["one pass, stem"] = partial(look_at, stem, pieces)
-    return found
+
+
+def stem_parts(network: TalkNet, faces: NDArray[np.uint8]) -> dict[str, Callable[[], object]]:
+    """Return what runs the first layers of TalkNet's visual encoder over the track."""
+    frontend, pieces = network.visual_frontend, cut(faces)
+    return {
+        "one pass, stem, plain": partial(look_at, partial(plain_stem, frontend), pieces),
+        "one pass, stem": partial(look_at, partial(frontend.stem, start=0, stop=25), pieces),
+    }
+
+
+def cut(faces: NDArray[np.uint8]) -> list[Tensor]:
+    """Return the faces of a track in pieces (1, 25, H, W)."""
+    starts = range(0, len(faces) - 24, 25)
+    return [torch.from_numpy(faces[None, start : start + 25]) for start in starts]
 
 
 @torch.inference_mode()

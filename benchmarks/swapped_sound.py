@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import report
 from model.checkpoints.build import load_single
-from model.contract import Model, Network
+from model.contract import Network
 from model.face_finding import FaceFinder, choose_finder
 from model.scoring.windows import score_track
 from utils.errors import UserError
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("expected two or more videos, found one")
     if options.threads:
         torch.set_num_threads(options.threads)
-    networks = {name: load_single(name) for name in options.networks}
+    networks = {name: cast(Network, load_single(name)) for name in options.networks}
     finder = choose_finder(DetectorOptions(), "cpu")
     videos = [probe(path) for path in options.videos]
     sounds = [read_sound(video) for video in videos]
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def count_called(
-    networks: Mapping[str, Model], pieces: Sequence[CropPiece], sound: NDArray[np.int16]
+    networks: Mapping[str, Network], pieces: Sequence[CropPiece], sound: NDArray[np.int16]
 ) -> Counter[str]:
     """Count the face-frames and, for each network, those classified as speaking."""
     counts: Counter[str] = Counter()
@@ -62,7 +63,6 @@ def count_called(
         heard = np.resize(np.roll(sound, -start), len(piece.crops) * SAMPLES_PER_FRAME)
         counts["frames"] += len(piece.crops)
         for name, network in networks.items():
-            assert isinstance(network, Network)
             counts[name] += int((score_track(network, piece.crops, heard) > 0).sum())
     return counts
 

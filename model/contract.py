@@ -1,4 +1,4 @@
-"""The interfaces of networks and face detectors.
+"""The interfaces of networks, face detectors and face embedders.
 
 There are three kinds of networks, which differ in what they read to score a face:
 
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,9 @@ class Model(nn.Module, ABC):
     recipe: Recipe = Recipe()
     released_names: ClassVar[Mapping[str, str]]  # published key prefix -> our key prefix
     released_unused: ClassVar[frozenset[str]] = frozenset()  # published keys that have no effect
+    encoder_name: ClassVar[str] = ""  # the network whose embeddings it reads; most read none
     initial: ClassVar[str] = ""  # table in weights.toml; the authors start training from it
+    num_speakers: int = 1  # S, faces that are compared; the scored one is the first
     family: str  # module in model/families that scores, trains and evaluates such networks
     weights: WeightsFile | None = None
     variant: Mapping[str, Any] = MappingProxyType({})  # arguments of its constructor
@@ -116,7 +118,6 @@ class Network(Model):
     inputs: ClassVar[InputSpec] = InputSpec()
     windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, default for scoring
     radius: ClassVar[int]  # frames to either side that a visual embedding depends on
-    num_speakers: int = 1  # S, faces that are compared; the scored one is the first
 
     @abstractmethod
     def encode_audio(self, audio: Tensor) -> Tensor:
@@ -177,7 +178,7 @@ class ContextNetwork(Model):
     """Scores one frame of a face from embeddings of it and of other faces by a clip network."""
 
     family = "contexts"
-    encoder_name: ClassVar[str]  # the clip network whose embeddings it reads
+    encoder_name: ClassVar[str]
     context: ContextSpec
     num_embedding: int  # C
 
@@ -220,6 +221,22 @@ class Cascade:
     encoder: ClipNetwork
     network: ContextNetwork
 
+    @classmethod
+    def of(cls, network: Model, encoder: Model) -> Cascade:
+        """Join a context network to the clip network that it names in `encoder_name`.
+
+        Raises:
+            UserError: The embeddings that one gives are not those that the other reads.
+        """
+        cascade = cls(cast(ClipNetwork, encoder), cast(ContextNetwork, network))
+        given, read = cascade.encoder.num_embedding, cascade.network.num_embedding
+        if given != read:
+            raise UserError(
+                f"{type(network).__name__} reads {read} numbers a face, "
+                f"{network.encoder_name} gives {given}; load weights that were trained together"
+            )
+        return cascade
+
     @property
     def members(self) -> tuple[Model, ...]:
         """The networks that score together, the one that is asked for first."""
@@ -232,10 +249,25 @@ class FaceDetector(Protocol):
     name: str
     weights: WeightsFile | None
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) at which `detect` reads images of a video of that size."""
         ...
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
+        ...
+
+
+class FaceEmbedder(Protocol):
+    """Turns faces into vectors whose cosines say whether they are of one person."""
+
+    name: str
+    weights: WeightsFile | None
+    threshold: float  # cosine distance above which two tracks are not taken for one person
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map aligned RGB crops (N, 128, 128, 3) to vectors of unit length (N, C).
+
+        They are aligned by utils/tracking/face_alignment.py.
+        """
         ...

@@ -105,7 +105,7 @@ def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) ->
 
     Args:
         frames: Frames with their shots, in order.
-        detector: Finds the faces in `Frame.picture`.
+        detector: Finds the faces in `Frame.image`.
         every: 1 runs it on all frames.
     """
     if every < 1:
@@ -114,7 +114,7 @@ def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) ->
     batch: list[tuple[Frame, bool]] = []
     num_bytes = num_detected = 0
     for frame, chosen in _choose_frames(frames, every):
-        if not batch or frame.picture is not batch[-1][0].picture:
+        if not batch or frame.image is not batch[-1][0].image:
             num_bytes += _num_bytes(frame)
         batch.append((frame, chosen))
         num_detected += chosen
@@ -126,8 +126,8 @@ def detect_faces(frames: Iterator[Frame], detector: FaceDetector, every: int) ->
 
 def _num_bytes(frame: Frame) -> int:
     """Return the size of a frame's images in bytes."""
-    own_colour = frame.colour is not None and frame.colour is not frame.picture
-    images = (frame.grey, frame.picture, *((frame.colour,) if own_colour else ()))
+    own_colour = frame.colour is not None and frame.colour is not frame.image
+    images = (frame.grey, frame.image, *((frame.colour,) if own_colour else ()))
     return sum(image.nbytes for image in images)
 
 
@@ -159,21 +159,22 @@ class _BatchRunner:
         images: list[NDArray[np.uint8]] = []
         previous = self._image
         for frame, chosen in batch:
-            if chosen and frame.picture is not previous:
-                previous = frame.picture
+            if chosen and frame.image is not previous:
+                previous = frame.image
                 images.append(previous)
         found = iter(self._detector.detect(images)) if images else iter(())
         for frame, chosen in batch:
             if not chosen:
                 yield frame
                 continue
-            if frame.picture is not self._image:
-                self._image, self._faces = frame.picture, _to_source(next(found), frame)
+            if frame.image is not self._image:
+                self._image, self._faces = frame.image, _to_source(next(found), frame)
             yield replace(frame, faces=self._faces)
 
 
 def _to_source(faces: Detections, frame: Frame) -> Detections:
     """Scale boxes from pixels of the detector's image to those of the source."""
-    height, width = frame.picture.shape[:2]
+    height, width = frame.image.shape[:2]
     scale = np.array([frame.grey.shape[1] / width, frame.grey.shape[0] / height] * 2, np.float32)
-    return Detections(faces.boxes * scale, faces.confidences)
+    landmarks = None if faces.landmarks is None else faces.landmarks * scale[:2]
+    return Detections(faces.boxes * scale, faces.confidences, landmarks)

@@ -33,7 +33,7 @@ class FaceFinder:
     def __call__(self, video: VideoInfo) -> Iterator[CropPiece | Shot]:
         """Yield what is found in a video."""
         detector, every = _load(self.options, self.device), self.options.every(self.device)
-        wanted = detector.picture_size(video.width, video.height)
+        wanted = detector.image_size(video.width, video.height)
         frames = mark_shots(read_frames(video, wanted, ReadOptions()), ShotOptions())
         found = detect_faces(frames, detector, every)
         return crop_faces(found, GreedyTracker(TrackOptions(), every), CropOptions())

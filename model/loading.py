@@ -1,4 +1,4 @@
-"""Choose and load a network and a face detector."""
+"""Choose and load a network, a face detector and a face embedder."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -9,46 +9,50 @@ import torch
 
 from model.checkpoints.build import load_single, network_class, network_name, recognise
 from model.checkpoints.files import Weights, read_weights
-from model.checkpoints.registry import default_checkpoint, find_file, registry
-from model.contract import (
-    Cascade,
-    ClipNetwork,
-    ContextNetwork,
-    FaceDetector,
-    Model,
-    WeightsFile,
-)
+from model.checkpoints.registry import checkpoint, default_checkpoint, find_file, registered_name
+from model.contract import Cascade, FaceDetector, FaceEmbedder, Model, WeightsFile
 from model.detection import choose_detector
+from model.embedding import choose_embedder
 from model.names import network_names
 from model.precision import warn_of_slow_bf16
 from utils.downloads import Progress
 from utils.errors import ResourceError, UserError, WeightsUnavailableError
-from utils.model_options import AUTO_NETWORKS, DetectorOptions, ModelOptions
+from utils.model_options import AUTO_NETWORKS, DetectorOptions, EmbedderOptions, ModelOptions
 from utils.output.results import ModelRecord
+from utils.people.names import KnownNames
 
 logger = logging.getLogger(__name__)
+
+NO_EMBEDDER = EmbedderOptions("none")
 
 
 @dataclass(frozen=True)
 class Models:
-    """A network and a detector, and their records in a result."""
+    """A network, a detector and an embedder, and their records in a result."""
 
     network: Model | Cascade
     network_record: ModelRecord
     detector: FaceDetector | None
     detector_record: ModelRecord
     device: str
+    embedder: FaceEmbedder | None = None  # None if no people are formed
+    embedder_record: ModelRecord | None = None
+    names: KnownNames = KnownNames()  # for people
 
 
 def load_models(
-    model: ModelOptions, detector: DetectorOptions | None, progress: Progress | None = None
+    model: ModelOptions,
+    detector: DetectorOptions | None,
+    progress: Progress | None = None,
+    embedder: EmbedderOptions = NO_EMBEDDER,
 ) -> Models:
-    """Load the requested network and detector; `auto` is the first that is available.
+    """Load what is asked for; `auto` is the first that is available.
 
     Args:
         model: Which network.
         detector: Which face detector; None if boxes are given.
         progress: Told the bytes of a download.
+        embedder: Which face embedder.
 
     Raises:
         WeightsUnavailableError: No weights are available; says what was tried and what to do.
@@ -60,10 +64,37 @@ def load_models(
     network_record = record_of(network, reason)
     if detector is None:
         found = ModelRecord("none", reason="none, the boxes are given")
-        return Models(network, network_record, None, found, device)
-    choice = choose_detector(detector, device, model.precision, progress)
-    found = make_record(choice.detector.name, choice.detector.weights, choice.reason)
-    return Models(network, network_record, choice.detector, found, device)
+        models = Models(network, network_record, None, found, device)
+    else:
+        choice = choose_detector(detector, device, model.precision, progress)
+        found = make_record(choice.detector.name, choice.detector.weights, choice.reason)
+        models = Models(network, network_record, choice.detector, found, device)
+    return _with_embedder(models, embedder, progress)
+
+
+def _with_embedder(
+    models: Models, options: EmbedderOptions, progress: Progress | None = None
+) -> Models:
+    """Return the models with the embedder that is asked for; `auto` may find none."""
+    try:
+        choice = choose_embedder(options, models.device, progress)
+    except WeightsUnavailableError as error:
+        if options.embedder != "auto":
+            raise
+        logger.warning("no people are formed: %s", error)
+        return models
+    if choice is None:
+        return models
+    record = make_record(choice.embedder.name, choice.embedder.weights, choice.reason)
+    return replace(models, embedder=choice.embedder, embedder_record=record)
+
+
+def with_embedder(models: Models, embedder: FaceEmbedder | str) -> Models:
+    """Return the models with a face embedder, loaded or given by its name."""
+    if isinstance(embedder, str):
+        return _with_embedder(models, EmbedderOptions(embedder))
+    record = make_record(embedder.name, embedder.weights)
+    return replace(models, embedder=embedder, embedder_record=record)
 
 
 def load_missing(
@@ -154,8 +185,9 @@ def _recognise(path: Path) -> tuple[str, Path | Weights]:
     Args:
         path: A file, or a name in pretrain/weights.toml.
     """
-    if str(path) in registry():
-        return registry()[str(path)].network, path
+    registered = registered_name(path)
+    if registered:
+        return checkpoint(registered).network, Path(registered)
     weights = read_weights(find_file(path))
     name = recognise(weights.state)
     if name is None:
@@ -184,24 +216,18 @@ def load_network(
         progress: Told the bytes of a download.
     """
     kind = network_class(name)
-    if not issubclass(kind, ContextNetwork):
-        if encoder_weights is not None:
-            raise UserError(f"{name} builds on no other network; leave --encoderModel out")
-        return load_single(name, weights, device, progress)
+    if encoder_weights is not None and not kind.encoder_name:
+        raise UserError(f"{name} builds on no other network; leave --encoderModel out")
     network = load_single(name, weights, device, progress)
+    if not kind.encoder_name:
+        return network
     try:
         encoder = load_single(kind.encoder_name, encoder_weights, device, progress)
     except WeightsUnavailableError as error:
         raise WeightsUnavailableError(
             f"{error}; or name the encoder's weights with --encoderModel"
         ) from error
-    assert isinstance(network, ContextNetwork) and isinstance(encoder, ClipNetwork)
-    if encoder.num_embedding != network.num_embedding:
-        raise UserError(
-            f"{name} reads {network.num_embedding} numbers a face, {kind.encoder_name} gives "
-            f"{encoder.num_embedding}; load weights that were trained together"
-        )
-    return Cascade(encoder, network)
+    return Cascade.of(network, encoder)
 
 
 def record_of(network: Model | Cascade, reason: str = "") -> ModelRecord:

@@ -1,4 +1,4 @@
-"""Names of networks and face detectors: those of the files in their folders."""
+"""Names of networks, face detectors and embedders: those of the files in their folders."""
 
 from pathlib import Path
 
@@ -13,6 +13,11 @@ def network_names() -> tuple[str, ...]:
 def detector_names() -> tuple[str, ...]:
     """Return the names of all face detectors."""
     return _names("detectors")
+
+
+def embedder_names() -> tuple[str, ...]:
+    """Return the names of all face embedders."""
+    return _names("embedders")
 
 
 def _names(folder: str) -> tuple[str, ...]:

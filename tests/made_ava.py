@@ -1,4 +1,4 @@
-"""Make a small AVA-ActiveSpeaker for the tests: official tables and real video files."""
+"""Generate a small AVA-ActiveSpeaker for tests: official tables and video files."""
 
 import io
 import tarfile
@@ -18,7 +18,7 @@ LABELS = ("SPEAKING_AUDIBLE", "NOT_SPEAKING", "SPEAKING_NOT_AUDIBLE")
 
 @dataclass(frozen=True)
 class Movie:
-    """A video and the faces in it; each face is labelled from a second to another."""
+    """A video and its faces; each face is labelled for a span of time."""
 
     name: str  # 11 characters, as on YouTube
     fps: Fraction = Fraction(25)
@@ -49,21 +49,21 @@ class Movie:
 
 
 def level(frame: int) -> int:
-    """Return the grey level that tells a frame's number."""
+    """Return the grey level that encodes a frame's number."""
     return 40 + frame * 7 % 170
 
 
 def write_movie(movie: Movie, path: Path) -> NDArray[np.int16]:
-    """Write the video of a movie and return its sound."""
+    """Write the video of a movie and return its waveform."""
     count = int(movie.duration_s * movie.fps)
     images = (np.full((HEIGHT, WIDTH, 3), level(frame), np.uint8) for frame in range(count))
     time = np.arange(16000 * movie.duration_s) / 16000
-    sound = (8000 * np.sin(2 * np.pi * (200 + 50 * time) * time)).astype(np.int16)
+    waveform = (8000 * np.sin(2 * np.pi * (200 + 50 * time) * time)).astype(np.int16)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(
-        path, images, movie.fps, sound, audio_codec="flac" if path.suffix == ".mkv" else None
+        path, images, movie.fps, waveform, audio_codec="flac" if path.suffix == ".mkv" else None
     )
-    return sound
+    return waveform
 
 
 def table(movies: Sequence[Movie]) -> str:

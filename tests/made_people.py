@@ -1,4 +1,4 @@
-"""Made people in a store: each talks with an own tone, and the mouth opens with the voice."""
+"""Generated people in a store: each has a tone for a voice and moves the mouth with it."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ QUIET = "dan"  # moves, and is never heard
 
 
 def make_people(folder: Path, num_frames: int = 60) -> tuple[EntityStore, list[SourceFace]]:
-    """Write two sources of each person and return the store and what is known of them."""
+    """Write two sources of each person; return the store and their descriptions."""
     writer = EntityStoreWriter(folder)
     sources = []
     for number, person in enumerate([*TONES, QUIET] * 2):

@@ -1,4 +1,4 @@
-"""Make small videos for ava_asd: two faces that take turns, with a tone while the first speaks."""
+"""Generate small videos for ava_asd: two faces in turn, with a tone while the first speaks."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,20 +17,20 @@ def speaks(frame: int, face: int) -> bool:
     return int(frame / FPS / TURN_S) % 2 == face
 
 
-def pictures(num_frames: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield pictures with a face on either side; the mouth of the speaking one is bright."""
+def images(num_frames: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield images with a face on each side; the mouth of the speaking face is bright."""
     for frame in range(num_frames):
-        picture = np.full((120, 160, 3), 60, np.uint8)
+        image = np.full((120, 160, 3), 60, np.uint8)
         for face in range(2):
             left = 16 + 80 * face
-            picture[20:100, left : left + 48] = 140
+            image[20:100, left : left + 48] = 140
             if speaks(frame, face):
-                picture[66:92, left + 8 : left + 40] = 250
-        yield picture
+                image[66:92, left + 8 : left + 40] = 250
+        yield image
 
 
 def rows(video: str, num_frames: int) -> Iterator[list[str]]:
-    """Yield the rows of the official table, face by face; the second cannot be heard."""
+    """Yield the rows of the official table, face by face; the second is inaudible."""
     for face in range(2):
         left = (16 + 80 * face) / 160
         box = [f"{side:.6f}" for side in (left, 20 / 120, left + 48 / 160, 100 / 120)]
@@ -46,8 +46,8 @@ def make_windows(folder: Path, videos: Sequence[str], duration_s: int = 8) -> Pa
     time = np.arange(16000 * duration_s) / 16000
     heard = np.array([speaks(int(one * FPS), 0) for one in time])
     for number, video in enumerate(videos):
-        sound = (9000 * heard * np.sin(2 * np.pi * (300 + 40 * number) * time)).astype(np.int16)
-        write_video(folder / f"{video}.mp4", pictures(count), FPS, sound)
+        waveform = (9000 * heard * np.sin(2 * np.pi * (300 + 40 * number) * time)).astype(np.int16)
+        write_video(folder / f"{video}.mp4", images(count), FPS, waveform)
     table = folder / "labels.csv"
     lines = [",".join(row) for video in videos for row in rows(video, count)]
     table.write_text("\n".join(lines) + "\n")

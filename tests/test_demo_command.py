@@ -1,4 +1,4 @@
-"""The command writes everything it promises, and says in one line what is wrong with its input."""
+"""The command writes all outputs, and reports errors of its input on one line."""
 
 import io
 import json
@@ -26,14 +26,15 @@ from tests.parity.filled import filled, published_name
 from tests.programs import run_python
 from utils.arrays.geometry import write_geometry
 from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
-from utils.datasets.tragic_talkers.synthetic_scene import made_rig
+from utils.datasets.tragic_talkers.synthetic_scene import synthetic_rig
 from utils.demo_options import DemoOptions
 from utils.flags import read_groups
 from utils.media.container import probe
 from utils.structures import Detections
 
 OUTPUTS = {
-    *("result.json", "scores.csv", "speech.rttm", "speech.vtt", "timeline.png", "video_out.mp4")
+    *("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt", "people.csv"),
+    *("timeline.png", "report.html", "video_out.mp4"),
 }
 
 
@@ -80,8 +81,8 @@ def run(weights: Path, boxes: Path, caplog: pytest.LogCaptureFixture) -> Callabl
     caplog.set_level(logging.INFO)
 
     def call(*arguments: object) -> int:
-        given = [*map(str, arguments), "--pretrainModel", str(weights), "--tracks", str(boxes)]
-        return main(given)
+        given = ["--pretrainModel", str(weights), "--tracks", str(boxes), "--embedder", "none"]
+        return main([*map(str, arguments), *given])
 
     return call
 
@@ -107,8 +108,8 @@ def test_all_outputs(
     ("flags", "used", "reason"),
     [
         ([], [2], "the only one with speech"),
-        (["--audioTrack", "1"], [1], "as asked for"),
-        (["--audioTrack", "all"], [1, 2], "mixed, as asked for"),
+        (["--audioTrack", "1"], [1], "as requested"),
+        (["--audioTrack", "all"], [1, 2], "mixed, as requested"),
     ],
     ids=["auto", "one", "all"],
 )
@@ -150,7 +151,7 @@ def test_no_such_audio_track(
     run: Callable[..., int], video: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert run(video, "--audioTrack", "2") == 1
-    assert f"--audioTrack 2: expected 1 to 1, for {video} has so many audio tracks" in caplog.text
+    assert f"--audioTrack 2: expected 1 to 1, the number of audio tracks in {video}" in caplog.text
     assert not video.with_suffix("").exists()
 
 
@@ -218,7 +219,7 @@ def test_start_beyond_the_end_writes_nothing(
     assert {one.name: one.read_bytes() for one in (tmp_path / "001").iterdir()} == before
     errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
     assert len(errors) == 3
-    assert all(f"001{suffix} shows no image between" in one for one in errors)
+    assert all(f"001{suffix} has no image between" in one for one in errors)
 
 
 def test_the_published_weights_are_recognised(
@@ -286,7 +287,7 @@ def sound_only(path: Path) -> None:
         (empty, "empty"),
         (text, "cannot be opened|no video"),
         (without_index, "cannot be opened|cut off"),
-        (sound_only, "no video|no picture|sound"),
+        (sound_only, "no video|no picture|audio"),
     ],
     ids=["missing", "folder", "empty", "text", "no index", "sound only"],
 )
@@ -328,9 +329,9 @@ def test_a_video_that_breaks_off_is_used(
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert run(path) == 0
-    assert "breaks off at" in caplog.text
+    assert "the video ends at" in caplog.text
     result = json.loads((tmp_path / "broken" / "result.json").read_text())
-    assert "breaks off at" in result["warnings"][0]
+    assert "the video ends at" in result["warnings"][0]
 
 
 @pytest.mark.parametrize(
@@ -377,9 +378,9 @@ def test_wrong_weights(
     assert main([str(one) for one in given]) == 1
     expected = {
         "missing": "no file",
-        "cut short": "cut short",
-        "another network": "looks like light_asd's",
-        "trap": "nothing of it was run",
+        "cut short": "incomplete or damaged",
+        "another network": "fits light_asd",
+        "trap": "no code in it was executed",
     }
     assert expected[kind] in caplog.text
     assert not sprung.exists()
@@ -432,12 +433,12 @@ class Blind:
     name = "blind"
     weights: WeightsFile | None = None
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         return width, height
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         nothing = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32))
-        return [nothing] * len(pictures)
+        return [nothing] * len(images)
 
 
 def no_faces(*_: object) -> DetectorChoice:
@@ -447,7 +448,7 @@ def no_faces(*_: object) -> DetectorChoice:
 class Failing(Blind):
     """A face detector on a graphics card whose memory is full."""
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:  # noqa: ARG002
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:  # noqa: ARG002
         raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
 
 
@@ -495,7 +496,7 @@ def test_weights_that_are_not_available_are_tried_once(
     assert main([str(tmp_path / "wrong.mp4"), *map(str, paths), "--model", "asdnet"]) == 1
     errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
     assert len(errors) == 2 and "wrong.mp4" in errors[0]
-    assert errors[1].startswith("error: asdnet_tm_isrm.pth is not here and cannot be downloaded")
+    assert errors[1].startswith("error: asdnet_tm_isrm.pth is missing and cannot be downloaded")
     assert not any((tmp_path / f"{number}").exists() for number in range(1, 3))
 
 
@@ -555,7 +556,7 @@ def test_an_array_moves_the_scores(
     run: Callable[..., int], video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Speech heard where the face is lifts its scores, elsewhere it lowers them, by the rule."""
-    rig = made_rig()
+    rig = synthetic_rig()
     write_geometry(rig, tmp_path / "rig.json")
     camera = rig.camera("cam06")
     scores = {}

@@ -1,4 +1,4 @@
-"""The demo scores two faces with every network, and refuses what does not go together."""
+"""The demo scores two faces with every network, and rejects options that do not fit."""
 
 import json
 import logging
@@ -139,8 +139,8 @@ def test_published_size(name: str, made: Path, saved: Saved, tmp_path: Path) -> 
     ("model", "given", "message"),
     [
         ("asc", {"--encoderModel": "asc"}, "these are not asc_encoder weights"),
-        ("asc", {"--encoderModel": "asdnet_encoder"}, "looks like asdnet_encoder's"),
-        ("asdnet", {}, "asdnet_av_enc.pth is not here"),
+        ("asc", {"--encoderModel": "asdnet_encoder"}, "fits asdnet_encoder"),
+        ("asdnet", {}, "asdnet_av_enc.pth is missing"),
         ("ava_asd", {"--encoderModel": "ava_asd"}, "builds on no other network"),
         ("ava_asd", {"--windows": "1,2"}, "--windows is of networks that read sequences"),
         ("asc", {"--encoderModel": "asc_encoder", "--windows": "1"}, "--windows is of networks"),

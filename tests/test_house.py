@@ -1,7 +1,8 @@
-"""The house keeps its rules: imports go down only, sizes stay small, importing has no effect."""
+"""House rules: imports go down only, sizes are limited, importing has no effect."""
 
 import ast
 import graphlib
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,23 +17,29 @@ LAYERS = [
     ("model.layers", "utils.tracking", "utils.media", "utils.metrics"),
     ("utils.media.audio_streams", "utils.media.audio", "utils.media.video"),
     ("utils.datasets.synthetic", "utils.datasets.storage"),
-    ("model.checkpoints", "model.layers.video_backbones", "model.localizers", "utils.output"),
+    ("model.checkpoints", "model.layers.video_backbones", "model.localizers"),
+    ("utils.output", "utils.people"),
     ("utils.datasets.talkset", "utils.datasets.face_pictures", "utils.datasets.columbia"),
-    ("model.networks", "model.detectors", "model", "utils.arrays", "utils.datasets.custom"),
-    ("model.scoring", "utils.features", "utils.demo_options"),
+    ("model.networks", "model.detectors", "model.embedders", "model"),
+    ("utils.arrays", "utils.datasets.custom"),
+    ("utils.report",),
+    ("model.scoring", "utils.features", "utils.demo_options", "utils.analysis"),
     ("utils.datasets.tragic_talkers", "utils.datasets.pairings", "utils.datasets.loading"),
     ("utils.datasets.ava", "model.evaluation"),
     ("utils.datasets.splits",),
     ("utils.training_options",),
     ("model.families",),
     ("talkNet", "model.training"),
-    ("model.shipped", "model.arrays"),
-    ("demoTalkNet", "trainTalkNet"),
+    ("model.shipped", "model.arrays", "utils.batch"),
+    ("demoTalkNet", "trainTalkNet", "Columbia_test"),
     ("benchmarks",),
 ]
 LEVELS = {place: level for level, places in enumerate(LAYERS) for place in places}
 PUBLISHED = {"talkNet", "demoTalkNet", "trainTalkNet", "model.contract", "utils.structures"}
-OPENED_BY_NAME = ("model.networks", "model.detectors", "model.families", "utils.features")
+OPENED_BY_NAME = (
+    *("model.networks", "model.detectors", "model.embedders", "model.families"),
+    "utils.features",
+)
 
 
 def module_name(path: Path) -> str:
@@ -71,7 +78,7 @@ def statements(module: str) -> tuple[ast.AST, ...]:
 
 
 def place(module: str) -> str:
-    """Return the entry of LAYERS that says where a module stands: its own or its folder's."""
+    """Return the entry of LAYERS for a module: its own or that of its folder."""
     if module in LEVELS or modules()[module].name == "__init__.py":
         return module
     return module.rpartition(".")[0]
@@ -104,7 +111,7 @@ def imports_at_once(module: str) -> frozenset[str]:
 
 
 def faults(check: Callable[[str], list[str]]) -> dict[str, list[str]]:
-    """Return by module what a check finds."""
+    """Return the findings of a check by module."""
     return {module: found for module in modules() if (found := check(module))}
 
 
@@ -178,6 +185,41 @@ def test_nothing_forbidden() -> None:
     assert faults(forbidden) == {}
 
 
+@cache
+def network_kinds() -> frozenset[str]:
+    """Return the names of the kinds of networks and of the networks of each kind."""
+    found = {"Model"}  # their base class, which is taken out again
+    for module in ("model.contract", *modules()):
+        if module.startswith(("model.contract", "model.networks.", "model.localizers.")):
+            found |= {
+                node.name
+                for node in tree(module).body
+                if isinstance(node, ast.ClassDef)
+                and {ast.unparse(one) for one in node.bases} & found
+            }
+    return frozenset(found - {"Model"})
+
+
+def test_only_families_and_networks_ask_for_the_kind_of_a_network() -> None:
+    """Elsewhere a family does what differs, so that a new kind is one new family."""
+    assert {"Network", "ClipNetwork", "ContextNetwork", "Localizer", "TalkNet"} <= network_kinds()
+
+    def asking(module: str) -> list[str]:
+        source = modules()[module].read_text(encoding="utf-8")
+        exempt = module.startswith(("model.families", "model.networks"))
+        if exempt or not any(name in source for name in ("isinstance(", "issubclass(")):
+            return []
+        return [
+            ast.unparse(node)
+            for node in ast.walk(tree(module))
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) in ("isinstance", "issubclass")
+            and set(re.findall(r"\w+", ast.unparse(node.args[1]))) & network_kinds()
+        ]
+
+    assert faults(asking) == {}
+
+
 def named(node: ast.expr | None) -> set[str]:
     """Return the exceptions that an `except` or a `raise` names."""
     if node is None:
@@ -187,7 +229,7 @@ def named(node: ast.expr | None) -> set[str]:
 
 
 def test_errors_have_a_type_of_their_own() -> None:
-    """What is raised says whose fault it is, and no `except` takes one fault for another."""
+    """Raised types state the cause, and no `except` is too broad."""
     everything = {"everything", "Exception", "BaseException"}
     untyped = {"RuntimeError", "OSError", "Exception"}
 
@@ -209,19 +251,18 @@ def test_errors_have_a_type_of_their_own() -> None:
 
 
 def test_no_two_classes_share_a_name() -> None:
-    """Checked for the classes of `utils`, against all others."""
+    """Checked over all folders, the tests' too, and for classes inside functions as well."""
+    found = [(module, statements(module)) for module in modules()]
+    for path in (ROOT / "tests").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        if "class " in source:  # else there is no need to look closer
+            found.append((module_name(path), tuple(walk(ast.parse(source)))))
     places: dict[str, list[str]] = {}
-    for module in modules():
-        for node in statements(module):
+    for module, nodes in found:
+        for node in nodes:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module)
-    shared = {name: found for name, found in places.items() if len(found) > 1}
-    in_utils = {
-        name: found
-        for name, found in shared.items()
-        if any(module.startswith("utils.") for module in found)
-    }
-    assert in_utils == {}
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def test_utils_never_imports_model() -> None:

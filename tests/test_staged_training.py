@@ -84,7 +84,7 @@ def ste(talks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def features(talks: Path, ste: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of what it makes of all faces."""
+    """Return the folder of the embeddings of all faces."""
     folder = tmp_path_factory.mktemp("features")
     given = ("--model", "asc_encoder", "--pretrainModel", ste, "--forward", "--features", folder)
     assert trainTalkNet.main(arguments(talks, *given)) == 0
@@ -189,7 +189,7 @@ def write_features(
 
 
 def refused(given: list[str], caplog: pytest.LogCaptureFixture) -> str:
-    """Run a command that must fail; return what it says."""
+    """Run a command that must fail; return its output."""
     caplog.clear()
     with caplog.at_level(logging.ERROR):
         assert trainTalkNet.main(given) == 1
@@ -201,28 +201,28 @@ def test_features_that_do_not_fit(
 ) -> None:
     save = ("--savePath", tmp_path / "save")
 
-    def said(*more: str | Path) -> str:
+    def error_of(*more: str | Path) -> str:
         return refused(arguments(talks, *save, *more), caplog)
 
-    assert "asc reads stored embeddings: give --features" in said("--model", "asc")
-    assert "--model asc_encoder --forward --features DIR makes them" in said(
+    assert "asc reads stored embeddings: pass --features" in error_of("--model", "asc")
+    assert "create them with --model asc_encoder --forward --features DIR" in error_of(
         "--model", "asc", "--features", tmp_path / "nowhere"
     )
-    found = said("--model", "asdnet", "--features", features)
+    found = error_of("--model", "asdnet", "--features", features)
     assert "expected features of asdnet_encoder, 672 numbers, found asc_encoder, 1024" in found
     other = FeatureFormat("asc_encoder", 1024, 5, "f" * 64)
     write_features(tmp_path / "other", other)
     judge = ("--model", "asc", "--evaluation", "--pretrainModel", asc)
-    found = said(*judge, "--features", tmp_path / "other")
+    found = error_of(*judge, "--features", tmp_path / "other")
     assert f"on which {asc} was trained" in found
-    assert "found asc_encoder, 1024 numbers, clips of 5, weights ffffffffffff" in found
+    assert "found asc_encoder, 1024 channels, clips of 5 frames, weights ffffffffffff" in found
     write_features(tmp_path / "mixed", other, ["train"])
     write_features(tmp_path / "mixed", replace(other, clip_length=7), ["val"])
-    found = said("--model", "asc", "--features", tmp_path / "mixed")
+    found = error_of("--model", "asc", "--features", tmp_path / "mixed")
     assert re.search(
         r"mixed/val: expected .* clips of 5.* as in .*mixed/train, found .*of 7", found
     )
-    found = said(*judge, "--features", features, "--windows", "1")
+    found = error_of(*judge, "--features", features, "--windows", "1")
     assert "--windows is of networks that read the sequence of one face" in found
 
 
@@ -239,15 +239,15 @@ def test_weights_that_do_not_fit(
     )
     found = refused(arguments(talks, *encode, tmp_path / "f", "--pretrainModel", asc), caplog)
     assert "these are not asc_encoder weights" in found
-    assert "the file looks like asc" in found
+    assert "the file fits asc" in found
     compare = ("--model", "asc", "--forward", "--features", features, "--pretrainModel", asc)
     assert "--forward is for clip networks" in refused(arguments(talks, *compare), caplog)
     begin = ("--model", "asc_encoder", "--initial", tmp_path / "none.pth")
     found = refused(arguments(talks, *begin, "--savePath", tmp_path / "s"), caplog)
-    assert "found no file" in found and "--initial none begins at random" in found
+    assert "found no file" in found and "--initial none starts at random" in found
     wrong = ("--model", "asc_encoder", "--variant", "length=5", "--savePath", tmp_path / "s")
     found = refused(arguments(talks, *wrong), caplog)
-    assert "expected key=value of asc_encoder, which has clip_length=11" in found
+    assert "expected key=value; asc_encoder has clip_length=11" in found
 
 
 def test_asdnet(talks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The whole application on made video: streamed, in pieces, in spans, in silence."""
+"""The whole application on generated video: streamed, in pieces, in spans, in silence."""
 
 import os
 import shutil
@@ -60,7 +60,7 @@ def track(start: int, num_frames: int) -> FaceTrack:
 
 def test_scores_are_those_of_the_track_by_itself(network: Network, video: Path) -> None:
     options = AnalysisOptions(boxes=[track(5, 60)], windows=(1, 2))
-    result = talkNet.detect_active_speakers(video, network, None, options)
+    result = talkNet.detect_active_speakers(video, network, None, options, embedder="none")
     assert [(one.start, one.stop) for one in result.tracks] == [(5, 65)]
 
     frames = list(images(65))[5:]
@@ -80,8 +80,8 @@ def test_scores_are_those_of_the_track_by_itself(network: Network, video: Path) 
 def test_span_is_on_the_clock_of_the_video(network: Network, video: Path) -> None:
     whole = AnalysisOptions(boxes=[track(30, 40)])
     span = AnalysisOptions(boxes=[track(30, 40)], read=ReadOptions(start_s=1.0, duration_s=2.0))
-    first = talkNet.detect_active_speakers(video, network, None, whole)
-    second = talkNet.detect_active_speakers(video, network, None, span)
+    first = talkNet.detect_active_speakers(video, network, None, whole, embedder="none")
+    second = talkNet.detect_active_speakers(video, network, None, span, embedder="none")
     assert [(shot.start, shot.stop) for shot in second.shots] == [(25, 75)]
     np.testing.assert_allclose(second.tracks[0].scores, first.tracks[0].scores, atol=1e-3)
     assert second.tracks[0].start == first.tracks[0].start == 30
@@ -104,17 +104,19 @@ def test_pieces_of_a_long_track_score_as_the_whole(
     network: Network, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = AnalysisOptions(boxes=[track(0, 90)], windows=(1, 2))
-    whole = talkNet.detect_active_speakers(video, network, None, options)
+    whole = talkNet.detect_active_speakers(video, network, None, options, embedder="none")
     form = CropForm(piece=50)  # frames, a multiple of both windows
     monkeypatch.setattr("model.scoring.scorers.CropForm", lambda *_, **__: form)
-    pieces = talkNet.detect_active_speakers(video, network, None, options)
+    pieces = talkNet.detect_active_speakers(video, network, None, options, embedder="none")
     np.testing.assert_allclose(pieces.tracks[0].scores, whole.tracks[0].scores, atol=1e-3)
 
 
 def test_video_without_sound(network: Network, tmp_path: Path) -> None:
     write_video(tmp_path / "mute.mp4", images(30))
     options = AnalysisOptions(boxes=[track(0, 30)])
-    result = talkNet.detect_active_speakers(tmp_path / "mute.mp4", network, None, options)
+    result = talkNet.detect_active_speakers(
+        tmp_path / "mute.mp4", network, None, options, embedder="none"
+    )
     assert result.tracks[0].scores.tolist() == [-10.0] * 30
     assert result.tracks[0].probabilities.max() < 1e-6
     assert "no sound" in result.warnings[0]
@@ -126,10 +128,12 @@ def test_digital_silence_is_not_speaking_unless_asked(network: Network, tmp_path
     sound[16000 : 3 * 16000] = 0
     write_video(tmp_path / "gap.mkv", images(100), sound=sound, audio_codec="pcm_s16le")
     scores = {}
-    for judged in (False, True):
-        options = AnalysisOptions(boxes=[track(0, 100)], score_silence=judged)
-        result = talkNet.detect_active_speakers(tmp_path / "gap.mkv", network, None, options)
-        scores[judged] = result.tracks[0].scores
+    for scored in (False, True):
+        options = AnalysisOptions(boxes=[track(0, 100)], score_silence=scored)
+        result = talkNet.detect_active_speakers(
+            tmp_path / "gap.mkv", network, None, options, embedder="none"
+        )
+        scores[scored] = result.tracks[0].scores
     assert (scores[False][30:70] == -10).all() and (scores[True][30:70] != -10).all()
     np.testing.assert_array_equal(scores[False][:25], scores[True][:25])
 
@@ -138,15 +142,17 @@ def test_silence_throughout_is_said(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "silent.mkv"
     silence = np.zeros(2 * 16000, np.int16)
     write_video(path, images(50), sound=silence, audio_codec="pcm_s16le")
-    for judged, said in ((False, "that of silence"), (True, "pictures alone")):
-        options = AnalysisOptions(boxes=[track(0, 50)], score_silence=judged)
-        (warning,) = talkNet.detect_active_speakers(path, network, None, options).warnings
-        assert "silent throughout" in warning and said in warning
+    for scored, expected in ((False, "that of silence"), (True, "pictures alone")):
+        options = AnalysisOptions(boxes=[track(0, 50)], score_silence=scored)
+        (warning,) = talkNet.detect_active_speakers(
+            path, network, None, options, embedder="none"
+        ).warnings
+        assert "silent throughout" in warning and expected in warning
 
 
 def test_result_survives_json(network: Network, video: Path, tmp_path: Path) -> None:
     options = AnalysisOptions(boxes=[track(3, 50)])
-    result = talkNet.detect_active_speakers(str(video), network, None, options)
+    result = talkNet.detect_active_speakers(str(video), network, None, options, embedder="none")
     result.write_json(tmp_path / "result.json")
     back = Result.read_json(tmp_path / "result.json")
     assert back.video == result.video and back.shots == list(result.shots)
@@ -209,7 +215,7 @@ def test_networks_and_detectors_by_name(network: Network, video: Path) -> None:
 
 
 def test_unknown_names(network: Network, video: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected a network named one of .*got 'nonet'"):
+    with pytest.raises(UserError, match=r"expected one of the networks .*got 'nonet'"):
         talkNet.detect_active_speakers(video, "nonet")
     with pytest.raises(UserError, match=r"named one of auto, .*yunet; got 'haar'"):
         talkNet.detect_active_speakers(video, network, "haar")
@@ -218,17 +224,17 @@ def test_unknown_names(network: Network, video: Path, tmp_path: Path) -> None:
 
 
 class Chequered:
-    """A face detector: in dark pictures it finds two faces, in bright ones only the first."""
+    """A face detector: in dark images it finds two faces, in bright ones only the first."""
 
     name = "chequered"
     weights: WeightsFile | None = None
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         return width, height
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         boxes = np.array([(50, 10, 90, 50), (5, 10, 45, 50)], np.float32)
-        counts = (2 if picture.mean() < 100 else 1 for picture in pictures)
+        counts = (2 if image.mean() < 100 else 1 for image in images)
         return [Detections(boxes[:count], np.ones(count, np.float32)) for count in counts]
 
 
@@ -251,8 +257,8 @@ def test_a_track_that_waits_long_for_its_face_is_still_heard(
 
 def test_a_span_without_images_is_an_error_and_no_result(network: Network, video: Path) -> None:
     options = AnalysisOptions(boxes=[track(0, 100)], read=ReadOptions(start_s=4.0))
-    with pytest.raises(UserError, match=r"made\.mkv shows no image from 4 s on"):
-        talkNet.detect_active_speakers(video, network, None, options)
+    with pytest.raises(UserError, match=r"made\.mkv has no image from 4 s on"):
+        talkNet.detect_active_speakers(video, network, None, options, embedder="none")
 
 
 def test_a_gap_ends_a_shot_and_is_told(network: Network, tmp_path: Path) -> None:
@@ -271,7 +277,7 @@ def test_a_gap_ends_a_shot_and_is_told(network: Network, tmp_path: Path) -> None
     assert [(one.start, one.stop) for one in result.tracks] == [(10, 50), (15050, 15100)]
     assert all(one.scores.min() > -10 for one in result.tracks)  # heard on both sides
     assert result.warnings == [
-        "the video shows no image between 2.0 and 602.0 s: nothing was analysed there"
+        "the video has no images between 2.0 and 602.0 s: nothing was analysed there"
     ]
 
 
@@ -288,7 +294,9 @@ def test_a_place_where_the_clock_jumps_is_told(network: Network, tmp_path: Path)
         parts.append((tmp_path / name).read_bytes())
     (tmp_path / "joined.ts").write_bytes(b"".join(parts))
     options = AnalysisOptions(boxes=[track(0, 100)], cuts=[])
-    result = talkNet.detect_active_speakers(tmp_path / "joined.ts", network, None, options)
+    result = talkNet.detect_active_speakers(
+        tmp_path / "joined.ts", network, None, options, embedder="none"
+    )
     # The sound of each part begins 64 ms, two frames, before its images.
     assert [(shot.start, shot.stop) for shot in result.shots] == [(2, 104)]
     (warning,) = result.warnings

@@ -1,4 +1,4 @@
-"""The command trains, resumes, evaluates and refuses, with the published flags."""
+"""The command trains, resumes, evaluates and rejects wrong options, with the published flags."""
 
 import json
 import logging
@@ -26,9 +26,12 @@ from tests.made_mirror import Mirror, serving
 from tests.made_training import made_part
 from tests.programs import ROOT, run_python
 from utils.datasets.entities import EntityInfo
+from utils.datasets.splits import DataOptions
 from utils.datasets.storage.entity_store import EntityStoreWriter
+from utils.flags import read_groups
 from utils.metrics.average_precision import read_predictions
 from utils.structures import FPS
+from utils.training_options import Options
 
 QUICK = ("--model", "lr_asd", "--batchSize", "24", "--nDataLoaderThread", "0", "--device", "cpu")
 
@@ -119,10 +122,10 @@ def test_sigterm_to_the_whole_group_keeps_what_was_learnt(
             assert any("batch" in line for line in iter(lambda: read_bar(process), ""))
         os.killpg(process.pid, signal.SIGTERM)
         os.killpg(process.pid, signal.SIGTERM)
-        told = process.stderr.read()
-    assert process.returncode == 1, told
-    assert "stopped; start again with the same --savePath to go on" in told
-    assert "killed" not in told and "Traceback" not in told
+        output = process.stderr.read()
+    assert process.returncode == 1, output
+    assert "stopped; start again with the same --savePath to resume" in output
+    assert "killed" not in output and "Traceback" not in output
     place = load(save / "model" / "last.model")["training"]["trainer"]
     assert (place["epoch"], place["step"]) >= (1, 1)
     assert trainTalkNet.main(given) == 0
@@ -135,7 +138,7 @@ def test_sigterm_to_the_whole_group_keeps_what_was_learnt(
 
 
 def read_bar(process: subprocess.Popen[str]) -> str:
-    """Return what a training says until the end of a line or of a bar's state."""
+    """Return the output of a training up to the end of a line or of a bar's state."""
     assert process.stderr is not None
     text = ""
     while (one := process.stderr.read(1)) and one not in "\r\n":
@@ -178,6 +181,21 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
     assert trainTalkNet.make_parser().parse_args(["--download"]).download
 
 
+def test_custom_is_another_spelling_of_own() -> None:
+    parsed = trainTalkNet.make_parser().parse_args(["--data", "custom", "--checkData"])
+    assert read_groups(parsed, Options).data == DataOptions("own")
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["original", "publishedBatches", "publishedCrop", "loseRows", "latePictures", "ownRates"],
+)
+def test_one_switch_restores_the_faults_of_published_loaders(flag: str) -> None:
+    parser = trainTalkNet.make_parser()
+    assert not parser.parse_args([]).original
+    assert parser.parse_args([f"--{flag}"]).original
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -186,15 +204,15 @@ def test_published_flags_keep_their_names_and_defaults() -> None:
         (["--desync", "1.5"], r"--desync must be in \[0, 1\]"),
         (["--nDataLoaderThread", "-1"], "--nDataLoaderThread must be 0 or more"),
         (["--windows", "1,x"], "--windows must be whole seconds"),
-        (["--evaluation", "--download"], "each go alone"),
-        (["--checkData"], "--checkData is for --data own, found ava"),
-        (["--build", "videos"], "--build is for --data talkset, found ava"),
-        (["--decode"], "--decode is for --checkData"),
-        (["--lists", "train.txt"], "--lists is for --build"),
+        (["--evaluation", "--download"], "exclude each other"),
+        (["--checkData"], "--checkData requires --data own, found --data ava"),
+        (["--build", "videos"], "--build requires --data talkset, found --data ava"),
+        (["--decode"], "--decode requires --checkData"),
+        (["--lists", "train.txt"], "--lists requires --build"),
         (["--clips", "TAudio=x"], "--clips must be KIND=COUNT"),
-        (["--clips", "TAudio=5", "--lists", "a"], "--clips and --lists do not go together"),
-        (["--mirror", "/a/folder"], "--mirror must be an address such as https"),
-        (["--cropSize", "4"], "--cropSize must be within 8 and 1024"),
+        (["--clips", "TAudio=5", "--lists", "a"], "--clips cannot be used with --lists"),
+        (["--mirror", "/a/folder"], "--mirror must be an HTTP address such as https"),
+        (["--cropSize", "4"], "--cropSize must be between 8 and 1024"),
         (["--numProcesses", "-1"], "--numProcesses must be 0 or more"),
         (["--saveInterval", "0"], "--saveInterval must be at least 1"),
         (["--saveMinutes", "-1"], "--saveMinutes must be 0 or more"),
@@ -275,9 +293,9 @@ def test_download_from_a_mirror_of_ones_own(
     Mirror.cut.add("/movies/trainval/video_no_00.mp4")
     assert trainTalkNet.main(["--download", "--anyLabels", *mirror]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "0 movies were there, 2 fetched, 1 gone, 0 broken, 0 failed; see" in lines[0]
-    assert lines[1].startswith("train: 4 entities, 0 were there, 2 written (115 faces)")
-    assert lines[2].startswith("val: 2 entities, 0 were there, 2 written (115 faces)")
+    assert "0 movies existed, 2 downloaded, 1 gone, 0 broken, 0 failed; see" in lines[0]
+    assert lines[1].startswith("train: 4 entities, 0 existed, 2 written (115 faces)")
+    assert lines[2].startswith("val: 2 entities, 0 existed, 2 written (115 faces)")
     given = ["--dataPathAVA", str(tmp_path / "AVA"), "--savePath", str(tmp_path / "exp"), *QUICK]
     assert trainTalkNet.main([*given, "--maxEpoch", "1"]) == 0
     assert len(read_predictions(tmp_path / "exp" / "val_res.csv")) == 115
@@ -289,9 +307,9 @@ def test_a_download_that_is_refused_fails(
     Mirror.errors["/movies/trainval/video_no_00.mp4"] = 403
     assert trainTalkNet.main(["--download", "--anyLabels", *mirror]) == 1
     first, *_ = capsys.readouterr().out.splitlines()
-    assert "1 fetched, 1 gone, 0 broken, 1 failed (start again to try" in first
+    assert "1 downloaded, 1 gone, 0 broken, 1 failed (run again to retry" in first
     report = json.loads((tmp_path / "AVA" / "download_report.json").read_text())
-    assert report["failed"] == {"video_no_00.mp4": "HTTP 403, the server refuses it"}
+    assert report["failed"] == {"video_no_00.mp4": "HTTP 403, access denied"}
 
 
 def test_a_download_that_brings_nothing_fails(
@@ -301,7 +319,7 @@ def test_a_download_that_brings_nothing_fails(
         del Mirror.files[f"/movies/trainval/{name}"]
     assert trainTalkNet.main(["--download", "--anyLabels", *mirror]) == 1
     first, *_ = capsys.readouterr().out.splitlines()
-    assert "0 fetched, 3 gone, 0 broken, 0 failed;" in first
+    assert "0 downloaded, 3 gone, 0 broken, 0 failed;" in first
 
 
 def test_a_talkset_without_a_clip_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

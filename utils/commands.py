@@ -1,8 +1,8 @@
-"""How a command ends: its exit status, and what it says of the errors that stopped it.
+"""Exit status and error messages of the commands.
 
-The status is 0 where all is done, 1 where something failed or was interrupted, 2 for wrong usage.
-An error that a user can mend is one line on stderr. Any other is a fault of the program or of what
-it runs on; it keeps its traceback, in a log file or, with `--debug`, on the screen.
+The status is 0 on success, 1 after an error or an interruption, 2 for wrong usage. An error that
+the user can fix is one line on stderr. Any other error keeps its traceback, in a log file or, with
+`--debug`, on the screen.
 """
 
 import argparse
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 AnyOptions = TypeVar("AnyOptions")
 
-# Errors of files and disks that the system raises without a file name, when reading or writing.
+# Errors of files and disks that carry no file name when they are raised by reading or writing.
 FILE_ERRORS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.EPIPE)
 )
@@ -37,16 +37,18 @@ FILE_ERRORS = frozenset(
 
 @dataclass
 class ErrorReport:
-    """Context that logs the error raised inside instead of passing it on.
+    """Context that logs an error raised inside instead of propagating it.
 
-    Ctrl-C and the end of the program pass.
+    KeyboardInterrupt and SystemExit propagate.
     """
 
-    advice: str = ""  # what to do if the system refused a file
-    subject: str = ""  # what was worked on, such as a video; the line begins with it
-    folder: Path | None = None  # of tracebacks; the temporary folder if it cannot be written
+    advice: str = ""  # what to do if a file cannot be opened or written
+    subject: str = ""  # what was being processed, such as a video; begins the message
+    folder: Path | None = None  # for tracebacks; the temporary folder if it is not writable
     debug: bool = False  # print every traceback instead
     failed: bool = field(default=False, init=False)  # whether an error was reported
+    line: str = field(default="", init=False)  # what was said of it, without the subject
+    unexpected: bool = field(default=False, init=False)  # whether it is no error of the user
 
     def __enter__(self) -> "ErrorReport":
         return self
@@ -60,21 +62,22 @@ class ErrorReport:
         if not isinstance(error, Exception):
             return False
         self.failed = True
-        users = is_users(error)
-        line = ("" if users else "unexpected ") + one_line(error, self.advice)
+        fixable = is_user_error(error)
+        line = ("" if fixable else "unexpected ") + one_line(error, self.advice)
+        self.line, self.unexpected = line, not fixable
         if self.subject:
             line = f"{self.subject}: {line}"
-        path = None if users or self.debug else write_traceback(error, self.folder)
+        path = None if fixable or self.debug else write_traceback(error, self.folder)
         if path is not None:
             line += f"; the traceback is in {path}"
-        shown = error if self.debug or not (users or path) else None
-        logger.error("error: %s", line, exc_info=shown)
+        exc_info = error if self.debug or not (fixable or path) else None
+        logger.error("error: %s", line, exc_info=exc_info)
         return True
 
 
 @contextmanager
 def wrong_usage(parser: argparse.ArgumentParser) -> Iterator[None]:
-    """Report a UserError raised inside as wrong usage; that ends the program."""
+    """Report a UserError raised inside as wrong usage and exit with status 2."""
     try:
         yield
     except UserError as error:
@@ -84,16 +87,14 @@ def wrong_usage(parser: argparse.ArgumentParser) -> Iterator[None]:
 def exit_status(
     action: Callable[[], int | None],
     report: ErrorReport,
-    interrupted: str = "what was finished before is kept",
+    interrupted: str = "completed results are kept",
 ) -> int:
-    """Run `action`; return its status, or report the error that stopped it and return 1.
-
-    Whatever is printed on the way, no name can be a reason to stop; see `print_any_text`.
+    """Run `action`; return its status, or report the error and return 1.
 
     Args:
-        action: Returns its status, or None if it is done.
+        action: Returns its status, or None for 0.
         report: How errors are reported.
-        interrupted: What becomes of the results if Ctrl-C stops it.
+        interrupted: What happens to the results on Ctrl-C, for the message.
     """
     print_any_text()
     try:
@@ -105,7 +106,7 @@ def exit_status(
 
 
 def print_any_text() -> None:
-    """Let stdout escape the characters that its encoding lacks, as stderr always does."""
+    """Make stdout escape characters that its encoding lacks, as stderr does; no name then fails."""
     stdout = sys.stdout
     if isinstance(stdout, io.TextIOWrapper) and stdout.errors == "strict":
         stdout.reconfigure(errors="backslashreplace")
@@ -116,7 +117,7 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--debug",
         action="store_true",
-        help="print the traceback of every error; else those of unexpected errors go to a log file",
+        help="print tracebacks; without it, those of unexpected errors are written to a log file",
     )
 
 
@@ -126,9 +127,9 @@ def run_command(
     description: str | None,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Read the options of a command that has no others, run `action`, return the exit status.
+    """Parse the options, run `action`, return the exit status.
 
-    Tracebacks go to the folder `save_path` of the options, if they have one.
+    Tracebacks are written to the folder `save_path` of the options, if they have one.
     """
     parser = argparse.ArgumentParser(description=description)
     add_flags(parser, options_type, "options")
@@ -140,40 +141,42 @@ def run_command(
     return exit_status(partial(action, options), report)
 
 
-def is_users(error: Exception) -> bool:
-    """Return whether the user can mend an error: it is about their input, files or machine."""
+def is_user_error(error: Exception) -> bool:
+    """Return whether the user can fix an error: it concerns their input, files or machine."""
     if isinstance(error, UserError | ResourceError | FileNotFoundError | FileExistsError):
         return True
     return isinstance(error, OSError) and (error.filename is not None or error.errno in FILE_ERRORS)
 
 
 def one_line(error: Exception, advice: str = "") -> str:
-    """Return an error's message on one line, unexpected errors with their type.
+    """Return an error's message on one line; unexpected errors with their type.
 
     Args:
-        error: What was raised.
-        advice: Added if the system refused a file.
+        error: The exception.
+        advice: Appended if a file could not be opened or written.
     """
-    if isinstance(error, OSError) and error.strerror and is_users(error):
-        name = error.filename2 or error.filename  # of two, the one that was to be written
+    if isinstance(error, OSError) and error.strerror and is_user_error(error):
+        name = error.filename2 or error.filename  # of two, the destination
         place = f"{name}: " if name else ""
         return f"{place}{error.strerror}" + (f"; {advice}" if advice else "")
-    said = " ".join(str(error).split())
-    return said if is_users(error) else f"{type(error).__name__}: {said}".removesuffix(": ")
+    message = " ".join(str(error).split())
+    if is_user_error(error):
+        return message
+    return f"{type(error).__name__}: {message}".removesuffix(": ")
 
 
 def write_traceback(error: BaseException, folder: Path | None) -> Path | None:
-    """Append the traceback of an error to a log file of this second; return its path, if any.
+    """Append the traceback of an error to a log file; return its path, or None if that failed.
 
     Args:
-        error: With those that caused it.
-        folder: Where the file goes; None, or one that cannot be written, is the temporary folder.
+        error: The exception, with its causes.
+        folder: Folder of the file; the temporary folder if None or not writable.
     """
     name = f"talknet-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     lines = [f"command: {' '.join(sys.argv)}\nPython {sys.version}\n"]
     lines += traceback.format_exception(error)
     for place in (folder, None):
-        with suppress(OSError):  # neither may be writable, or the disk may be full
+        with suppress(OSError):  # not writable, or the disk is full
             path = (place or Path(tempfile.gettempdir())) / name
             with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.writelines(lines)

@@ -1,5 +1,6 @@
-"""Everything that the demo's command line says, in groups."""
+"""Options of the demo command, in groups."""
 
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,19 +8,25 @@ from typing import Annotated, Any
 from utils.arrays.fusion import ArrayOptions, FusionOptions
 from utils.arrays.sound import SoundChecks
 from utils.errors import UserError
+from utils.files import check_folder
 from utils.flags import flag_name
-from utils.model_options import DetectorOptions, ModelOptions
+from utils.model_options import DetectorOptions, EmbedderOptions, ModelOptions
+from utils.people.options import PeopleOptions
+from utils.report.options import ReportOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
 
-ESSENTIAL = (  # fields whose flags a newcomer needs
+OFFICIAL_TREE = "TALKNET_OFFICIAL_TREE"  # environment variable: 1 is --officialTree
+
+ESSENTIAL = (  # fields whose flags `--help` shows
     "video_name",
     "video_folder",
     "output_folder",
     "start",
     "duration",
     "no_video",
+    "edits",
     "model",
     "detector",
     "device",
@@ -29,27 +36,32 @@ ESSENTIAL = (  # fields whose flags a newcomer needs
 
 @dataclass(frozen=True)
 class VideoOptions:
-    """Which videos are looked at, which part of them, and what is written."""
+    """Which videos to analyse, which part of them, and what to write."""
 
-    video_name: Annotated[str, "file name without extension, where no files are given"] = "001"
-    video_folder: Annotated[Path, "folder that file lies in"] = Path("demo")
+    video_name: Annotated[
+        str, "file name, if no files are given; the extension may be left out"
+    ] = "001"
+    video_folder: Annotated[Path, "folder of --videoName"] = Path("demo")
     output_folder: Annotated[
-        Path | None, "results go to OUTPUTFOLDER/NAME/; else to NAME/ beside each video"
+        Path | None,
+        "results are written to OUTPUTFOLDER/NAME/ (default: a folder NAME/ beside each video)",
     ] = None
-    start: Annotated[float, "where to begin, s"] = 0.0
-    duration: Annotated[float, "how much to look at, s; 0 is all to the end"] = 0.0
+    start: Annotated[float, "start of the analysed part, in seconds"] = 0.0
+    duration: Annotated[float, "length of the analysed part, in seconds; 0: up to the end"] = 0.0
     audio_track: Annotated[
         str,
-        "audio track that is listened to, from 1; all: mixed; auto: the first with speech, mixed "
-        "with others that have speech of the same language",
+        "audio track to use, counted from 1; all: mix all; auto: the first with speech, mixed "
+        "with other tracks that have speech in the same language",
     ] = "auto"
-    cuts: Annotated[Path | None, "text file of the cuts' times, s, one a line"] = None
-    tracks: Annotated[Path | None, "own face boxes, CSV or JSON, instead of detection"] = None
-    no_video: Annotated[bool, "write tables and the timeline only"] = False
-    official_tree: Annotated[bool, "write the published demo's folders and pickles too"] = False
-    n_data_loader_thread: Annotated[int, "threads that decode, at most"] = 10
-    eval_col: Annotated[bool, "evaluate on Columbia ASD, which is downloaded if need be"] = False
-    col_save_path: Annotated[Path, "folder of the Columbia data"] = Path("data/columbia")
+    cuts: Annotated[Path | None, "text file with cut times in seconds, one per line"] = None
+    tracks: Annotated[Path | None, "CSV or JSON file with face boxes, instead of detection"] = None
+    no_video: Annotated[bool, "do not write the marked video"] = False
+    official_tree: Annotated[bool, "also write the folders and pickles of the original demo"] = (
+        False
+    )
+    n_data_loader_thread: Annotated[int, "maximum number of decoding threads"] = 10
+    eval_col: Annotated[bool, "evaluate on Columbia ASD, downloaded if missing"] = False
+    col_save_path: Annotated[Path, "folder of the Columbia ASD data"] = Path("data/columbia")
 
     def __post_init__(self) -> None:
         for name in ("start", "duration"):
@@ -64,23 +76,46 @@ class VideoOptions:
                 f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
             )
 
+    @property
+    def writes_tree(self) -> bool:
+        """Whether the flag or the environment asks for the published demo's folders."""
+        return self.official_tree or os.environ.get(OFFICIAL_TREE) == "1"
+
+    def results_of(self, path: Path) -> Path:
+        """Return the folder that the results of a video go to."""
+        return (self.output_folder or path.parent) / path.stem
+
+    def make_results_folder(self, path: Path) -> Path:
+        """Make the folder of a video's results; fails before any work if it cannot be."""
+        folder = self.results_of(path)
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(
+                f"the results of {path} go to a folder {folder}, but a file has that name; "
+                "pass --outputFolder"
+            )
+        check_folder(folder)
+        return folder
+
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """Everything that the command line says."""
+    """All options of the demo command."""
 
     video: VideoOptions
     model: ModelOptions
     shots: ShotOptions
     detector: DetectorOptions
+    embedder: EmbedderOptions
+    people: PeopleOptions
     tracks: TrackOptions
     crops: CropOptions
     array: ArrayOptions
     array_sound: SoundChecks
     fusion: FusionOptions
+    report: ReportOptions
 
     def settings(self) -> dict[str, Any]:
-        """Return all flags by their names."""
+        """Return the values of all flags by flag name."""
         return {
             flag_name(name): value
             for group in fields(self)

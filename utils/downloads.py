@@ -1,4 +1,4 @@
-"""Download files: whole and checked, or not at all."""
+"""Download files and verify them; incomplete files never get the final name."""
 
 import hashlib
 import logging
@@ -14,24 +14,24 @@ from utils.files import publish
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT_S = 8.0  # to connect, and between two pieces; short, so that offline is soon known
-ATTEMPTS = 3  # at one address, as long as each brings something
+TIMEOUT_S = 8.0  # to connect, and between two pieces; short, so that being offline shows quickly
+ATTEMPTS = 3  # per address, as long as each attempt transfers something
 PIECE = 1 << 18  # bytes read at once
 DRIVE = "gdrive:"  # followed by the id of a file on Google Drive
 
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all if known
+Progress = Callable[[int, int | None], None]  # bytes so far, total bytes if known
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a file before it is there."""
+    """Expected checksum and size of a file."""
 
-    sha256: str | None = None  # or only its first digits
+    sha256: str | None = None  # hexadecimal digits, or only the first of them
     num_bytes: int | None = None
 
 
 class FetchError(Exception):
-    """One address did not give the file; says why in a few words."""
+    """One address did not provide the file; the message gives the reason in a few words."""
 
 
 def sha256_of(path: Path) -> str:
@@ -46,13 +46,13 @@ def sha256_of(path: Path) -> str:
 def download(
     addresses: Sequence[str], target: Path, expected: Expected, progress: Progress | None = None
 ) -> None:
-    """Fetch `target` from the first address that gives the expected file.
+    """Download `target` from the first address that provides the expected file.
 
-    It grows as `target` with `.part` added, which stays when the line breaks and is taken up again
-    by the next call if a checksum can tell that the pieces belong together.
+    The data are written to `target` with `.part` appended. It is kept if the connection breaks, and
+    resumed by the next call if a checksum can verify the result.
 
     Raises:
-        ResourceError: No address gave it; one line that says why each did not.
+        ResourceError: No address provided the file; the message gives the reason for each.
     """
     part = target.with_name(target.name + ".part")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,15 +72,15 @@ def download(
 
 
 def fetch_checked(address: str, part: Path, expected: Expected, progress: Progress | None) -> None:
-    """Fetch into `part` and check it; what fails the check is removed, and fetched anew once.
+    """Download into `part` and verify it; a resumed file that is wrong is downloaded again once.
 
     Raises:
-        FetchError: The address did not give the expected file.
+        FetchError: The address did not provide the expected file.
     """
-    taken_up = part.exists()
+    resumed = part.exists()
     _fetch(address, part, progress)
     problem = _problem(part, expected)
-    if problem and taken_up:
+    if problem and resumed:
         part.unlink()
         _fetch(address, part, progress)
         problem = _problem(part, expected)
@@ -90,13 +90,13 @@ def fetch_checked(address: str, part: Path, expected: Expected, progress: Progre
 
 
 def _problem(path: Path, expected: Expected) -> str | None:
-    """Say what is wrong with a fetched file, or None."""
+    """Return what is wrong with a downloaded file, or None."""
     if not path.exists():
-        return "nothing came"
+        return "received nothing"
     with path.open("rb") as file:
         head = file.read(512).lstrip().lower()
     if head.startswith((b"<!doctype html", b"<html")):
-        return "a web page came instead of the file"
+        return "received a web page instead of the file"
     num_bytes = path.stat().st_size
     if expected.num_bytes is not None and num_bytes != expected.num_bytes:
         return f"expected {expected.num_bytes} bytes, got {num_bytes}"
@@ -123,20 +123,20 @@ def _fetch(address: str, part: Path, progress: Progress | None) -> None:
                     progress(start + len(piece), total)
             return
         except FetchError:
-            brought = part.exists() and part.stat().st_size > before
-            if attempt == ATTEMPTS or not brought:
+            progressed = part.exists() and part.stat().st_size > before
+            if attempt == ATTEMPTS or not progressed:
                 raise
 
 
 def _pieces(address: str, start: int) -> Iterator[tuple[int, int | None, bytes]]:
-    """Yield (where it belongs, size of the whole, bytes) from `start` on, or from 0 if need be."""
+    """Yield (position, total size, bytes) from `start`, or from 0 if the server cannot resume."""
     request = urllib.request.Request(address, headers={"User-Agent": "talknet"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    opener = urllib.request.build_opener()  # a shared one would keep the proxies of its first use
+    opener = urllib.request.build_opener()  # a shared opener would keep the first proxy settings
     try:
         with opener.open(request, timeout=TIMEOUT_S) as response:
-            if response.status != 206:  # the whole file, whatever was asked for
+            if response.status != 206:  # the server sends the whole file
                 start = 0
             length = response.headers.get("Content-Length")
             total = start + int(length) if length else None
@@ -144,18 +144,18 @@ def _pieces(address: str, start: int) -> Iterator[tuple[int, int | None, bytes]]
                 yield start, total, piece
                 start += len(piece)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing is left to send: the check will tell
+        if error.code == 416 and start:  # nothing left to send; the file is verified afterwards
             return
         raise FetchError(f"HTTP {error.code} {error.reason}") from error
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise FetchError(str(reason) or type(error).__name__) from error
     if total is not None and start < total:
-        raise FetchError(f"broke off after {start} of {total} bytes")
+        raise FetchError(f"connection closed after {start} of {total} bytes")
 
 
 def _fetch_from_drive(file_id: str, part: Path, progress: Progress | None) -> None:
-    """Fetch a file from Google Drive, which gdown talks through its warnings and quotas."""
+    """Download a file from Google Drive with gdown, which handles its warnings and quotas."""
     import gdown
 
     try:

@@ -1,16 +1,16 @@
-"""The project's own exceptions: what a user can mend, told in one line by the commands.
+"""The project's own exceptions: errors that the user can fix, printed by the commands on one line.
 
-Anything else that is raised is a bug and keeps its traceback.
+Any other exception is a bug and keeps its traceback.
 """
 
 
 class UserError(ValueError):
-    """A file, value or combination that was given is not what is expected."""
+    """A given file, value or combination is not as expected."""
 
 
 class ResourceError(OSError):
-    """The machine or a network lacks what is needed: a file, a program, a device, a download."""
+    """A required file, program, device or download is missing."""
 
 
 class WeightsUnavailableError(ResourceError):
-    """Weights are neither on this machine nor to be downloaded; the only reason for a fallback."""
+    """Weights are neither on this machine nor downloadable; the only reason for a fallback."""

@@ -1,6 +1,6 @@
-"""Write files so that nothing half-written ever bears a final name, and what has one stays.
+"""Write files atomically: a final name always belongs to a complete file.
 
-What is said to be done is on disk, so neither SIGKILL nor a power failure loses it.
+A file is on disk when its function returns, so neither SIGKILL nor a power failure loses it.
 """
 
 import csv
@@ -22,17 +22,17 @@ from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-ABANDONED_S = 24 * 3600.0  # a file of another host that nobody has written to for this long
-NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # what file systems say that cannot sync a folder
+ABANDONED_S = 24 * 3600.0  # age from which an unfinished file of another host is abandoned
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP)  # raised by file systems that cannot sync a folder
 TEMPORARY = re.compile(r"\..*\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<begun>\d+)-[0-9a-f]{8}\b.*")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` at the end, remove it on any error.
+    """Yield a temporary path beside `path`; rename it to `path` at the end, remove it on any error.
 
-    The temporary name keeps the suffix, from which writers learn the format, and names the process
-    that writes it: a killed process cannot remove it, see `is_abandoned`.
+    The temporary name keeps the suffix, from which writers infer the format, and contains the
+    process id, so that files of killed processes can be recognised (`is_abandoned`).
     """
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a whole file its final name; both are on disk when this returns."""
+    """Give a complete file its final name; both are on disk when this returns."""
     with temporary.open("r+b") as file:
         _sync(file.fileno())
     temporary.replace(path)
@@ -56,12 +56,12 @@ def publish(temporary: Path, path: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a text file, in place of one that was broken off; on disk when this returns.
+    """Append a line to a text file, replacing an incomplete last line; on disk when this returns.
 
     Only one process may write to the file.
     """
-    there = path.exists()
-    with path.open("r+b" if there else "w+b") as file:
+    exists = path.exists()
+    with path.open("r+b" if exists else "w+b") as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(0, end - 1))
         if file.read(1) not in (b"", b"\n"):
@@ -72,27 +72,27 @@ def append_line(path: Path, line: str) -> None:
         file.write(f"{line}\n".encode())
         file.flush()
         _sync(file.fileno())
-    if not there:
+    if not exists:
         _sync_folder(path.parent)
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines that `append_line` wrote; none without a file.
+    """Return the lines that `append_line` wrote; an empty list if the file is missing.
 
-    A process that is killed while it writes breaks off its line, which is left out with a warning.
+    The last line is incomplete if a process was killed while writing; it is skipped with a warning.
     """
     *lines, rest = (path.read_bytes() if path.is_file() else b"").split(b"\n")
     if rest:
-        logger.warning("%s: the last line was broken off; what it told of is done again", path)
+        logger.warning("%s: the last line is incomplete; its work is repeated", path)
     return [line.decode() for line in lines]
 
 
 @contextmanager
 def reading_table(path: Path) -> Iterator[TextIO]:
-    """Open a table that somebody made, for the csv module; it is UTF-8, with or without a mark.
+    """Open a user's table for the csv module; UTF-8, with or without a byte order mark.
 
     Raises:
-        UserError: It is in another encoding, or csv cannot read it.
+        UserError: It has another encoding, or csv cannot read it.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -106,9 +106,9 @@ def reading_table(path: Path) -> Iterator[TextIO]:
 
 
 def check_folder(folder: Path) -> None:
-    """Make a folder if need be and fail at once where nothing can be written in it.
+    """Create a folder if missing and raise OSError if it is not writable.
 
-    Temporary files that killed processes left in it are removed.
+    Temporary files of killed processes in it are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / f".{secrets.token_hex(8)}"
@@ -122,10 +122,10 @@ def check_folder(folder: Path) -> None:
 
 
 def is_abandoned(temporary: Path) -> bool:
-    """Tell whether the process that wrote a temporary file of `replacing` has ended.
+    """Return whether the process that wrote a temporary file of `replacing` has ended.
 
-    Where that cannot be known, because it runs on another host or the name tells no process, the
-    file counts as abandoned once it has not been written to for a day.
+    If that is unknown (another host, or no process in the name), a file counts as abandoned after
+    a day without changes.
     """
     owner = TEMPORARY.fullmatch(temporary.name)
     if owner is not None and owner["host"] == _host() and os.name == "posix":
@@ -138,10 +138,10 @@ def is_abandoned(temporary: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a folder, which one process has at a time; wait for the one that has it.
+    """Hold the lock of a folder; wait if another process holds it.
 
     Args:
-        folder: Made if need be; the lock is a file in it.
+        folder: Created if missing; the lock is a file in it.
         what: What is done in the folder, for the message: "preparing val".
     """
     from filelock import FileLock, Timeout
@@ -151,7 +151,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.warning("another process is %s in %s; waiting for it to end", what, folder)
+        logger.warning("another process is %s in %s; waiting for it to finish", what, folder)
         lock.acquire()
     except NotImplementedError:  # some network file systems have no locks
         logger.warning("%s cannot be locked; only one process may be %s in it", folder, what)
@@ -163,7 +163,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 def _sync(descriptor: int) -> None:
     """Wait until a file is on disk."""
-    if sys.platform == "darwin":  # where fsync leaves it in the drive's cache
+    if sys.platform == "darwin":  # its fsync leaves data in the drive's cache
         import fcntl
 
         try:
@@ -176,7 +176,7 @@ def _sync(descriptor: int) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on disk; only POSIX can be asked for it."""
+    """Wait until the names in a folder are on disk; only POSIX systems support it."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -190,7 +190,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _host() -> str:
-    """Return eight digits for where process ids are valid: a machine, or a container on it."""
+    """Return eight digits that identify where process ids are valid: a machine or a container."""
     try:
         namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:  # not Linux
@@ -199,18 +199,18 @@ def _host() -> str:
 
 
 def _runs(pid: int, begun: str) -> bool:
-    """Tell whether a process still runs, and is not a later one with the same id."""
+    """Return whether a process still runs and is not a later one with the same id."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # of another user
+    except PermissionError:  # it belongs to another user
         return True
     return _begun(pid) == begun
 
 
 def _begun(pid: int) -> str:
-    """Return when a process began, in ticks; 0 where the system does not tell, "" if it ended."""
+    """Return the start time of a process in ticks; "0" if unknown, "" if it has ended."""
     if sys.platform != "linux":
         return "0"
     try:

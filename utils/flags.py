@@ -1,6 +1,6 @@
-"""Command line flags made from option dataclasses: field `min_track` becomes `--minTrack`.
+"""Command line flags generated from option dataclasses: field `min_track` becomes `--minTrack`.
 
-Default, meaning and unit of an option stand once, in its `Annotated` line.
+The `Annotated` line of a field holds its default, meaning and unit.
 """
 
 import argparse
@@ -26,7 +26,7 @@ NO_NAMES: Names = MappingProxyType({})
 
 
 class _Help(argparse.Action):
-    """`--help` shows the flags that a newcomer needs, `--help all` every one."""
+    """`--help` shows the essential flags, `--help all` every flag."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, const: Sequence[str]) -> None:
         super().__init__(
@@ -36,7 +36,7 @@ class _Help(argparse.Action):
             const=const,
             choices=["all"],
             default=argparse.SUPPRESS,
-            help="show this message; all shows every flag",
+            help="show this message; --help all shows every flag",
         )
 
     def __call__(
@@ -56,10 +56,10 @@ class _Help(argparse.Action):
 
 
 def make_parser(description: str | None, essential: Sequence[str]) -> argparse.ArgumentParser:
-    """Return a parser without flags of its own but `--help`.
+    """Return a parser whose only flag is `--help`.
 
     Args:
-        description: Of the command, kept as it is broken into lines.
+        description: Description of the command; its line breaks are kept.
         essential: Fields whose flags `--help` shows; `--help all` shows every flag.
     """
     parser = argparse.ArgumentParser(
@@ -80,16 +80,16 @@ def flag_name(field_name: str) -> str:
 def add_flags(
     parser: argparse.ArgumentParser, options: type[Any], title: str, names: Names = NO_NAMES
 ) -> None:
-    """Add one flag for each field of the frozen dataclass `options`, under `title` in the help.
+    """Add one flag for each field of the frozen dataclass `options`.
 
     Fields are `Annotated[type, "meaning"] = default`; bool fields (default False) become switches,
     Literal fields choices.
 
     Args:
-        parser: Gets the flags.
-        options: The class whose fields they are.
-        title: Of their group in the help.
-        names: By field, the names that can be chosen; other fields take any value.
+        parser: Parser to which the flags are added.
+        options: Option dataclass.
+        title: Title of the group in the help.
+        names: Allowed values by field; other fields take any value.
     """
     group = parser.add_argument_group(title)
     hints = get_type_hints(options, include_extras=True)
@@ -102,36 +102,36 @@ def add_flags(
             continue
         if get_origin(kind) in (Union, types.UnionType):
             kind = next(choice for choice in get_args(kind) if choice is not type(None))
-        shown = "" if field.default in (None, "") else f" (default: {field.default})"
+        default = "" if field.default in (None, "") else f" (default: {field.default})"
         arguments: dict[str, Any] = {"type": kind, "metavar": kind_name(kind)}
         if get_origin(kind) is Literal:
             arguments = {"choices": get_args(kind)}
         if field.name in names:
             arguments = {"choices": names[field.name]}
         group.add_argument(
-            flag, dest=field.name, default=field.default, help=meaning + shown, **arguments
+            flag, dest=field.name, default=field.default, help=meaning + default, **arguments
         )
 
 
 def kind_name(kind: object) -> str:
-    """Return how the help names a value of that type: INT, FLOAT, PATH ..."""
+    """Return the placeholder for values of a type in the help: INT, FLOAT, PATH ..."""
     return str(getattr(kind, "__name__", kind)).upper()
 
 
 def read_flags(arguments: argparse.Namespace, options: type[Options]) -> Options:
-    """Take the fields of `options` out of parsed arguments; its own checks may raise ValueError."""
+    """Return the options from parsed arguments; their checks may raise ValueError."""
     return options(**{field.name: getattr(arguments, field.name) for field in fields(options)})  # type: ignore[arg-type]
 
 
 def add_groups(
     parser: argparse.ArgumentParser, options: type[Any], names: Names = NO_NAMES
 ) -> None:
-    """Add the flags of every field of `options`, each an option dataclass, under its name."""
+    """Add the flags of all groups of `options`: its fields are option dataclasses."""
     for name, group in get_type_hints(options).items():
         add_flags(parser, group, name, names)
 
 
 def read_groups(arguments: argparse.Namespace, options: type[Options]) -> Options:
-    """Take all groups of `options` out of parsed arguments; their checks may raise ValueError."""
+    """Return all groups of `options` from parsed arguments; their checks may raise ValueError."""
     groups = get_type_hints(options)
     return options(**{name: read_flags(arguments, group) for name, group in groups.items()})

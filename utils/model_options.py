@@ -1,4 +1,4 @@
-"""What a user may set of the stages that need a network; the other stages' options stand there."""
+"""Options of the stages that need a network; other stages define their own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,8 @@ from utils.errors import UserError
 
 AUTO_NETWORKS = ("talknet", "lr_asd", "synchrony")  # the first with weights; the last is shipped
 
+AUTO_EMBEDDERS = ("face_reid", "bundled")  # the same
+
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -15,29 +17,30 @@ class ModelOptions:
 
     model: Annotated[
         str,
-        f"network; auto is the first of {', '.join(AUTO_NETWORKS)} whose weights are on this "
-        "machine or can be downloaded; the last is part of the project",
+        f"network; auto: the first of {', '.join(AUTO_NETWORKS)} whose weights are available "
+        f"or can be downloaded; {AUTO_NETWORKS[-1]} is bundled",
     ] = "auto"
     pretrain_model: Annotated[
-        Path | None, "weights file, or a name in pretrain/weights.toml; else the TalkSet weights"
+        Path | None,
+        "weights: a file, or a name in pretrain/weights.toml (default: the TalkSet weights)",
     ] = None
-    encoder_model: Annotated[
-        Path | None, "for asc and asdnet: weights of the encoder that they build on"
-    ] = None
+    encoder_model: Annotated[Path | None, "asc and asdnet: weights of their encoder"] = None
     windows: Annotated[
-        str, "seconds that are scored at once, averaged, such as 1,2,3,4,5,6; else the network's"
+        str,
+        "window lengths in seconds whose scores are averaged, such as 1,2,3,4,5,6 (default: those "
+        "of the network)",
     ] = ""
-    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "where the networks run"] = "auto"
-    precision: Annotated[Literal["fp32", "bf16"], "of the heavy layers"] = "fp32"
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "device of the networks"] = "auto"
+    precision: Annotated[Literal["fp32", "bf16"], "precision of the face encoder"] = "fp32"
     score_silence: Annotated[
-        bool, "let the network judge digital silence too, as the published demo does"
+        bool, "score digital silence with the network, as the original demo does"
     ] = False
 
     def __post_init__(self) -> None:
         parts = [part for part in self.windows.split(",") if part]
         if not all(part.isdecimal() and int(part) > 0 and 60 % int(part) == 0 for part in parts):
             raise UserError(
-                "--windows must be whole seconds that divide a minute, with commas between, "
+                "--windows must be whole seconds that divide a minute, separated by commas, "
                 f"such as 1,2,3,4,5,6; got {self.windows!r}"
             )
 
@@ -49,22 +52,21 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """How faces are found."""
+    """How faces are detected."""
 
     detector: Annotated[
         str,
-        "face detector; auto is s3fd on a GPU, else yunet, else tiny_fcos: the first whose weights "
-        "are on this machine or can be downloaded",
+        "face detector; auto: s3fd on a GPU, else yunet, else tiny_fcos; the first whose weights "
+        "are available or can be downloaded",
     ] = "auto"
     detect_every: Annotated[
-        int | None, "look for faces in each so many frames; else 1 on a GPU, 2 on a CPU"
+        int | None, "run the detector on every Nth frame (default: 1 on a GPU, 2 on a CPU)"
     ] = None
-    facedet_scale: Annotated[float, "size of the pictures s3fd sees, a fraction of the video's"] = (
-        0.25
-    )
+    facedet_scale: Annotated[float, "s3fd: image size as a fraction of the video's"] = 0.25
     confidence: Annotated[
         float | None,
-        "boxes below it are dropped, in [0, 1]; else 0.9 (s3fd), 0.6 (yunet) or 0.52 (tiny_fcos)",
+        "minimum confidence of a detection, in [0, 1] (default: 0.9 for s3fd, 0.6 for yunet, 0.52 "
+        "for tiny_fcos)",
     ] = None
 
     def __post_init__(self) -> None:
@@ -76,5 +78,16 @@ class DetectorOptions:
             raise UserError(f"--confidence must be in [0, 1], got {self.confidence}")
 
     def every(self, device: str) -> int:
-        """Return in each how many frames to look on that device."""
+        """Return N: the detector runs on every Nth frame on that device."""
         return self.detect_every or (2 if device == "cpu" else 1)
+
+
+@dataclass(frozen=True)
+class EmbedderOptions:
+    """How people are recognised."""
+
+    embedder: Annotated[
+        str,
+        f"face embedder that tells people apart; auto is the first of {', '.join(AUTO_EMBEDDERS)} "
+        "whose weights are on this machine or can be downloaded; none joins no tracks to people",
+    ] = "auto"

@@ -11,32 +11,32 @@ from typing import Any, NoReturn
 
 from tqdm import tqdm
 
-QUIET_S = 30.0  # between two lines where stderr is no terminal
+QUIET_S = 30.0  # between two lines if stderr is not a terminal
 
 
 @dataclass
 class EpochSums:
-    """What the steps of an epoch add up to."""
+    """Sums over the steps of an epoch."""
 
-    loss: float = 0.0  # of all labelled frames
-    right: int = 0
-    frames: int = 0  # labelled
-    seconds: float = 0.0  # of training, waiting for data included
+    loss: float = 0.0  # over all labelled frames
+    right: int = 0  # labelled frames classified correctly
+    frames: int = 0  # labelled frames
+    seconds: float = 0.0  # training time, including waiting for data
 
     @property
     def mean_loss(self) -> float:
-        """Loss of a frame."""
+        """Mean loss per frame."""
         return self.loss / max(1, self.frames)
 
     @property
     def accuracy(self) -> float:
-        """Share of frames that are judged rightly."""
+        """Fraction of frames classified correctly."""
         return self.right / max(1, self.frames)
 
 
 @dataclass
 class Position:
-    """How far training has got: `step` batches of `epoch` are done."""
+    """Progress of training: `step` batches of `epoch` are done."""
 
     epoch: int = 1
     step: int = 0
@@ -46,71 +46,71 @@ class Position:
 
 @contextmanager
 def bar(name: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
-    """Give a function that moves the bar to where the work has got to; `total` in `unit`."""
+    """Yield a function that sets the bar to an absolute position; `total` is in `unit`."""
     interval = 0.1 if sys.stderr.isatty() else QUIET_S
     shape = "{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}<{remaining}, {rate_fmt}]"
     if not 0 < total < float("inf"):
         total, shape = 0.0, "{desc}: {n:.0f} {unit} [{elapsed}, {rate_fmt}]"
     with tqdm(
         total=total or None, desc=name, unit=unit, bar_format=shape, mininterval=interval
-    ) as shown:
+    ) as progress_bar:
 
         def move(done: float) -> None:
-            shown.update(min(done, total or done) - shown.n)
+            progress_bar.update(min(done, total or done) - progress_bar.n)
 
         yield move
 
 
 @contextmanager
 def byte_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Give a hook for downloads, told the bytes so far and in all; no bar before its first call."""
-    shown: list[Any] = []
+    """Yield a progress hook for downloads (bytes so far, total); its first call opens the bar."""
+    bars: list[Any] = []
 
     def move(done: int, total: int | None) -> None:
-        if not shown:
-            shown.append(tqdm(desc=name, unit="B", unit_scale=True))
-        shown[0].total = total
-        shown[0].update(done - shown[0].n)
+        if not bars:
+            bars.append(tqdm(desc=name, unit="B", unit_scale=True))
+        bars[0].total = total
+        bars[0].update(done - bars[0].n)
 
     try:
         yield move
     finally:
-        for one in shown:
-            one.close()
+        for opened in bars:
+            opened.close()
 
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether Ctrl-C (or SIGTERM) came; a second Ctrl-C is at once.
+    """Yield a function that returns whether Ctrl-C or SIGTERM was received.
 
-    SIGTERM comes several times where it is sent to a process and to its group, as `timeout` does;
-    what means "at once" is SIGKILL. So does either of them where torchrun passes it on, and that
-    kills after 30 s by itself.
+    A second Ctrl-C raises KeyboardInterrupt at once, but not a second SIGTERM: `timeout` sends it
+    both to the process and to its group. Under torchrun, which forwards either signal repeatedly
+    and kills after 30 s, neither does.
     """
-    came: list[int] = []
-    patient = "TORCHELASTIC_RUN_ID" in os.environ
+    received: list[int] = []
+    under_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal calls it
-        if came and number == signal.SIGINT and not patient:
+        if received and number == signal.SIGINT and not under_torchrun:
             raise KeyboardInterrupt
-        came.append(number)
+        received.append(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 class StepBar:
-    """A bar for each epoch on stderr: batches, loss, accuracy, frames a second."""
+    """A progress bar per epoch on stderr: batches, loss, accuracy, frames per second."""
 
     def __init__(self) -> None:
         self._bar: tqdm[NoReturn] | None = None
 
     def move(self, position: Position, num_steps: int) -> None:
-        """Show how far the epoch is."""
+        """Show the progress of the epoch."""
         step, sums = position.step, position.sums
         if self._bar is None:
             self._bar = tqdm(
@@ -130,7 +130,7 @@ class StepBar:
             self.close()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar; it stays visible as it is."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -138,19 +138,19 @@ class StepBar:
 
 @contextmanager
 def stages(units: str | Mapping[str, str]) -> Iterator[Callable[[str, float, float], None]]:
-    """Give a function that shows the progress of a job, stage by stage: its name, done, in all.
+    """Yield a function that shows the progress of a job by stage: (stage name, done, total).
 
     Args:
-        units: What is counted, or by the name of a stage.
+        units: Unit of the counts, for all stages or by stage name.
     """
-    with ExitStack() as shown:
+    with ExitStack() as current:
         moves: dict[str, Callable[[float], None]] = {}
 
-        def tell(name: str, done: float, total: float) -> None:
+        def report(name: str, done: float, total: float) -> None:
             if name not in moves:
-                shown.close()
+                current.close()
                 unit = units if isinstance(units, str) else units[name]
-                moves[name] = shown.enter_context(bar(name, total, unit))
+                moves[name] = current.enter_context(bar(name, total, unit))
             moves[name](done)
 
-        yield tell
+        yield report

@@ -1,4 +1,4 @@
-"""From logits to probabilities, and scores smoothed by the published rules."""
+"""Convert logits to probabilities, and smooth scores by the published rules."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ RADIUS = 2  # frames on either side
 
 
 def sigmoid(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return probabilities in [0, 1] of scores whose boundary is at 0; it cannot overflow."""
+    """Return the probabilities in [0, 1] of scores with the boundary at 0, without overflow."""
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * scores.astype(np.float64)), np.float64)
 
 
@@ -36,7 +36,7 @@ def smooth_logits(logits: NDArray[np.floating], width: int) -> NDArray[np.float6
 
     Args:
         logits: Of one track; the published median runs over a whole file, across its tracks.
-        width: Odd; 1 changes nothing, which is what the published scripts do.
+        width: Odd; 1 changes nothing, as in the published scripts.
     """
     if width < 1 or width % 2 == 0:
         raise ValueError(f"the median's width must be odd and 1 or more, got {width}")

@@ -1,6 +1,6 @@
-"""What flows between the stages, from frames to scores, and what networks read."""
+"""Types passed between the stages, from frames to scores, and the inputs of networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -29,8 +29,16 @@ class Detections:
 
     boxes: NDArray[np.float32]  # (N, 4) x1, y1, x2, y2 in pixels; may reach beyond the image
     confidences: NDArray[np.float32]  # (N,) in [0, 1]
+    # (N, 5, 2) x, y of the eyes, the tip of the nose and the corners of the mouth, each pair from
+    # left to right in the image; None if the detector finds none
+    landmarks: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
+        if self.landmarks is not None and self.landmarks.shape != (len(self.boxes), 5, 2):
+            raise ValueError(
+                f"Detections.landmarks must have shape ({len(self.boxes)}, 5, 2), "
+                f"got {self.landmarks.shape}"
+            )
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
             raise ValueError(f"Detections.boxes must have shape (N, 4), got {self.boxes.shape}")
         if self.confidences.shape != self.boxes.shape[:1]:
@@ -52,7 +60,7 @@ class Frame:
 
     index: int  # from 0 at 25 frames/s; the time is index / 25 s
     grey: NDArray[np.uint8]  # (H, W), the source's size, upright
-    picture: NDArray[np.uint8]  # (h, w, 3) RGB, in the size that the face detector reads
+    image: NDArray[np.uint8]  # (h, w, 3) RGB, in the size that the face detector reads
     shot: int = 0  # which shot it belongs to, from 0
     faces: Detections | None = None  # in source pixels; None if the detector did not run
     colour: NDArray[np.uint8] | None = None  # (H, W, 3) RGB, only if the network reads colour
@@ -77,12 +85,22 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class CropForm:
-    """Which crops a network reads, and how many of a track it gets at once."""
+    """Which crops a network reads, and how many of them a piece holds."""
 
     size: int = 112  # height and width
     colour: bool = False
     piece: int = 60 * FPS  # frames; by default a multiple of all lengths of scoring windows
     tight: bool = False  # the face's own box, resized without keeping its aspect ratio
+
+
+@dataclass(frozen=True, eq=False)
+class FaceCrops:
+    """A few aligned crops of a track, from which its person can be recognised."""
+
+    frames: NDArray[np.int64]  # (N,) video frames, rising; N is 1 to 6
+    crops: NDArray[np.uint8]  # (N, 128, 128, 3) RGB
+    qualities: NDArray[np.float32]  # (N,) in [0, 1]: large, frontal and sharp
+    thumbnail: NDArray[np.uint8]  # (128, 128, 3) RGB, the whole face at its best moment
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +114,9 @@ class CropPiece:
     boxes: NDArray[np.float32]  # (T, 4) x1, y1, x2, y2 in pixels of the source frame
     crops: NDArray[np.uint8]  # (T, size, size) grey, or (T, size, size, 3) RGB
     thumbnail: NDArray[np.uint8]  # (112, 112) grey, the whole face once
-    last: bool  # nothing of this track follows
+    last: bool  # no further piece of this track follows
     kept: bool = True  # False on the last piece of a track that turned out too short or small
+    faces: FaceCrops | None = None  # on the last piece of a track that counts, if asked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +130,7 @@ class ScoredTrack:
     scores: NDArray[np.float32]  # (T,) unbounded, speaking above 0
     probabilities: NDArray[np.float32]  # (T,) in [0, 1]
     thumbnail: NDArray[np.uint8]  # (112, 112) grey, the whole face once
+    person: int | None = None  # Person.id; None if people were not formed
 
     @property
     def stop(self) -> int:
@@ -118,14 +138,45 @@ class ScoredTrack:
         return self.start + len(self.boxes)
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of speech of one track."""
+@dataclass(frozen=True, eq=False)
+class TrackEmbeddings:
+    """What the face of a track looks like, to recognise its person in other tracks."""
 
     track: int  # ScoredTrack.id
+    embeddings: NDArray[np.float32]  # (N, C) of unit length, in order of time; N is 1 to 6
+    qualities: NDArray[np.float32]  # (N,) in [0, 1], see FaceCrops
+    thumbnail: NDArray[np.uint8]  # (128, 128, 3) RGB, the whole face at its best moment
+
+
+@dataclass(frozen=True)
+class Person:
+    """One human being over all shots of a video."""
+
+    id: int  # from 0, in order of first appearance
+    name: str | None = None
+    tracks: tuple[int, ...] = ()  # ScoredTrack.id
+    speaking_s: float = 0.0
+    uncertain: bool = False  # too little was seen of them to compare them with the others
+    similarity: float | None = None  # cosine with the images of the name, if it came from images
+    thumbnail: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+    # (H, W, 3) RGB, the face at its best moment
+
+    @property
+    def label(self) -> str:
+        """The name, or the number after a P, with a question mark if uncertain."""
+        return self.name or f"P{self.id}{'?' * self.uncertain}"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech of one face, or of somebody who is not visible."""
+
+    track: int | None  # ScoredTrack.id; None if the speaker's face is not visible
     start_s: float
     stop_s: float
-    score: float  # mean of the smoothed scores
+    score: float | None  # mean of the smoothed scores; None without a track
+    person: int | None = None  # Person.id; None if people were not formed, or off-screen
+    kind: Literal["speech", "offscreen"] = "speech"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Options of the training command: what a user may set of training and evaluation."""
+"""Options of the training command."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,73 +18,79 @@ class NetworkOptions:
 
     model: Annotated[str, "network"] = "talknet"
     variant: Annotated[
-        str, "of the network, where it begins anew: num_speakers=2,length=9 ...; else as published"
+        str,
+        "variant of a newly initialised network, such as num_speakers=2,length=9 (default: as "
+        "published)",
     ] = ""
     initial: Annotated[
         str,
-        "what training begins from where its authors' does (VGGish, ImageNet, Kinetics): a file, "
-        "or a name in pretrain/weights.toml; none begins at random; else the authors'",
+        "initial weights of backbones that the authors pretrain (VGGish, ImageNet, Kinetics): a "
+        "file, or a name in pretrain/weights.toml; none: random (default: those of the authors)",
     ] = ""
     pretrain_model: Annotated[
         Path | None,
-        "weights to start from or to evaluate: a file, or a name in pretrain/weights.toml; with "
-        "ava_asd also a folder, of which all are evaluated into evaluation-results.csv",
+        "weights to fine-tune or evaluate: a file, or a name in pretrain/weights.toml; for ava_asd "
+        "also a folder, whose files are all evaluated, results in evaluation-results.csv",
     ] = None
-    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "where the network runs"] = "auto"
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "device of the network"] = "auto"
     windows: Annotated[
-        str, "evaluate in windows of so many seconds, averaged: 1,2,3,4,5,6; else entities whole"
+        str,
+        "evaluation: window lengths in seconds whose scores are averaged, such as 1,2,3,4,5,6 "
+        "(default: whole entities)",
     ] = ""
     features: Annotated[
         Path | None,
-        "folder of what asc_encoder or asdnet_encoder make of every face, written by --forward; "
-        "asc and asdnet read it instead of videos",
+        "folder of the face embeddings of asc_encoder or asdnet_encoder, written by --forward and "
+        "read by asc and asdnet instead of videos",
     ] = None
-    smooth: Annotated[int, "evaluate the median of the logits over so many frames; odd"] = 1
+    smooth: Annotated[int, "evaluation: median filter of the logits, in frames; odd"] = 1
 
     def __post_init__(self) -> None:
         if not all(part.isdecimal() and int(part) > 0 for part in self.windows.split(",") if part):
             raise UserError(
-                f"--windows must be whole seconds above 0 with commas between, got {self.windows!r}"
+                "--windows must be positive whole seconds, separated by commas, got "
+                f"{self.windows!r}"
             )
         if self.smooth < 1 or self.smooth % 2 == 0:
             raise UserError(f"--smooth must be odd and at least 1, got {self.smooth}")
 
     @property
     def window_lengths(self) -> tuple[int, ...] | None:
-        """Window lengths in s; None reads entities whole."""
+        """Window lengths in s; None for whole entities."""
         return tuple(int(part) for part in self.windows.split(",") if part) or None
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a network is trained; what stays unset is as its authors do it."""
+    """How a network is trained; unset options are those of its authors."""
 
-    lr: Annotated[float | None, "learning rate of the first epoch; else the network's"] = None
+    lr: Annotated[float | None, "initial learning rate (default: that of the network)"] = None
     lr_decay: Annotated[
         float | None,
-        "the rate times this after each epoch, or as many as its authors'; else theirs",
+        "factor of the learning rate per epoch, or per decay interval of the network (default: "
+        "that of the network)",
     ] = None
-    max_epoch: Annotated[int | None, "epochs in all; else the network's"] = None
-    test_interval: Annotated[int, "evaluate after every so many epochs"] = 1
+    max_epoch: Annotated[int | None, "number of epochs (default: that of the network)"] = None
+    test_interval: Annotated[int, "evaluate after every N epochs"] = 1
     batch_size: Annotated[
-        int | None, "frames, clips or contexts that make a batch; else the network's"
+        int | None, "frames, clips or contexts per batch (default: that of the network)"
     ] = None
     frames_at_once: Annotated[
-        int, "split batches to pass at most so many frames at once, to fit memory; 0 is no split"
+        int, "maximum number of frames per forward pass, to fit memory; 0: no limit"
     ] = 0
     freeze: Annotated[
-        str, "weights to leave as they are, patterns with commas between: visual_frontend.*"
+        str, "weights to freeze: patterns separated by commas, such as visual_frontend.*"
     ] = ""
     contrast: Annotated[float, "weight of the contrastive loss TalkNCE, see --talkNCE"] = 0.0
-    seed: Annotated[int, "of every random choice; the same seed trains the same network"] = 0
+    seed: Annotated[int, "random seed; training is reproducible"] = 0
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], "bf16 is mixed precision; auto is bf16 on a GPU"
+        Literal["auto", "fp32", "bf16"], "bf16: mixed precision; auto: bf16 on a GPU"
     ] = "auto"
     early_stopping: Annotated[
-        bool, "end training once the loss of the last head on the judged windows stops falling"
+        bool, "ava_asd: stop when the loss of the last head on the validation windows stops falling"
     ] = False
     patience: Annotated[
-        int, "with --earlyStopping: evaluations in a row that may pass without a lower loss"
+        int, "with --earlyStopping: number of evaluations without a lower loss before stopping"
     ] = 5
 
     def __post_init__(self) -> None:
@@ -109,23 +115,21 @@ class TrainingOptions:
 
     @property
     def frozen_patterns(self) -> tuple[str, ...]:
-        """The patterns of `freeze`, one by one."""
+        """The patterns of `freeze`."""
         return tuple(part.strip() for part in self.freeze.split(",") if part.strip())
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a run keeps what it makes."""
+    """Where a run writes its files."""
 
-    save_path: Annotated[Path, "folder of checkpoints, logs and predictions"] = Path("exps/exp1")
-    keep_all: Annotated[bool, "keep the weights of every evaluated epoch, not best and last"] = (
-        False
-    )
-    save_interval: Annotated[
-        int, "also keep a checkpoint after every so many batches of an epoch"
-    ] = 500
+    save_path: Annotated[Path, "folder for checkpoints, logs and predictions"] = Path("exps/exp1")
+    keep_all: Annotated[
+        bool, "keep the weights of every evaluated epoch, not only best and last"
+    ] = False
+    save_interval: Annotated[int, "also write a checkpoint after every N batches of an epoch"] = 500
     save_minutes: Annotated[
-        float, "also keep a checkpoint when the last one is so many minutes old; 0 does not"
+        float, "also write a checkpoint when the last one is N minutes old; 0: never"
     ] = 10.0
 
     def __post_init__(self) -> None:
@@ -140,45 +144,45 @@ class InsteadOptions:
     """What to do instead of training."""
 
     evaluation: Annotated[
-        bool, "evaluate only, by default the published weights: on AVA those of AVA, else TalkSet's"
+        bool, "evaluate only, by default the published weights (those of AVA on AVA, else TalkSet)"
     ] = False
     legacy: Annotated[
         bool,
-        "with --evaluation: loss, accuracy, ROC area and PR area of each head as Keras measures "
-        "them, instead of the report",
+        "with --evaluation of ava_asd: report loss, accuracy, ROC AUC and PR AUC of each head, "
+        "computed as in Keras",
     ] = False
-    download: Annotated[bool, "fetch and prepare AVA-ActiveSpeaker, then end"] = False
+    download: Annotated[bool, "download and prepare AVA-ActiveSpeaker, then exit"] = False
     check_data: Annotated[
-        bool, "check own data, name every wrong row, write check_report.json to savePath, then end"
+        bool, "check own data, list all errors, write SAVEPATH/check_report.json, then exit"
     ] = False
     forward: Annotated[
-        bool, "store what a clip network makes of train and val in --features, then end"
+        bool, "write the embeddings of a clip network for train and val to --features, then exit"
     ] = False
     decode: Annotated[
-        bool, "with --checkData: decode the videos whole; finds damage inside, takes long"
+        bool, "with --checkData: decode the videos completely to find damage (slow)"
     ] = False
     build: Annotated[
-        str, "build a TalkSet in dataPath from the videos of these folders (with commas), then end"
+        str, "build a TalkSet in DATAPATH from videos in these folders (a,b,...), then exit"
     ] = ""
 
     def __post_init__(self) -> None:
         if self.decode and not self.check_data:
-            raise UserError("--decode is for --checkData")
+            raise UserError("--decode requires --checkData")
 
     @property
     def makes_data(self) -> bool:
-        """Whether data are fetched, built or checked, and no network is used."""
+        """Whether data are downloaded, built or checked, and no network is used."""
         return self.download or self.check_data or bool(self.build)
 
     @property
     def build_folders(self) -> tuple[Path, ...]:
-        """The folders of `build`, one by one."""
+        """The folders of `build`."""
         return tuple(Path(part.strip()) for part in self.build.split(",") if part.strip())
 
 
 @dataclass(frozen=True)
 class Options:
-    """The groups; their flags are made of them."""
+    """All options of the training command, in groups."""
 
     network: NetworkOptions
     data: DataOptions
@@ -192,23 +196,26 @@ class Options:
     detector: DetectorOptions
 
     def __post_init__(self) -> None:
-        """Raise UserError where flags do not go together."""
+        """Raise UserError if flags contradict each other."""
         kinds = {"download": "ava", "check_data": "own", "build": "talkset"}
-        wanted = [name for name in kinds if getattr(self.instead, name)]
+        actions = [name for name in kinds if getattr(self.instead, name)]
         others = self.instead.evaluation + self.instead.forward
-        if len(wanted) + others > 1:
+        if len(actions) + others > 1:
             raise UserError(
-                "--evaluation, --forward, --download, --checkData and --build each go alone"
+                "--evaluation, --forward, --download, --checkData and --build exclude each other; "
+                "pass one of them"
             )
-        for name in wanted:
+        for name in actions:
             if self.data.data != kinds[name]:
                 flag = "checkData" if name == "check_data" else name
-                raise UserError(f"--{flag} is for --data {kinds[name]}, found {self.data.data}")
+                raise UserError(
+                    f"--{flag} requires --data {kinds[name]}, found --data {self.data.data}"
+                )
         if self.talkset.lists and not self.instead.build:
-            raise UserError("--lists is for --build")
+            raise UserError("--lists requires --build")
         if self.instead.forward and self.network.features is None:
-            raise UserError("--forward needs --features, the folder that is written")
+            raise UserError("--forward requires --features, the folder to write")
         if self.instead.legacy and not self.instead.evaluation:
-            raise UserError("--legacy is for --evaluation of ava_asd; leave it out")
-        if self.training.early_stopping and (others or wanted):
-            raise UserError("--earlyStopping is for training ava_asd; leave it out")
+            raise UserError("--legacy requires --evaluation and --model ava_asd")
+        if self.training.early_stopping and (others or actions):
+            raise UserError("--earlyStopping only applies to training; leave it out")

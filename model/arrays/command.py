@@ -55,49 +55,53 @@ FORWARD = "test_forward.csv"
 
 @dataclass(frozen=True)
 class PlaceOptions:
-    """The data set, and where everything is."""
+    """Folders, features and device."""
 
     data_path: Annotated[Path, "folder of the data set"] = Path("data")
-    save_path: Annotated[Path, "folder of weights, scaler, tables and plots"] = Path("exps/array")
-    feature: Annotated[str, f"what the network reads: {', '.join(FEATURES)}"] = "gcc_phat"
-    condition: Annotated[str, "labels to train on: where positions come from, then GT or VAD"] = (
-        "GT_GT"
-    )
-    store: Annotated[Path | None, "folder of stored features; else DATA/features/..."] = None
-    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "where the network runs"] = "auto"
+    save_path: Annotated[Path, "folder for weights, scaler, tables and plots"] = Path("exps/array")
+    feature: Annotated[str, f"audio feature: one of {', '.join(FEATURES)}"] = "gcc_phat"
+    condition: Annotated[str, "training labels: source of positions, then GT or VAD"] = "GT_GT"
+    store: Annotated[
+        Path | None, "folder of stored features (default: DATAPATH/features/FEATURE_CONDITION)"
+    ] = None
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "device of the network"] = "auto"
 
     def __post_init__(self) -> None:
         check_feature(self.feature)
 
     @property
     def store_folder(self) -> Path:
-        """Where features are stored."""
+        """Folder of stored features."""
         return self.store or self.data_path / "features" / f"{self.feature}_{self.condition}"
 
 
 @dataclass(frozen=True)
 class LearnOptions:
-    """How a localizer is trained; what stays unset is as published."""
+    """How a localizer is trained; unset options are as published."""
 
-    lr: Annotated[float | None, "learning rate of the first 30 epochs; else 0.0001"] = None
-    epochs: Annotated[int, "epochs in all"] = 50
+    lr: Annotated[float | None, "learning rate of the first 30 epochs (default: 0.0001)"] = None
+    epochs: Annotated[int, "number of epochs"] = 50
     width: Annotated[int, "channels of the network's first block"] = 64
-    pooling: Annotated[Literal["avg", "max"], "what pools time and frequency"] = "avg"
-    plain_decay: Annotated[bool, "from epoch 31 on 0.9 an epoch; published is compounding"] = False
+    pooling: Annotated[Literal["avg", "max"], "pooling over time and frequency"] = "avg"
+    plain_decay: Annotated[
+        bool, "decay by 0.9 per epoch after epoch 30, instead of the published compounding decay"
+    ] = False
     fold: Annotated[
-        int, "validate on a fifth of the sequences, 0 to 4, in savePath/FOLD; -1 trains on all"
+        int,
+        "validate on one fifth of the sequences, 0 to 4, and write to SAVEPATH/FOLD; -1: train on "
+        "all",
     ] = -1
-    save_interval: Annotated[int, "keep a checkpoint after so many batches too"] = 500
+    save_interval: Annotated[int, "also write a checkpoint after every N batches"] = 500
 
 
 @dataclass(frozen=True)
 class HearOptions:
-    """Which localizer is used, and what is made of its results."""
+    """Which localizer is used, and how its results are evaluated and shown."""
 
-    weights: Annotated[Path | None, "checkpoint; else the last one in savePath"] = None
-    tolerance: Annotated[int, "how far off a speaker may be heard, px: 89 or 222"] = 89
-    view: Annotated[str, "of which view a video is made"] = ""
-    blank: Annotated[bool, "draw on an empty picture even where there is a video"] = False
+    weights: Annotated[Path | None, "checkpoint (default: the last one in SAVEPATH)"] = None
+    tolerance: Annotated[int, "maximum position error in pixels, 89 or 222"] = 89
+    view: Annotated[str, "view of which `video` makes a video"] = ""
+    blank: Annotated[bool, "draw on an empty image even if there is a video"] = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def store_features(options: ArrayCommandOptions) -> None:
         build_store(folder / STORE, chunks, live, options.features, threads, progress)
     stored = StoredFeatures(folder / STORE, chunks, options.place.feature)
     write_scaler(measure_scaler(stored), folder / SCALER)
-    print(f"features of {len(chunks)} chunks and their scaler are in {folder}")
+    print(f"wrote features of {len(chunks)} chunks and their scaler to {folder}")
 
 
 def _development(options: ArrayCommandOptions) -> tuple[list[AudioChunk], LiveFeatures]:
@@ -138,21 +142,21 @@ def _development(options: ArrayCommandOptions) -> tuple[list[AudioChunk], LiveFe
 
 
 def _source(options: ArrayCommandOptions) -> tuple[list[AudioChunk], FeatureSource, Scaler]:
-    """Return chunks, their features (the stored ones if any), and the scaler in savePath."""
+    """Return chunks, their features (stored ones if available), and the scaler in savePath."""
     place = options.place
     chunks, source = _development(options)
     stored: FeatureSource = source
     if (place.store_folder / STORE).is_file():
         stored = StoredFeatures(place.store_folder / STORE, chunks, place.feature)
-    kept = place.save_path / SCALER
-    for path in (kept, place.store_folder / SCALER):
+    saved = place.save_path / SCALER
+    for path in (saved, place.store_folder / SCALER):
         if path.is_file():
             scaler = read_scaler(path, place.feature)
             break
     else:
         scaler = measure_scaler(stored, options.batches.num_threads)
-    if not kept.is_file():
-        write_scaler(scaler, kept)
+    if not saved.is_file():
+        write_scaler(scaler, saved)
     return chunks, stored, scaler
 
 
@@ -209,7 +213,7 @@ def merge(options: ArrayCommandOptions) -> None:
 
     folder = options.place.save_path
     merged = merge_folds([folder / str(fold) for fold in range(NUM_FOLDS)], folder)
-    print(f"validation loss of a chunk after the last epoch: {merged['val'][-1]:.4f}")
+    print(f"validation loss per chunk after the last epoch: {merged['val'][-1]:.4f}")
 
 
 def forward(options: ArrayCommandOptions) -> None:
@@ -225,7 +229,7 @@ def forward(options: ArrayCommandOptions) -> None:
     scaler = read_scaler(place.save_path / SCALER, place.feature)
     views = layout.views_with_truth(layout.sequences("test"))
     found = {}
-    with bar("hearing", float(len(views)), "views") as advance:
+    with bar("localising", float(len(views)), "views") as advance:
         for view, heard in hear_views(network, layout, views, scaler, options.checks):
             found[view.name] = heard
             advance(float(len(found)))
@@ -234,7 +238,7 @@ def forward(options: ArrayCommandOptions) -> None:
 
 
 def evaluate_heard(options: ArrayCommandOptions) -> None:
-    """Evaluate the positions that `forward` wrote."""
+    """Evaluate the positions written by `forward`."""
     place = options.place
     heard = read_heard(place.save_path / FORWARD)
     results = evaluate(compare_all(TragicTalkers(place.data_path), heard), options.hear.tolerance)
@@ -244,7 +248,7 @@ def evaluate_heard(options: ArrayCommandOptions) -> None:
 
 
 def make_video(options: ArrayCommandOptions) -> None:
-    """Write the video of a view with a line where speech was heard."""
+    """Write the video of a view with a line at the position of speech."""
     from utils.arrays.video import render_blank, render_over
     from utils.media.container import probe
 
@@ -257,7 +261,7 @@ def make_video(options: ArrayCommandOptions) -> None:
     if layout.video_path(view).is_file() and not options.hear.blank:
         render_over(probe(layout.video_path(view)), views[view.name], target)
     else:
-        sound = layout.sound("test", view.sequence, view.rig)
+        sound = layout.audio("test", view.sequence, view.rig)
         render_blank(sound, views[view.name], target)
     print(target)
 

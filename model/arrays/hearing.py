@@ -15,16 +15,16 @@ from utils.errors import UserError
 
 
 def listen(options: ArrayOptions, checks: SoundChecks, device: str = "cpu") -> tuple[Heard, Camera]:
-    """Return what the array hears across the view, and the camera that has it.
+    """Return localised speech across the camera's view, and the camera.
 
     Args:
-        options: Names an array and its geometry.
-        checks: What makes a microphone useless.
-        device: Where a localizer runs.
+        options: The array's recording and geometry.
+        checks: When a microphone counts as clipped or silent.
+        device: Device of a localizer.
 
     Raises:
         FileNotFoundError: A file is missing.
-        UserError: Files are wrong, or do not belong to each other.
+        UserError: Files are wrong or do not match.
     """
     assert options.array is not None
     assert options.array_geometry is not None
@@ -41,13 +41,13 @@ def listen(options: ArrayOptions, checks: SoundChecks, device: str = "cpu") -> t
 def _by_network(
     weights: Path, sound: ArraySound, view: tuple[ArrayGeometry, Camera], device: str
 ) -> Heard:
-    """Return what a trained localizer hears for a camera of its array."""
+    """Return the speech localised by a trained localizer for a camera of its array."""
     geometry, camera = view
     network = load_localizer(weights).to(device)
     if len(geometry.cameras) > network.num_cameras:
         raise UserError(
-            f"expected at most {network.num_cameras} cameras in the geometry, as {weights} knows, "
-            f"found {len(geometry.cameras)}"
+            f"expected at most {network.num_cameras} cameras in the geometry, as many as {weights} "
+            f"was trained for, found {len(geometry.cameras)}"
         )
     places = (weights.parent / SCALER, weights.parent.parent / SCALER)
     scaler = read_scaler(next((path for path in places if path.is_file()), places[0]))

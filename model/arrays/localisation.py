@@ -24,11 +24,11 @@ from utils.errors import UserError
 
 
 def load_localizer(path: Path, pooling: Pooling = "avg") -> TragicCRNN:
-    """Return the network of a checkpoint, published or of this project, ready to hear.
+    """Return the network of a published or own checkpoint, in eval mode.
 
     Args:
-        path: The checkpoint; it tells the network's width but not its pooling.
-        pooling: That it was trained with.
+        path: The checkpoint; it determines the network's width but not its pooling.
+        pooling: The pooling it was trained with.
     """
     state = read_weights(find_file(path)).state
     network = TragicCRNN(pooling, **TragicCRNN.variant_of(state))
@@ -44,20 +44,20 @@ def hear(
     cameras: Sequence[int],
     num_frames: int,
 ) -> list[Heard]:
-    """Return what a localizer hears across the view of each camera, chunk by chunk of 2 s.
+    """Return localised speech across the view of each camera, in chunks of 2 s.
 
-    What cameras have in common is worked out once. The network is run as it is, so put it into
-    eval mode; a chunk is held at a time.
+    The part of the network that is independent of the camera runs once. One chunk is held at a
+    time.
 
     Args:
-        network: Hears, on its own device.
-        sound: Of one rig.
-        scaler: Belongs to the network's features.
-        cameras: Their places at the rig, from 0.
-        num_frames: How many frames of the views at 30/s are wanted.
+        network: The localizer, in eval mode; runs on its own device.
+        sound: Audio of one rig.
+        scaler: Scaler of the network's features.
+        cameras: Positions of the cameras in the rig, from 0.
+        num_frames: Number of frames of the views, at 30/s.
 
     Raises:
-        UserError: The sound is shorter than a chunk or of another number of microphones.
+        UserError: The audio is shorter than a chunk or has another number of microphones.
     """
     _check(network, sound)
     device = next(network.parameters()).device
@@ -74,17 +74,17 @@ def hear(
 def _check(network: Localizer, sound: ArraySound) -> None:
     if sound.num_microphones != network.num_microphones:
         raise UserError(
-            f"expected sound of {network.num_microphones} microphones, found "
-            f"{sound.num_microphones}; the network hears no other array"
+            f"expected audio of {network.num_microphones} microphones, found "
+            f"{sound.num_microphones}; the network works only with the array of its training"
         )
     if sound.num_samples < CHUNK_SAMPLES:
         raise UserError(
-            f"expected at least {CHUNK_S} s of sound, a chunk, found {sound.duration_s:.2f} s"
+            f"expected at least {CHUNK_S} s of audio (one chunk), found {sound.duration_s:.2f} s"
         )
 
 
 def _chunks(sound: ArraySound, scaler: Scaler, num_frames: int) -> Iterator[NDArray[np.float32]]:
-    """Yield the scaled features of each chunk; past its end the sound is silent."""
+    """Yield the scaled features of each chunk; the last one is padded with silence."""
     for frame in range(0, num_frames, CHUNK_FRAMES):
         start = first_sample(frame / FPS)
         yield scaler(FEATURES[scaler.feature](sound.read(start, start + CHUNK_SAMPLES)))
@@ -98,26 +98,26 @@ def hear_views(
     checks: SoundChecks,
     split: Split = "test",
 ) -> Iterator[tuple[CameraView, Heard]]:
-    """Yield what a localizer hears in views of the data set; rig by rig, in order.
+    """Yield localised speech in views of the data set; rig by rig, in order.
 
-    A view has as many frames as its ground truth, or as its sound where there is none.
+    A view has as many frames as its ground truth or, without one, as its audio.
 
     Args:
-        network: Hears; in eval mode.
-        layout: Where the sound lies.
-        views: Any, of any sequences.
-        scaler: Belongs to the network's features.
-        checks: What makes a microphone useless.
-        split: Of the views.
+        network: The localizer, in eval mode.
+        layout: Folders of the data set.
+        views: Any views of any sequences.
+        scaler: Scaler of the network's features.
+        checks: When a microphone counts as clipped or silent.
+        split: Split of the views.
     """
     for sequence, rig in sorted({(view.sequence, view.rig) for view in views}):
-        own = sorted(view for view in views if (view.sequence, view.rig) == (sequence, rig))
-        sound = layout.sound(split, sequence, rig)
+        of_rig = sorted(view for view in views if (view.sequence, view.rig) == (sequence, rig))
+        sound = layout.audio(split, sequence, rig)
         check_levels(sound, checks, f"sequence {sequence}, rig {rig:02d}")
-        paths = [layout.truth_path(view) for view in own]
-        known = next((path for path in paths if path.is_file()), None)
+        paths = [layout.truth_path(view) for view in of_rig]
+        truth = next((path for path in paths if path.is_file()), None)
         count = frames_of(sound.duration_s)
-        if known is not None:
-            count = read_truth(known).positions.shape[1]
-        heard = hear(network, sound, scaler, [view.place for view in own], count)
-        yield from zip(own, heard, strict=True)
+        if truth is not None:
+            count = read_truth(truth).positions.shape[1]
+        heard = hear(network, sound, scaler, [view.rig_index for view in of_rig], count)
+        yield from zip(of_rig, heard, strict=True)

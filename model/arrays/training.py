@@ -1,4 +1,4 @@
-"""Train a localizer on the common engine, evaluate it, and merge the folds' losses."""
+"""Train and evaluate a localizer, and merge the losses of the folds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ class LocalizerTraining:
 
     training: TrainingOptions = TrainingOptions()
     run: RunOptions = RunOptions()
-    condition: Annotated[str, "supervision: where positions come from, then GT or VAD"] = "GT_GT"
+    condition: Annotated[str, "supervision: source of positions, then GT or VAD"] = "GT_GT"
     plain_decay: Annotated[
-        bool, "0.9 for each epoch after 30; as published the decay itself compounds"
+        bool, "decay by 0.9 per epoch after epoch 30, instead of the published compounding decay"
     ] = False
-    fold: Annotated[int, "validate on a fifth of the sequences, 0 to 4; -1 trains on all"] = -1
+    fold: Annotated[int, "validate on one fifth of the sequences, 0 to 4; -1: train on all"] = -1
 
 
 def make_localizer_trainer(
@@ -62,7 +62,7 @@ def make_localizer_trainer(
 
 @torch.inference_mode()
 def validate(objective: LocalisationObjective, loader: ChunkLoader, ranks: Ranks) -> Evaluated:
-    """Return the average precision within 2 degrees and the mean loss of a chunk."""
+    """Return the average precision within 2 degrees and the mean loss per chunk."""
     objective.eval()
     parts = []
     totals = torch.zeros(2, dtype=torch.float64)
@@ -100,21 +100,21 @@ def train_localizer(
     ranks: Ranks,
     hooks: Hooks,
 ) -> Run:
-    """Train from the beginning, or from where the run's folder stands; return the run.
+    """Train from the beginning or from the run's last checkpoint; return the run.
 
-    The folder also gets train_loss.pt, val_loss.pt (lists, loss of a chunk) and
-    training_plot.png.
+    Also writes train_loss.pt, val_loss.pt (lists, loss per chunk) and training_plot.png to its
+    folder.
 
     Args:
         network: Trained in place.
-        loader: Yields what is learned from.
-        validation: Yields what each epoch is evaluated on; None does not evaluate.
-        settings: How.
+        loader: Yields the training batches.
+        validation: Yields the validation batches; None skips evaluation.
+        settings: All settings of the training.
         ranks: The processes that share the work.
-        hooks: Called on the way.
+        hooks: Callbacks of the run.
     """
     trainer = make_localizer_trainer(network, settings, ranks)
-    described: dict[str, str | int | float | bool] = {
+    data_settings: dict[str, str | int | float | bool] = {
         "--feature": loader.source.feature,
         "--condition": settings.condition,
         "--fold": settings.fold,
@@ -125,7 +125,7 @@ def train_localizer(
     }
     start = network.weights.name if network.weights else ""
     run = Run(
-        trainer, settings.run, describe_settings(trainer, settings.training, start, described)
+        trainer, settings.run, describe_settings(trainer, settings.training, start, data_settings)
     )
     run.resume()
     objective = trainer.objective
@@ -138,7 +138,7 @@ def train_localizer(
 
 
 def write_losses(run: Run) -> None:
-    """Write the losses of a chunk, epoch by epoch, as published lists and as a plot."""
+    """Write the losses per chunk over the epochs, as published lists and as a plot."""
     losses = {
         "train": [CHUNK_FRAMES * row.loss for row in run.rows],
         "val": [row.val_loss for row in run.rows if row.val_loss is not None],
@@ -149,11 +149,11 @@ def write_losses(run: Run) -> None:
 
 
 def merge_folds(folders: Sequence[Path], target: Path) -> Mapping[str, list[float]]:
-    """Write the mean losses of the folds' runs as global_*_loss.pt and their plot; return them.
+    """Write the mean losses of all folds as global_*_loss.pt and a plot; return them.
 
     Raises:
-        FileNotFoundError: A fold is not trained yet; names it.
-        UserError: Folds have been trained for different numbers of epochs.
+        FileNotFoundError: A fold is not trained yet; the message names it.
+        UserError: Folds were trained for different numbers of epochs.
     """
     merged = {}
     for name in ("train", "val"):
@@ -164,8 +164,8 @@ def merge_folds(folders: Sequence[Path], target: Path) -> Mapping[str, list[floa
         losses = [torch.load(path, weights_only=True) for path in paths]
         if len({len(values) for values in losses}) != 1:
             raise UserError(
-                f"expected as many epochs of each fold, found {[len(v) for v in losses]} of "
-                f"{name}; train all of them to the end first"
+                f"expected the same number of epochs for all folds, found "
+                f"{[len(v) for v in losses]} of {name}; complete their training first"
             )
         merged[name] = np.mean(losses, axis=0).tolist()
         checkpoints.write(target / f"global_{name}_loss.pt", merged[name])
@@ -174,7 +174,7 @@ def merge_folds(folders: Sequence[Path], target: Path) -> Mapping[str, list[floa
 
 
 def plot_losses(losses: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw the loss of a chunk over the epochs, a curve for each name."""
+    """Draw the loss per chunk over the epochs, one curve per name."""
     curves = [
         Curve(name, list(range(1, len(values) + 1)), list(values))
         for name, values in losses.items()
@@ -182,7 +182,7 @@ def plot_losses(losses: Mapping[str, Sequence[float]], path: Path) -> None:
     ]
     longest = max((len(values) for values in losses.values()), default=1)
     highest = fitting_axis(
-        f"loss of a chunk ({CHUNK_FRAMES // FPS} s)",
+        f"loss per chunk ({CHUNK_FRAMES // FPS} s)",
         [value for curve in curves for value in curve.ys],
     )
     draw_curves("training", Axis("epoch", 1, max(2, longest)), highest, curves, path)

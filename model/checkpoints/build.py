@@ -1,4 +1,4 @@
-"""Build networks by name, in any variant, and put weights into them."""
+"""Build networks by name, in any variant, and load weights into them."""
 
 import importlib
 import inspect
@@ -22,11 +22,9 @@ Variant = Mapping[str, Any]  # arguments of a network's constructor
 
 @lru_cache
 def network_class(name: str) -> type[Model]:
-    """Return the network class that is defined in the file of that name in model/networks."""
+    """Return the network class in model/networks/NAME.py."""
     if name not in network_names():
-        raise UserError(
-            f"expected a network named one of {', '.join(network_names())}; got {name!r}"
-        )
+        raise UserError(f"expected one of the networks {', '.join(network_names())}; got {name!r}")
     module = importlib.import_module(f"model.networks.{name}")
     classes = [
         value
@@ -45,11 +43,11 @@ def network_name(network: Model) -> str:
 
 
 def build_network(name: str, variant: Variant | None = None) -> Model:
-    """Return a network with fresh weights.
+    """Return a newly initialised network.
 
     Args:
         name: One of `network_names()`.
-        variant: Arguments of its constructor; the defaults are the published ones.
+        variant: Arguments of its constructor; by default as published.
     """
     arguments = check_variant(name, variant or {})
     network = network_class(name)(**arguments)
@@ -64,9 +62,9 @@ def read_variant(name: str, text: str) -> dict[str, Any]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = part.partition("=")
         if not equals or key not in allowed:
-            choices = ", ".join(f"{one}={like.default}" for one, like in allowed.items())
+            choices = ", ".join(f"{key}={parameter.default}" for key, parameter in allowed.items())
             raise UserError(
-                f"--variant {part}: expected key=value of {name}, which has {choices or 'none'}"
+                f"--variant {part}: expected key=value; {name} has {choices or 'no variants'}"
             )
         found[key] = _parse_like(allowed[key].default, value, part)
     return found
@@ -88,12 +86,12 @@ def _parse_like(default: object, value: str, part: str) -> object:
 
 
 def check_variant(name: str, variant: Variant) -> dict[str, Any]:
-    """Return a variant after checking that the network has such arguments."""
+    """Return a variant; raise UserError if the network has no such arguments."""
     allowed = inspect.signature(network_class(name)).parameters
     unknown = [key for key in variant if key not in allowed]
     if unknown:
         raise UserError(
-            f"{name} has no variant {unknown[0]!r}, it has {', '.join(allowed) or 'none'}"
+            f"{name} has no argument {unknown[0]!r}; it has {', '.join(allowed) or 'none'}"
         )
     return dict(variant)
 
@@ -104,14 +102,14 @@ def load_single(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Model:
-    """Return one network with weights, ready to score: find the file, read it, build the network.
+    """Return one network with weights, in eval mode.
 
     Args:
         name: One of `network_names()`.
-        weights: A file, a name in pretrain/weights.toml, or weights that have been read; None is
-            the network's default in pretrain/weights.toml.
-        device: Where it runs.
-        progress: Told the bytes of a download.
+        weights: A file, a name in pretrain/weights.toml, or weights that were read already; None
+            for the network's default in pretrain/weights.toml.
+        device: Device of the network.
+        progress: Progress hook of a download.
     """
     kind = network_class(name)
     if not isinstance(weights, Weights):
@@ -128,16 +126,16 @@ def load_single(
 
 
 def load_released(network: Model, state_dict: Mapping[str, Tensor]) -> None:
-    """Load a checkpoint with published names, or with the network's own, into `network`.
+    """Load a checkpoint with published names or the network's own names into `network`.
 
     Raises:
-        UserError: There is an unknown key, a missing key or a wrong shape; names the first one,
-            and the network or variant that the checkpoint looks like.
+        UserError: A key is unknown or missing, or a shape is wrong; the message names the first
+            one, and the network or variant that the checkpoint fits.
     """
     problem = _mismatch(network, state_dict)
     if problem:
         other = _describe_other(network, state_dict)
-        guess = f"; the file looks like {other}'s" if other else ""
+        guess = f"; the file fits {other}" if other else ""
         raise UserError(f"these are not {network_name(network)} weights: {problem}{guess}")
     names = _own_names(network, state_dict)
     network.load_state_dict({own: state_dict[key] for key, own in names.items()})
@@ -162,7 +160,7 @@ def _fits(kind: type[Model], state_dict: Mapping[str, Tensor]) -> bool:
     try:
         with torch.device("meta"):
             network = kind(**kind.variant_of(state_dict))
-    except UserError:  # no variant of the network has such shapes
+    except UserError:  # no variant of the network has these shapes
         return False
     return _mismatch(network, state_dict) is None
 
@@ -177,7 +175,7 @@ def _own_names(network: Model, state_dict: Mapping[str, Tensor]) -> dict[str, st
         published = key.removeprefix("module.")
         if published in network.released_unused:
             continue
-        prefix = next((one for one in prefixes if published.startswith(one)), "")
+        prefix = next((prefix for prefix in prefixes if published.startswith(prefix)), "")
         own = network.released_names.get(prefix, "")
         names[key] = own + published.removeprefix(prefix)
     return names

@@ -1,4 +1,4 @@
-"""Read the tensors of weights files: PyTorch's, safetensors' and Keras'."""
+"""Read the tensors of weights files in the formats of PyTorch, safetensors and Keras."""
 
 import io
 import pickle
@@ -18,9 +18,9 @@ from utils.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The tensors of a weights file, and what it says of its network.
+    """The tensors of a weights file, and its network if stated.
 
-    Only checkpoints of this project's training name their network and its variant.
+    Only checkpoints of this project state their network and its variant.
     """
 
     file: WeightsFile
@@ -30,17 +30,17 @@ class Weights:
     variant: Mapping[str, Any] | None = None  # arguments of the network's constructor
 
     def variant_for(self, network: str) -> Mapping[str, Any] | None:
-        """Return the variant that the file states for that network, if it is of that network."""
+        """Return the stated variant if the file belongs to that network."""
         return self.variant if self.network == network else None
 
 
 def read_weights(raw: RawWeights) -> Weights:
-    """Read the tensors of a weights file; nothing in the file is ever executed.
+    """Read the tensors of a weights file; nothing in the file is executed.
 
-    Half precision in safetensors files becomes float32.
+    Half precision in safetensors files is converted to float32.
 
     Raises:
-        UserError: It is no weights file, or not whole.
+        UserError: It is not a weights file or incomplete.
     """
     path, content = raw.file.path, raw.content
     if path.suffix == ".safetensors":
@@ -48,16 +48,16 @@ def read_weights(raw: RawWeights) -> Weights:
     if is_keras(content):
         return Weights(raw.file, read_keras(path, content), by_keras=True)
     whole = _read_pytorch(path, content)
-    notes: Mapping[str, Any] = {}
+    header: Mapping[str, Any] = {}
     state = whole
     if isinstance(whole, Mapping) and isinstance(whole.get("state_dict"), Mapping):
-        notes, state = whole, whole["state_dict"]
+        header, state = whole, whole["state_dict"]
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         raise UserError(f"expected names and tensors in {path}, found {type(state).__name__}")
     return Weights(
-        raw.file, dict(state), network=notes.get("network"), variant=notes.get("variant")
+        raw.file, dict(state), network=header.get("network"), variant=header.get("variant")
     )
 
 
@@ -71,11 +71,11 @@ def _read_pytorch(path: Path, content: bytes) -> object:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"expected tensors alone in {path}, found other objects or a broken file; "
-            "nothing of it was run; download it again from a place you trust"
+            f"expected only tensors in {path}, found other objects or a damaged file; no code in "
+            "it was executed; download it again from a source you trust"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{path} is cut short or damaged; download it again") from error
+        raise UserError(f"{path} is incomplete or damaged; download it again") from error
 
 
 def _read_safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
@@ -84,7 +84,7 @@ def _read_safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
         state = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is no safetensors file or is cut short ({error})") from error
+        raise UserError(f"{path} is not a safetensors file or is incomplete ({error})") from error
     return {
         name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
         for name, tensor in state.items()

@@ -1,4 +1,4 @@
-"""Read weights that Keras saved as HDF5, from whole models or weights files.
+"""Read Keras weights from HDF5 files of models or of weights.
 
 Kernels are transposed to PyTorch's order: (.., in, out) to (out, in, ..). Weights are named after
 their layer, with `.weight` and `.bias`; these are the published names of ava_asd.
@@ -31,6 +31,7 @@ _LAYERS = {
     "s_a": [*(f"s_a_{step}" for step in (*_STEPS, "fc7")), "main_out"],
     "s_v": [*(f"s_v_{step}" for step in (*_STEPS, "fc7")), "main_out"],
 }
+MODES = tuple(_LAYERS)
 
 
 def is_keras(content: bytes) -> bool:
@@ -39,7 +40,7 @@ def is_keras(content: bytes) -> bool:
 
 
 def read_keras(path: Path, content: bytes) -> dict[str, Tensor]:
-    """Return the weights of a Keras file, layer after layer in the file's order.
+    """Return the weights of a Keras file in the file's order of layers.
 
     Args:
         path: The file, for messages.
@@ -47,7 +48,7 @@ def read_keras(path: Path, content: bytes) -> dict[str, Tensor]:
 
     Raises:
         ResourceError: h5py is not installed.
-        UserError: It holds no Keras weights, or is not whole.
+        UserError: It has no Keras weights, or is incomplete.
     """
     try:
         import h5py
@@ -58,12 +59,12 @@ def read_keras(path: Path, content: bytes) -> dict[str, Tensor]:
             return dict(_read_layers(file.get("model_weights", file)))
     except (OSError, KeyError, RuntimeError) as error:
         raise UserError(
-            f"{path} is cut short or no Keras weights ({error}); get it again"
+            f"{path} is incomplete or has no Keras weights ({error}); download it again"
         ) from error
 
 
 def _read_layers(group: Any) -> list[tuple[str, Tensor]]:  # noqa: ANN401 - h5py has no types
-    """Return all weights of a file; raises KeyError if its layout is another one."""
+    """Return all weights of a file; raise KeyError if its layout differs."""
     state = []
     for layer in map(_text, group.attrs["layer_names"]):
         for name in map(_text, group[layer].attrs["weight_names"]):

@@ -1,9 +1,9 @@
-"""Checkpoints of training: a run resumes exactly from the last one, the demo reads any of them.
+"""Checkpoints of training: a run resumes exactly from the last one; the demo reads all of them.
 
-A run's folder holds `model/last.model` (weights, and all that is needed to go on),
-`model/best.model` (weights) and, if asked for, `model/model_0001.model` ... as published. Each is
-a dict whose `state_dict` has the network's own names and whose `variant` has the arguments of its
-constructor; it is read with `weights_only=True`.
+A run's folder has `model/last.model` (weights and the state of training), `model/best.model`
+(weights) and, with `--keepAll`, `model/model_0001.model` ... as published. Each is a dict whose
+`state_dict` has the network's own names and whose `variant` has the arguments of its constructor;
+it is read with `weights_only=True`.
 """
 
 import pickle
@@ -23,27 +23,27 @@ Settings = Mapping[str, str | int | float | bool]
 
 
 def last_path(folder: Path) -> Path:
-    """Return where a run keeps what it resumes from."""
+    """Return the path of the checkpoint from which a run resumes."""
     return folder / "model" / "last.model"
 
 
 def best_path(folder: Path) -> Path:
-    """Return where a run keeps the weights with the highest average precision."""
+    """Return the path of the weights with the highest average precision."""
     return folder / "model" / "best.model"
 
 
 def epoch_path(folder: Path, epoch: int) -> Path:
-    """Return where a run keeps the weights of one epoch."""
+    """Return the path of the weights of one epoch."""
     return folder / "model" / f"model_{epoch:04d}.model"
 
 
 def save(path: Path, network: nn.Module, training: Mapping[str, Any]) -> None:
-    """Write a checkpoint; an earlier one stays until the new one is complete.
+    """Write a checkpoint; an earlier one is replaced once the new one is complete.
 
     Args:
         path: The file.
-        network: Its weights are kept as float tensors on the CPU.
-        training: Anything else, of numbers, text, lists, dicts and tensors.
+        network: Its weights are saved as float tensors on the CPU.
+        training: Further content of numbers, text, lists, dicts and tensors.
     """
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     name = type(network).__module__.rpartition(".")[2]
@@ -57,18 +57,18 @@ def save(path: Path, network: nn.Module, training: Mapping[str, Any]) -> None:
     write(path, whole)
 
 
-def write(path: Path, contents: Any) -> None:  # noqa: ANN401 - whatever torch.save takes
-    """Write a file with torch.save; it is whole and on disk when this returns."""
+def write(path: Path, contents: Any) -> None:  # noqa: ANN401 - anything that torch.save takes
+    """Write a file with torch.save; it is complete and on disk when this returns."""
     with replacing(path) as temporary:
         torch.save(contents, temporary)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint that `save` wrote, all of it.
+    """Read a complete checkpoint written by `save`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        UserError: It is not one, or not whole; says which file.
+        FileNotFoundError: The file is missing.
+        UserError: It is not a checkpoint or incomplete; the message names it.
     """
     whole = read(path)
     if not isinstance(whole, dict) or whole.get("format") != FORMAT or "training" not in whole:
@@ -80,11 +80,11 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read what a run wrote, whatever it is made of.
+    """Read a file written by `write`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        UserError: It is damaged or another file; says which.
+        FileNotFoundError: The file is missing.
+        UserError: It is damaged or another kind of file; the message names it.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint of training, found no file {path}")
@@ -93,13 +93,13 @@ def read(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError) as error:
         raise UserError(
             f"expected a checkpoint of training in {path}, found a damaged or another file; "
-            "move it away to begin anew, or choose another --savePath"
+            "remove it to start again, or choose another --savePath"
         ) from error
     return whole
 
 
 def write_halves(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write weights in half precision to a safetensors file, as the project ships them."""
+    """Write weights in half precision to a safetensors file, like the bundled ones."""
     from safetensors.torch import save_file
 
     halves = {
@@ -111,14 +111,17 @@ def write_halves(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def check_settings(path: Path, saved: Settings, now: Settings) -> None:
-    """Refuse to go on with other settings than a run began with; name the first that differs.
+    """Check that a run is resumed with its original settings.
+
+    A switch that one of both does not have counts as off.
 
     Raises:
-        UserError: They differ.
+        UserError: They differ; the message names the first difference.
     """
     for name in dict.fromkeys((*saved, *now)):
-        if saved.get(name) != now.get(name):
+        was, found = saved.get(name, False), now.get(name, False)
+        if was != found:
             raise UserError(
-                f"{path} was trained with {name} {saved.get(name)!r}, found {now.get(name)!r}; "
-                "resume with the same, or begin anew with another --savePath"
+                f"{path} was trained with {name} {was!r}, found {found!r}; "
+                "resume with the same, or start again with another --savePath"
             )

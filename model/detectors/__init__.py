@@ -1,1 +1,1 @@
-"""One face detector a file."""
+"""Face detectors, one per file."""

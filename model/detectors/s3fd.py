@@ -1,6 +1,6 @@
 """S3FD, after "S3FD: Single Shot Scale-invariant Face Detector" (Zhang et al., ICCV 2017).
 
-Reads both weights files in use: TalkNet's `sfd_face.pth` and that of the package face-alignment.
+Reads both common weights files: TalkNet's `sfd_face.pth` and that of the package face-alignment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from utils.errors import UserError
 from utils.model_options import DetectorOptions
 from utils.structures import Detections
 
-MEAN = (123.0, 117.0, 104.0)  # RGB, subtracted from the pictures
+MEAN = (123.0, 117.0, 104.0)  # RGB, subtracted from the images
 STEPS = (4, 8, 16, 32, 64, 128)  # pixels between the cells of each level
-SMALLEST_PICTURE = 32  # pixels; below it the deepest maps would be empty
+SMALLEST_IMAGE = 32  # pixels; below it the deepest maps would be empty
 CONFIDENCE = 0.9  # published setting
-CPU_PIXELS, GPU_PIXELS = 120_000, 4_000_000  # looked at in one go: a CPU's cache, a GPU's width
-WEAKEST = 0.05  # confidence below which a box is not looked at
+CPU_PIXELS, GPU_PIXELS = 120_000, 4_000_000  # per forward pass; fits a CPU's cache, fills a GPU
+WEAKEST = 0.05  # confidence below which a box is ignored
 MOST_CANDIDATES, MOST_FACES = 5000, 750
 OVERLAP, FINAL_OVERLAP = 0.3, 0.1  # IoU above which the weaker of two boxes is dropped
 
@@ -53,7 +53,7 @@ FACE_ALIGNMENT_NAMES = {
 
 
 class ChannelNorm(nn.Module):
-    """Scale each place's channels to length one, then by a learned weight."""
+    """Normalise the channels at each position to length 1, then scale by a learned weight."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class ChannelNorm(nn.Module):
 
 
 class S3fdNetwork(nn.Module):
-    """VGG16 with six heads, at 4 to 128 pixels a cell.
+    """VGG16 with six heads, at 4 to 128 pixels per cell.
 
     Args:
         published: The layout of TalkNet's file; else that of face-alignment's, which rounds the
@@ -105,23 +105,24 @@ class S3fdNetwork(nn.Module):
             self.trunk.append(nn.ReLU(inplace=True))
         self.trunk.append(nn.MaxPool2d(2, ceil_mode=ceil))
 
-    def forward(self, pictures: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Map (B, 3, H, W) to each level's raw (B, 4, h, w) places and (B, 2 or 4, h, w) logits.
 
-        The trunk may be of lower precision than the heads, which then see its maps in theirs.
+        The trunk may have lower precision than the heads; its maps are then converted.
         """
+        features = images
         precision = self.norms[0].weight.dtype
         assert isinstance(precision, torch.dtype)
         maps: list[Tensor] = []
         for index, layer in enumerate(self.trunk):
-            pictures = layer(pictures)
+            features = layer(features)
             if index in (15, 22, 29):
-                maps.append(self.norms[len(maps)](pictures.to(precision)))
-        maps.append(pictures.to(precision))
+                maps.append(self.norms[len(maps)](features.to(precision)))
+        maps.append(features.to(precision))
         for index, layer in enumerate(self.extras):
-            pictures = functional.relu(layer(pictures), inplace=True)
+            features = functional.relu(layer(features), inplace=True)
             if index in (1, 3):
-                maps.append(pictures.to(precision))
+                maps.append(features.to(precision))
         return [
             (loc(level), conf(level))
             for loc, conf, level in zip(self.loc, self.conf, maps, strict=True)
@@ -129,9 +130,10 @@ class S3fdNetwork(nn.Module):
 
 
 def build(state: Mapping[str, Tensor]) -> S3fdNetwork:
-    """Return the network that a weights file is of, told by its keys, with these weights.
+    """Return the network of a weights file, recognised by its keys, with these weights.
 
-    It always reads RGB: face-alignment's first filters, trained on BGR, are turned round.
+    It always reads RGB: the channels of face-alignment's first filters, trained on BGR, are
+    reversed.
     """
     published = "vgg.0.weight" in state
     if not published and "conv1_1.weight" not in state:
@@ -151,7 +153,7 @@ def build(state: Mapping[str, Tensor]) -> S3fdNetwork:
         network.load_state_dict(ours)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"these are not whole S3FD weights: {reason}") from error
+        raise UserError(f"these are not complete S3FD weights: {reason}") from error
     return network
 
 
@@ -161,7 +163,7 @@ def make_priors(sizes: tuple[tuple[int, int], ...], device: str) -> Tensor:
 
     Args:
         sizes: (h, w) of the six maps.
-        device: Where the result lies; it is shared, so not to be changed.
+        device: Device of the result, which is cached and must not be changed.
     """
     levels = []
     for step, (height, width) in zip(STEPS, sizes, strict=True):
@@ -176,13 +178,13 @@ def flatten(levels: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     places, confidences = [], []
     for loc, conf in levels:
         places.append(loc.permute(0, 2, 3, 1).flatten(1, 2))
-        background = conf[:, :-1].amax(dim=1)  # level 0 has three kinds: the likeliest counts
+        background = conf[:, :-1].amax(dim=1)  # level 0 has three kinds; the most likely counts
         confidences.append(torch.sigmoid((conf[:, -1] - background).float()).flatten(1))
     return torch.cat(places, dim=1), torch.cat(confidences, dim=1)
 
 
 def decode(places: Tensor, priors: Tensor) -> Tensor:
-    """Turn (N, 4) places, relative to their priors, into (N, 4) corners in pixels."""
+    """Convert (N, 4) places, relative to their priors, to (N, 4) corners in pixels."""
     side = priors[:, 2:]
     centres = priors[:, :2] + places[:, :2] * 0.1 * side
     halves = side * torch.exp(places[:, 2:] * 0.2) / 2
@@ -190,16 +192,16 @@ def decode(places: Tensor, priors: Tensor) -> Tensor:
 
 
 def choose(places: Tensor, confidences: Tensor, priors: Tensor, threshold: float) -> Detections:
-    """Give one picture's boxes above a confidence, strongest first, after the network's own NMS.
+    """Return an image's boxes above a confidence, strongest first, after the network's own NMS.
 
-    The published code decodes and sorts out every box above 0.05, then asks for the threshold.
-    A weak box never removes a stronger one, so starting at the threshold gives the same boxes.
+    The published code decodes and suppresses all boxes above 0.05, then applies the threshold. A
+    weak box never removes a stronger one, so starting at the threshold gives the same boxes.
 
     Args:
         places: (N, 4) relative to the priors.
         confidences: (N,).
-        priors: (N, 3) as `make_priors` gives them.
-        threshold: Boxes at or below it, or below 0.05, are left out.
+        priors: (N, 3) from `make_priors`.
+        threshold: Boxes at or below it, or below 0.05, are dropped.
     """
     found = torch.nonzero(confidences > max(threshold, WEAKEST)).squeeze(1)
     strengths, order = confidences[found].sort(descending=True, stable=True)
@@ -222,49 +224,49 @@ class S3fd:
         confidence: float = CONFIDENCE,
         pixels: int = CPU_PIXELS,
     ) -> None:
-        """Take a network; `pixels` are looked at in one go, at most, or else one picture."""
+        """Take a network; a forward pass has at most `pixels` pixels, but at least one image."""
         self.network = network.eval()
         self.weights = weights
         self._scale, self._confidence, self._pixels = scale, confidence, pixels
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the video's own size: the published bilinear scaling is done here."""
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the video's own size: `prepare` does the published bilinear scaling."""
         return width, height
 
-    def prepare(self, pictures: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Scale and stack RGB pictures of one size into (B, 3, H, W), the mean colour at 0."""
+    def prepare(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Scale RGB images of one size, subtract the mean and stack them: (B, 3, H, W)."""
         device = next(self.network.parameters()).device
-        scale = max(self._scale, 0.51 / min(pictures[0].shape[:2]))  # one pixel at least is left
-        small = [cv2.resize(picture, None, fx=scale, fy=scale) for picture in pictures]
+        scale = max(self._scale, 0.51 / min(images[0].shape[:2]))  # at least one pixel
+        small = [cv2.resize(image, None, fx=scale, fy=scale) for image in images]
         stacked = torch.from_numpy(np.stack(small)).to(device)
         centred = stacked.float() - torch.tensor(MEAN, device=device)
         return centred.permute(0, 3, 1, 2)
 
     @torch.inference_mode()
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Find the faces of RGB pictures (h, w, 3) of one size; boxes in their pixels."""
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
         found: list[Detections] = []
-        seen = pictures[0][..., 0].size * self._scale**2 if pictures else 1
-        batch = max(int(self._pixels / seen), 1)
-        for start in range(0, len(pictures), batch):
-            inputs = self.prepare(pictures[start : start + batch])
+        num_pixels = images[0][..., 0].size * self._scale**2 if images else 1
+        batch = max(int(self._pixels / num_pixels), 1)
+        for start in range(0, len(images), batch):
+            inputs = self.prepare(images[start : start + batch])
             height, width = inputs.shape[2:]
-            sides = np.divide(pictures[0].shape[1::-1], (width, height))
-            to_picture = np.tile(sides, 2).astype(np.float32)
-            below = [0, max(SMALLEST_PICTURE - width, 0), 0, max(SMALLEST_PICTURE - height, 0)]
-            inputs = functional.pad(inputs, below)
+            sides = np.divide(images[0].shape[1::-1], (width, height))
+            to_image = np.tile(sides, 2).astype(np.float32)
+            padding = [0, max(SMALLEST_IMAGE - width, 0), 0, max(SMALLEST_IMAGE - height, 0)]
+            inputs = functional.pad(inputs, padding)
             levels = self.network(inputs.to(next(self.network.trunk.parameters()).dtype))
             priors = make_priors(tuple(loc.shape[2:] for loc, _ in levels), str(inputs.device))
             places, confidences = flatten(levels)
-            for one_places, one_confidences in zip(places, confidences, strict=True):
-                chosen = choose(one_places, one_confidences, priors, self._confidence)
+            for image_places, image_confidences in zip(places, confidences, strict=True):
+                chosen = choose(image_places, image_confidences, priors, self._confidence)
                 kept = suppress(chosen.boxes, np.arange(len(chosen)), FINAL_OVERLAP)
-                found.append(Detections(chosen.boxes[kept] * to_picture, chosen.confidences[kept]))
+                found.append(Detections(chosen.boxes[kept] * to_image, chosen.confidences[kept]))
         return found
 
 
 def load(weights: RawWeights, options: DetectorOptions, device: str, precision: str) -> S3fd:
-    """Return the detector; bf16 may keep the other of two boxes that are about equally strong."""
+    """Return the detector; with bf16, NMS may keep another of two equally confident boxes."""
     network = prepare_network(build(read_weights(weights).state), device, precision)
     confidence = CONFIDENCE if options.confidence is None else options.confidence
     pixels = CPU_PIXELS if device == "cpu" else GPU_PIXELS
@@ -272,7 +274,7 @@ def load(weights: RawWeights, options: DetectorOptions, device: str, precision: 
 
 
 def prepare_network(network: S3fdNetwork, device: str, precision: str) -> S3fdNetwork:
-    """Move a network to a device, in the layout and precision (fp32 or bf16) to run it in."""
+    """Move a network to a device, and set its memory layout and precision (fp32 or bf16)."""
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if precision == "bf16":
         network.trunk.bfloat16()

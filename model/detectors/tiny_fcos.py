@@ -1,7 +1,8 @@
 """A small face detector without anchors, after FCOS (Tian et al., 2019), trained by this project.
 
-Each cell of three grids (8, 16 and 32 pixels wide) says how certain it is to lie at the middle of
-a face, and how far the four sides of that face are. docs/notes/tiny_fcos.md has its training.
+Each cell of three grids (8, 16 and 32 pixels wide) predicts the confidence that it is at the centre
+of a face, and the distances to the four sides of that face. docs/notes/tiny_fcos.md describes the
+training.
 """
 
 from collections.abc import Sequence
@@ -26,18 +27,18 @@ from utils.structures import Detections
 
 STRIDES = (8, 16, 32)  # pixels of a cell, level by level
 WIDTHS = (16, 32, 48, 64, 64)  # channels at strides 2, 4, 8, 16, 32
-HEAD = 48  # channels that all levels share
+HEAD = 48  # channels of the head, at all levels
 CONFIDENCE = 0.52
 OVERLAP = 0.4  # IoU above which the weaker of two boxes is dropped
 LARGE = 96.0  # pixels of a face's height from which on it also counts if half the size shows it
 LONGER_SIDE = 480  # pixels
-BATCH_PIXELS = 500_000  # looked at in one go, so that activations stay in the cache
-LOG_SIDES = (-4.0, 5.0)  # of distances in cells, so that none is without bounds
-RAREST = 0.01  # share of cells that a fresh network takes for faces
+BATCH_PIXELS = 500_000  # per forward pass, so that activations stay in the cache
+LOG_SIDES = (-4.0, 5.0)  # bounds of the log distances, in cells
+RAREST = 0.01  # initial probability of a face in a cell
 
 
 class ConvUnit(Foldable):
-    """A convolution of 3 x 3, its normalisation, and unless told otherwise a ReLU."""
+    """A 3 x 3 convolution, batch normalisation and, by default, a ReLU."""
 
     folds: ClassVar[tuple[tuple[str, str], ...]] = (("conv", "norm"),)
 
@@ -53,7 +54,7 @@ class ConvUnit(Foldable):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a way around them."""
+    """A residual block of two convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class Residual(nn.Module):
 
 
 class TinyFcosNetwork(nn.Module):
-    """Pictures to certainties and distances for every cell of three grids."""
+    """Maps images to confidences and distances for every cell of three grids."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,22 +79,22 @@ class TinyFcosNetwork(nn.Module):
         self.stage32 = nn.Sequential(ConvUnit(w16, w32, 2), Residual(w32))
         self.lateral = nn.ModuleList([nn.Conv2d(width, HEAD, 1) for width in (w8, w16, w32)])
         self.smooth = ConvUnit(HEAD, HEAD)
-        # Levels differ in their statistics: a normalisation that they share works in training
-        # and fails afterwards.
+        # The statistics of the levels differ: a shared normalisation works in training and fails in
+        # evaluation.
         self.towers = nn.ModuleList([ConvUnit(HEAD, HEAD) for _ in STRIDES])
         self.score = nn.Conv2d(HEAD, 1, 1)
         self.distances = nn.Conv2d(HEAD, 4, 1)
         nn.init.constant_(self.score.bias, float(np.log(RAREST / (1 - RAREST))))  # type: ignore[arg-type]
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map (B, 3, H, W) in [0, 255], H and W multiples of 32, to logits and distances.
 
         Returns:
             Logits (B, N) and distances (B, N, 4) from a cell's centre to the left, top, right and
             bottom side of the face, in cells; cells level by level, row by row.
         """
-        image = self.stage4(self.stem(pictures / 127.5 - 1))
-        fine = self.stage8(image)
+        features = self.stage4(self.stem(images / 127.5 - 1))
+        fine = self.stage8(features)
         middle = self.stage16(fine)
         coarse = self.stage32(middle)
         fine, middle, coarse = (
@@ -112,9 +113,9 @@ class TinyFcosNetwork(nn.Module):
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept may be used in training later
+@torch.inference_mode(False)  # cached tensors may be used in training later
 def cells(height: int, width: int) -> Tensor:
-    """Return (N, 3) centre x, centre y and stride of the cells of a picture, in pixels."""
+    """Return (N, 3) centre x, centre y and stride of the cells of an image, in pixels."""
     levels = []
     for stride in STRIDES:
         y, x = torch.meshgrid(
@@ -128,36 +129,36 @@ def cells(height: int, width: int) -> Tensor:
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def mirrored_cells(height: int, width: int) -> Tensor:
-    """Return which cell (N,) of a picture's mirror image lies where each of its own cells does."""
+    """Return for each cell (N,) of an image the index of the corresponding cell when mirrored."""
     levels, start = [], 0
     for stride in STRIDES:
         rows, columns = height // stride, width // stride
-        own = torch.arange(start, start + rows * columns).view(rows, columns)
-        levels.append(own.flip(1).flatten())
+        indices = torch.arange(start, start + rows * columns).view(rows, columns)
+        levels.append(indices.flip(1).flatten())
         start += rows * columns
     return torch.cat(levels)
 
 
 def look_both_ways(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean of what a network says of pictures and of their mirror images.
+    """Return the mean outputs of a network over images and their mirror images.
 
-    That costs twice the time, and halves the false boxes at the same recall.
+    This takes twice the time and halves the false detections at the same recall.
     """
     logits, distances = network(inputs)
-    other_logits, other_distances = network(inputs.flip(3))
-    where = mirrored_cells(*inputs.shape[2:])
-    turned = other_distances[:, where][..., [2, 1, 0, 3]]  # left is right
-    return (logits + other_logits[:, where]) / 2, (distances * turned).sqrt()
+    mirrored_logits, mirrored_distances = network(inputs.flip(3))
+    cell = mirrored_cells(*inputs.shape[2:])
+    swapped = mirrored_distances[:, cell][..., [2, 1, 0, 3]]  # left and right
+    return (logits + mirrored_logits[:, cell]) / 2, (distances * swapped).sqrt()
 
 
 def decode(distances: Tensor, places: Tensor) -> Tensor:
-    """Turn distances (..., N, 4) in cells into corners in pixels, for cells (N, 3)."""
+    """Convert distances (..., N, 4) in cells to corners in pixels, for cells (N, 3)."""
     reach = distances * places[:, 2:]
     return torch.cat([places[:, :2] - reach[..., :2], places[:, :2] + reach[..., 2:]], dim=-1)
 
 
 class TinyFcos:
-    """Finds faces with weights of this project's own, on the CPU.
+    """Finds faces with the bundled weights, on the CPU.
 
     Each image is also searched at half its size, where large faces are found that are missed in
     the whole: training showed few faces larger than its crops.
@@ -172,33 +173,33 @@ class TinyFcos:
         confidence: float = CONFIDENCE,
         longer_side: int = LONGER_SIDE,
     ) -> None:
-        """Take a network, whose normalisations are folded for good."""
+        """Take a network and fold its normalisations, in place."""
         self.weights = weights
         self._confidence, self._longer_side = confidence, longer_side
         fold_norms(network.eval())
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size with `longer_side` pixels on its longer side."""
         scale = self._longer_side / max(width, height)
         return max(round(width * scale), 1), max(round(height * scale), 1)
 
     @torch.inference_mode()
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Find the faces of RGB pictures (h, w, 3) of one size; boxes in their pixels."""
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
         found: list[Detections] = []
-        if not pictures:
+        if not images:
             return found
-        batch = max(1, BATCH_PIXELS // pictures[0][..., 0].size)
-        for start in range(0, len(pictures), batch):
-            found += self._detect_batch(pictures[start : start + batch])
+        batch = max(1, BATCH_PIXELS // images[0][..., 0].size)
+        for start in range(0, len(images), batch):
+            found += self._detect_batch(images[start : start + batch])
         return found
 
-    def _detect_batch(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
-        halves = functional.avg_pool2d(images, 2, ceil_mode=True)  # stays channels_last in memory
+    def _detect_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        wholes = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+        halves = functional.avg_pool2d(wholes, 2, ceil_mode=True)  # stays channels_last in memory
         found = []
-        for fine, half in zip(self._look(images), self._look(halves), strict=True):
+        for fine, half in zip(self._look(wholes), self._look(halves), strict=True):
             found.append(add_large(fine, Detections(2 * half.boxes, half.confidences)))
         return found
 
@@ -246,10 +247,10 @@ def pad(images: Tensor) -> Tensor:
 
 
 def load(weights: RawWeights, options: DetectorOptions, device: str, precision: str) -> TinyFcos:  # noqa: ARG001
-    """Return the detector, which runs on the CPU in fp32 whatever the rest does.
+    """Return the detector; it always runs on the CPU in fp32.
 
     Raises:
-        UserError: The weights are not those of this network; says which file and what is wrong.
+        UserError: The weights are not those of this network; the message names the file.
     """
     network = TinyFcosNetwork()
     try:
@@ -258,7 +259,7 @@ def load(weights: RawWeights, options: DetectorOptions, device: str, precision: 
         reason = " ".join(str(error).split())
         raise UserError(
             f"expected weights of {TinyFcos.name} in {weights.file.path}, found others: {reason}; "
-            "restore the file of the repository"
+            "restore the file from the repository"
         ) from error
     confidence = CONFIDENCE if options.confidence is None else options.confidence
     return TinyFcos(network, weights.file, confidence)

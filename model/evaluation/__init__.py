@@ -1,1 +1,1 @@
-"""Entities of a data set to scores and average precision."""
+"""Score the entities of a data set and compute average precision."""

@@ -27,11 +27,11 @@ def score_clips(
     network: ClipNetwork, dataset: DataSet, options: EvaluationOptions, ranks: Ranks
 ) -> Iterator[tuple[int, EntityScores]]:
     """Yield the number and the scores of this process's entities."""
-    own = Selection(dataset, range(ranks.rank, len(dataset.entities), ranks.size))
-    for found in run_clips(network, own, options.num_workers):
-        info, number = own.entities[found.entity], own.numbers[found.entity]
-        labels, timestamps = own.read_labels(found.entity)
-        yield number, EntityScores(info.video, info.name, timestamps, labels, found.logits)
+    selection = Selection(dataset, range(ranks.rank, len(dataset.entities), ranks.size))
+    for outputs in run_clips(network, selection, options.num_workers):
+        info, number = selection.entities[outputs.entity], selection.numbers[outputs.entity]
+        labels, timestamps = selection.read_labels(outputs.entity)
+        yield number, EntityScores(info.video, info.name, timestamps, labels, outputs.logits)
 
 
 def run_clips(
@@ -42,17 +42,17 @@ def run_clips(
     Args:
         network: Runs on its own device; unchanged.
         dataset: Faces and audio.
-        num_workers: Processes that read.
+        num_workers: Number of reader processes.
     """
     if not dataset.entities:
         return
     prepared = inference_copy(network)
     device = next(prepared.parameters()).device
-    how = ClipLoaderOptions(network.at_once, num_workers, every_row=True)
+    options = ClipLoaderOptions(network.at_once, num_workers, every_row=True)
     logits: list[NDArray[np.float32]] = []
     embeddings: list[NDArray[np.float32]] = []
     waiting = entity = 0
-    for batch in ClipLoader(dataset, network.inputs, network.clip, how).epoch(1):
+    for batch in ClipLoader(dataset, network.inputs, network.clip, options).epoch(1):
         with torch.inference_mode():
             output = prepared(batch.audio.to(device), batch.faces.to(device))
         logits.append(output.av[:, 0].float().cpu().numpy())
@@ -60,9 +60,9 @@ def run_clips(
         waiting += len(batch.rows)
         while entity < len(dataset.entities) and waiting >= dataset.entities[entity].num_frames:
             count = dataset.entities[entity].num_frames
-            whole, described = np.concatenate(logits), np.concatenate(embeddings)
-            yield ClipOutputs(entity, whole[:count], described[:count])
-            logits, embeddings = [whole[count:]], [described[count:]]
+            all_logits, all_embeddings = np.concatenate(logits), np.concatenate(embeddings)
+            yield ClipOutputs(entity, all_logits[:count], all_embeddings[:count])
+            logits, embeddings = [all_logits[count:]], [all_embeddings[count:]]
             waiting -= count
             entity += 1
 

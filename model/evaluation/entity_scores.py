@@ -1,4 +1,4 @@
-"""What a network says of the entities of a data set."""
+"""Scores of the entities of a data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from model.scoring.windows import Precision, probabilities
 class EvaluationOptions:
     """How entities are scored."""
 
-    windows: Sequence[int] | None = None  # s; None reads each entity whole, as published
+    windows: Sequence[int] | None = None  # s; None for whole entities, as published
     precision: Precision = "fp32"
-    num_workers: int = 0  # processes that read
+    num_workers: int = 0  # reader processes
 
 
 @dataclass(frozen=True, eq=False)
 class EntityScores:
-    """What a network says of an entity, frame by frame."""
+    """Labels and logits of an entity, frame by frame."""
 
     video: str
     name: str

@@ -1,4 +1,4 @@
-"""Measure what was scored of a split by the official average precision."""
+"""Compute the official average precision of a scored split."""
 
 import csv
 import logging
@@ -26,14 +26,14 @@ from utils.scores import smooth_logits
 
 logger = logging.getLogger(__name__)
 
-SAME_S = 0.011  # times this close are one moment: crops are named by hundredths of a second
+SAME_S = 0.011  # times this close are equal: crops are named by hundredths of a second
 
 
 def check_labels(dataset: DataSet, source: str) -> None:
-    """Refuse a split that cannot be evaluated, before any work.
+    """Check that a split can be evaluated, before any work.
 
     Raises:
-        UserError: Nobody speaks in it: so look splits whose labels are not public.
+        UserError: Nobody speaks, as in splits whose labels are not public.
     """
     if not any(entity.num_speaking for entity in dataset.entities):
         raise UserError(
@@ -49,12 +49,12 @@ def measure_split(
 
     Args:
         scored: The scores of all its entities.
-        table: The official labels, if there are any; else the data set's own are used.
-        target: Where predictions are written; None writes none.
-        smooth: Frames of a median over the logits.
+        table: The official labels, if any; else the data set's own are used.
+        target: File for the predictions; None to write none.
+        smooth: Length of a median filter of the logits, frames.
     """
     if smooth > 1:
-        scored = [replace(one, logits=smooth_logits(one.logits, smooth)) for one in scored]
+        scored = [replace(entity, logits=smooth_logits(entity.logits, smooth)) for entity in scored]
     if table is not None:
         return measure_table(table, scored, target)
     if target is not None:
@@ -86,48 +86,48 @@ def _rows(
 ) -> FaceRows:
     """Return the labelled frames of all entities as rows."""
     labelled = [entity.labels != UNLABELLED for entity in scored]
-    counts = [int(known.sum()) for known in labelled]
+    counts = [int(mask.sum()) for mask in labelled]
     pairs = list(zip(scored, labelled, strict=True))
     return FaceRows(
         source,
         [(entity.video, entity.name) for entity in scored],
         np.repeat(np.arange(len(scored)), counts),
-        np.concatenate([entity.timestamps[known] for entity, known in pairs]),
-        np.concatenate([values(entity)[known] for entity, known in pairs]),
+        np.concatenate([entity.timestamps[mask] for entity, mask in pairs]),
+        np.concatenate([values(entity)[mask] for entity, mask in pairs]),
     )
 
 
 def measure_table(table: Path, scored: Sequence[EntityScores], target: Path | None) -> float:
     """Return the average precision by an official table; write the predictions.
 
-    Rows of entities that the data set lacks (videos that are gone) are left out and counted.
+    Rows of entities that the data set lacks (missing videos) are left out and counted.
 
     Args:
         table: AVA's labels.
-        scored: What was scored.
-        target: The table's rows as predictions, which the official script reads; None for none.
+        scored: The scored entities.
+        target: File for the predictions in the official format; None to write none.
     """
     truth = read_truth(table)
     found = look_up(truth, scored)
-    there = ~np.isnan(found)
+    present = ~np.isnan(found)
     if target is not None:
         write_table(table, found, target)
-    if not there.all():
+    if not present.all():
         logger.warning(
-            "%s: %d of %d rows are of entities that are not there; the result is of the others "
-            "and cannot be compared with published ones",
+            "%s: %d of %d rows are of missing entities; the result is of the others and cannot be "
+            "compared with published ones",
             table,
-            int((~there).sum()),
+            int((~present).sum()),
             len(found),
         )
-    return average_precision(truth.values[there] > 0, found[there])
+    return average_precision(truth.values[present] > 0, found[present])
 
 
 def look_up(truth: FaceRows, scored: Sequence[EntityScores]) -> NDArray[np.float64]:
-    """Return the probability of each row, found by entity and time; NaN where the entity lacks.
+    """Return the probability of each row, found by entity and time; NaN for missing entities.
 
     Raises:
-        UserError: An entity is there but a moment of it is not; names the row.
+        UserError: An entity lacks a time; the message names the row.
     """
     entities = {(entity.video, entity.name): entity for entity in scored}
     found = np.full(len(truth), np.nan)
@@ -143,14 +143,14 @@ def look_up(truth: FaceRows, scored: Sequence[EntityScores]) -> NDArray[np.float
         if late.any():
             raise UserError(
                 f"{truth.source}: no prediction for {truth.describe(rows[np.argmax(late)])}; the "
-                "data do not fit the table: prepare them again"
+                "data do not match the table: prepare them again"
             )
         found[rows] = entity.probabilities[nearest]
     return found
 
 
 def _nearest(sorted_times: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each time the index of the nearest of the sorted ones."""
+    """Return for each time the index of the nearest of the sorted times."""
     right = np.searchsorted(sorted_times, times).clip(1, max(1, len(sorted_times) - 1))
     left = right - 1
     right = right.clip(max=len(sorted_times) - 1)
@@ -160,7 +160,7 @@ def _nearest(sorted_times: NDArray[np.float64], times: NDArray[np.float64]) -> N
 
 
 def write_table(table: Path, found: NDArray[np.float64], target: Path) -> None:
-    """Write the rows of a table of labels as predictions, boxes and order as they are there."""
+    """Write the rows of a table of labels as predictions, with its boxes and order."""
     with (
         replacing(target) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as out,
@@ -182,7 +182,7 @@ def write_table(table: Path, found: NDArray[np.float64], target: Path) -> None:
 
 
 def write_predictions(scored: Sequence[EntityScores], target: Path) -> None:
-    """Write predictions with AVA's columns; the boxes, which data sets lack, are empty."""
+    """Write predictions with AVA's columns; the boxes, which data sets do not have, are empty."""
     with (
         replacing(target) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as out,

@@ -1,4 +1,4 @@
-"""Score the entities of a data set with a network that reads the sequence of one face."""
+"""Score the entities of a data set with a network that reads sequences of one face."""
 
 import math
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from utils.structures import FPS, InputSpec
 
 @dataclass(frozen=True, eq=False)
 class _Entity:
-    """An entity as the network reads it."""
+    """An entity as network input."""
 
     number: int  # in the data set
     faces: NDArray[np.uint8]
@@ -51,9 +51,9 @@ def score_sequences(
     """Yield the number and the scores of this process's entities, the longest first."""
     lengths = [entity.num_frames for entity in dataset.entities]
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
-    own = order[ranks.rank :: ranks.size]
+    numbers = order[ranks.rank :: ranks.size]
     maker = _EntityMaker(dataset, network.inputs)
-    for entity in BatchReader(maker, min(options.num_workers, len(own))).batches(own):
+    for entity in BatchReader(maker, min(options.num_workers, len(numbers))).batches(numbers):
         windows = options.windows or (max(1, math.ceil(len(entity.faces) / FPS)),)
         logits = track_logits(network, entity.faces, entity.features, windows, options.precision)
         info = dataset.entities[entity.number]

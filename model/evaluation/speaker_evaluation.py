@@ -1,7 +1,7 @@
-"""Score the entities of a data set beside those that are seen with them.
+"""Score the entities of a data set together with the faces visible at the same time.
 
-As published, an entity is read whole, and others are black where they are absent; but who stands
-beside it is chosen by a rule, not at random. Each face is encoded once.
+As published, an entity is read whole, and other faces are black in frames without them; but the
+other faces are chosen by a rule, not at random. Each face is encoded once.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from utils.tracking.neighbours import Beside, choose_speakers
 def score_beside_others(
     network: Network, dataset: DataSet, precision: Precision, ranks: Ranks
 ) -> Iterator[tuple[int, EntityScores]]:
-    """Yield the number and the scores of this process' entities, video after video."""
+    """Yield the number and the scores of this process's entities, video by video."""
     scorer = _Scorer(network, dataset, precision)
     entities = dataset.entities
     order = sorted(range(len(entities)), key=lambda index: (entities[index].video, index))
@@ -55,36 +55,36 @@ class _Scorer:
             self._video, self._embeddings = info.video, {}
         part = self._dataset.read(number)
         others = self._index.rows(number, part.timestamps)
-        beside = [Beside(one, int((rows != ABSENT).sum())) for one, rows in others.items()]
+        beside = [Beside(other, int((rows != ABSENT).sum())) for other, rows in others.items()]
         chosen = choose_speakers(number, beside, self._network.num_speakers)
         single = list(dict.fromkeys(chosen))
         length = len(part.labels)
-        pictures = to_network_input(part.faces, inputs)
-        faces = [SeenFace(0, pictures, self._embed(number, pictures))]
-        faces += [self._seen(one, others[one]) for one in single[1:]]
+        crops = to_network_input(part.faces, inputs)
+        faces = [SeenFace(0, crops, self._embed(number, crops))]
+        faces += [self._seen(other, others[other]) for other in single[1:]]
         embedded = embed_sequences(self._network, faces, length)
-        speakers = torch.stack([embedded[single.index(one)] for one in chosen])
+        speakers = torch.stack([embedded[single.index(speaker)] for speaker in chosen])
         compute = feature_function(inputs.feature)
         features = align(compute(part.waveform, info.fps), length)
         audio = torch.from_numpy(features).to(speakers.device)[None]
-        said = self._network.fuse(self._network.encode_audio(audio), speakers[None])
-        logits: NDArray[np.float32] = said.av[0, 0].float().cpu().numpy()
+        output = self._network.fuse(self._network.encode_audio(audio), speakers[None])
+        logits: NDArray[np.float32] = output.av[0, 0].float().cpu().numpy()
         return EntityScores(info.video, info.name, part.timestamps, part.labels, logits)
 
     def _seen(self, number: int, rows: NDArray[np.int64]) -> SeenFace:
-        """Return another face where it is seen; rows that it lacks in between repeat."""
+        """Return the visible part of another face; missing rows repeat the one before."""
         frames = np.flatnonzero(rows != ABSENT)
         start, stop = int(frames[0]), int(frames[-1]) + 1
         held = np.maximum.accumulate(rows[start:stop])
         first = int(held[0])
         part = self._dataset.read(number, first, int(held[-1]) + 1)
-        pictures = to_network_input(part.faces, self._network.inputs)
-        return SeenFace(start, pictures[held - first], self._embed(number)[held])
+        crops = to_network_input(part.faces, self._network.inputs)
+        return SeenFace(start, crops[held - first], self._embed(number)[held])
 
-    def _embed(self, number: int, pictures: NDArray[np.uint8] | None = None) -> Tensor:
+    def _embed(self, number: int, crops: NDArray[np.uint8] | None = None) -> Tensor:
         """Return the embeddings (T, C) of all frames of an entity."""
         if number not in self._embeddings:
-            if pictures is None:
-                pictures = to_network_input(self._dataset.read(number).faces, self._network.inputs)
-            self._embeddings[number] = encode_pictures(self._network, pictures)
+            if crops is None:
+                crops = to_network_input(self._dataset.read(number).faces, self._network.inputs)
+            self._embeddings[number] = encode_pictures(self._network, crops)
         return self._embeddings[number]

@@ -1,4 +1,4 @@
-"""The two stages of ASC and ASDNet: store what a clip network makes of faces, then compare them."""
+"""The two stages of ASC and ASDNet: store embeddings of a clip network, then score contexts."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,8 +24,8 @@ from utils.datasets.storage.feature_store import (
 )
 from utils.errors import UserError
 
-CONTEXTS = 256  # that pass a network at once
-FEATURES = "--features"  # what a run notes of those it is trained on
+CONTEXTS = 256  # per forward pass
+FEATURES = "--features"  # key in a run's settings
 
 
 def store_features(
@@ -36,20 +36,20 @@ def store_features(
     num_workers: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Store what a network makes of every face of every moment.
+    """Store a network's embeddings and logits of every face at every time.
 
-    Videos that are there stay, unless their faces or labels have changed.
+    Stored videos are kept unless their faces or labels have changed.
 
     Args:
-        network: Whose embeddings are stored.
+        network: The clip network.
         dataset: A split.
-        folder: Of the store.
+        folder: Folder of the store.
         ranks: The processes that share the work.
-        num_workers: Processes that read.
-        progress: Told how many frames this process has done.
+        num_workers: Number of reader processes.
+        progress: Called with the number of frames done by this process.
 
     Raises:
-        UserError: The store is another network's, or of other weights.
+        UserError: The store is of another network or other weights.
     """
     weights = network.weights.sha256 if network.weights else ""
     form = FeatureFormat(network_name(network), network.num_embedding, network.clip.length, weights)
@@ -67,11 +67,11 @@ def store_features(
         done += sum(entity.num_frames for entity in chosen.entities)
         if progress is not None:
             progress(done)
-    ranks.wait_for_all()  # nobody reads before all have written
+    ranks.wait_for_all()  # no process reads before all have written
 
 
 def _features_of(network: ClipNetwork, chosen: Selection, num_workers: int) -> VideoFeatures:
-    """Return what a network makes of the entities of one video."""
+    """Return a network's outputs for the entities of one video."""
     outputs = list(run_clips(network, chosen, num_workers))
     rows = [chosen.read_labels(index) for index in range(len(outputs))]
     return VideoFeatures(
@@ -80,8 +80,8 @@ def _features_of(network: ClipNetwork, chosen: Selection, num_workers: int) -> V
         counts=[entity.num_frames for entity in chosen.entities],
         timestamps=np.concatenate([times for _, times in rows]),
         labels=np.concatenate([labels for labels, _ in rows]),
-        logits=np.concatenate([one.logits for one in outputs]),
-        embeddings=np.concatenate([one.embeddings for one in outputs]),
+        logits=np.concatenate([output.logits for output in outputs]),
+        embeddings=np.concatenate([output.embeddings for output in outputs]),
     )
 
 
@@ -89,49 +89,50 @@ def open_features(folder: Path | None, split: str, network: ContextNetwork) -> F
     """Open the stored embeddings of a split that a context network reads.
 
     Raises:
-        FileNotFoundError: They are not there; says what to do.
-        UserError: They are another network's.
+        FileNotFoundError: They are missing; the message states how to create them.
+        UserError: They are of another network.
     """
-    what = f"--model {network.encoder_name} --forward --features DIR makes them"
+    how = f"create them with --model {network.encoder_name} --forward --features DIR"
     if folder is None:
-        raise UserError(f"{network_name(network)} reads stored embeddings: give --features; {what}")
+        raise UserError(f"{network_name(network)} reads stored embeddings: pass --features; {how}")
     if not (folder / split).is_dir():
-        raise FileNotFoundError(f"expected embeddings in {folder / split}, found none; {what}")
+        raise FileNotFoundError(f"expected embeddings in {folder / split}, found none; {how}")
     store = FeatureStore(folder / split)
     store.check(network.encoder_name, network.num_embedding)
     return store
 
 
-def check_alike(learnt: FeatureStore, judged: FeatureStore) -> None:
-    """Raise UserError unless two splits were stored by the same weights in the same way."""
-    if learnt.form != judged.form:
+def check_alike(training: FeatureStore, validation: FeatureStore) -> None:
+    """Raise UserError unless two splits were stored with the same weights in the same way."""
+    if training.form != validation.form:
         raise UserError(
-            f"{judged.folder}: expected features of {learnt.form.describe()}, as in "
-            f"{learnt.folder}, found {judged.form.describe()}; store both by the same weights"
+            f"{validation.folder}: expected features of {training.form.describe()}, as in "
+            f"{training.folder}, found {validation.form.describe()}; store both with the same "
+            "weights"
         )
 
 
 def check_trained_on(network: ContextNetwork, store: FeatureStore) -> None:
-    """Raise UserError where a network was trained here, on features of other weights."""
+    """Raise UserError if the network was trained on features of other weights."""
     assert network.weights is not None
     try:
         training = checkpoints.load(network.weights.path)["training"]
-    except UserError:  # published weights, which do not tell
+    except UserError:  # published weights do not record it
         return
     trained_on = training["settings"].get(FEATURES)
     if trained_on not in (None, store.form.describe()):
         raise UserError(
             f"{store.folder}: expected features of {trained_on}, on which {network.weights.path} "
-            f"was trained, found {store.form.describe()}; give the folder that it was trained on"
+            f"was trained, found {store.form.describe()}; pass the features it was trained on"
         )
 
 
 def score_store(network: ContextNetwork, store: FeatureStore, ranks: Ranks) -> list[EntityScores]:
-    """Return the scores of all entities of a store; each process has them all.
+    """Return the scores of all entities of a store, in every process.
 
     Args:
-        network: Scores on its own device; left as it is.
-        store: Of its encoder's embeddings.
+        network: Runs on its own device; unchanged.
+        store: Embeddings of its encoder.
         ranks: The processes that share the work.
     """
     prepared = inference_copy(network)
@@ -143,14 +144,16 @@ def score_store(network: ContextNetwork, store: FeatureStore, ranks: Ranks) -> l
     found = []
     for batch in loader.epoch(1):
         with torch.inference_mode():
-            said = prepared(batch.faces.to(device)).av[:, 0]
-        found.append((batch.rows, said.float().cpu().numpy()))
+            batch_logits = prepared(batch.faces.to(device)).av[:, 0]
+        found.append((batch.rows, batch_logits.float().cpu().numpy()))
     for part in ranks.gather(found):
-        for rows, said in part:
-            for (video, row), values in zip(rows, said, strict=True):
+        for rows, part_logits in part:
+            for (video, row), values in zip(rows, part_logits, strict=True):
                 logits[video][row] = values
     return [
-        entity for video, said in enumerate(logits) for entity in entities_of(store, video, said)
+        entity
+        for video, video_logits in enumerate(logits)
+        for entity in entities_of(store, video, video_logits)
     ]
 
 

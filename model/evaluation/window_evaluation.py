@@ -1,4 +1,4 @@
-"""Score the windows of a split and measure them, as ava_asd's authors do."""
+"""Score and evaluate the windows of a split, as ava_asd's authors do."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.networks.ava_asd import AvaASD
+from model.contract import ClipNetwork
 from model.ranks import Ranks
 from model.scoring.windows import Precision
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
@@ -29,7 +29,7 @@ from utils.progress import bar
 
 logger = logging.getLogger(__name__)
 
-SHARE = 1  # purpose of a generator; the loader has its own
+SHARE = 1  # part of this module's random seed; the loader uses another
 HEADS = {"audio": "audio", "video": "visual", "main": "av"}  # published name: field of Logits
 
 Probabilities = NDArray[np.float64]
@@ -37,30 +37,30 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """All labelled rows of a split, which the average precision over original rows counts."""
+    """All labelled rows of a split, for the official average precision."""
 
-    faces: NDArray[np.int64]  # (N,) index into the names of a WindowSet, -1 where it has none
+    faces: NDArray[np.int64]  # (N,) index into the names of a WindowSet, -1 if missing there
     timestamps: NDArray[np.float64]  # (N,) s
     speaking: NDArray[np.bool_]  # (N,)
 
 
 def score_windows(
-    network: AvaASD,
+    network: ClipNetwork,
     windows: WindowSet,
     choice: WindowChoice,
     chosen: NDArray[np.int64] | None = None,
     precision: Precision = "fp32",
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Probabilities]:
-    """Return how likely each window speaks (M,), by published name of the head.
+    """Return the probability of speaking of each window (M,), by published name of the head.
 
     Args:
-        network: Scores on its own device; left as it is.
+        network: Runs on its own device; unchanged.
         windows: The windows.
-        choice: Says how many are read at once, and by how many processes.
-        chosen: Index of those that are scored; all by default.
-        precision: Of the network.
-        progress: Told how many windows are scored.
+        choice: Batch size and number of reader processes.
+        chosen: Indices of the windows to score; all by default.
+        precision: Precision of the network.
+        progress: Called with the number of windows scored so far.
     """
     order = np.arange(len(windows)) if chosen is None else chosen
     device = next(network.parameters()).device
@@ -77,8 +77,8 @@ def score_windows(
             for name, field in HEADS.items():
                 head = getattr(logits, field)
                 if head is not None:
-                    likely = head[:, 0].double().softmax(1)[:, 1]
-                    found.setdefault(name, []).append(likely.cpu().numpy())
+                    probabilities = head[:, 0].double().softmax(1)[:, 1]
+                    found.setdefault(name, []).append(probabilities.cpu().numpy())
             done += len(batch.rows)
             if progress:
                 progress(done)
@@ -87,17 +87,18 @@ def score_windows(
 
 
 def score_together(
-    network: AvaASD,
+    network: ClipNetwork,
     windows: WindowSet,
     choice: WindowChoice,
     ranks: Ranks,
     chosen: NDArray[np.int64],
     precision: Precision = "fp32",
 ) -> dict[str, Probabilities]:
-    """Return what `score_windows` does; the processes share the work, and each has all of it."""
-    own = chosen[ranks.rank :: ranks.size]
-    with bar("evaluating", len(own), "windows") if ranks.first else nullcontext() as progress:
-        scores = score_windows(network, windows, choice, own, precision, progress)
+    """Return the result of `score_windows` in every process; the processes share the work."""
+    part_chosen = chosen[ranks.rank :: ranks.size]
+    count = len(part_chosen)
+    with bar("evaluating", count, "windows") if ranks.first else nullcontext() as progress:
+        scores = score_windows(network, windows, choice, part_chosen, precision, progress)
     whole: dict[str, Probabilities] = {}
     for rank, part in enumerate(ranks.gather(scores)):
         for name, speaking in part.items():
@@ -106,22 +107,22 @@ def score_together(
 
 
 def measure_share(
-    network: AvaASD,
+    network: ClipNetwork,
     windows: WindowSet,
     choice: WindowChoice,
     ranks: Ranks,
     share: float,
     epoch: int,
 ) -> tuple[float, float]:
-    """Return average precision and loss of the last head on a share of the windows.
+    """Return average precision and loss of the last head on a random fraction of the windows.
 
     Args:
-        network: Scores on its own device; unchanged.
+        network: Runs on its own device; unchanged.
         windows: The windows.
-        choice: How they are read; its seed draws the share.
+        choice: How they are read; its seed is used for drawing.
         ranks: The processes that share the work.
-        share: Of the windows that are measured.
-        epoch: For which windows are drawn anew.
+        share: Fraction of the windows to draw.
+        epoch: Epoch; each draws different windows.
     """
     rng = np.random.default_rng((choice.seed, epoch, SHARE))
     count = max(1, int(len(windows) * share))
@@ -129,7 +130,7 @@ def measure_share(
     target = windows.speaking[chosen]
     if not target.any():
         raise UserError(
-            f"none of the {count} windows that judge epoch {epoch} is speaking; raise "
+            f"none of the {count} validation windows of epoch {epoch} is speaking; raise "
             "--judgedShare, or evaluate on more data"
         )
     speaking = score_together(network, windows, choice, ranks, chosen)["main"]
@@ -139,79 +140,79 @@ def measure_share(
 def truth_of(windows: WindowSet, rows: FaceRows) -> Truth:
     """Return all labelled rows of a split, in the order of the official table.
 
-    Rows of a face without any window count as scored 0; so do those of a video without any, where
-    the published evaluation fails. A warning names such videos.
+    Rows of faces without a window have score 0; so do those of videos without any window (a warning
+    names them), for which the published evaluation fails.
     """
     numbers = {key: number for number, key in enumerate(windows.names)}
     scored = {windows.names[face][0] for face in np.unique(windows.faces).tolist()}
     empty = sorted({video for video, _ in rows.entities} - scored)
     if empty:
-        logger.warning("%d videos have no windows and score 0: %s ..", len(empty), empty[0])
+        logger.warning("%d videos have no windows and score 0: %s ...", len(empty), empty[0])
     faces = np.array([numbers.get(key, -1) for key in rows.entities], np.int64)
     return Truth(faces[rows.entity], rows.timestamps, rows.values > 0)
 
 
-def carry_over(likely: Probabilities, windows: WindowSet, truth: Truth) -> NDArray[np.float64]:
-    """Return for every labelled row (N,) how likely its nearest window speaks, 0 without any."""
-    ends = (windows.faces, windows.stops_s, likely)
+def carry_over(speaking: Probabilities, windows: WindowSet, truth: Truth) -> NDArray[np.float64]:
+    """Return for every labelled row (N,) the probability of its nearest window, 0 without one."""
+    ends = (windows.faces, windows.stops_s, speaking)
     return np.nan_to_num(nearest_scores(truth.faces, truth.timestamps, *ends))
 
 
 def measure_windows(
     scores: Mapping[str, Probabilities], windows: WindowSet, truth: Truth
 ) -> dict[str, float]:
-    """Return every measure of the published table that the network's heads allow, in [0, 1].
+    """Return the measures of the published table for the network's heads, in [0, 1].
 
-    `map` is over the windows, `orig_.._map` over all labelled rows: that is the official one.
+    `map` is over windows, `orig_.._map` over all labelled rows: the latter is the official one.
     """
     found = {}
-    for name, likely in scores.items():
-        found[f"{name}_accuracy"] = accuracy(windows.speaking, likely > 0.5)
-        found[f"{name}_map"] = average_precision(windows.speaking, likely)
-        found[f"{name}_ap_sp"] = step_precision(windows.speaking, likely)
+    for name, speaking in scores.items():
+        found[f"{name}_accuracy"] = accuracy(windows.speaking, speaking > 0.5)
+        found[f"{name}_map"] = average_precision(windows.speaking, speaking)
+        found[f"{name}_ap_sp"] = step_precision(windows.speaking, speaking)
         # Kept: not speaking counts as positive, but the scores stay those of speaking.
-        found[f"{name}_ap_ns"] = step_precision(~windows.speaking, likely)
-        found[f"{name}_auc"] = roc_area(windows.speaking, likely)
-        rows = carry_over(likely, windows, truth)
+        found[f"{name}_ap_ns"] = step_precision(~windows.speaking, speaking)
+        found[f"{name}_auc"] = roc_area(windows.speaking, speaking)
+        rows = carry_over(speaking, windows, truth)
         found[f"orig_{name}_map"] = average_precision(truth.speaking, rows)
     return found
 
 
 def measure_legacy(
-    network: AvaASD, scores: Mapping[str, Probabilities], windows: WindowSet
+    network: ClipNetwork, scores: Mapping[str, Probabilities], windows: WindowSet
 ) -> dict[str, float]:
-    """Return what the published `--legacy` evaluation, which is Keras' own, prints.
+    """Return the measures of the published `--legacy` evaluation, computed as in Keras.
 
-    The total loss is that of training: the heads' losses by their weights, and the penalty. Areas
+    The total loss is that of training: the weighted losses of the heads plus the penalty. Areas
     are Keras' approximations, over both columns of the softmax.
     """
     penalty = network.penalty()
     weights = network.recipe.loss_weights
-    losses = {name: cross_entropy(windows.speaking, likely) for name, likely in scores.items()}
+    losses = {name: cross_entropy(windows.speaking, speaking) for name, speaking in scores.items()}
     weighted = [weights.get(HEADS[name], 1.0) * loss for name, loss in losses.items()]
     found = {"total_loss": sum(weighted) + (0.0 if penalty is None else float(penalty.detach()))}
     found |= {f"{name}_loss": loss for name, loss in losses.items()}
-    for name, likely in scores.items():
-        found[f"{name}_accuracy"] = accuracy(windows.speaking, likely > 0.5)
-    for name, likely in scores.items():
-        found[f"{name}_roc_auc"] = keras_roc_area(windows.speaking, likely)
-    for name, likely in scores.items():
-        found[f"{name}_pr_auc"] = keras_precision_area(windows.speaking, likely)
+    for name, speaking in scores.items():
+        found[f"{name}_accuracy"] = accuracy(windows.speaking, speaking > 0.5)
+    for name, speaking in scores.items():
+        found[f"{name}_roc_auc"] = keras_roc_area(windows.speaking, speaking)
+    for name, speaking in scores.items():
+        found[f"{name}_pr_auc"] = keras_precision_area(windows.speaking, speaking)
     return found
 
 
 def report(scores: Mapping[str, Probabilities], windows: WindowSet) -> str:
-    """Return precision, recall, F1 and the confusion of each head in words."""
+    """Return precision, recall, F1 and the confusion matrix of each head as text."""
     lines = []
-    for name, likely in scores.items():
-        table = confusion(windows.speaking, likely > 0.5)
+    for name, speaking in scores.items():
+        table = confusion(windows.speaking, speaking > 0.5)
         lines.append(f"{name}: {'precision':>22}{'recall':>10}{'F1':>10}{'windows':>10}")
         for kind, label in enumerate(("not speaking", "speaking")):
-            right, called, there = table[kind, kind], table[:, kind].sum(), table[kind].sum()
-            precision, recall = right / max(1, called), right / max(1, there)
-            both = 2 * right / max(1, called + there)
-            lines.append(f"  {label:<16}{precision:>12.4f}{recall:>10.4f}{both:>10.4f}{there:>10}")
+            correct, predicted, actual = table[kind, kind], table[:, kind].sum(), table[kind].sum()
+            precision, recall = correct / max(1, predicted), correct / max(1, actual)
+            f1 = 2 * correct / max(1, predicted + actual)
+            lines.append(f"  {label:<16}{precision:>12.4f}{recall:>10.4f}{f1:>10.4f}{actual:>10}")
         shares = table / np.maximum(1, table.sum(1, keepdims=True))
-        lines.append(f"  called so, of those not speaking {shares[0].round(4).tolist()}")
-        lines.append(f"  called so, of those speaking     {shares[1].round(4).tolist()}")
+        lines.append(f"  predictions for not speaking {shares[0].round(4).tolist()}")
+        lines.append(f"  predictions for speaking     {shares[1].round(4).tolist()}")
     return "\n".join(lines)

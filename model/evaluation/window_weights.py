@@ -1,4 +1,4 @@
-"""Weights of ava_asd: of PyTorch or Keras, one file, or all of a folder measured into a table."""
+"""Load weights of networks that read windows, from PyTorch or Keras; evaluate a folder of them."""
 
 import csv
 import logging
@@ -6,16 +6,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from model.checkpoints.build import Variant, build_network, load_released
+from model.checkpoints.build import Variant, build_network, load_released, network_class
 from model.checkpoints.files import read_weights
-from model.checkpoints.keras import by_topology
+from model.checkpoints.keras import MODES, by_topology
 from model.checkpoints.registry import find_file
+from model.contract import Model
 from model.evaluation.window_evaluation import HEADS
-from model.networks.ava_asd import MODES, AvaASD
 from utils.errors import UserError
 from utils.files import replacing
 
@@ -27,40 +28,44 @@ COLUMNS = (  # of the table, in the published order
     *(f"{head}_{measure}" for measure in MEASURES for head in HEADS),
     *("orig_main_map", "orig_video_map", "orig_audio_map"),
 )
+AnyModel = TypeVar("AnyModel", bound=Model)
 WEIGHTS = ("*.hdf5", "*.h5", "*.model")
 
 
 def load_any(
-    weights: str | Path, variant: Variant | None = None, device: str | torch.device = "cpu"
-) -> AvaASD:
-    """Return a network with weights: PyTorch's, or Keras' by name, else by the order of layers.
+    name: str,
+    weights: str | Path,
+    variant: Variant | None = None,
+    device: str | torch.device = "cpu",
+) -> Model:
+    """Return a network with PyTorch or Keras weights; Keras layers match by name or by order.
 
     Args:
+        name: The network.
         weights: A file, or a name in pretrain/weights.toml.
-        variant: Of the network; None is the one that the file shows.
-        device: Where it runs.
+        variant: Variant of the network; None for that of the file.
+        device: Device of the network.
 
     Raises:
-        UserError: They do not fit; says why.
+        UserError: The weights do not fit; the message states why.
     """
     read = read_weights(find_file(weights))
-    stated = variant or read.variant_for("ava_asd")
+    stated = variant or read.variant_for(name)
     problem: UserError | None = None
-    for named in _namings(read.state, read.by_keras):
+    for state in _namings(read.state, read.by_keras):
         try:
-            network = build_network("ava_asd", stated or AvaASD.variant_of(named))
-            load_released(network, named)
+            network = build_network(name, stated or network_class(name).variant_of(state))
+            load_released(network, state)
         except UserError as error:
             problem = problem or error
             continue
-        assert isinstance(network, AvaASD)
         network.weights = read.file
         return network.eval().to(device)
     raise UserError(f"{read.file.path}: {problem}") from problem
 
 
 def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[str, Tensor]]:
-    """Yield weights under the names that they have, then under those that their order gives."""
+    """Yield weights under their own names, then under names assigned by their order."""
     yield state
     for mode in MODES if by_order else ():
         with suppress(UserError):  # a mode with another number of layers
@@ -69,20 +74,19 @@ def _namings(state: Mapping[str, Tensor], by_order: bool) -> Iterator[Mapping[st
 
 def evaluate_folder(
     files: Sequence[Path],
-    load: Callable[[Path], AvaASD],
-    measure: Callable[[AvaASD], Mapping[str, float]],
+    load: Callable[[Path], AnyModel],
+    measure: Callable[[AnyModel], Mapping[str, float]],
     table: Path | None,
 ) -> dict[str, float]:
-    """Measure weights, one after the other, into a CSV table; return the AP of each by its name.
+    """Evaluate weights files into a CSV table; return their AP by file name.
 
-    What a network has no head for stays empty. A file that does not fit is named in a warning,
-    and the rest goes on.
+    Columns of missing heads stay empty. Files that do not fit are skipped with a warning.
 
     Args:
         files: In the order of the table.
         load: Returns the network with a file's weights.
         measure: Returns columns of the table.
-        table: What is written, anew after each file; None for none.
+        table: The table to write, updated after each file; None to write none.
     """
     rows: list[dict[str, str | float]] = []
     for number, path in enumerate(files, start=1):
@@ -90,13 +94,13 @@ def evaluate_folder(
         try:
             network = load(path)
         except UserError as error:
-            logger.warning("%s is passed over: %s", path.name, error)
+            logger.warning("skipping %s: %s", path.name, error)
             continue
         rows.append({"weights": path.name, **measure(network)})
         if table is not None:
             _write_table(table, rows)
     if not rows:
-        raise UserError(f"none of the {len(files)} files in {files[0].parent} is ava_asd's")
+        raise UserError(f"none of the {len(files)} files in {files[0].parent} fits the network")
     return {str(row["weights"]): float(row["orig_main_map"]) for row in rows}
 
 
@@ -109,7 +113,7 @@ def weights_of(folder: Path) -> list[Path]:
 
 
 def natural_order(path: Path) -> list[tuple[int, int, str]]:
-    """Return a key that sorts names as people do: 2 before 10."""
+    """Return a sort key for natural order: 2 before 10."""
     parts = re.split(r"(\d+)", path.name)
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 

@@ -14,14 +14,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from model.checkpoints.build import load_single
-from model.contract import Cascade, Logits, Model, Recipe
+from model.contract import Cascade, ClipNetwork, Logits, Model, Recipe
 from model.ranks import Ranks
 from model.scoring.scorers import Hear, Scorer, WholeSound
 from model.scoring.windows import Precision
 from utils.errors import UserError
+from utils.features import feature_function
+from utils.structures import SAMPLE_RATE, InputSpec
 
 if TYPE_CHECKING:
     from model.checkpoints.training import Settings
@@ -54,6 +58,15 @@ class Forwarded(NamedTuple):
     )
 
 
+class BatchShapes(NamedTuple):
+    """The shapes of a batch that a network is trained on."""
+
+    audio: tuple[int, ...]
+    faces: tuple[int, ...]  # (B, ...) of images, or (B, S, L, C) of embeddings
+    labels: tuple[int, ...]
+    are_embeddings: bool = False  # a context network reads no images
+
+
 @dataclass(frozen=True, eq=False)
 class Source(Generic[Content]):
     """A split as a family of networks reads it."""
@@ -79,6 +92,27 @@ class Family(ABC, Generic[AnyNetwork, Content]):
     @abstractmethod
     def forward(self, network: AnyNetwork, audio: Tensor, faces: Tensor) -> Forwarded:
         """Run a network on the audio and faces of a `TrainingBatch`."""
+
+    @abstractmethod
+    def batch_shapes(self, network: AnyNetwork, count: int, num_frames: int) -> BatchShapes:
+        """Return the shapes of a batch.
+
+        Args:
+            network: Determines them.
+            count: Sequences, clips or contexts.
+            num_frames: Frames of a sequence; clips and contexts have a length of their own.
+        """
+
+    def score_zeros(self, network: AnyNetwork, count: int = 1) -> int:
+        """Run a network as it scores one face, on zeros; return the number of frames it scores.
+
+        Args:
+            network: Runs on the current default device.
+            count: Sequences, clips or contexts.
+        """
+        shapes = self.batch_shapes(network, count, 1)
+        self.forward(network, torch.zeros(shapes.audio), torch.zeros(shapes.faces))
+        return count
 
     def embedding_widths(self, network: AnyNetwork) -> tuple[int, int]:  # noqa: ARG002
         """Return the number of channels of audio and face embeddings, for the contrastive loss.
@@ -172,6 +206,23 @@ class Family(ABC, Generic[AnyNetwork, Content]):
         raise UserError(
             f"--forward is for clip networks such as asc_encoder, found {options.network.model}"
         )
+
+
+def clip_shapes(network: ClipNetwork, count: int) -> BatchShapes:
+    """Return the shapes of a batch of clips."""
+    inputs, clip = network.inputs, network.clip
+    times = 1 + np.arange(clip.length) / clip.fps  # s; features may also read earlier samples
+    waveform = np.zeros(int(SAMPLE_RATE * (1 + times[-1])), np.int16)
+    with torch.device("cpu"):
+        audio = feature_function(inputs.feature)(
+            waveform, times, np.arange(clip.length)[None]
+        ).shape
+    return BatchShapes((count, *audio[1:]), (count, clip.length, *image_shape(inputs)), (count, 1))
+
+
+def image_shape(inputs: InputSpec) -> tuple[int, ...]:
+    """Return the shape of an image: (H, W) or (H, W, 3)."""
+    return inputs.size, inputs.size, *((3,) if inputs.colour else ())
 
 
 def family_of(network: Model | Cascade) -> Family[Any, Any]:

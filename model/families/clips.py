@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.contract import ClipNetwork, Recipe
-from model.families.base import Forwarded, ScorerInputs, Source, load_weights, refuse_windows
+from model.families.base import (
+    BatchShapes,
+    Forwarded,
+    ScorerInputs,
+    Source,
+    clip_shapes,
+    load_weights,
+    refuse_windows,
+)
 from model.families.entities import EntityFamily, shown
 from model.ranks import Ranks
 from model.scoring.clip_scoring import ClipScorer
@@ -34,6 +42,10 @@ class ClipFamily(EntityFamily[ClipNetwork]):
     def forward(self, network: ClipNetwork, audio: Tensor, faces: Tensor) -> Forwarded:
         """Run a network on the audio and faces (B, T, H, W) of clips."""
         return Forwarded(network(audio, faces))
+
+    def batch_shapes(self, network: ClipNetwork, count: int, num_frames: int) -> BatchShapes:  # noqa: ARG002
+        """Return the shapes of a batch of clips."""
+        return clip_shapes(network, count)
 
     def score_entities(
         self, network: ClipNetwork, dataset: DataSet, options: EvaluationOptions, ranks: Ranks
@@ -61,7 +73,7 @@ class ClipFamily(EntityFamily[ClipNetwork]):
             data.n_data_loader_thread,
             options.training.seed,
             not data.no_augment,
-            ClipAugmentation(recipe.jitter, data.published_crop),
+            ClipAugmentation(recipe.jitter, data.original),
         )
         share = (ranks.rank, ranks.size)
         return ClipLoader(source.content.dataset, network.inputs, network.clip, how, share)

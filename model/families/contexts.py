@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.contract import Cascade, ContextNetwork, Recipe
-from model.families.base import Family, Forwarded, ScorerInputs, Source, refuse_windows
+from model.families.base import BatchShapes, Family, Forwarded, ScorerInputs, Source, refuse_windows
 from model.families.entities import refuse_window_evaluation
 from model.ranks import Ranks
 from model.scoring.clip_scoring import ClipEncoder
@@ -41,6 +41,12 @@ class ContextFamily(Family[ContextNetwork, "FeatureStore"]):
     def forward(self, network: ContextNetwork, audio: Tensor, faces: Tensor) -> Forwarded:  # noqa: ARG002
         """Run a network on embeddings (B, S, L, C); there is no audio."""
         return Forwarded(network(faces))
+
+    def batch_shapes(self, network: ContextNetwork, count: int, num_frames: int) -> BatchShapes:  # noqa: ARG002
+        """Return the shapes of a batch of embeddings; there is no audio."""
+        context = network.context
+        embeddings = (count, context.num_speakers, context.length, network.num_embedding)
+        return BatchShapes((count, 0), embeddings, (count, 1), are_embeddings=True)
 
     def open_source(
         self,

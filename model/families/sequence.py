@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from model.contract import Network, Recipe
-from model.families.base import Forwarded, ScorerInputs, Source
+from model.families.base import BatchShapes, Forwarded, ScorerInputs, Source, image_shape
 from model.families.entities import EntityFamily
 from model.ranks import Ranks
 from model.scoring.scorers import Scorer, SequenceScorer
-from utils.structures import STEPS_PER_FRAME
+from utils.structures import FPS, STEPS_PER_FRAME
 
 if TYPE_CHECKING:
     from model.evaluation.entity_scores import EntityScores, EvaluationOptions
@@ -36,6 +36,21 @@ class SequenceFamily(EntityFamily[Network]):
         """Run a network on features (B, 4 T, F) and faces (B, T, H, W)."""
         embedded = network.encode_audio(audio), network.encode_faces(faces)
         return Forwarded(network.fuse(*embedded), embedded)
+
+    def batch_shapes(self, network: Network, count: int, num_frames: int) -> BatchShapes:
+        """Return the shapes of a batch of sequences of one face."""
+        return sequence_shapes(network, count, num_frames)
+
+    def score_zeros(self, network: Network, count: int = 1) -> int:
+        """Run a network on its longest window; other faces have the first one's embedding."""
+        length = FPS * max(network.windows)
+        shapes = sequence_shapes(network, count, length)
+        heard = network.encode_audio(torch.zeros(shapes.audio))
+        seen = network.encode_faces(torch.zeros(shapes.faces))
+        if network.num_speakers > 1:
+            seen = seen.unsqueeze(1).expand(-1, network.num_speakers, -1, -1)
+        network.fuse(heard, seen)
+        return count * length
 
     @torch.no_grad()
     def embedding_widths(self, network: Network) -> tuple[int, int]:
@@ -97,8 +112,15 @@ class SequenceFamily(EntityFamily[Network]):
             augment=not data.no_augment,
             shifted_share=data.desync / 2,
             foreign_share=data.desync / 2,
-            published_batches=data.published_batches,
+            published_batches=data.original,
         )
+
+
+def sequence_shapes(network: Network, count: int, num_frames: int) -> BatchShapes:
+    """Return the shapes of a batch of sequences of one face."""
+    audio = (count, STEPS_PER_FRAME * num_frames, network.inputs.num_features)
+    labels = (count, num_frames)
+    return BatchShapes(audio, (*labels, *image_shape(network.inputs)), labels)
 
 
 FAMILY = SequenceFamily()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.contract import Network, Recipe
-from model.families.base import Forwarded, ScorerInputs
+from model.families.base import BatchShapes, Forwarded, ScorerInputs
 from model.families.entities import refuse_window_evaluation
-from model.families.sequence import SequenceFamily
+from model.families.sequence import SequenceFamily, sequence_shapes
 from model.ranks import Ranks
 from model.scoring.scorers import Scorer
 from model.scoring.speaker_scoring import SpeakerScorer
@@ -35,6 +35,12 @@ class SpeakerFamily(SequenceFamily):
         encoded = network.encode_faces(faces.flatten(0, 1))
         embedded = network.encode_audio(audio), encoded.view(*faces.shape[:2], *encoded.shape[1:])
         return Forwarded(network.fuse(*embedded), embedded)
+
+    def batch_shapes(self, network: Network, count: int, num_frames: int) -> BatchShapes:
+        """Return the shapes of a batch of sequences of several faces."""
+        audio, faces, labels, _ = sequence_shapes(network, count, num_frames)
+        beside = (count, network.num_speakers)
+        return BatchShapes(audio, (*beside, *faces[1:]), (*beside, *labels[1:]))
 
     def check_windows(self, options: Options) -> None:
         """Refuse --windows: entities are read whole."""

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from model.contract import Recipe
-from model.families.base import Family, Forwarded, ScorerInputs, Source, refuse_windows
+from model.families.base import (
+    BatchShapes,
+    Family,
+    Forwarded,
+    ScorerInputs,
+    Source,
+    clip_shapes,
+    refuse_windows,
+)
 from model.networks.ava_asd import AvaASD
 from model.ranks import Ranks
 from model.scoring.clip_scoring import ClipScorer
@@ -54,6 +62,10 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
         """Run a network on the audio (B, 13, L) and faces (B, T, H, W) of windows."""
         return Forwarded(network(audio, faces))
 
+    def batch_shapes(self, network: AvaASD, count: int, num_frames: int) -> BatchShapes:  # noqa: ARG002
+        """Return the shapes of a batch of windows."""
+        return clip_shapes(network, count)
+
     def check_options(self, options: Options) -> None:
         """Refuse what windows do not have."""
         model = options.network.model
@@ -68,8 +80,6 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
             "--windows": bool(options.network.windows),
             "--smooth": options.network.smooth > 1,
             "--maxClip": options.data.max_clip > 0,
-            "--publishedBatches": options.data.published_batches,
-            "--publishedCrop": options.data.published_crop,
             "--desync": options.data.desync > 0,
             "--contrast": options.training.contrast > 0,
         }
@@ -131,6 +141,7 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
         return {
             "mode": network.mode,
             "number of windows": len(source.content),
+            "--original": options.data.original,
             **{f"--{flag_name(name)}": value for name, value in flags.items()},
         }
 
@@ -156,7 +167,12 @@ class WindowFamily(Family[AvaASD, "WindowSet"]):
 
         name, text = options.network.model, options.network.variant
         variant = read_variant(name, text) if text else None
-        load = partial(load_any, variant=variant, device=ranks.device)
+
+        def load(weights: str | Path) -> AvaASD:
+            network = load_any(name, weights, variant, ranks.device)
+            assert isinstance(network, AvaASD)
+            return network
+
         evaluation = _Evaluation(self, options, ranks)
         if options.instead.legacy:
             if Path(weights).is_dir():
@@ -238,16 +254,10 @@ def _extraction(network: AvaASD, options: Options) -> tuple[ExtractOptions, Wind
     from utils.datasets.ava.window_extract import ExtractOptions
     from utils.datasets.ava.windows import WindowOptions
 
-    given, inputs, clip = options.window_data, network.inputs, network.clip
-    how = ExtractOptions(
-        inputs.size,
-        inputs.colour,
-        own_rates=given.own_rates,
-        late_pictures=given.late_pictures,
-    )
-    return how, WindowOptions(
-        clip.fps, clip.length, given.window_stride, given.lose_rows, given.one_label
-    )
+    given, original = options.window_data, options.data.original
+    inputs, clip = network.inputs, network.clip
+    how = ExtractOptions(inputs.size, inputs.colour, own_rates=original, late_pictures=original)
+    return how, WindowOptions(clip.fps, clip.length, given.window_stride, original, given.one_label)
 
 
 def _extract(

@@ -1,1 +1,1 @@
-"""Networks that hear where somebody speaks, one a file; a file's name is its network's name."""
+"""Networks that localise speech, one per file; the file name is the network's name."""

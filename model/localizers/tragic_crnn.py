@@ -1,4 +1,4 @@
-"""The audio CRNN of TragicTalkers: who is heard speaking, and how far across the view.
+"""The audio CRNN of TragicTalkers: detects speech and its position across the view.
 
 After D. Berghi, P. J. B. Jackson, "Leveraging Visual Supervision for Array-Based Active Speaker
 Detection and Localization", TASLP 2024, section III.
@@ -19,7 +19,7 @@ Pooling = Literal["avg", "max"]
 
 
 class ConvBlock(Foldable):
-    """Two convolutions, then a pooling that halves time and frequency."""
+    """Two convolutions and a pooling that halves time and frequency."""
 
     folds: ClassVar[tuple[tuple[str, str], ...]] = (("conv1", "bn1"), ("conv2", "bn2"))
 
@@ -41,15 +41,15 @@ class ConvBlock(Foldable):
 
 
 class TragicCRNN(Localizer):
-    """Four convolution blocks, a recurrence over time, and two values for each frame.
+    """Four convolution blocks, a GRU over time, and two outputs per frame.
 
     Args:
-        pooling: What pools time and frequency; "avg" as the published weights, or "max".
+        pooling: Pooling over time and frequency; "avg" as in the published weights, or "max".
         width: Channels of the first block; the others have 2, 4 and 8 times as many. 64 is
             the published network.
     """
 
-    # Kept: the published learning rate falls as `learning_rate` in model/arrays/objective.py does.
+    # Kept: the published learning rate schedule is `learning_rate` in model/arrays/objective.py.
     recipe = Recipe(lr=1e-4, lr_decay=1.0, max_epoch=50, batch_size=32)
     names: ClassVar[tuple[str, ...]] = (
         "conv_block1",
@@ -81,7 +81,7 @@ class TragicCRNN(Localizer):
 
     @classmethod
     def variant_of(cls, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Return the width of a checkpoint; its pooling does not show."""
+        """Return the width of a checkpoint; its pooling is not visible in the weights."""
         first = state_dict.get("conv_block1.conv1.weight")
         return {} if first is None else {"width": first.shape[0]}
 
@@ -90,7 +90,7 @@ class TragicCRNN(Localizer):
         return self.fc1(self.gru_block(self.convolve(features))[0])  # type: ignore[no-any-return]
 
     def convolve(self, features: Tensor) -> Tensor:
-        """Map scaled features (B, M, 16 T, 64) to what the recurrence reads, (B, T, 8 width)."""
+        """Map scaled features (B, M, 16 T, 64) to the input of the GRU, (B, T, 8 width)."""
         image = features.contiguous(memory_format=torch.channels_last)
         for block in (self.conv_block1, self.conv_block2, self.conv_block3, self.conv_block4):
             image = block(image)  # at last (B, 8 width, T, 4)

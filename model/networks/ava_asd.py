@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.checkpoints.keras import shared_part
+from model.checkpoints.keras import MODES, shared_part
 from model.contract import ClipNetwork, Logits, Recipe
 from model.layers.convolutions import SameConv2d, SameImageConv3d, SameStemConv3d, same_pool
 from utils.errors import UserError
 from utils.structures import ClipSpec, InputSpec
 
-MODES = ("s_av", "s_av_fc", "s_a", "s_v")
 MAX_FRAMES = 101  # longest clip for which a checkpoint is recognised
 VECTORS_PER_FRAME = 4  # of MFCC: 20 for 5 images
 NUM_COEFFICIENTS = 13

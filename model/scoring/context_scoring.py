@@ -16,7 +16,7 @@ from utils.tracking.contexts import FaceMoments, context_rows, gather, ranked_ch
 BATCH = 128  # frames per forward pass
 
 
-class _Face:
+class _ContextFace:
     """The part of one track that is held."""
 
     def __init__(self, first: Encoded) -> None:
@@ -55,12 +55,12 @@ class ContextScorer:
         self._ahead = context.stride * (context.length - context.before - 1)
         self._delay = delay + encoder.form.piece + encoder.ahead
         self._newest = 0  # frames of the shot have come up to here at least
-        self._faces: dict[int, _Face] = {}
+        self._faces: dict[int, _ContextFace] = {}
 
     def add(self, piece: CropPiece) -> Iterator[Scored]:
         """Yield the logits that have become known, of any tracks."""
         encoded = self._encoder.encode(piece)
-        self._faces.setdefault(piece.track, _Face(encoded)).append(encoded)
+        self._faces.setdefault(piece.track, _ContextFace(encoded)).append(encoded)
         self._newest = max(self._newest, piece.start + len(piece.crops))
         whole = self._newest - self._delay  # of all faces, all frames before this one have come
         yield from self._score(whole - self._ahead)

@@ -25,7 +25,7 @@ PIECE = 4 * FPS
 _ENCODED = 32  # frames that the encoder reads at once
 
 
-class _Face:
+class _SpeakerFace:
     """The part of one track that is held: crops, embeddings, boxes and audio features."""
 
     def __init__(self, piece: CropPiece) -> None:
@@ -95,13 +95,13 @@ class SpeakerScorer:
         self._hear, self._delay, self._precision = hear, delay + PIECE, precision
         self._compute = feature_function(network.inputs.feature)
         self._newest = 0
-        self._faces: dict[int, _Face] = {}
+        self._faces: dict[int, _SpeakerFace] = {}
 
     def add(self, piece: CropPiece) -> Iterator[Scored]:
         """Yield the logits that have become known, of any tracks."""
         with torch.inference_mode():
             self._network = inference_copy(self._source, self._precision)
-            face = self._faces.setdefault(piece.track, _Face(piece))
+            face = self._faces.setdefault(piece.track, _SpeakerFace(piece))
             face.append(self._network, piece, self._features(piece))
             self._newest = max(self._newest, piece.start + len(piece.crops))
             whole = self._newest - self._delay
@@ -135,7 +135,7 @@ class SpeakerScorer:
             if found:
                 yield Scored(track, np.concatenate(found))
 
-    def _window(self, track: int, face: _Face, stop: int, last: bool) -> NDArray[np.float32]:
+    def _window(self, track: int, face: _SpeakerFace, stop: int, last: bool) -> NDArray[np.float32]:
         """Score one window of a face; return the logits that no later window changes."""
         logits = self._compare(track, face.due, stop)
         ramp = np.minimum(np.arange(1, len(logits) + 1), self._length // 2).astype(np.float32)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.detectors.tiny_fcos import STRIDES, decode
-from utils.datasets.face_pictures.pictures import AnnotatedImage
+from utils.datasets.face_pictures.images import AnnotatedImage
 
 # Sizes of the faces that each level finds, square root of the area in pixels. They overlap, so
 # that a face between two levels is found by either.

@@ -51,12 +51,13 @@ class MarkedFrame:
 def look(teacher: FaceDetector, image: NDArray[np.uint8]) -> Detections:
     """Return the teacher's faces in pixels of the image, whatever size it wants to see."""
     height, width = image.shape[:2]
-    wanted = teacher.picture_size(width, height)
+    wanted = teacher.image_size(width, height)
     how = cv2.INTER_AREA if wanted[0] < width else cv2.INTER_LINEAR
     seen = np.asarray(cv2.resize(image, wanted, interpolation=how), np.uint8)
     found = teacher.detect([seen])[0]
     scale = np.array([width / wanted[0], height / wanted[1]] * 2, np.float32)
-    return Detections(found.boxes * scale, found.confidences)
+    landmarks = None if found.landmarks is None else found.landmarks * scale[:2]
+    return Detections(found.boxes * scale, found.confidences, landmarks)
 
 
 def mark_video(
@@ -74,14 +75,14 @@ def mark_video(
     tracks: list[GrowingTrack] = []
     tracker = GreedyTracker(TrackOptions(round(GAP_S * FPS) // every, SHORTEST))
     shot = 0
-    size = teacher.picture_size(video.width, video.height)
+    size = teacher.image_size(video.width, video.height)
     sampled = read_frames(video, size, options, every=every)
     consecutive = (replace(frame, index=number) for number, frame in enumerate(sampled))
     for frame in mark_shots(consecutive, ShotOptions(min_shot=0)):
         if frame.shot != shot:
             tracks, shot = tracks + tracker.finish(), frame.shot
-        found = teacher.detect([frame.picture])[0]
-        encoded = cv2.imencode(".jpg", frame.picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+        found = teacher.detect([frame.image])[0]
+        encoded = cv2.imencode(".jpg", frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
         seen.append((np.asarray(encoded, np.uint8), found))
         sure = found.confidences >= SURE
         faces = Detections(found.boxes[sure], found.confidences[sure])

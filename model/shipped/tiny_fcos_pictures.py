@@ -15,7 +15,7 @@ from utils.boxes import iou
 from utils.datasets.face_pictures.augmentation import hide_face
 from utils.datasets.face_pictures.composites import Composite, CompositeMaker
 from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos
-from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
+from utils.datasets.face_pictures.images import AnnotatedImage, ImageFolder
 from utils.datasets.face_pictures.turning import likeness, turn_head
 from utils.files import check_folder
 
@@ -180,7 +180,7 @@ def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
     A face that was put in clearly is one even if the teacher misses it; what the teacher finds
     beside them is one if it is sure.
     """
-    found = look(teacher, made.picture)
+    found = look(teacher, made.image)
     put = np.array(made.boxes, np.float32).reshape(-1, 4)
     overlap = iou(put[:, None], found.boxes[None])
     boxes, clear = [], []
@@ -198,7 +198,7 @@ def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
         if not used:
             boxes.append(box)
             clear.append(bool(confidence >= SURE))
-    return reduced(made.picture, np.array(boxes, np.float32).reshape(-1, 4), np.array(clear, bool))
+    return reduced(made.image, np.array(boxes, np.float32).reshape(-1, 4), np.array(clear, bool))
 
 
 def reduced(

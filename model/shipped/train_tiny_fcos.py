@@ -34,7 +34,7 @@ from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
 from utils.boxes import iou
 from utils.commands import run_command
-from utils.datasets.face_pictures.pictures import ImageFolder, draw_batch
+from utils.datasets.face_pictures.images import ImageFolder, draw_batch
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.model_options import DetectorOptions

@@ -1,1 +1,1 @@
-"""Trainer, losses, recipes, runs, data preparation and the training command."""
+"""Training: trainer, losses, recipes, runs, data preparation and the command."""

@@ -1,4 +1,4 @@
-"""What the training command does: train or resume, evaluate, store embeddings."""
+"""Actions of the training command: train or resume, evaluate, store embeddings."""
 
 import logging
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_network(options: Options) -> None:
-    """Raise UserError if options do not go with the family of the network."""
+    """Raise UserError if options do not apply to the family of the network."""
     find_family(network_class(options.network.model).family).check_options(options)
 
 
@@ -45,7 +45,7 @@ def train(options: Options, ranks: Ranks) -> str | None:
         patience = options.training.patience
         past = options.training.early_stopping and is_past_best(rows, patience)
         if past and ranks.first:
-            logger.info("the loss has not fallen for %d evaluations: training ends", patience)
+            logger.info("the loss has not decreased for %d evaluations: training ends", patience)
         return past
 
     return train_at_terminal(run, loader, evaluate, family.measured, ended)
@@ -64,6 +64,6 @@ def store_embeddings(options: Options, ranks: Ranks) -> None:
 
 
 def _weights(options: Options) -> str | Path:
-    """Return the weights that the options name, else the released ones."""
+    """Return the weights named by the options, or the released ones."""
     network = options.network
     return network.pretrain_model or released_weights(network.model, options.data.data)

@@ -1,4 +1,4 @@
-"""Networks as training and evaluation begin with them."""
+"""Networks with their initial weights for training and evaluation."""
 
 import logging
 
@@ -15,16 +15,16 @@ from utils.training_options import NetworkOptions
 
 logger = logging.getLogger(__name__)
 
-IMAGENET = "imagenet"  # a network's `initial` that torchvision brings
-NOTHING = "none"  # of --initial
+IMAGENET = "imagenet"  # a network's `initial` from torchvision
+NOTHING = "none"  # value of --initial
 
 
 def load_or_begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str]:
     """Return the network that training starts from, and a short description of its weights.
 
     Args:
-        options: Name the network, its variant and its weights; without these they are random.
-        seed: Draws random weights.
+        options: The network, its variant and its weights; random weights by default.
+        seed: Seed of random weights.
         ranks: The first process downloads weights if necessary, the others wait for it.
     """
     if options.pretrain_model is not None:
@@ -40,7 +40,7 @@ def load_or_begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Mod
 
 
 def _begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str]:
-    """Return a network that begins anew, from what its authors begin from."""
+    """Return a new network with its authors' initial weights."""
     with seeded(seed, ranks.device):
         network = build_network(options.model, read_variant(options.model, options.variant))
     initial = options.initial or network.initial or NOTHING
@@ -53,7 +53,7 @@ def _begin(options: NetworkOptions, seed: int, ranks: Ranks) -> tuple[Model, str
             network.begin_from(read_weights(find_file(initial)).state)
     except (UserError, ResourceError, FileNotFoundError) as error:
         raise type(error)(
-            f"{options.model} begins from {initial}: {error}; --initial none begins at random"
+            f"{options.model} starts from {initial}: {error}; --initial none starts at random"
         ) from error
-    logger.info("network: %s, begun from %s", options.model, initial)
+    logger.info("network: %s, initialised from %s", options.model, initial)
     return network.to(ranks.device), f"fresh {options.variant}, from {initial}"

@@ -1,4 +1,4 @@
-"""The published losses of networks that score faces, and the contrastive one as an option."""
+"""The published losses of networks that score faces, and the optional contrastive loss."""
 
 import math
 from collections.abc import Mapping
@@ -30,14 +30,14 @@ class Contrast:
 class Clips(NamedTuple):
     """A batch on the network's device."""
 
-    audio: Tensor  # (B, 4 T, F), or (B, ...) as a clip network reads it; (B, 0) for a context
+    audio: Tensor  # (B, 4 T, F), or (B, ...) for a clip network; (B, 0) for a context network
     faces: Tensor  # (B, T, H, W) or (B, S, T, H, W), clips, or embeddings (B, S, L, C)
     labels: Tensor  # (B, T), (B, S, T) or (B, 1) long; UNLABELLED does not count
-    speech: Tensor  # the same, whether anybody speaks: what the sound alone is to tell
+    speech: Tensor  # same shape, whether anybody speaks: the target of the audio head
 
 
 class Counts(NamedTuple):
-    """By how many frames sums are divided: those of the whole batch, over all processes."""
+    """Numbers of frames in the whole batch over all processes, by which sums are divided."""
 
     labelled: float
     speaking: float
@@ -47,10 +47,10 @@ class SpeakingObjective(Objective):
     """A network that scores faces, with its published losses.
 
     Args:
-        network: What is trained.
-        recipe: Says how the losses of its heads are weighted.
+        network: The network to train.
+        recipe: Weights of the losses of its heads.
         contrast: The contrastive loss.
-        frames_at_once: Parts of a batch have at most so many frames; 0 does not divide it.
+        frames_at_once: Maximum number of frames in a part of a batch; 0 for no limit.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class SpeakingObjective(Objective):
         self.family = family_of(network)
         self.loss_weights: Mapping[str, float] = {"av": 1.0, **recipe.loss_weights}
         self.contrast = contrast
-        self.projection: nn.Module = nn.Identity()  # of faces, where their embeddings are wider
+        self.projection: nn.Module = nn.Identity()  # of faces, if their embeddings are wider
         if contrast.weight:
             audio_width, face_width = self.family.embedding_widths(network)
             if audio_width != face_width:
@@ -73,8 +73,10 @@ class SpeakingObjective(Objective):
         """Return this process's share of a batch; every process takes part in each part."""
         clips = as_clips(batch)
         labels = clips.labels
-        own = [(labels != UNLABELLED).sum(), (labels == SPEAKING).sum(), torch.tensor(len(labels))]
-        labelled, speaking, num_clips = ranks.add(torch.stack(own)).tolist()
+        local = torch.stack(
+            ((labels != UNLABELLED).sum(), (labels == SPEAKING).sum(), torch.tensor(len(labels)))
+        )
+        labelled, speaking, num_clips = ranks.add(local).tolist()
         if labelled == 0:
             return DividedBatch((), 0, 0.0)
         counts = Counts(labelled, speaking)
@@ -87,7 +89,7 @@ class SpeakingObjective(Objective):
         return DividedBatch(parts, labelled, labelled)
 
     def _split(self, clips: Clips, num_clips: int, ranks: Ranks) -> list[Clips]:
-        """Return the parts of a batch, as many in each process; some may be empty."""
+        """Return the parts of a batch, the same number in each process; some may be empty."""
         most = math.ceil(num_clips / ranks.size)  # clips of one process
         at_once = most
         if self.frames_at_once:
@@ -100,7 +102,7 @@ class SpeakingObjective(Objective):
         ]
 
     def state(self) -> dict[str, Any]:
-        """Return the weights that are not the network's."""
+        """Return the weights outside the network."""
         return {"projection": self.projection.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -112,8 +114,8 @@ class SpeakingObjective(Objective):
 
         Args:
             clips: All or a part of the batch.
-            counts: Of the whole batch.
-            temperature: Logits are divided by it.
+            counts: Numbers of frames in the whole batch.
+            temperature: Divisor of the logits.
         """
         logits, embeddings = self.family.forward(self.network, clips.audio, clips.faces)
         loss = head_losses(logits, clips, self.loss_weights, temperature) / counts.labelled
@@ -126,7 +128,7 @@ class SpeakingObjective(Objective):
         return loss, (logits.av.argmax(-1) == clips.labels).sum()
 
     def _contrast(self, audio: Tensor, faces: Tensor, labels: Tensor) -> Tensor:
-        """Return the weighted contrastive loss; of several speakers, of the one that is heard."""
+        """Return the weighted contrastive loss; with several speakers, of the first one."""
         if labels.ndim > 2:
             faces, labels = faces[:, 0], labels[:, 0]
         active = labels == SPEAKING
@@ -135,14 +137,14 @@ class SpeakingObjective(Objective):
 
 
 def as_clips(batch: TrainingBatch) -> Clips:
-    """Return a loader's batch, with labels as the losses read them."""
+    """Return a loader's batch with labels in the type of the losses."""
     return Clips(batch.audio, batch.faces, batch.labels.long(), batch.speech.long())
 
 
 def _stand_in(clips: Clips) -> Clips:
-    """Return one clip without labels, with which a process that has none takes part."""
-    one = Clips(*(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in clips))
-    return one._replace(labels=one.labels.fill_(UNLABELLED), speech=one.speech.fill_(UNLABELLED))
+    """Return one unlabelled clip, for a process without clips of its own."""
+    clip = Clips(*(tensor.new_zeros(1, *tensor.shape[1:]) for tensor in clips))
+    return clip._replace(labels=clip.labels.fill_(UNLABELLED), speech=clip.speech.fill_(UNLABELLED))
 
 
 def head_losses(
@@ -150,48 +152,49 @@ def head_losses(
 ) -> Tensor:
     """Return the weighted sum over heads and labelled frames of their losses.
 
-    The published binary cross entropy of softmax(logits / r), column 1, is the cross entropy of
-    logits / r with two classes, so one formula serves; this one cannot run into log(0).
+    The published binary cross entropy of softmax(logits / r), column 1, equals the cross entropy of
+    logits / r with two classes, which is used here because it avoids log(0).
 
     Args:
         logits: (..., 2) each.
-        clips: Say who speaks; the head of sound alone learns whether anybody does.
-        weights: By field of Logits; a head without one has weight 0.
+        clips: The labels; the target of the audio head is whether anybody speaks.
+        weights: By field of Logits; a head without an entry has weight 0.
         temperature: r.
     """
     unknown = [name for name in weights if getattr(logits, name, None) is None]
     if unknown:
-        raise ValueError(f"the recipe weighs a head {unknown[0]!r} that the network does not have")
+        raise ValueError(f"the recipe has a weight for {unknown[0]!r}, a head the network lacks")
     total = logits.av.new_zeros((), dtype=torch.float32)
     for name in HEADS:
         head = getattr(logits, name)
         if head is not None:
-            wanted = clips.speech if name == "audio" else clips.labels
+            target = clips.speech if name == "audio" else clips.labels
             flat = head.float().reshape(-1, 2) / temperature
             loss = functional.cross_entropy(
-                flat, wanted.flatten(), ignore_index=UNLABELLED, reduction="sum"
+                flat, target.flatten(), ignore_index=UNLABELLED, reduction="sum"
             )
             total = total + weights.get(name, 0.0) * loss
     return total
 
 
 def talk_nce(audio: Tensor, faces: Tensor, active: Tensor, temperature: float) -> Tensor:
-    """Return the sum over speaking frames of InfoNCE: which of the sounds belongs to this face.
+    """Return the sum over speaking frames of InfoNCE between faces and audio.
 
-    The candidates are the speaking frames of the same clip, compared by the cosine of their
-    embeddings (TalkNCE, Jung et al., ICASSP 2024). The paper takes the mean over each clip's
-    speaking frames; divided by their number in the batch, all frames count alike.
+    The candidates are the speaking frames of the same clip, compared by the cosine similarity of
+    their embeddings (TalkNCE, Jung et al., ICASSP 2024). The paper takes the mean over each clip's
+    speaking frames; here the sum is divided by their number in the batch, so all frames count
+    equally.
 
     Args:
         audio: (B, T, C).
         faces: (B, T, C).
-        active: (B, T) bool, who is speaking.
-        temperature: Similarities are divided by it.
+        active: (B, T) bool, whether the face speaks.
+        temperature: Divisor of the similarities.
     """
-    voices = functional.normalize(audio.float(), dim=2)
-    looks = functional.normalize(faces.float(), dim=2)
+    audio_units = functional.normalize(audio.float(), dim=2)
+    face_units = functional.normalize(faces.float(), dim=2)
     with torch.autocast(audio.device.type, enabled=False):
-        similar = looks @ voices.transpose(1, 2) / temperature  # (B, T faces, T voices)
-    similar = similar.masked_fill(~active[:, None], torch.finfo(torch.float32).min)
-    own = similar.log_softmax(2).diagonal(dim1=1, dim2=2)  # (B, T)
-    return -torch.where(active, own, torch.zeros_like(own)).sum()
+        similarity = face_units @ audio_units.transpose(1, 2) / temperature  # (B, T, T)
+    similarity = similarity.masked_fill(~active[:, None], torch.finfo(torch.float32).min)
+    matching = similarity.log_softmax(2).diagonal(dim1=1, dim2=2)  # (B, T)
+    return -torch.where(active, matching, torch.zeros_like(matching)).sum()

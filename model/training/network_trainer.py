@@ -1,4 +1,4 @@
-"""Networks on the common engine: their trainer, and the settings that a run keeps."""
+"""Create the trainer of a network, and describe the settings of its run."""
 
 from model.checkpoints.training import Settings
 from model.contract import Model, Recipe
@@ -15,7 +15,7 @@ def make_trainer(network: Model, options: TrainingOptions, ranks: Ranks) -> Trai
 
     Args:
         network: Trained in place.
-        options: What the user sets instead.
+        options: Options that override the recipe.
         ranks: The processes that share the work.
     """
     recipe = resolve(network.recipe, options)
@@ -36,7 +36,7 @@ def make_trainer(network: Model, options: TrainingOptions, ranks: Ranks) -> Trai
 
 
 def make_schedule(recipe: Recipe, options: TrainingOptions) -> Schedule:
-    """Return a recipe's learning rate, which falls epoch by epoch and may fall by update."""
+    """Return a recipe's learning rate schedule: decay by epoch and, in some recipes, by update."""
 
     def rate(position: Position) -> float:
         epochs = (position.epoch - 1) // recipe.decay_every
@@ -48,16 +48,16 @@ def make_schedule(recipe: Recipe, options: TrainingOptions) -> Schedule:
 def describe_settings(
     trainer: Trainer, options: TrainingOptions, start: str, data: Settings
 ) -> Settings:
-    """Return all that must stay the same when a run is resumed, by flag.
+    """Return all settings that must be unchanged when a run is resumed, by flag.
 
-    The number of processes, the device and what is shown may change; so may the number of
-    epochs, because no rate depends on it.
+    The number of processes, the device and the output may change; so may the number of epochs,
+    because the learning rate does not depend on it.
 
     Args:
-        trainer: Trains the network.
-        options: How; what they leave unset comes from the network's recipe.
-        start: What the first weights were.
-        data: What it is trained on.
+        trainer: The trainer.
+        options: Options; unset ones come from the network's recipe.
+        start: Description of the initial weights.
+        data: Settings of the data.
     """
     network = trainer.network
     assert isinstance(network, Model)

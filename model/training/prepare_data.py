@@ -1,4 +1,4 @@
-"""Make data sets: fetch and cut AVA, build a TalkSet, check own data; with bars on stderr."""
+"""Prepare data sets: download and cut AVA, build a TalkSet, check own data; with progress bars."""
 
 import json
 import logging
@@ -36,81 +36,81 @@ UNITS = {"finding faces": "videos", "writing clips": "clips"}
 
 
 def download_ava(options: AvaOptions, data: DataOptions) -> tuple[list[str], bool]:
-    """Fetch AVA-ActiveSpeaker and cut it into stores.
+    """Download AVA-ActiveSpeaker and cut it into stores.
 
     Returns:
-        What became of it, in words, and whether all is there that the mirror has; an empty split
-        never counts as that.
+        A summary as lines, and whether everything on the mirror is complete; False if a split is
+        empty.
     """
     root = data.data_path
     md5 = {} if options.any_labels else LABELS_MD5
     sources = AvaMirrors(options.mirror.rstrip("/"), options.label_mirror.rstrip("/"), md5)
-    with stages("movies") as tell:
-        movies = _Movies(tell)
+    with stages("movies") as report_progress:
+        movies = _Movies(report_progress)
         found = ava_download.download(
             root, movies.grow, LABELLED, sources, options.num_downloads, movies.count
         )
     lines = [f"movies: {found.summary()}; see {root / ava_download.REPORT}.txt"]
     whole = not found.failed
-    how = ava_prepare.AvaPrepareOptions(data.num_processes, options.crop_size, options.colour)
+    prepare = ava_prepare.AvaPrepareOptions(data.num_processes, options.crop_size, options.colour)
     for split in LABELLED:
-        with stages("faces") as tell:
-            cut = partial(tell, f"cutting {split}")
-            report = ava_prepare.prepare(root, split, how, cut)
+        with stages("faces") as report_progress:
+            cut = partial(report_progress, f"cutting {split}")
+            report = ava_prepare.prepare(root, split, prepare, cut)
         lines.append(f"{report.summary()}; see {root / ava_prepare.REPORT}_{split}.txt")
         whole = whole and report.already + report.written > 0
     return lines, whole
 
 
 class _Movies:
-    """Adds up the movies that are there and the shares of those that grow."""
+    """Sums the downloaded fractions of all movies."""
 
-    def __init__(self, tell: Callable[[str, float, float], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[str, float, float], None]) -> None:
+        self._report = report
         self._shares: dict[str, float] = {}
         self._total = 0
 
     def count(self, total: int) -> None:
-        """Take how many there are."""
+        """Set the number of movies."""
         self._total = total
 
     def grow(self, name: str, done: int, size: int | None) -> None:
-        """Take how far one is; labels come before the movies are counted."""
+        """Update the progress of one file; ignored until the movies are counted."""
         if self._total and size:
             self._shares[name] = done / size
-            self._tell("downloading AVA", sum(self._shares.values()), self._total)
+            self._report("downloading AVA", sum(self._shares.values()), self._total)
 
 
 def make_talkset(
     options: BuildOptions, data: DataOptions, roots: Sequence[Path], finder: FaceFinder, seed: int
 ) -> TalkSetReport:
-    """Build a TalkSet, or go on with it.
+    """Build a TalkSet, or continue building it.
 
     Args:
-        options: From which lists, or how many clips.
-        data: Where the TalkSet goes.
+        options: Lists to use, or the number of clips.
+        data: Folder of the TalkSet.
         roots: Folders of videos.
         finder: Finds the faces of the videos.
-        seed: Of every choice.
+        seed: Random seed.
     """
     for root in roots:
         if not root.is_dir():
-            raise FileNotFoundError(f"--build: expected a folder of videos, found no {root}")
-    alone = finder.device != "cpu"  # one process keeps a GPU busy
-    num_processes = 1 if alone and not data.num_processes else data.num_processes
+            raise FileNotFoundError(f"--build: expected a folder of videos, {root} is not a folder")
+    on_gpu = finder.device != "cpu"  # one process keeps a GPU busy
+    num_processes = 1 if on_gpu and not data.num_processes else data.num_processes
     faces = FaceFinding(finder, finder.settings, num_processes)
     folder = data.data_path
-    with stages(UNITS) as tell:
+    with stages(UNITS) as report:
         if options.lists:
             each = options.clips_each or PUBLISHED_EACH
             clips = read_lists(options.list_files, np.random.default_rng(seed), each)
-            return build_from_lists(clips, roots, folder, faces, tell)
-        wanted = TalkSetOptions(options.counts, options.val_share, options.people, seed)
-        return build_talkset(find_videos(roots), folder, faces, wanted, tell)
+            return build_from_lists(clips, roots, folder, faces, report)
+        contents = TalkSetOptions(options.counts, options.val_share, options.people, seed)
+        return build_talkset(find_videos(roots), folder, faces, contents, report)
 
 
 def find_videos(folders: Sequence[Path]) -> list[Path]:
-    """Return the videos in some folders and those below them, by their suffixes."""
+    """Return the videos in folders and their subfolders, by suffix."""
     found = {path for folder in folders for path in folder.rglob("*")}
     videos = sorted(path for path in found if path.suffix.lower() in VIDEOS)
     if not videos:
@@ -122,10 +122,10 @@ def find_videos(folders: Sequence[Path]) -> list[Path]:
 def check_own(
     data: DataOptions, options: CustomOptions, decode: bool, to: Path
 ) -> custom_check.CheckReport:
-    """Check own data, and write what was found as JSON."""
-    with stages("videos") as tell:
+    """Check own data and write the report as JSON."""
+    with stages("videos") as report_progress:
         report = custom_check.check(
-            data.data_path, data.videos, options, decode, partial(tell, "checking")
+            data.data_path, data.videos, options, decode, partial(report_progress, "checking")
         )
     with replacing(to) as temporary:
         temporary.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How a network is trained: its authors' recipe with what the user sets instead, and seeds."""
+"""Training recipes of networks with the user's options, optimisers and random seeds."""
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -17,14 +17,14 @@ SGD_MOMENTUM = 0.9
 
 
 def resolve(recipe: Recipe, options: TrainingOptions) -> Recipe:
-    """Return a network's recipe with what the user sets instead."""
+    """Return a network's recipe, overridden by the user's options."""
     names = ("lr", "lr_decay", "max_epoch", "batch_size")
     chosen = {name: getattr(options, name) for name in names}
     return replace(recipe, **{name: value for name, value in chosen.items() if value is not None})
 
 
 def use_bf16(options: TrainingOptions, device: torch.device) -> bool:
-    """Return whether to train in mixed precision; warn if that is slow on this device."""
+    """Return whether to train in mixed precision; warn if it is slow on this device."""
     chosen = options.precision == "bf16" or (options.precision == "auto" and device.type == "cuda")
     if chosen:
         warn_of_slow_bf16(device.type)
@@ -32,10 +32,10 @@ def use_bf16(options: TrainingOptions, device: torch.device) -> bool:
 
 
 def freeze(network: nn.Module, patterns: tuple[str, ...]) -> None:
-    """Exclude the weights whose names match from training.
+    """Exclude weights with matching names from training.
 
     Raises:
-        UserError: A pattern matches nothing, or nothing is left to train.
+        UserError: A pattern matches nothing, or no trainable weights are left.
     """
     parameters = dict(network.named_parameters())
     frozen: set[str] = set()
@@ -43,7 +43,7 @@ def freeze(network: nn.Module, patterns: tuple[str, ...]) -> None:
         found = [name for name in parameters if fnmatchcase(name, pattern)]
         if not found:
             parts = ", ".join(f"{name}.*" for name, _ in network.named_children())
-            raise UserError(f"--freeze {pattern} matches no weights; the parts are {parts}")
+            raise UserError(f"--freeze {pattern} matches no weights; the modules are {parts}")
         frozen.update(found)
     if len(frozen) == len(parameters):
         raise UserError("--freeze leaves nothing to train; match fewer weights")
@@ -52,7 +52,7 @@ def freeze(network: nn.Module, patterns: tuple[str, ...]) -> None:
 
 
 def make_optimiser(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser of everything that is not frozen."""
+    """Return the recipe's optimiser of all trainable weights."""
     weights = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     if recipe.optimiser == "adam":
         return torch.optim.Adam(weights, recipe.lr, weight_decay=recipe.weight_decay)
@@ -72,7 +72,7 @@ def make_optimiser(objective: nn.Module, recipe: Recipe) -> torch.optim.Optimize
 
 
 def seeded(seed: int | tuple[int, ...], device: torch.device) -> "_Seeded":
-    """Seed torch's random numbers inside a `with` block; restore their state afterwards."""
+    """Seed torch's random generators inside a `with` block; restore their state afterwards."""
     return _Seeded(seed, device)
 
 

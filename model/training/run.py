@@ -1,4 +1,4 @@
-"""A run of training from its first epoch to its last, across any number of interruptions."""
+"""A training run from its first to its last epoch, across interruptions."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ from utils.training_options import RunOptions
 logger = logging.getLogger(__name__)
 
 
-def _go_on(*_: object) -> bool:
+def _never(*_: object) -> bool:
     return False
 
 
@@ -33,9 +33,9 @@ def _ignore(*_: object) -> None:
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a run calls on its way."""
+    """Callbacks of a run."""
 
-    stop: Callable[[], bool] = _go_on  # return whether to stop after this batch
+    stop: Callable[[], bool] = _never  # whether to stop after this batch
     on_step: Callable[[Position, int], None] = _ignore  # position; batches of the epoch
     on_epoch: Callable[[EpochRow], None] = _ignore
 
@@ -45,12 +45,12 @@ WriteLogs = Callable[[Path, Sequence[EpochRow]], None]  # given the run's folder
 
 
 class Run:
-    """Trains, evaluates, and keeps the results in a folder.
+    """Trains, evaluates, and writes the results to a folder.
 
     Args:
-        trainer: Takes the steps.
-        options: Where and what to keep.
-        settings: What must be the same when the run is resumed, by flag.
+        trainer: The trainer.
+        options: Folder and checkpoints.
+        settings: Settings that must be unchanged when the run is resumed, by flag.
         write_logs: Writes the tables of all epochs so far.
     """
 
@@ -67,13 +67,13 @@ class Run:
         self.rows: list[EpochRow] = []
         self.folder: Path = options.save_path
         self._write_logs = write_logs
-        self._saved = time.monotonic()  # when the last checkpoint was
+        self._saved = time.monotonic()  # time of the last checkpoint
         if trainer.ranks.first:
             for folder in (self.folder, self.folder / "model"):
                 check_folder(folder)
 
     def resume(self) -> bool:
-        """Continue from the folder's last checkpoint; return False if there is none.
+        """Resume from the folder's last checkpoint; return False if there is none.
 
         Raises:
             UserError: The checkpoint is damaged, or was trained with other settings.
@@ -88,7 +88,7 @@ class Run:
         self.rows = [EpochRow(**row) for row in training["rows"]]
         if self.trainer.ranks.first:
             place = self.trainer.position
-            logger.info("going on in epoch %d after batch %d", place.epoch, place.step)
+            logger.info("resuming in epoch %d after batch %d", place.epoch, place.step)
             self._write_logs(self.folder, self.rows)  # the process may have been killed before
         return True
 
@@ -97,15 +97,15 @@ class Run:
         loader: BatchLoader,
         evaluate: Evaluate | None,
         hooks: Hooks,
-        ended: Callable[[Sequence[EpochRow]], bool] = _go_on,
+        ended: Callable[[Sequence[EpochRow]], bool] = _never,
     ) -> bool:
         """Train to the last epoch; return False if stopped before.
 
         Args:
-            loader: Yields the batches to learn from.
-            evaluate: Every process calls it.
-            hooks: Called on the way.
-            ended: Decides by the epochs so far whether training ends before the last one.
+            loader: Yields the training batches.
+            evaluate: Called in every process.
+            hooks: Callbacks.
+            ended: Whether to end early, given the epochs so far.
         """
         trainer = self.trainer
         last_epoch = trainer.schedule.num_epochs
@@ -137,7 +137,7 @@ class Run:
         return True
 
     def _finish_epoch(self, evaluated: Evaluated) -> EpochRow:
-        """Record the epoch, save its weights if they are to be kept, and go to the next one."""
+        """Log the epoch, save its weights if requested or best, and go to the next one."""
         trainer = self.trainer
         epoch, sums = trainer.position.epoch, trainer.position.sums
         row = EpochRow(
@@ -168,7 +168,7 @@ class Run:
         checkpoints.save(path, self.trainer.network, kept)
 
     def _is_old(self) -> bool:
-        """Return whether the last checkpoint is old enough to be renewed."""
+        """Return whether the last checkpoint is older than `save_minutes`."""
         minutes = self.options.save_minutes
         return minutes > 0 and time.monotonic() - self._saved >= 60 * minutes
 
@@ -203,21 +203,21 @@ def train_at_terminal(
     loader: BatchLoader,
     evaluate: Evaluate,
     unit: str = "",
-    ended: Callable[[Sequence[EpochRow]], bool] = _go_on,
+    ended: Callable[[Sequence[EpochRow]], bool] = _never,
 ) -> str | None:
     """Train to the last epoch; return a summary, or None if the run was stopped before.
 
     Args:
-        run: Already resumed, if it was begun before.
-        loader: Yields the batches to learn from.
-        evaluate: Every process calls it.
-        unit: What the average precision is of, if not of frames.
-        ended: Decides by the epochs so far whether training ends before the last one.
+        run: The run, already resumed if it was started before.
+        loader: Yields the training batches.
+        evaluate: Called in every process.
+        unit: Unit of the average precision, if not frames.
+        ended: Whether to end early, given the epochs so far.
     """
     with at_terminal(run.trainer.ranks) as hooks:
         whole = run.train(loader, evaluate, hooks, ended)
     if not whole:
-        logger.error("stopped; start again with the same --savePath to go on")
+        logger.error("stopped; start again with the same --savePath to resume")
         return None
     best = best_row(run.rows)
     if best is None:
@@ -227,9 +227,9 @@ def train_at_terminal(
 
 
 def released_weights(model: str, data: str) -> str:
-    """Return the name of the released weights that a kind of data is evaluated with.
+    """Return the name of the released weights for a kind of data.
 
-    Faces of AVA are cut along its own boxes, all others as the demo cuts them.
+    AVA's faces are cropped along its own boxes, all others like the demo's.
     """
     name = f"{model}_{'ava' if data == 'ava' else 'talkset'}"
     return name if name in registry() else default_checkpoint(model).name

@@ -1,4 +1,4 @@
-"""What a run of training records of each epoch: a CSV table, score.txt, TensorBoard."""
+"""Logs of the epochs of a run: a CSV table, score.txt, TensorBoard."""
 
 import csv
 import logging
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Evaluated(NamedTuple):
-    """The result of an evaluation between epochs; what is not measured is None."""
+    """Result of an evaluation between epochs; values that are not measured are None."""
 
     ap: float | None = None  # average precision in [0, 1]
     loss: float | None = None
@@ -23,16 +23,16 @@ class Evaluated(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochRow:
-    """The record of an epoch."""
+    """Log entry of an epoch."""
 
     epoch: int
     lr: float
-    loss: float  # mean of a labelled frame
-    accuracy: float  # of the frames trained on, in [0, 1]
+    loss: float  # mean per labelled frame
+    accuracy: float  # on the training frames, in [0, 1]
     ap: float | None  # average precision of the evaluation split, in [0, 1]; None if not evaluated
     frames: int
     seconds: float
-    val_loss: float | None = None  # mean of the evaluation split, where it is measured
+    val_loss: float | None = None  # mean over the evaluation split, if measured
     measures: Mapping[str, float] = field(default_factory=dict)  # any others of the evaluation
 
     def describe(self) -> str:
@@ -46,21 +46,21 @@ class EpochRow:
 
 
 def best_row(rows: Sequence[EpochRow]) -> EpochRow | None:
-    """Return the first of the rows with the highest average precision, if any has one."""
+    """Return the first row with the highest average precision; None if none was evaluated."""
     evaluated = [row for row in rows if row.ap is not None]
     return max(evaluated, key=lambda row: row.ap or 0.0, default=None)
 
 
 def is_past_best(rows: Sequence[EpochRow], patience: int) -> bool:
-    """Tell whether so many evaluations in a row have not lowered the validation loss."""
+    """Return whether the last `patience` evaluations have not lowered the validation loss."""
     losses = [row.val_loss for row in rows if row.val_loss is not None]
     lowest = min(range(len(losses)), key=losses.__getitem__, default=0)
     return len(losses) - 1 - lowest >= patience
 
 
 def write_logs(folder: Path, rows: Sequence[EpochRow]) -> None:
-    """Write log.csv and score.txt anew, so that they fit the checkpoint whatever went before."""
-    names = [one.name for one in fields(EpochRow) if one.name != "measures"]
+    """Rewrite log.csv and score.txt, so that they always match the checkpoint."""
+    names = [column.name for column in fields(EpochRow) if column.name != "measures"]
     write_table(folder / "log.csv", names, [asdict(row) for row in rows])
     lines = []
     for number, row in enumerate(rows, start=1):
@@ -75,7 +75,7 @@ def write_logs(folder: Path, rows: Sequence[EpochRow]) -> None:
 
 
 def write_table(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a CSV table of these columns; a value that a row lacks leaves its field empty."""
+    """Write a CSV table with these columns; missing values stay empty."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
@@ -83,15 +83,15 @@ def write_table(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, ob
 
 
 class Board:
-    """Writes epochs for TensorBoard; without its package it does nothing, and says so once."""
+    """Writes epochs for TensorBoard; if it is not installed, logs that once and does nothing."""
 
     def __init__(self, folder: Path, first_epoch: int) -> None:
-        """Open the log; what an earlier run wrote of `first_epoch` and later is hidden."""
+        """Open the log; entries of an earlier run from `first_epoch` on are hidden."""
         self.writer: Any = None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            logger.info("no TensorBoard log: install it with `pip install tensorboard`")
+            logger.info("no TensorBoard log: `pip install tensorboard` enables it")
             return
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_epoch)
 

@@ -1,7 +1,7 @@
-"""Batch normalisation over the batches of several processes, as if they were one.
+"""Batch normalisation with statistics over the batches of all processes.
 
-torch's own SyncBatchNorm runs on GPUs alone, and each process must hold at least one clip. This
-one runs everywhere, and a process may stand by with a clip that does not count.
+torch's SyncBatchNorm only runs on GPUs and requires at least one clip per process. This one runs
+on every device, and a process without clips takes part with one that does not count.
 """
 
 from collections.abc import Callable
@@ -13,21 +13,21 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-Context = Any  # what autograd functions are handed; torch gives it no type
+Context = Any  # the context of autograd functions, which has no type in torch
 
 
 @dataclass
 class Share:
-    """What the normalisations of a network must know of the batch at hand."""
+    """State shared by the normalisations of a network: whether the current batch counts."""
 
-    counts: bool = True  # False: this process has no clip of its own and only stands by
+    counts: bool = True  # False if this process has no clip of its own
 
 
 class SharedBatchNorm(_BatchNorm):
-    """Batch normalisation for any number of dimensions, its statistics taken over all processes."""
+    """Batch normalisation for any number of dimensions, with statistics over all processes."""
 
     def __init__(self, norm: _BatchNorm, share: Share) -> None:
-        """Take over the weights and statistics of `norm`."""
+        """Use the weights and statistics of `norm`."""
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
@@ -48,13 +48,13 @@ class SharedBatchNorm(_BatchNorm):
         return _normalise(input, self.weight, self.bias, statistics, self.share.counts)
 
     def _statistics(self, input: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mean and biased variance (C,) over all processes, and how many values each has."""
+        """Return mean and biased variance (C,) over all processes, and the number of values."""
         dims = [0, *range(2, input.dim())]
         variance, mean = torch.var_mean(_at_least_float32(input), dims, correction=0)
         count = input.numel() // input.shape[1] if self.share.counts else 0
-        own = torch.cat((mean, variance, mean.new_tensor([float(count)])))
-        gathered = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
-        distributed.all_gather(gathered, own)
+        local = torch.cat((mean, variance, mean.new_tensor([float(count)])))
+        gathered = [torch.empty_like(local) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(gathered, local)
         rows = torch.stack(gathered)  # (ranks, 2 C + 1)
         counts = rows[:, -1:]
         total = counts.sum()
@@ -64,19 +64,19 @@ class SharedBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Move the running statistics, which evaluation uses."""
+        """Update the running statistics, which are used in evaluation."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean, self.momentum)
-        # A single value has no variance: the running one must not become 0 / 0.
+        # A single value has no unbiased variance: avoid 0 / 0.
         self.running_var.lerp_(variance * (count / (count - 1).clamp(min=1)), self.momentum)
 
 
 class _Normalise(torch.autograd.Function):
-    """Normalise by given statistics that depend on the input of all processes."""
+    """Normalise by given statistics, which depend on the input of all processes."""
 
     @staticmethod
     def forward(
@@ -99,24 +99,24 @@ class _Normalise(torch.autograd.Function):
         shape = [1, -1] + [1] * (input.dim() - 2)
         dims = [0, *range(2, input.dim())]
         unit = (_at_least_float32(input) - mean.view(shape)) * inverse.view(shape)
-        own = torch.stack((gradient.sum(dims), (gradient * unit).sum(dims)))
-        total = own.clone()
+        local = torch.stack((gradient.sum(dims), (gradient * unit).sum(dims)))
+        total = local.clone()
         distributed.all_reduce(total)
         if ctx.counts:
             through_mean, through_variance = (total / count).view(2, *shape)
             gradient = gradient - through_mean - unit * through_variance
         gradient = gradient * (weight * inverse).view(shape)
-        return gradient.to(input.dtype), own[1], own[0], None, None
+        return gradient.to(input.dtype), local[1], local[0], None, None
 
 
 _normalise = cast(Callable[..., Tensor], _Normalise.apply)
 
 
 def share_norms(network: nn.Module) -> Share:
-    """Let all batch normalisations of a network run over all processes, in place.
+    """Replace all batch normalisations of a network by shared ones, in place.
 
     Returns:
-        What tells them whether the clips of this process count.
+        Their shared state, which states whether the clips of this process count.
     """
     share = Share()
     for module in list(network.modules()):
@@ -127,5 +127,5 @@ def share_norms(network: nn.Module) -> Share:
 
 
 def _at_least_float32(tensor: Tensor) -> Tensor:
-    """Return a tensor in float32, or in float64 where it already is."""
+    """Return a tensor in float32, or in float64 if it already is."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,7 +1,7 @@
-"""The engine: it takes the steps of a training, in one process or several.
+"""Training steps in one or more processes.
 
-The result depends neither on the number of processes nor on interruptions: every random choice
-of a step comes from the seed, the epoch, the step and the rank.
+The result depends neither on the number of processes nor on interruptions: every random choice of
+a step is derived from the seed, the epoch, the step and the rank.
 """
 
 import math
@@ -25,7 +25,7 @@ from utils.progress import EpochSums, Position
 
 
 class BatchLoader(Protocol):
-    """Where batches come from; with several processes, each gets its share of every batch."""
+    """Source of batches; with several processes, each gets its share of every batch."""
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
         """Yield the batches of an epoch, from 1, without the first `skip`."""
@@ -38,7 +38,7 @@ class BatchLoader(Protocol):
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long training takes, and how fast it learns."""
+    """Number of epochs, evaluation interval and learning rate."""
 
     rate: Callable[[Position], float]  # learning rate of the next update
     num_epochs: int
@@ -51,16 +51,16 @@ class StepOptions:
 
     seed: int = 0
     bf16: bool = False  # compute in mixed precision
-    max_gradient: float | None = None  # longer gradients are shortened to this norm
+    max_gradient: float | None = None  # gradients are clipped to this norm
 
 
 class Trainer:
-    """A network in training: the state that changes from step to step, and how to take a step.
+    """A network in training: its state, and how to take a step.
 
     Args:
         objective: The network with its losses; trained in place.
-        optimiser: Of those weights of the objective that are trained.
-        schedule: Sets the learning rate.
+        optimiser: Optimiser of the objective's trainable weights.
+        schedule: The learning rate.
         ranks: The processes that share the work.
         options: How a step is taken.
     """
@@ -88,7 +88,7 @@ class Trainer:
         return self.objective.network
 
     def _distribute(self) -> nn.Module:
-        """Return the objective so that several processes average its gradients."""
+        """Return the objective, wrapped to average gradients over several processes."""
         if self.ranks.size == 1:
             return self.objective
         devices = [self.ranks.device] if self.ranks.device.type == "cuda" else None
@@ -101,7 +101,7 @@ class Trainer:
 
         Args:
             loader: Yields the batches.
-            stop: Asked after each step; any process may request it.
+            stop: Called after each step; returns True to stop. Any process may stop.
             done: Called after each step.
 
         Raises:
@@ -125,8 +125,8 @@ class Trainer:
         """Go to the beginning of the next epoch."""
         self.position = Position(self.position.epoch + 1, updates=self.position.updates)
 
-    def step(self, batch: Any) -> None:  # noqa: ANN401 - whatever its loader yields
-        """Learn from one batch, divided among the processes and into parts that fit memory.
+    def step(self, batch: Any) -> None:  # noqa: ANN401 - the type depends on the loader
+        """Train on one batch, divided among the processes and into parts that fit memory.
 
         Raises:
             UserError: The loss is not finite.
@@ -157,7 +157,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss of batch {position.step + 1} of epoch {position.epoch} is {loss}; "
-                f"it is not kept: {self.objective.advice}"
+                f"the step is discarded: {self.objective.advice}"
             )
         return loss, correct
 
@@ -172,28 +172,28 @@ class Trainer:
         return torch.stack((loss.detach().double(), correct.double()))
 
     def _hold_back(self, is_last: bool) -> AbstractContextManager[None]:
-        """Let processes exchange gradients only at the last part of a batch."""
+        """Synchronise gradients only at the last part of a batch."""
         if isinstance(self._parallel, DistributedDataParallel) and not is_last:
             return self._parallel.no_sync()
         return nullcontext()
 
     def _update(self) -> None:
-        """Change the weights along the gradient."""
+        """Update the weights."""
         if self.options.max_gradient is not None:
-            trained = [one for one in self.objective.parameters() if one.requires_grad]
+            trained = [weight for weight in self.objective.parameters() if weight.requires_grad]
             nn.utils.clip_grad_norm_(trained, self.options.max_gradient)
         self.optimiser.step()
         self.objective.after_update(self.position.updates)
 
     def _set_mode(self) -> None:
-        """Train all but what is frozen: a frozen normalisation keeps its statistics too."""
+        """Set training mode, but keep the statistics of frozen normalisations."""
         self.objective.train()
         for norm in self.network.modules():
             if isinstance(norm, _BatchNorm) and norm.affine and not norm.weight.requires_grad:
                 norm.eval()
 
     def state(self) -> dict[str, Any]:
-        """Return all that changes during training except the network's own weights."""
+        """Return the state of training, without the network's own weights."""
         return {
             "epoch": self.position.epoch,
             "step": self.position.step,
@@ -204,7 +204,7 @@ class Trainer:
         }
 
     def restore(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Continue where `state` was taken, with the network's weights of that moment."""
+        """Restore a state, with the network's weights at that time."""
         self.network.load_state_dict(weights)
         self.objective.restore(state)
         self.optimiser.load_state_dict(state["optimiser"])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.face_selection import FACES, Seen, observe, shares, summary, totals
 from model.contract import WeightsFile
-from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
+from utils.datasets.face_pictures.images import AnnotatedImage, ImageFolder
 from utils.structures import Detections
 
 
@@ -22,13 +22,13 @@ class Always:
     def __init__(self, found: Detections) -> None:
         self._found = found
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the size of the video."""
         return width, height
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Return the boxes."""
-        return [self._found for _ in pictures]
+        return [self._found for _ in images]
 
 
 def seen_of(person: str, best: Sequence[float], turned: Sequence[int], *false: float) -> Seen:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import networks, training
+from benchmarks import networks, published
 from benchmarks.plain import PLAIN, plain
-from benchmarks.training import make_batch
+from benchmarks.published import make_batch
 from model.checkpoints.build import build_network
 from model.contract import ContextNetwork, Model, Network
 from model.names import network_names
@@ -22,6 +22,38 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "ava_asd": {"num_frames": 1},
     "loconet": {"num_layers": 1},
 }
+SHAPES: Mapping[str, tuple[tuple[int, ...], ...]] = {  # of audio, faces and labels
+    "talknet": ((2, 12, 13), (2, 3, 112, 112), (2, 3)),
+    "loconet": ((2, 12, 64), (2, 3, 3, 112, 112), (2, 3, 3)),
+    "asc_encoder": ((2, 1, 13, 40), (2, 11, 144, 144, 3), (2, 1)),
+    "asdnet_encoder": ((2, 9480), (2, 16, 160, 160, 3), (2, 1)),
+    "ava_asd": ((2, 13, 20), (2, 5, 100, 100), (2, 1)),
+    "asc": ((2, 0), (2, 3, 11, 1024), (2, 1)),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "parameters", "mmacs"),
+    [
+        ("asdnet", {}, 3_333_890, 774_144 * 3 * 64 / 1e6 + 64 * (2 * 384 * (928 + 384)) / 1e6),
+        ("asdnet_encoder", {"video_backbone": "mobilenetv2"}, 2_320_374, 1514 + 47.7),
+        ("asdnet_encoder", {"video_backbone": "shufflenetv2"}, 4_121_830, 1395 + 47.7),
+    ],
+    ids=["context", "mobilenetv2", "shufflenetv2"],
+)
+def test_count(name: str, variant: dict[str, str], parameters: int, mmacs: float) -> None:
+    cost = networks.count(name, variant)
+    assert cost.parameters == parameters
+    assert cost.macs / 1e6 == pytest.approx(mmacs, rel=1e-3)
+
+
+def test_counting_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert networks.main(["--networks", "asc", "--count"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["network", "variant", "parameters", "gflops_per_face_frame"]
+    name, parameters, gflops = row.split()
+    assert (name, parameters) == ("asc", "1127810")
+    assert float(gflops) == pytest.approx(0.0741, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["asc", "lr_asd", "loconet"])
@@ -35,11 +67,46 @@ def test_costs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.splitlines()[1].startswith(name)
 
 
-def test_training_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["--networks", "asc", "asdnet", "--clips", "2", "--repeats", "1", "--device", "cpu"]
-    assert training.main(given) == 0
-    names = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert names == [[name, way] for name in ("asc", "asdnet") for way in ("engine", "plain")]
+def test_published_networks_are_timed(tmp_path: Path) -> None:
+    target = tmp_path / "times.json"
+    given = ["asc", "asdnet", "--contexts", "2", "--repeats", "1", "--device", "cpu"]
+    assert published.main([*given, "--json", str(target)]) == 0
+    rows = json.loads(target.read_text())["rows"]
+    assert [(row["network"], row["what"], row["way"]) for row in rows] == [
+        (name, what, way)
+        for name in ("asc", "asdnet")
+        for what, way in (
+            ("scoring", "published"),
+            ("scoring", "here"),
+            ("scoring", "here, bf16"),
+            ("training step", "published"),
+            ("training step", "here"),
+        )
+    ]
+    assert all(row["ms_per_face_frame"] > 0 and row["times_faster"] > 0 for row in rows)
+
+
+def test_a_network_of_the_project_has_no_published_form(tmp_path: Path) -> None:
+    target = tmp_path / "times.json"
+    given = ["synchrony", "--clips", "1", "--frames", "8", "--repeats", "1", "--device", "cpu"]
+    assert published.main([*given, "--json", str(target)]) == 0
+    rows = json.loads(target.read_text())["rows"]
+    assert [(row["what"], row["way"], "times_faster" in row) for row in rows] == [
+        ("scoring", "here", False),
+        ("scoring", "here, bf16", False),
+        ("training step", "here", False),
+    ]
+
+
+def test_a_batch_has_the_shapes_that_a_network_reads() -> None:
+    """Colours, speakers and embeddings included."""
+    for name, shapes in SHAPES.items():
+        with torch.device("meta"):
+            network = build_network(name)
+        batch = make_batch(network, 2, 3)
+        found = (batch.audio.shape, batch.faces.shape, batch.labels.shape)
+        assert tuple(map(tuple, found)) == shapes, name
+        assert batch.faces.is_floating_point() == (name == "asc"), name
 
 
 @pytest.mark.parametrize("name", sorted(PLAIN))

@@ -1,4 +1,4 @@
-"""Faces are looked for where they should be, once a picture, and given in source pixels."""
+"""The detector runs on the right frames, once per image; boxes are in source pixels."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ SHIPPED = Path(__file__).parents[2] / "pretrain"
 
 
 class BrightSpots:
-    """Finds the bright pixels of a picture as one box each; counts what it is shown."""
+    """Finds the bright pixels of an image as one box each; counts what it is shown."""
 
     name = "bright spots"
     weights: WeightsFile | None = None
@@ -30,14 +30,14 @@ class BrightSpots:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def picture_size(self, width: int, height: int) -> tuple[int, int]:
+    def image_size(self, width: int, height: int) -> tuple[int, int]:
         return width // 4, height // 4
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        self.batches.append(len(pictures))
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        self.batches.append(len(images))
         found = []
-        for picture in pictures:
-            y, x = np.nonzero(picture[..., 0] > 200)
+        for image in images:
+            y, x = np.nonzero(image[..., 0] > 200)
             boxes = np.stack([x, y, x + 1, y + 1], axis=1).astype(np.float32)
             found.append(Detections(boxes, np.ones(len(boxes), np.float32)))
         return found
@@ -46,16 +46,16 @@ class BrightSpots:
 def frames_of(*lengths: int, repeat: int = 1) -> Iterator[Frame]:
     """Frames of shots of these lengths; frame i has a spot at row 1, column i mod 10.
 
-    Each picture is shown `repeat` times in a row, as the same arrays.
+    Each image is shown `repeat` times in a row, as the same arrays.
     """
     index = 0
     for shot, length in enumerate(lengths):
         for _ in range(length):
             if index % repeat == 0:
                 grey = np.zeros((12, 40), np.uint8)
-                picture = np.zeros((6, 10, 3), np.uint8)
-                picture[1, index % 10] = 255
-            yield Frame(index, grey, picture, shot)
+                image = np.zeros((6, 10, 3), np.uint8)
+                image[1, index % 10] = 255
+            yield Frame(index, grey, image, shot)
             index += 1
 
 
@@ -89,11 +89,11 @@ def test_video_that_begins_later() -> None:
     assert [frame.index for frame in frames if frame.faces is not None] == [19, 21, 23]
 
 
-@pytest.mark.parametrize(("every", "num_pictures"), [(1, 34), (2, 34), (3, 34), (7, 16)])
-def test_a_repeated_picture_is_looked_at_once(every: int, num_pictures: int) -> None:
+@pytest.mark.parametrize(("every", "num_images"), [(1, 34), (2, 34), (3, 34), (7, 16)])
+def test_a_repeated_image_is_looked_at_once(every: int, num_images: int) -> None:
     detector = BrightSpots()
     frames = list(detect_faces(frames_of(100, repeat=3), detector, every))
-    assert sum(detector.batches) == num_pictures
+    assert sum(detector.batches) == num_images
     for frame in frames:
         if frame.faces is not None:
             assert frame.faces.boxes[0, 0] == 4 * ((frame.index - frame.index % 3) % 10)
@@ -105,7 +105,7 @@ def test_batches_are_full() -> None:
     assert detector.batches == [32, 32, 16]
 
 
-@pytest.mark.parametrize("colour", ["none", "the picture", "its own"])
+@pytest.mark.parametrize("colour", ["none", "the image", "its own"])
 def test_few_frames_are_held(monkeypatch: pytest.MonkeyPatch, colour: str) -> None:
     own = 12 * 40 * 3 if colour == "its own" else 0
     monkeypatch.setattr(detection, "HELD_BYTES", 10 * (12 * 40 + 6 * 10 * 3 + own))
@@ -114,7 +114,7 @@ def test_few_frames_are_held(monkeypatch: pytest.MonkeyPatch, colour: str) -> No
     def counted() -> Iterator[Frame]:
         for frame in frames_of(200):
             taken.append(frame.index)
-            shown = {"none": None, "the picture": frame.picture}.get(
+            shown = {"none": None, "the image": frame.image}.get(
                 colour, np.zeros((12, 40, 3), np.uint8)
             )
             yield replace(frame, colour=shown)
@@ -124,8 +124,8 @@ def test_few_frames_are_held(monkeypatch: pytest.MonkeyPatch, colour: str) -> No
 
 
 def test_no_faces() -> None:
-    grey, picture = np.zeros((12, 40), np.uint8), np.zeros((6, 10, 3), np.uint8)
-    (frame,) = detect_faces(iter([Frame(0, grey, picture)]), BrightSpots(), 1)
+    grey, image = np.zeros((12, 40), np.uint8), np.zeros((6, 10, 3), np.uint8)
+    (frame,) = detect_faces(iter([Frame(0, grey, image)]), BrightSpots(), 1)
     assert frame.faces is not None and frame.faces.boxes.shape == (0, 4)
 
 
@@ -176,7 +176,7 @@ def test_no_detector_is_available(offline: Path, name: str) -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_shipped_detector_takes_over(offline: Path, device: str) -> None:
-    """Where nothing can be downloaded, the repository's own file is enough."""
+    """Without any download, the bundled weights are used."""
     (offline / "tiny_fcos.safetensors").write_bytes(
         (SHIPPED / "tiny_fcos.safetensors").read_bytes()
     )

@@ -1,4 +1,4 @@
-"""Which network is taken where nobody asked for one."""
+"""The default network depends on the available weights."""
 
 import hashlib
 import shutil

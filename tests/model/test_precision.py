@@ -1,4 +1,4 @@
-"""Where bf16 is emulated, every command that is asked for it says so; elsewhere none does."""
+"""A warning is given if bf16 is requested where it is emulated, and only then."""
 
 import logging
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Processes wait for long work as long as it takes; collectives keep their time-out."""
+"""Processes wait for long work without a limit; collectives keep their time-out."""
 
 from pathlib import Path
 
@@ -29,17 +29,17 @@ try:
             ranks.after_first(fail)
         if sys.argv[1] == "work":
             ranks.after_first(work)
-            told = [Path(sys.argv[2]).read_text()]
+            report = [Path(sys.argv[2]).read_text()]
             time.sleep(5 * ranks.rank)
-            told += [ranks.gather(ranks.rank), ranks.add(torch.tensor(ranks.rank + 1)).item()]
+            report += [ranks.gather(ranks.rank), ranks.add(torch.tensor(ranks.rank + 1)).item()]
             time.sleep(5 * (1 - ranks.rank))
         if sys.argv[1] == "collective":
             time.sleep(6 * ranks.rank)
             ranks.add(torch.tensor(1))
-        told += [ranks.rank]
+        report += [ranks.rank]
 except (UserError, ResourceError) as error:
-    told = [type(error).__name__, str(error)]
-sys.stdout.write(f"{{told}}\\n")  # at once: two processes share the stream
+    report = [type(error).__name__, str(error)]
+sys.stdout.write(f"{{report}}\\n")  # at once: two processes share the stream
 """
 
 

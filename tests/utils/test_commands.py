@@ -1,4 +1,4 @@
-"""What a command says of the errors that stop it, and the status that it returns."""
+"""Error messages and exit statuses of commands."""
 
 import argparse
 import io

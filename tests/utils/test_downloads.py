@@ -1,4 +1,4 @@
-"""Downloads come whole and checked or not at all; a real server on this machine serves them."""
+"""Downloads are complete and verified, from a real server on this machine."""
 
 import hashlib
 import http.server
@@ -22,8 +22,8 @@ WHOLE = Expected(SHA256, len(CONTENT))
 ROOT = Path(__file__).parents[2]
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT, or what goes wrong with it, by path; notes what was asked for."""
+class RangeHandler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT or an error, by path; records the requests."""
 
     asked: list[tuple[str, str | None]]
 
@@ -36,9 +36,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         start = 0
-        wanted = self.headers["Range"]
-        if wanted and self.path != "/no-ranges":
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        span = self.headers["Range"]
+        if span and self.path != "/no-ranges":
+            start = int(span.removeprefix("bytes=").removesuffix("-"))
             if start >= len(body):
                 self.send_error(416)
                 return
@@ -60,8 +60,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    Handler.asked = []
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+    RangeHandler.asked = []
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), RangeHandler) as running:
         running.daemon_threads = True
         running.block_on_close = False
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
@@ -91,16 +91,16 @@ def test_good_file(server: str, tmp_path: Path, paths: list[str]) -> None:
     assert target.read_bytes() == CONTENT
     assert names(target.parent) == ["weights.model"]
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert [path for path, _ in Handler.asked] == [f"/{path}" for path in paths]
+    assert [path for path, _ in RangeHandler.asked] == [f"/{path}" for path in paths]
 
 
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
         ("gone", "HTTP 404"),
-        ("page", "a web page came instead of the file"),
+        ("page", "received a web page instead of the file"),
         ("other", f"expected SHA-256 {SHA256[:12]}, got"),
-        ("breaks", "broke off after"),
+        ("breaks", "connection closed after"),
     ],
 )
 def test_bad_file(server: str, tmp_path: Path, path: str, reason: str) -> None:
@@ -120,7 +120,7 @@ def test_bad_size(server: str, tmp_path: Path) -> None:
 def test_broken_line_is_taken_up_at_once(server: str, tmp_path: Path) -> None:
     download([f"{server}/breaks-once"], tmp_path / "weights.model", Expected())
     assert (tmp_path / "weights.model").read_bytes() == CONTENT
-    assert [wanted for _, wanted in Handler.asked] == [None, f"bytes={len(CONTENT) // 4}-"]
+    assert [span for _, span in RangeHandler.asked] == [None, f"bytes={len(CONTENT) // 4}-"]
 
 
 @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ def test_part_of_an_earlier_call(
     (tmp_path / "weights.model.part").write_bytes(part)
     download([f"{server}/{path}"], tmp_path / "weights.model", WHOLE)
     assert (tmp_path / "weights.model").read_bytes() == CONTENT
-    assert [wanted for _, wanted in Handler.asked] == asked
+    assert [span for _, span in RangeHandler.asked] == asked
 
 
 def test_part_is_not_taken_up_without_a_checksum(server: str, tmp_path: Path) -> None:
     (tmp_path / "weights.model.part").write_bytes(b"of who knows what")
     download([f"{server}/good"], tmp_path / "weights.model", Expected())
     assert (tmp_path / "weights.model").read_bytes() == CONTENT
-    assert [wanted for _, wanted in Handler.asked] == [None]
+    assert [span for _, span in RangeHandler.asked] == [None]
 
 
 def test_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

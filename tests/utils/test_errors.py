@@ -1,4 +1,4 @@
-"""What a user gave wrong is a UserError; a function called wrongly is a plain ValueError."""
+"""Wrong user input raises UserError; wrong arguments of functions a plain ValueError."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Nothing half-written bears a final name."""
+"""Files with a final name are always complete."""
 
 import csv
 import os
@@ -158,7 +158,7 @@ def test_lines_are_added_and_a_broken_one_is_replaced(
     for torn in (whole + b"thr", whole + "ö".encode()[:1]):
         path.write_bytes(torn)
         assert read_lines(path) == ["one", "zwölf\u2028x"]
-        assert "a.txt: the last line was broken off" in caplog.text
+        assert "a.txt: the last line is incomplete" in caplog.text
         append_line(path, "three")
         assert path.read_bytes() == whole + b"three\n"
     path.write_bytes(b"on")

@@ -1,4 +1,4 @@
-"""Flags are made from option dataclasses and read back into them."""
+"""Flags are generated from option dataclasses and read back into them."""
 
 import argparse
 import re

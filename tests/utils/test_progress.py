@@ -1,4 +1,4 @@
-"""Ctrl-C is asked for after each batch; a second one does not wait, SIGTERM may come again."""
+"""Ctrl-C stops after the batch, a second one at once; SIGTERM may be repeated."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Scores are smoothed by the published rules, with their faults fixed; probabilities are exact."""
+"""Scores are smoothed by the published rules without their errors; probabilities are exact."""
 
 import numpy as np
 import pytest

@@ -1,1 +1,1 @@
-"""Microphone arrays: sound, geometry, localisation, fusion with faces."""
+"""Microphone arrays: audio, geometry, localisation, fusion with faces."""

@@ -1,9 +1,9 @@
-"""Score faces by how near they are to where an array hears speech, and join that with their looks.
+"""Fuse the scores of faces with the direction of speech localised by a microphone array.
 
-The rule, for a face in a frame: `near = exp(-(d / spread)**2 / 2)`, where `d` is the angle between
-the place where speech is heard and the nearer edge of the face's box, 0 inside it; the probability
-that this face is what is heard is the array's confidence times `near`; the array's score is its
-log-odds, held within +-4. The joint score is the visual one plus `array_weight` times the array's.
+For a face in a frame, `near = exp(-(d / spread)**2 / 2)`, where `d` is the angle between the
+localised direction and the nearer edge of the face's box, 0 inside it. The probability that this
+face speaks is the array's confidence times `near`; the array's score is its log-odds, clipped to
+[-4, 4]. The fused score is the visual score plus `array_weight` times the array's.
 """
 
 from collections.abc import Sequence
@@ -20,42 +20,43 @@ from utils.errors import UserError
 from utils.scores import sigmoid
 from utils.structures import FPS, ScoredTrack
 
-LARGEST_SCORE = 4.0  # the array alone is never more certain than 98 %
+LARGEST_SCORE = 4.0  # limits the array's probability to 98 %
 
 
 @dataclass(frozen=True)
 class ArrayOptions:
-    """An array that recorded what a video shows."""
+    """The recording of a microphone array beside the camera."""
 
-    array: Annotated[Path | None, "WAV with all channels of an array beside the camera"] = None
-    array_geometry: Annotated[
-        Path | None, "JSON of where its microphones and cameras stand, see docs/array_audio.md"
+    array: Annotated[
+        Path | None, "WAV file with all channels of a microphone array beside the camera"
     ] = None
-    array_camera: Annotated[str, "which of the geometry's cameras filmed; else its only one"] = ""
+    array_geometry: Annotated[
+        Path | None,
+        "JSON file with the positions of its microphones and cameras, see docs/array_audio.md",
+    ] = None
+    array_camera: Annotated[str, "camera of the video, if the geometry has several"] = ""
     array_weights: Annotated[
         Path | None,
-        "localizer trained for this array, with feature_scaler.h5 beside it; else directions are "
-        "tried by the geometry alone",
+        "localizer trained for this array, with feature_scaler.h5 in the same folder (default: "
+        "SRP-PHAT, which needs only the geometry)",
     ] = None
 
     def __post_init__(self) -> None:
         if (self.array is None) != (self.array_geometry is None):
             raise UserError(
-                "--array and --arrayGeometry belong together: the recording, and where its "
-                "microphones stand; pass both or none"
+                "--array (the recording) and --arrayGeometry (the positions of its microphones) "
+                "require each other; pass both or none"
             )
 
 
 @dataclass(frozen=True)
 class FusionOptions:
-    """How much an array has to say about faces."""
+    """How the array's scores are combined with those of the faces."""
 
-    spread_deg: Annotated[float, "how far off speech may be heard, standard deviation, degrees"] = (
-        4.0
-    )
-    array_weight: Annotated[float, "what the array's score is multiplied by, 0 for nothing"] = 1.0
+    spread_deg: Annotated[float, "standard deviation of the localised direction, in degrees"] = 4.0
+    array_weight: Annotated[float, "weight of the array's score"] = 1.0
     array_offset_s: Annotated[
-        float, "when the array's recording begins on the video's clock, s"
+        float, "start of the array's recording on the video's clock, in seconds"
     ] = 0.0
 
     def __post_init__(self) -> None:
@@ -73,17 +74,19 @@ def array_scores(
     width: float,
     spread_deg: float = FusionOptions.spread_deg,
 ) -> NDArray[np.float32]:
-    """Return what an array says of a face in each frame, (T,): above 0 it is heard there.
+    """Return the array's score of a face in each frame, (T,); above 0 it speaks.
 
     Args:
         boxes: (T, 4) x1, y1, x2, y2 in pixels.
-        heard: In the same T frames.
-        camera: That the boxes are seen by.
-        width: Of its picture, px.
-        spread_deg: How far off speech may be heard.
+        heard: Localised speech in the same T frames.
+        camera: Camera of the boxes.
+        width: Width of its image, pixels.
+        spread_deg: Standard deviation of the localised direction.
     """
     if len(boxes) != len(heard):
-        raise UserError(f"expected {len(boxes)} frames as there are boxes, heard {len(heard)}")
+        raise UserError(
+            f"expected localised speech for {len(boxes)} frames, one per box, found {len(heard)}"
+        )
     left, right = (camera.angle_deg(boxes[:, edge] / width) for edge in (0, 2))
     place = camera.angle_deg(heard.positions)
     apart = np.maximum(np.maximum(left - place, place - right), 0.0)
@@ -101,19 +104,19 @@ def fuse(
     view: tuple[Camera, float],
     options: FusionOptions,
 ) -> NDArray[np.float32]:
-    """Return the joint scores of a track, (T,).
+    """Return the fused scores of a track, (T,).
 
     Args:
         visual: (T,) scores of the visual network, boundary at 0.
         boxes: (T, 4) in pixels.
         start: Video frame of the first box, at 25/s.
-        heard: All that the array heard in that view.
-        view: The camera, and the width of its picture in pixels.
-        options: How much the array has to say.
+        heard: Localised speech in that view.
+        view: The camera, and the width of its image in pixels.
+        options: How the scores are combined.
     """
     times = (start + np.arange(len(boxes))) / FPS - options.array_offset_s
-    own = array_scores(boxes, heard.at(times), *view, options.spread_deg)
-    return np.asarray(visual + options.array_weight * own, np.float32)
+    localised = array_scores(boxes, heard.at(times), *view, options.spread_deg)
+    return np.asarray(visual + options.array_weight * localised, np.float32)
 
 
 def fuse_tracks(
@@ -122,13 +125,13 @@ def fuse_tracks(
     heard: tuple[Heard, Camera],
     options: FusionOptions,
 ) -> tuple[ScoredTrack, ...]:
-    """Return tracks with the joint scores, and their probabilities.
+    """Return tracks with the fused scores and their probabilities.
 
     Args:
         tracks: Scored by a visual network.
-        width: Of the video's picture, px.
-        heard: All that the array heard, and the camera that has filmed.
-        options: How much the array has to say.
+        width: Width of the video, pixels.
+        heard: Localised speech, and the camera of the video.
+        options: How the scores are combined.
     """
     fused = []
     for track in tracks:

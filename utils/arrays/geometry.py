@@ -1,6 +1,6 @@
-"""Where the microphones of an array and the cameras beside it stand, read from a JSON file.
+"""Positions of an array's microphones and of the cameras beside it, read from a JSON file.
 
-Coordinates are metres, seen from behind the array: x to the right, y forward, z up.
+Coordinates are in metres, seen from behind the array: x to the right, y forward, z up.
 """
 
 import json
@@ -18,7 +18,7 @@ from utils.files import replacing
 
 SPEED_OF_SOUND = 343.0  # m/s
 PUBLISHED_FOV_DEG = 55.1  # of a TragicTalkers view: 2448 px at 44.4 px a degree
-LARGEST = 100.0  # m; positions further off are in other units
+LARGEST = 100.0  # m; larger coordinates are in other units
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Camera:
 
     name: str
     position: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    yaw_deg: float = 0.0  # to which side of forward it looks; to the right is positive
+    yaw_deg: float = 0.0  # angle from forward, positive to the right
     fov_deg: float = PUBLISHED_FOV_DEG  # horizontal
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class Camera:
     def place(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return where points (..., 3) appear, as fractions of the view's width.
 
-        What stands outside the view lies below 0 or above 1; behind the camera it is NaN.
+        Points outside the view are below 0 or above 1, points behind the camera NaN.
         """
         apart = np.asarray(points, np.float64) - np.array(self.position)
         yaw = math.radians(self.yaw_deg)
@@ -52,7 +52,7 @@ class Camera:
     def point(self, fractions: NDArray[np.floating], distance: float) -> NDArray[np.float64]:
         """Return the points (..., 3) at a distance in metres that appear at fractions of the width.
 
-        They lie as high as the camera.
+        They are at the height of the camera.
         """
         slope = (2 * np.asarray(fractions, np.float64) - 1) * math.tan(
             math.radians(self.fov_deg) / 2
@@ -62,7 +62,7 @@ class Camera:
         return np.asarray(np.array(self.position) + distance * way)
 
     def angle_deg(self, fractions: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return how far beside the middle of the view fractions of its width lie."""
+        """Return the angles of fractions of the width from the centre of the view."""
         slope = (2 * np.asarray(fractions, np.float64) - 1) * math.tan(
             math.radians(self.fov_deg) / 2
         )
@@ -93,27 +93,29 @@ class ArrayGeometry:
             )
 
     def delays(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return how long sound takes from points (..., 3) to each microphone, (..., M) in s."""
+        """Return travel times of sound from points (..., 3) to all microphones, (..., M) in s."""
         apart = np.asarray(points, np.float64)[..., None, :] - self.microphones
         return np.asarray(np.linalg.norm(apart, axis=-1) / SPEED_OF_SOUND)
 
     def camera(self, name: str) -> Camera:
-        """Return the camera of that name; the only one there is for an empty name."""
+        """Return the camera of a name; an empty name stands for the only camera."""
         if not name and len(self.cameras) == 1:
             return self.cameras[0]
         for camera in self.cameras:
             if camera.name == name:
                 return camera
-        known = ", ".join(camera.name for camera in self.cameras)
-        raise UserError(f"expected a camera of {known}, found {name!r}; name the one that filmed")
+        names = ", ".join(camera.name for camera in self.cameras)
+        raise UserError(
+            f"--arrayCamera: expected the camera of the video, one of {names}, found {name!r}"
+        )
 
 
 def read_geometry(path: Path) -> ArrayGeometry:
     """Read a geometry file; docs/array_audio.md describes it.
 
     Raises:
-        FileNotFoundError: There is none.
-        UserError: It is no such file; says what is wrong.
+        FileNotFoundError: The file is missing.
+        UserError: The content is wrong; the message states what.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a geometry file, found no file {path}")
@@ -130,10 +132,10 @@ def read_geometry(path: Path) -> ArrayGeometry:
 
 def _camera(part: Mapping[str, Any]) -> Camera:
     """Return a camera of a geometry file."""
-    known = ("name", "position", "yaw_deg", "fov_deg")
-    unknown = [name for name in part if name not in known]
+    entries = ("name", "position", "yaw_deg", "fov_deg")
+    unknown = [name for name in part if name not in entries]
     if unknown:
-        raise UserError(f"camera with an entry {unknown[0]!r}; known are {', '.join(known)}")
+        raise UserError(f"camera has unknown entry {unknown[0]!r}; valid are {', '.join(entries)}")
     x, y, z = (float(value) for value in part.get("position", (0, 0, 0)))
     return Camera(
         str(part["name"]),

@@ -1,6 +1,7 @@
 """Plot curves to PNG files: precision over recall, losses over epochs.
 
-Not Matplotlib: with its dependencies it adds 75 MB to an installation and takes 0.9 s to import.
+Matplotlib is not used: with its dependencies it adds 75 MB to an installation and takes 0.9 s to
+import.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from utils.files import replacing
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-WIDTH, HEIGHT = 1000, 700  # pixels of the picture
+WIDTH, HEIGHT = 1000, 700  # pixels of the image
 LEFT, RIGHT, TOP, BOTTOM = 90, 30, 60, 70  # margins around the axes
 ZOOM = 2  # drawn larger, then reduced: Pillow draws lines without anti-aliasing
 INK, FAINT, GRID, PAPER = (31, 41, 51), (107, 119, 133), (236, 239, 243), (255, 255, 255)
@@ -39,12 +40,12 @@ class Curve:
     name: str
     xs: Sequence[float]
     ys: Sequence[float]
-    marked: int | None = None  # which point stands out
+    marked: int | None = None  # index of the highlighted point
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What lies along an edge of the picture."""
+    """An axis of the plot."""
 
     title: str
     low: float
@@ -52,11 +53,11 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not self.low < self.high:
-            raise ValueError(f"expected an axis to rise, got {self.low} to {self.high}")
+            raise ValueError(f"expected an axis with low < high, got {self.low} to {self.high}")
 
 
 def fitting_axis(title: str, values: Sequence[float]) -> Axis:
-    """Return an axis from 0 that holds all finite values."""
+    """Return an axis from 0 that includes all finite values."""
     finite = [value for value in values if np.isfinite(value)]
     return Axis(title, 0.0, 1.05 * max(finite, default=1.0) or 1.0)
 
@@ -64,7 +65,7 @@ def fitting_axis(title: str, values: Sequence[float]) -> Axis:
 def draw_curves(
     title: str, x_axis: Axis, y_axis: Axis, curves: Sequence[Curve], path: Path
 ) -> None:
-    """Write a PNG of curves; what lies outside the axes is cut off."""
+    """Write a PNG of curves, clipped to the axes."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (WIDTH * ZOOM, HEIGHT * ZOOM), PAPER)
@@ -108,14 +109,14 @@ def _number(axis: Axis, share: float) -> str:
 
 @dataclass(frozen=True)
 class _PlotSheet:
-    """Where values lie in the picture, in pixels of the finished one."""
+    """Maps values to positions in the image, in pixels of the finished image."""
 
     x_axis: Axis
     y_axis: Axis
     fonts: "dict[int, FreeTypeFont | ImageFont]"
 
     def font(self, size: int) -> "FreeTypeFont | ImageFont":
-        """Return Pillow's own font, which needs no file of the system."""
+        """Return Pillow's built-in font, which needs no file."""
         from PIL import ImageFont
 
         if size not in self.fonts:
@@ -123,15 +124,15 @@ class _PlotSheet:
         return self.fonts[size]
 
     def across(self, share: float) -> float:
-        """Return where a share of the x axis lies."""
+        """Return the x coordinate of a fraction of the x axis."""
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def down(self, share: float) -> float:
-        """Return where a share of the y axis lies."""
+        """Return the y coordinate of a fraction of the y axis."""
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a point lies, at the edge if it is outside."""
+        """Return the position of a point, clipped to the axes."""
         shares = (
             (value - axis.low) / (axis.high - axis.low)
             for value, axis in ((x, self.x_axis), (y, self.y_axis))

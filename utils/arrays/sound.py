@@ -1,4 +1,4 @@
-"""Read the sound of a microphone array from WAV files, a piece at a time, and check it."""
+"""Read and check the audio of a microphone array from WAV files, a piece at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,35 +12,35 @@ from utils.arrays.spectra import RATE
 from utils.errors import UserError
 from utils.media.wav import WavFile, open_wav
 
-FULL_SCALE = 0.999  # a sample from here on is clipped
-QUIETEST = 1e-7  # a channel whose loudest sample is below it holds nothing: -140 dB
+FULL_SCALE = 0.999  # samples from this magnitude on count as clipped
+QUIETEST = 1e-7  # a channel whose peak is below this is silent (-140 dB)
 
 
 @dataclass(frozen=True)
 class SoundChecks:
-    """What makes a channel of an array useless."""
+    """When a channel of an array counts as clipped or silent."""
 
-    clipped: Annotated[float, "share of samples at full scale from which a channel is clipped"] = (
-        0.001
-    )
-    silent_db: Annotated[float, "a channel so far below the middle one is silent, dB"] = 40.0
+    clipped: Annotated[float, "maximum fraction of clipped samples per channel"] = 0.001
+    silent_db: Annotated[
+        float, "level below the median channel from which a channel counts as silent, in dB"
+    ] = 40.0
 
 
 class ArraySound:
-    """The sound of an array, one channel a microphone, read where it is asked for.
+    """The audio of an array, one channel per microphone, with random access.
 
     Args:
         files: One file with all channels, or one mono file for each microphone, in order.
-        names: What the channels are called; else by number from 1.
+        names: Names of the channels; numbers from 1 by default.
 
     Raises:
-        UserError: The files do not make one array; names the file.
+        UserError: The files do not form one array; the message names the file.
     """
 
     def __init__(self, files: Sequence[WavFile], names: Sequence[str] = ()) -> None:
         self.files = tuple(files)
         if not files:
-            raise ValueError("expected at least one file of an array's sound, got none")
+            raise ValueError("expected at least one audio file of an array, got none")
         for file in files:
             if file.rate != RATE:
                 raise UserError(
@@ -49,7 +49,7 @@ class ArraySound:
                 )
             if len(files) > 1 and file.num_channels != 1:
                 raise UserError(
-                    f"{file.path}: expected one microphone a file, found "
+                    f"{file.path}: expected one microphone per file, found "
                     f"{file.num_channels} channels"
                 )
         self.num_microphones = sum(file.num_channels for file in files)
@@ -62,8 +62,9 @@ class ArraySound:
         if max(lengths) - min(lengths) > RATE // 10:
             short = files[lengths.index(min(lengths))]
             raise UserError(
-                f"expected microphones of one length, found {max(lengths) / RATE:.2f} s and only "
-                f"{min(lengths) / RATE:.2f} s in {short.path}; get it again"
+                "expected recordings of the same length for all microphones, found "
+                f"{max(lengths) / RATE:.2f} s, but {min(lengths) / RATE:.2f} s in {short.path}; "
+                "copy it again"
             )
 
     @property
@@ -72,7 +73,7 @@ class ArraySound:
         return self.num_samples / RATE
 
     def read(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return samples [start, stop), (N, M); zeros before the sound and after it."""
+        """Return samples [start, stop), (N, M); zeros before and after the recording."""
         found = np.zeros((stop - start, self.num_microphones))
         first, last = max(start, 0), min(stop, self.num_samples)
         if last > first:
@@ -85,7 +86,7 @@ def open_array(path: Path, num_microphones: int) -> ArraySound:
     """Open one WAV file with all channels of an array.
 
     Raises:
-        UserError: It has another number of channels or another rate.
+        UserError: The number of channels or the rate is wrong.
     """
     file = open_wav(path)
     if file.num_channels != num_microphones:
@@ -97,15 +98,15 @@ def open_array(path: Path, num_microphones: int) -> ArraySound:
 
 
 def check_levels(sound: ArraySound, checks: SoundChecks, source: str) -> None:
-    """Read all of an array's sound and refuse it where microphones are clipped or silent.
+    """Read the whole recording of an array and check for clipped or silent microphones.
 
     Args:
-        sound: The sound; a second of it is held at a time.
-        checks: What counts.
-        source: What the message should name.
+        sound: The recording; one second is held at a time.
+        checks: When a channel counts as clipped or silent.
+        source: Name of the recording for the message.
 
     Raises:
-        UserError: Some are; names them.
+        UserError: A microphone is clipped or silent; the message names it.
     """
     clipped = np.zeros(sound.num_microphones)
     energy, loudest = np.zeros_like(clipped), np.zeros_like(clipped)
@@ -119,16 +120,16 @@ def check_levels(sound: ArraySound, checks: SoundChecks, source: str) -> None:
     dead = (levels_db < np.median(levels_db) - checks.silent_db) | (loudest < QUIETEST)
     faults = []
     if (shares > checks.clipped).any():
-        named = (
+        channels = (
             f"{sound.names[m]} ({shares[m]:.1%})" for m in np.flatnonzero(shares > checks.clipped)
         )
-        faults.append(f"clipped {', '.join(named)}")
+        faults.append(f"clipped {', '.join(channels)}")
     if dead.any():
         faults.append(f"silent {', '.join(sound.names[m] for m in np.flatnonzero(dead))}")
     if faults:
         raise UserError(
-            f"{source}: expected sound from every microphone, found {'; '.join(faults)}; record "
-            "again, or raise --clipped or --silentDb to take it as it is"
+            f"{source}: expected audio from every microphone, found {'; '.join(faults)}; record "
+            "again, or raise --clipped or --silentDb to use it anyway"
         )
 
 

@@ -1,4 +1,4 @@
-"""Short-time spectra of an array's sound, which its features share: frames, windows, mel bands."""
+"""Short-time spectra of array audio, shared by its features: frames, windows, mel bands."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -6,24 +6,24 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 48000  # samples/s of an array's sound
-FPS = 30  # frames/s of the views it is labelled for
+RATE = 48000  # samples/s of array audio
+FPS = 30  # frames/s of the labelled views
 BINS_PER_FRAME = 16  # rows of a feature for each frame
 HOP = RATE // (FPS * BINS_PER_FRAME)  # 100 samples
 FFT_SIZE = 512
 NUM_BANDS = 64  # F of every feature
 MEL_RANGE = (40.0, 24000.0)  # Hz
 FLOOR = 1e-10  # of a power, before its logarithm
-BLOCK = 16  # rows whose spectra are worked on at a time, so that they stay in the cache
+BLOCK = 16  # rows processed at a time, so that their spectra stay in the cache
 
 Spectra = NDArray[np.complexfloating]
 
 
 def num_rows(num_samples: int) -> int:
-    """Return how many rows the features of a chunk have.
+    """Return the number of rows of a chunk's features.
 
     Raises:
-        ValueError: The chunk is no whole number of frames, or there is none.
+        ValueError: The chunk is empty or not a whole number of frames.
     """
     if num_samples <= 0 or num_samples % (HOP * BINS_PER_FRAME):
         raise ValueError(
@@ -36,11 +36,11 @@ def num_rows(num_samples: int) -> int:
 def spectrum_blocks(chunk: NDArray[np.floating], periodic: bool) -> Iterator[tuple[slice, Spectra]]:
     """Yield (rows, spectra (M, rows, 257)) of a chunk, block by block, in the chunk's precision.
 
-    Frames are centred, and the sound is reflected at both ends.
+    Windows are centred, and the audio is reflected at both ends.
 
     Args:
-        chunk: (N, M) at 48 kHz, one column a microphone.
-        periodic: Whether the Hann window is the periodic one of 512, else the symmetric one.
+        chunk: (N, M) at 48 kHz, one column per microphone.
+        periodic: Whether the Hann window of 512 samples is periodic, else symmetric.
     """
     total = num_rows(len(chunk))
     kept = kept_frames(total)
@@ -55,10 +55,10 @@ def spectrum_blocks(chunk: NDArray[np.floating], periodic: bool) -> Iterator[tup
 
 
 def kept_frames(total: int) -> NDArray[np.int64]:
-    """Return which of the total + 1 centred frames the rows of a chunk are.
+    """Return the indices of the rows of a chunk among its total + 1 centred windows.
 
-    Kept: the published interpolation picks the nearest frame (halves to even), so that of the 961
-    frames of 2 s number 481 alone is left out.
+    Kept: the published interpolation picks the nearest window (halves to even), so of the 961
+    windows of 2 s only number 481 is skipped.
     """
     picked: NDArray[np.int64] = np.round(np.arange(total) * ((total + 1) / total)).astype(np.int64)
     return picked
@@ -77,7 +77,7 @@ def power(spectra: Spectra) -> NDArray[np.floating]:
 
 
 def decibels(powers: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return powers in dB, those below the floor raised to it."""
+    """Return powers in dB, limited to the floor."""
     levels: NDArray[np.floating] = 10 * np.log10(np.maximum(powers, FLOOR))
     return levels
 

@@ -1,4 +1,4 @@
-"""What an array hears across a camera's view: held, written and read as published, resampled."""
+"""Positions of localised speech across a camera's view: resample, write and read them."""
 
 import csv
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ HEADER = ("name", "time", "predicted x", "confidence")
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """Where speech is heard in each frame of a view, and how certainly; 30 frames/s from 0 s."""
+    """Position and confidence of localised speech in each frame of a view; 30 frames/s from 0 s."""
 
     positions: NDArray[np.float32]  # (T,) fraction of the view's width
     confidences: NDArray[np.float32]  # (T,) in [0, 1]; speech from 0.5 on
@@ -33,25 +33,25 @@ class Heard:
         return len(self.positions)
 
     def at(self, times: NDArray[np.floating]) -> "Heard":
-        """Return what is heard at times in s, from the frame that is shown then.
+        """Return the values at times in s, from the frame displayed then.
 
-        Before the first frame and after the last one nothing is heard.
+        Before the first and after the last frame the confidence is 0.
         """
         frames = np.floor(np.asarray(times) * HEARD_FPS + 1e-6).astype(np.int64)
-        there = (frames >= 0) & (frames < len(self))
+        inside = (frames >= 0) & (frames < len(self))
         frames = frames.clip(0, max(0, len(self) - 1))
         if not len(self):
             return Heard(np.full(len(frames), 0.5, np.float32), np.zeros(len(frames), np.float32))
-        return Heard(self.positions[frames], np.where(there, self.confidences[frames], 0))
+        return Heard(self.positions[frames], np.where(inside, self.confidences[frames], 0))
 
 
 def num_frames(duration_s: float) -> int:
-    """Return how many frames a view of that length has: of its length in hundredths of a second."""
+    """Return the number of frames of a view; its length counts in hundredths of a second."""
     return round(round(duration_s, 2) * HEARD_FPS)
 
 
 def write_heard(views: Mapping[str, Heard], path: Path) -> None:
-    """Write what was heard in views, by name, as published: a row a frame."""
+    """Write localised speech by view name, one row per frame, in the published format."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
@@ -63,14 +63,14 @@ def write_heard(views: Mapping[str, Heard], path: Path) -> None:
 
 
 def read_heard(path: Path) -> dict[str, Heard]:
-    """Read what was heard in views, by name.
+    """Read localised speech by view name.
 
     Raises:
-        FileNotFoundError: There is no such table.
-        UserError: A row is wrong or out of order; names the line.
+        FileNotFoundError: The table is missing.
+        UserError: A row is wrong or out of order; the message names the line.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"expected a table of what was heard, found no file {path}")
+        raise FileNotFoundError(f"expected a table of localised speech, found no file {path}")
     views: dict[str, list[tuple[float, float]]] = {}
     with reading_table(path) as file:
         reader = csv.reader(file)

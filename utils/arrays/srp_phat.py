@@ -1,7 +1,7 @@
-"""Hear where somebody speaks without any training, from where an array's microphones stand.
+"""Localise speech without training, from the positions of an array's microphones.
 
-The steered response power with phase transform (SRP-PHAT; DiBiase, 2000): every direction is tried,
-and that counts from which all microphones would be in step.
+Steered response power with phase transform (SRP-PHAT; DiBiase, 2000): the chosen direction is the
+one for which the microphones' signals are most coherent.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from utils.errors import UserError
 
 FFT_SIZE = 1024
 HOP = RATE // FPS // 2  # two windows a frame
-BAND_HZ = (300.0, 6000.0)  # where speech is
-BLOCK = 30  # frames worked on at a time
-WIDEST_DEG = 75.0  # from forward; a line of microphones hears no better than that
-STEP_DEG = 1.0  # between the directions that are tried
+BAND_HZ = (300.0, 6000.0)  # of speech
+BLOCK = 30  # frames processed at a time
+WIDEST_DEG = 75.0  # from forward; a linear array resolves no more
+STEP_DEG = 1.0  # between directions
 DISTANCE_M = 2.5  # assumed distance of speakers
-SPAN_FRAMES = 2  # a frame is averaged with as many on either side
+SPAN_FRAMES = 2  # a frame is averaged with this many on either side
 COHERENCE = 0.12  # of the microphones, in [0, 1], at which the confidence is 0.5
-ABOVE_NOISE_DB = 10.0  # speech is louder than the quietest tenth by this much
-LEVEL_SLOPE_DB = 2.0  # the confidence rises within so much around the threshold
+ABOVE_NOISE_DB = 10.0  # minimum level of speech above the 10th percentile
+LEVEL_SLOPE_DB = 2.0  # width of the confidence's rise around the threshold
 
 
 def steer(
@@ -34,23 +34,23 @@ def steer(
     camera: Camera,
     num_frames: int,
 ) -> Heard:
-    """Return what is heard across a camera's view; positions may lie outside of it.
+    """Return localised speech across a camera's view; positions may be outside of it.
 
-    A second of the sound is held at a time, and the response of each frame to each direction.
+    Held are one second of audio and the response of each frame in each direction.
 
     Args:
         sound: Its channels are the geometry's microphones.
-        geometry: Where they stand.
-        camera: Whose view it is.
+        geometry: Positions of the microphones.
+        camera: The camera of the view.
         num_frames: At 30/s.
 
     Raises:
-        UserError: The sound has another number of channels than the array microphones.
+        UserError: The number of channels differs from the number of microphones.
     """
     if sound.num_microphones != len(geometry.microphones):
         raise UserError(
-            f"expected {len(geometry.microphones)} channels as the geometry has microphones, found "
-            f"{sound.num_microphones}"
+            f"expected {len(geometry.microphones)} channels, one per microphone of the geometry, "
+            f"found {sound.num_microphones}"
         )
     reach = np.radians(np.arange(-WIDEST_DEG, WIDEST_DEG + 1e-9, STEP_DEG))
     half = np.tan(np.radians(camera.fov_deg) / 2)
@@ -99,14 +99,14 @@ def _responses(
 
 
 def _averaged(values: NDArray[np.float32], span: int) -> NDArray[np.float32]:
-    """Return the mean over `span` rows to either side."""
+    """Return the mean over `span` rows on either side."""
     from scipy.ndimage import uniform_filter1d
 
     return np.asarray(uniform_filter1d(values, 2 * span + 1, axis=0, mode="nearest"))
 
 
 def _vertex(response: NDArray[np.float32], best: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how far beside the best direction the peak of a parabola through it lies."""
+    """Return the offset of the peak from the best direction, by a parabola through neighbours."""
     rows = np.arange(len(best))
     inner = np.clip(best, 1, response.shape[1] - 2)
     before, peak, after = (response[rows, inner + step].astype(float) for step in (-1, 0, 1))

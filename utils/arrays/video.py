@@ -1,4 +1,4 @@
-"""Write a video of what an array hears: a vertical line where speech is, over a view or not."""
+"""Write a video of localised speech: a vertical line at its position."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -24,14 +24,14 @@ from utils.output.render import writing_mp4
 
 GREEN = (0, 255, 0)
 CANVAS = (24, 28, 34)
-CANVAS_SIZE = (1224, 688)  # width, height where there is no video
+CANVAS_SIZE = (1224, 688)  # width, height without a video
 LINE = 5  # px
 SOUND = SoundFormat(RATE, 1)
 ENCODER = {"crf": "21", "preset": "veryfast"}
 
 
 class Shown(NamedTuple):
-    """A picture and when it is shown."""
+    """An image and its time."""
 
     start_s: Fraction
     pixels: NDArray[np.uint8]  # (H, W, 3), may be drawn on
@@ -41,37 +41,37 @@ Piece = tuple[int, NDArray[np.int16]]  # position of the first sample at 48 kHz,
 
 
 def render_over(video: VideoInfo, heard: Heard, path: Path) -> None:
-    """Write a view's video with the line over it, and its own sound.
+    """Write a view's video with the line over it, and its own audio.
 
     Args:
-        video: What `probe` found.
-        heard: In that view, from the beginning of the video on.
+        video: Result of `probe`.
+        heard: Localised speech in that view, from the beginning of the video.
         path: The MP4 to write.
     """
     options = ReadOptions()
     pieces = read_pieces(video, options, SOUND, ReadReport())
-    _write(_pictures(video, options), pieces, heard, path)
+    _write(_images(video, options), pieces, heard, path)
 
 
 def render_blank(sound: ArraySound, heard: Heard, path: Path) -> None:
-    """Write the line over an empty picture at 30 frames/s, with the first microphone's sound.
+    """Write the line over an empty image at 30 frames/s, with the first microphone's audio.
 
     Args:
-        sound: Of the array; a second of it is held at a time.
-        heard: In the view of some camera.
+        sound: Audio of the array; one second is held at a time.
+        heard: Localised speech in the view of a camera.
         path: The MP4 to write.
     """
     _write(_blank(len(heard)), _first_microphone(sound), heard, path)
 
 
 def draw_line(pixels: NDArray[np.uint8], position: float) -> None:
-    """Draw a vertical line of full height at a fraction of the width; outside there is none."""
+    """Draw a vertical line of full height at a fraction of the width; none outside the image."""
     width = pixels.shape[1]
     left = int(position * width) - LINE // 2
     pixels[:, max(0, left) : max(0, left + LINE)] = GREEN
 
 
-def _pictures(video: VideoInfo, options: ReadOptions) -> Iterator[Shown]:
+def _images(video: VideoInfo, options: ReadOptions) -> Iterator[Shown]:
     tone_mapper = ToneMapper("perceptual")
     for frame in read_source_frames(video, options, ReadReport()):
         image = tone_mapper.sdr(frame.image)
@@ -93,48 +93,48 @@ def _first_microphone(sound: ArraySound) -> Iterator[Piece]:
 
 
 def _write(shown: Iterator[Shown], pieces: Iterator[Piece], heard: Heard, path: Path) -> None:
-    """Encode pictures and sound side by side."""
+    """Encode images and interleave the audio."""
     first = next(shown, None)
     if first is None:
-        raise UserError(f"expected pictures to write to {path}, found none")
+        raise UserError(f"expected images to write to {path}, found none")
     with writing_mp4(path) as container:
         stream = _add_video(container, first.pixels)
         piece = next(pieces, None)
-        voice = _add_sound(container) if piece is not None else None
-        for picture in chain((first,), shown):
-            _mark(picture, heard)
-            container.mux(stream.encode(_image(picture, stream)))
-            while voice is not None and piece is not None:
-                if Fraction(piece[0], RATE) > picture.start_s:
+        audio = _add_audio(container) if piece is not None else None
+        for image in chain((first,), shown):
+            _mark(image, heard)
+            container.mux(stream.encode(_encodable(image, stream)))
+            while audio is not None and piece is not None:
+                if Fraction(piece[0], RATE) > image.start_s:
                     break
-                container.mux(voice.encode(_samples(piece)))
+                container.mux(audio.encode(_samples(piece)))
                 piece = next(pieces, None)
         container.mux(stream.encode(None))
-        _finish_sound(container, voice, piece, pieces)
+        _finish_audio(container, audio, piece, pieces)
 
 
-def _finish_sound(
+def _finish_audio(
     container: OutputContainer,
-    voice: AudioStream | None,
+    audio: AudioStream | None,
     piece: Piece | None,
     pieces: Iterator[Piece],
 ) -> None:
-    """Write the sound that goes on after the last picture."""
-    if voice is None:
+    """Write the audio after the last image."""
+    if audio is None:
         return
     for rest in chain(() if piece is None else (piece,), pieces):
-        container.mux(voice.encode(_samples(rest)))
-    container.mux(voice.encode(None))
+        container.mux(audio.encode(_samples(rest)))
+    container.mux(audio.encode(None))
 
 
-def _mark(picture: Shown, heard: Heard) -> None:
-    now = heard.at(np.array([float(picture.start_s)]))
+def _mark(image: Shown, heard: Heard) -> None:
+    now = heard.at(np.array([float(image.start_s)]))
     if now.confidences[0] > DETECTED:
-        draw_line(picture.pixels, float(now.positions[0]))
+        draw_line(image.pixels, float(now.positions[0]))
 
 
 def _add_video(container: OutputContainer, pixels: NDArray[np.uint8]) -> VideoStream:
-    """Add an H.264 stream for pictures of that size; an odd row or column is left out."""
+    """Add an H.264 stream for images of that size; an odd row or column is dropped."""
     stream = container.add_stream("libx264", rate=FPS, options=ENCODER)
     stream.height, stream.width = (side // 2 * 2 for side in pixels.shape[:2])
     stream.pix_fmt = "yuv420p"
@@ -142,15 +142,15 @@ def _add_video(container: OutputContainer, pixels: NDArray[np.uint8]) -> VideoSt
     return stream
 
 
-def _image(picture: Shown, stream: VideoStream) -> VideoFrame:
-    pixels = np.ascontiguousarray(picture.pixels[: stream.height, : stream.width])
-    image = VideoFrame.from_ndarray(pixels, "rgb24").reformat(format="yuv420p")
-    image.time_base = stream.codec_context.time_base
-    image.pts = round(picture.start_s / image.time_base)
-    return image
+def _encodable(image: Shown, stream: VideoStream) -> VideoFrame:
+    pixels = np.ascontiguousarray(image.pixels[: stream.height, : stream.width])
+    frame = VideoFrame.from_ndarray(pixels, "rgb24").reformat(format="yuv420p")
+    frame.time_base = stream.codec_context.time_base
+    frame.pts = round(image.start_s / frame.time_base)
+    return frame
 
 
-def _add_sound(container: OutputContainer) -> AudioStream:
+def _add_audio(container: OutputContainer) -> AudioStream:
     stream = container.add_stream("aac", rate=RATE)
     stream.layout = SOUND.layout
     return stream

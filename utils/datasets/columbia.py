@@ -1,4 +1,4 @@
-"""The Columbia data: one filmed panel discussion and labels of who speaks in it.
+"""The Columbia data set: video of a panel discussion, with speaker labels.
 
 Layout of the folder, as published: `col.mp4` (or another container) and
 `col_labels/fusion/NAME.txt`, one file for each labelled person.
@@ -28,13 +28,13 @@ from utils.metrics.columbia import SPEAKERS, SpeakerLabels
 VIDEO_ADDRESS = "https://www.youtube.com/watch?v=6GzxbrO0DHM"
 LABELS_ADDRESS = "gdrive:1Tto5JBt6NsEOLFRWzyZEeV6kCCddc6wv"
 CONTAINERS = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".ts"})
-# Published: the best single file. That was 720p once and is 360p now, so picture and sound are
-# fetched by themselves where no single file is as large, and joined here.
+# Published: the best single file. This used to be 720p and is now 360p, so the video and audio
+# streams are downloaded separately and joined unless a single file has 720p.
 FORMATS = "b[height>=720]/(bv[height<=720][vcodec^=avc],ba[ext=m4a])/b"
 PROGRESS_MARK = "progress:"
 MAX_LABEL_BYTES = 50_000_000
 
-Progress = Callable[[str, int, int | None], None]  # what, bytes so far, bytes in all if known
+Progress = Callable[[str, int, int | None], None]  # name, bytes so far, total bytes if known
 
 
 def download(
@@ -43,10 +43,10 @@ def download(
     video_address: str = VIDEO_ADDRESS,
     labels_address: str = LABELS_ADDRESS,
 ) -> None:
-    """Fetch what is not in the folder yet; what is there is checked and used as it stands.
+    """Download missing files; existing files are checked and kept.
 
-    A download that was broken off is taken up where it stopped. Raises ResourceError where a
-    program or the network is missing, UserError where a file is not what it should be.
+    Interrupted downloads are resumed. Raises ResourceError if a program or the network is not
+    available, UserError if a file is invalid.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not all(labels_path(folder, name).is_file() for name in SPEAKERS):
@@ -59,13 +59,13 @@ def download(
 
 
 def list_videos(folder: Path) -> list[Path]:
-    """Return the files in the folder that are called `col` and look like a video."""
+    """Return the video files in the folder that are named `col`."""
     files = (path for path in folder.glob("col.*") if path.suffix.lower() in CONTAINERS)
     return sorted(path for path in files if path.is_file())
 
 
 def find_video(folder: Path) -> Path:
-    """Return the one video in the folder that is called `col`."""
+    """Return the only video in the folder that is named `col`."""
     found = list_videos(folder)
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
@@ -77,25 +77,27 @@ def find_video(folder: Path) -> Path:
 
 
 def check_video(path: Path) -> None:
-    """Raise UserError unless the file opens and has a picture and sound."""
+    """Raise UserError unless the file can be opened and has video and audio."""
     try:
         with av.open(str(path)) as container:
-            missing = "picture" if not container.streams.video else "sound"
+            missing = "audio" if container.streams.video else "video"
             complete = bool(container.streams.video and container.streams.audio)
     except av.FFmpegError as error:
         raise UserError(
-            f"{path} is not a video that can be read ({error.strerror}); remove it and try again"
+            f"{path} is not a readable video ({error.strerror}); remove it and try again"
         ) from error
     if not complete:
-        raise UserError(f"{path} has no {missing}, both are needed; remove it and try again")
+        raise UserError(
+            f"{path}: expected video and audio, found no {missing}; remove it and try again"
+        )
 
 
 def download_video(folder: Path, address: str, progress: Progress) -> Path:
-    """Fetch the video with yt-dlp and return its path; parts wait in `col.parts` until whole."""
+    """Download the video with yt-dlp and return its path; incomplete files are in `col.parts`."""
     if importlib.util.find_spec("yt_dlp") is None:
         raise ResourceError(
-            "fetching the Columbia video needs yt-dlp: pip install 'yt-dlp[default]'; "
-            f"or put the video of {address} into {folder} as col.mp4"
+            "downloading the Columbia video requires yt-dlp: pip install 'yt-dlp[default]'; "
+            f"or save the video of {address} in {folder} as col.mp4"
         )
     parts = folder / "col.parts"
     parts.mkdir(exist_ok=True)
@@ -116,21 +118,24 @@ def download_video(folder: Path, address: str, progress: Progress) -> Path:
 
 
 def run_yt_dlp(parts: Path, address: str, progress: Progress) -> list[Path]:
-    """Fetch the chosen formats into `parts` and return the files; the user's settings count too."""
+    """Download the chosen formats to `parts` and return the files.
+
+    The user's configuration of yt-dlp applies.
+    """
     report = "%(progress.downloaded_bytes)s %(progress.total_bytes,progress.total_bytes_estimate)s"
     command = [sys.executable, "-m", "yt_dlp", "--no-playlist", "--newline", "--progress"]
     command += ["--format", FORMATS, "--output", "%(format_id)s.%(ext)s"]
     command += ["--progress-template", f"download:{PROGRESS_MARK}{report}"]
     command += ["--print", "after_move:filepath", "--", address]
     files = []
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors:
         with subprocess.Popen(
-            # a relative name template in a working folder: % and $ in its path mean nothing
+            # the name template is relative, so % and $ in the folder's path need no escaping
             command,
             cwd=parts,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=errors,
             encoding="utf-8",
             errors="replace",
         ) as process:
@@ -144,33 +149,33 @@ def run_yt_dlp(parts: Path, address: str, progress: Progress) -> list[Path]:
             except BaseException:
                 process.terminate()
                 raise
-        complaints.seek(0)
-        said = complaints.read()
+        errors.seek(0)
+        log = errors.read()
     if process.returncode != 0 or not files:
         raise ResourceError(
-            f"yt-dlp could not fetch {address}: {last_error(said)}; try a newer one "
-            f"(pip install -U 'yt-dlp[default]') or put the video into {parts.parent} as col.mp4"
+            f"yt-dlp could not download {address}: {last_error(log)}; update it "
+            f"(pip install -U 'yt-dlp[default]') or save the video in {parts.parent} as col.mp4"
         )
     return files
 
 
 def report_progress(line: str, progress: Progress) -> None:
-    """Pass on a progress line of yt-dlp: bytes so far and in all, or NA."""
+    """Report a progress line of yt-dlp: bytes so far and total bytes, or NA."""
     done, total = line.removeprefix(PROGRESS_MARK).split()[:2]
     if done.isdigit():
-        known = total.split(".")[0]
-        progress("video", int(done), int(known) if known.isdigit() else None)
+        total = total.split(".")[0]
+        progress("video", int(done), int(total) if total.isdigit() else None)
 
 
 def last_error(text: str) -> str:
-    """Return the last error that yt-dlp printed, or its last line, without the chain of causes."""
+    """Return the last error that yt-dlp printed, else its last line, without causes."""
     lines = [line for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
     return (errors or lines or ["no reason given"])[-1].split(" (caused by ")[0]
 
 
 def join_streams(files: Iterable[Path], path: Path) -> None:
-    """Write the only streams of several files into one, unchanged, in the order of their times."""
+    """Multiplex the only stream of each file into one file without encoding them again."""
     with ExitStack() as stack:
         sources = [stack.enter_context(av.open(str(file))) for file in files]
         target = stack.enter_context(av.open(str(path), "w"))
@@ -181,7 +186,7 @@ def join_streams(files: Iterable[Path], path: Path) -> None:
 
 
 def timed_packets(source: InputContainer, copy: Stream) -> Iterator[tuple[float, int, av.Packet]]:
-    """Yield the packets of a file's first stream with time in seconds and number of its copy."""
+    """Yield time in seconds, index of the output stream and packet for a file's first stream."""
     for packet in source.demux(source.streams[0]):
         if packet.dts is not None:  # demuxing ends with an empty packet
             packet.stream = copy
@@ -189,7 +194,7 @@ def timed_packets(source: InputContainer, copy: Stream) -> Iterator[tuple[float,
 
 
 def download_labels(folder: Path, address: str, progress: Progress) -> None:
-    """Fetch the archive of labels unless it is there, and unpack what is used of it."""
+    """Download the archive of labels if missing, and extract the files that are used."""
     archive = folder / "col_labels.tar.gz"
     if not archive.is_file():
         try:
@@ -200,27 +205,27 @@ def download_labels(folder: Path, address: str, progress: Progress) -> None:
                 lambda done, total: progress("labels", done, total),
             )
         except ResourceError as error:
-            raise ResourceError(f"{error}; or put {archive.name} into {folder}") from error
+            raise ResourceError(f"{error}; or save {archive.name} in {folder}") from error
     unpack_labels(archive, folder)
 
 
 def unpack_labels(archive: Path, folder: Path) -> None:
-    """Write the six files of labels; everything else in the archive is left where it is."""
-    wanted = {f"fusion/{name}.txt": name for name in SPEAKERS}
+    """Extract the six label files; everything else in the archive is ignored."""
+    names = {f"fusion/{name}.txt": name for name in SPEAKERS}
     contents = {}
     try:
         with tarfile.open(archive, "r:gz") as members:
             for member in members:
-                name = wanted.get("/".join(member.name.split("/")[-2:]))
+                name = names.get("/".join(member.name.split("/")[-2:]))
                 if name and member.isfile() and member.size <= MAX_LABEL_BYTES:
                     file = members.extractfile(member)
                     assert file is not None
                     contents[name] = file.read()
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise UserError(
-            f"{archive} is not a whole .tar.gz archive ({error}); remove it and try again"
+            f"{archive} is not a complete .tar.gz archive ({error}); remove it and try again"
         ) from error
-    missing = [file for file, name in wanted.items() if name not in contents]
+    missing = [file for file, name in names.items() if name not in contents]
     if missing:
         raise UserError(f"{archive} lacks {', '.join(missing)}; remove it and try again")
     for name, content in contents.items():
@@ -229,12 +234,12 @@ def unpack_labels(archive: Path, folder: Path) -> None:
 
 
 def labels_path(folder: Path, name: str) -> Path:
-    """Return where the labels of one person lie."""
+    """Return the path of a person's labels."""
     return folder / "col_labels" / "fusion" / f"{name}.txt"
 
 
 def read_labels(folder: Path) -> dict[str, SpeakerLabels]:
-    """Read the labels of all speakers; an error names the file and line."""
+    """Read the labels of all speakers; errors name the file and line."""
     return {name: read_speaker(labels_path(folder, name)) for name in SPEAKERS}
 
 
@@ -248,8 +253,8 @@ def read_speaker(path: Path) -> SpeakerLabels:
             continue
         try:
             frame, *square, label = (float(field) for field in line.split())
-            whole = frame >= 0 and frame.is_integer() and label in (0, 1)
-            if not (whole and len(square) == 3 and np.isfinite(square).all() and square[2] > 0):
+            valid = frame >= 0 and frame.is_integer() and label in (0, 1)
+            if not (valid and len(square) == 3 and np.isfinite(square).all() and square[2] > 0):
                 raise UserError("out of range")
         except ValueError as error:
             raise UserError(
@@ -258,6 +263,6 @@ def read_speaker(path: Path) -> SpeakerLabels:
             ) from error
         rows.append((frame, *square, label))
     if not rows:
-        raise UserError(f"{path} holds no labels")
+        raise UserError(f"{path}: expected labels, found none")
     table = np.array(rows, np.float64)
     return SpeakerLabels(table[:, 0].astype(np.int64), table[:, 1:4], table[:, 4] == 1)

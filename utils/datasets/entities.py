@@ -1,6 +1,6 @@
-"""What every data set gives: entities (face tracks with sound and labels) that can be read in part.
+"""The interface of data sets: entities, which are face tracks with audio and labels.
 
-The loader, training and evaluation know nothing else of a data set.
+Loaders, training and evaluation use nothing else of a data set.
 """
 
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-NOT_SPEAKING, SPEAKING, UNLABELLED = 0, 1, -1  # labels; speaking that cannot be heard is 0
+NOT_SPEAKING, SPEAKING, UNLABELLED = 0, 1, -1  # labels; inaudible speech is 0
 
-_PART = 250  # frames read at once where a data set gives labels with pictures only
+_PART = 250  # frames per read, if labels can only be read together with the images
 
 
 @dataclass(frozen=True)
 class EntityInfo:
-    """One face track of a data set, without its pictures."""
+    """Metadata of one face track of a data set."""
 
     name: str  # unique in the data set
     video: str
     num_frames: int
-    fps: Fraction  # of the pictures; the features have 4 steps for each frame at any rate
+    fps: Fraction  # of the images; the features have 4 steps per frame at any rate
     num_speaking: int  # frames labelled SPEAKING
-    person: str = ""  # who it is, where known: for sampling by identity
+    person: str = ""  # identity, if known; for sampling by person
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +33,9 @@ class EntityPart:
     """Frames [start, stop) of an entity."""
 
     faces: NDArray[np.uint8]  # (T, H, W) grey, or (T, H, W, 3) RGB
-    waveform: NDArray[np.int16]  # (N,) mono 16 kHz, T / fps s from the first frame's beginning on
+    waveform: NDArray[np.int16]  # (N,) mono 16 kHz, T / fps s from the start of the first frame
     labels: NDArray[np.int8]  # (T,)
-    timestamps: NDArray[np.float64]  # (T,) s on the video's clock, as the labels' table has them
+    timestamps: NDArray[np.float64]  # (T,) s on the video's clock, as in the label table
 
 
 class DataSet(Protocol):
@@ -44,16 +44,16 @@ class DataSet(Protocol):
     entities: Sequence[EntityInfo]
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
-        """Read frames [start, stop) of entity `index`; cheap for short parts of long ones.
+        """Read frames [start, stop) of entity `index`; reading a short part is cheap.
 
-        Sound that the source lacks at the end is silence, pictures that it lacks repeat.
+        If the source ends early, audio is padded with silence and the last image is repeated.
         """
         ...
 
 
 @runtime_checkable
 class LabelReader(Protocol):
-    """A data set that gives labels without pictures."""
+    """A data set that can read labels without images."""
 
     def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         """Return labels and timestamps (T,) of an entity."""
@@ -61,7 +61,7 @@ class LabelReader(Protocol):
 
 
 def read_labels(dataset: DataSet, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Return labels and timestamps (T,) of an entity, without its pictures where that can be."""
+    """Return labels and timestamps (T,) of an entity, without reading images if possible."""
     if isinstance(dataset, LabelReader):
         return dataset.read_labels(index)
     num_frames = dataset.entities[index].num_frames

@@ -19,37 +19,40 @@ logger = logging.getLogger(__name__)
 SHOWN = 20  # problems of a data set that are logged one by one
 
 
-DataName = Literal["ava", "talkset", "own"]
+DataName = Literal["ava", "talkset", "own", "custom"]
 
 
 @dataclass(frozen=True)
 class DataOptions:
     """Which data, and how batches are made of them."""
 
-    data: Annotated[DataName, "kind of data set"] = "ava"
+    data: Annotated[DataName, "kind of data set; custom is another spelling of own"] = "ava"
     data_path: Annotated[Path, "folder of the data set"] = Path("data/AVA")
     videos: Annotated[
-        Path | None, "with --data own: folder of the videos; else they lie beside the tables"
+        Path | None, "with --data own: folder of the videos (default: the folder of the tables)"
     ] = None
-    eval_data_type: Annotated[Literal["train", "val", "test"], "split that is evaluated"] = "val"
-    n_data_loader_thread: Annotated[int, "processes that read data; 0 reads in the main one"] = 4
+    eval_data_type: Annotated[Literal["train", "val", "test"], "split to evaluate"] = "val"
+    n_data_loader_thread: Annotated[
+        int, "number of reader processes; 0: read in the main process"
+    ] = 4
     num_processes: Annotated[
-        int, "processes that cut faces when data are prepared; 0 is one for each core"
+        int, "number of processes that crop faces during preparation; 0: one per core"
     ] = 0
     max_clip: Annotated[
-        int, "longer entities are cut to clips of so many frames; 0 is batchSize"
+        int, "maximum clip length, in frames; longer entities are cut; 0: --batchSize"
     ] = 0
-    published_batches: Annotated[
-        bool, "cut all clips of a batch to the shortest and lose the rest, as published"
+    original: Annotated[
+        bool,
+        "restore faults of the published loaders. Networks that read sequences: clips of a batch "
+        "are cut to the shortest, the rest is lost. Clip networks: random crops are smaller and "
+        "at the upper left. ava_asd: the first row of every track but the first is lost, images "
+        "are 0.1 to 0.2 s late, audio keeps each file's own rate",
     ] = False
-    published_crop: Annotated[
-        bool, "clip networks: crop at random as published, to the upper left by a slip"
-    ] = False
-    no_augment: Annotated[bool, "train on pictures and sound as they are"] = False
+    no_augment: Annotated[bool, "no augmentation of images and audio"] = False
     desync: Annotated[
         float,
-        "share of speaking clips that get another sound and count as not speaking: half of them "
-        "their own, moved by 0.3 to 2 s, half another voice",
+        "fraction of speaking clips whose audio is replaced and that then count as not speaking; "
+        "half by their own audio shifted by 0.3 to 2 s, half by another voice",
     ] = 0.0
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class DataOptions:
                 raise UserError(f"--{flag} must be 0 or more, got {count}")
         if not 0 <= self.desync <= 1:
             raise UserError(f"--desync must be in [0, 1], got {self.desync}")
+        if self.data == "custom":
+            object.__setattr__(self, "data", "own")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +137,7 @@ def open_split(data: DataName, path: Path, name: str) -> Split:
     if data == "ava":
         ava = AvaSplit(path, name)
         return Split(name, ava, ava.truth if ava.truth.is_file() else None)
-    folder = custom_store(path, name) if data == "own" else path / name
+    folder = custom_store(path, name) if data in ("own", "custom") else path / name
     if data == "talkset" and not folder.is_dir():
         raise FileNotFoundError(
             f"expected a TalkSet with a split {name!r} in {path}, found no folder {folder}; build "
@@ -152,8 +157,7 @@ def describe_data(data: DataOptions, num_frames: int) -> dict[str, str | int | f
         "--data": data.data,
         "number of frames": num_frames,
         "--maxClip": data.max_clip,
-        "--publishedBatches": data.published_batches,
+        "--original": data.original,
         "--noAugment": data.no_augment,
-        "--publishedCrop": data.published_crop,
         "--desync": data.desync,
     }

@@ -1,4 +1,4 @@
-"""Audio features: waveform slice to (steps, bins), one file a feature."""
+"""Audio features: waveform slice to (steps, features), one file per feature."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -15,6 +15,6 @@ def feature_module(name: str) -> ModuleType:
 
 
 def feature_function(name: str) -> Callable[..., NDArray[np.float32]]:
-    """Return what computes a feature: the function that is called like its module."""
+    """Return the function that computes a feature; it has the name of its module."""
     function: Any = getattr(feature_module(name), name)
     return function  # type: ignore[no-any-return]

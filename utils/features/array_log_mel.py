@@ -1,4 +1,4 @@
-"""Log-mel spectra of every microphone of an array, without any word of their phases."""
+"""Log-mel spectra of every microphone of an array, without phases."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from utils.arrays.spectra import NUM_BANDS, log_mel, num_rows, spectrum_blocks
 
 
 def array_log_mel(chunk: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the feature of a chunk in dB, (M, L, 64) with 16 rows a frame.
+    """Return the feature of a chunk in dB, (M, L, 64) with 16 rows per frame.
 
     Args:
         chunk: (N, M) at 48 kHz, N a multiple of 1600; float64 as published.

@@ -1,4 +1,4 @@
-"""MFCC as ASC's encoder reads them: of the sound of each clip alone, as a picture."""
+"""MFCC for ASC's encoder, computed from the audio of each clip separately."""
 
 from functools import lru_cache
 
@@ -10,20 +10,20 @@ from utils.structures import SAMPLE_RATE
 NUM_FEATURES = 13
 WINDOW, HOP, FFT_SIZE, NUM_FILTERS = 400, 160, 512, 26  # samples, samples, samples, mel bands
 PRE_EMPHASIS, LIFTER = 0.97, 22
-FITTED_FPS = 27  # between 25 and 30: a clip is fitted to so many frames a second
-LEAST_SAMPLES = 1280  # two frames; a shorter slice of sound counts as none
-CHUNK = 64  # clips at once; 0.5 MB of memory for each
-POSITION_DIGITS = 6  # of a sample: what float times are off by is far less, and rounded away
+FITTED_FPS = 27  # a clip's audio is fitted to this frame rate, between 25 and 30
+LEAST_SAMPLES = 1280  # two frames; shorter audio is replaced by silence
+CHUNK = 64  # clips at once; 0.5 MB of memory each
+POSITION_DIGITS = 6  # decimals of a sample position; removes rounding errors of float times
 
 
 def asc_mfcc(
     waveform: NDArray[np.int16], times: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return the MFCC of clips, (B, 1, 13, L); L depends on the length of the clips alone.
+    """Return the MFCC of clips, (B, 1, 13, L); L depends only on the length of the clips.
 
-    The sound of a clip goes from the time of its first row to that of its last. It is brought to
-    the clip's length at 27 frames/s, mirrored at both ends or cut there; less than two frames of
-    it are replaced by silence.
+    The audio of a clip reaches from the time of its first row to that of its last. It is fitted to
+    the clip's length at 27 frames/s by mirroring or cutting at both ends; audio shorter than two
+    frames is replaced by silence.
 
     Args:
         waveform: (N,) at 16 kHz around the track, not scaled.
@@ -39,7 +39,7 @@ def asc_mfcc(
 
 
 def num_steps(length: int) -> int:
-    """Return L for clips of that many frames: the steps of as much silence, fitted."""
+    """Return L for clips of that many frames."""
     silence = _silence(length)
     fitted = silence + 2 * int((_target(length) - silence) / 2)
     return 1 + max(0, -(-(fitted - WINDOW) // HOP))
@@ -56,38 +56,38 @@ def _silence(length: int) -> int:
 def _fitted(
     waveform: NDArray[np.int16], times: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the sounds of clips, fitted, (B, N) with zeros behind, and their lengths (B,)."""
+    """Return the fitted audio of clips, (B, N) padded with zeros, and its lengths (B,)."""
     positions = np.floor(np.round(times * SAMPLE_RATE, POSITION_DIGITS)).astype(np.int64)
     positions = positions.clip(0, len(waveform))
     starts, counts = positions[rows[:, 0]], positions[rows[:, -1]] - positions[rows[:, 0]]
     silent = counts < LEAST_SAMPLES
     counts = np.where(silent, _silence(rows.shape[1]), counts)
-    margins = ((_target(rows.shape[1]) - counts) / 2).astype(np.int64)  # below 0 where cut
+    margins = ((_target(rows.shape[1]) - counts) / 2).astype(np.int64)  # negative if cut
     lengths = counts + 2 * margins
     columns = np.arange(WINDOW + (num_steps(rows.shape[1]) - 1) * HOP)
     mirrored = (columns - margins[:, None]) % (2 * (counts[:, None] - 1))
     within = np.minimum(mirrored, 2 * (counts[:, None] - 1) - mirrored)
     outside = silent[:, None] | (columns >= lengths[:, None])
-    source = np.append(waveform, np.int16(0))  # the last stands for silence
+    source = np.append(waveform, np.int16(0))  # the last sample is used for silence
     return source[np.where(outside, len(waveform), starts[:, None] + within)].astype(float), lengths
 
 
-def _mfcc(sounds: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the MFCC (B, 13, L) of sounds (B, WINDOW + (L - 1) HOP).
+def _mfcc(waveforms: NDArray[np.float64], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the MFCC (B, 13, L) of waveforms (B, WINDOW + (L - 1) HOP).
 
-    The values are python_speech_features', for each sound by itself.
+    The values equal those of python_speech_features for each waveform.
     """
     from scipy.fft import dct
 
-    emphasised = sounds.copy()
-    emphasised[:, 1:] -= PRE_EMPHASIS * sounds[:, :-1]
-    emphasised[np.arange(sounds.shape[1]) >= lengths[:, None]] = 0
+    emphasised = waveforms.copy()
+    emphasised[:, 1:] -= PRE_EMPHASIS * waveforms[:, :-1]
+    emphasised[np.arange(waveforms.shape[1]) >= lengths[:, None]] = 0
     windows = np.lib.stride_tricks.sliding_window_view(emphasised, WINDOW, axis=1)[:, ::HOP]
     power = np.abs(np.fft.rfft(windows, FFT_SIZE)) ** 2 / FFT_SIZE  # (B, L, 257)
     filters, weights = _filters()
     bands = np.log(_positive(power @ filters))
     cepstrum = dct(bands, type=2, axis=2, norm="ortho")[..., :NUM_FEATURES] * weights
-    cepstrum[..., 0] = np.log(_positive(power.sum(2)))  # the energy stands for the first one
+    cepstrum[..., 0] = np.log(_positive(power.sum(2)))  # the log energy replaces the first one
     return np.asarray(cepstrum.transpose(0, 2, 1), np.float64)
 
 

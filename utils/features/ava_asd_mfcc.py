@@ -1,7 +1,7 @@
-"""MFCC as ava_asd reads them: 100 vectors a second, normalised over the whole sound.
+"""MFCC for ava_asd: 100 vectors per second, normalised over the whole audio.
 
-They are librosa's: Hann windows of 25 ms about every 10 ms, the ends mirrored, 128 Slaney mel
-bands, decibels within 80 of the loudest band of the whole sound, 13 coefficients.
+They equal librosa's: Hann windows of 25 ms about every 10 ms, mirrored ends, 128 Slaney mel bands,
+decibels limited to 80 below the loudest band of the whole audio, 13 coefficients.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from utils.structures import SAMPLE_RATE
 
 NUM_FEATURES = 13
-LEAD_S = 0.25  # of sound before a clip's last row that its vectors are made of
+LEAD_S = 0.25  # audio before a clip's last row from which its vectors are computed
 WINDOW_S = 0.025
 HOP_S = 0.01
 VECTORS_PER_ROW = 4  # a clip of 5 rows has 20 vectors
@@ -22,15 +22,15 @@ NUM_BANDS = 128
 FLOOR = 1e-10  # of power
 RANGE_DB = 80.0
 FULL_SCALE = 32768.0
-CHUNK = 1000  # vectors that are computed at once
-STILL = 1e-3  # a coefficient that varies less is constant, as in silence
+CHUNK = 1000  # vectors computed at once
+STILL = 1e-3  # a coefficient with a smaller deviation counts as constant, as in silence
 
 Samples = NDArray[np.number]  # in units of 16-bit samples
 
 
 @dataclass(frozen=True, eq=False)
 class SoundStatistics:
-    """What normalisation must know of a whole sound."""
+    """Statistics of the whole audio, for normalisation."""
 
     peak_db: float  # of its loudest band
     mean: NDArray[np.float32]  # (13,)
@@ -49,12 +49,12 @@ def ava_asd_mfcc(
     Kept: they end with the last one that lies 35 ms or more before the clip's last row.
 
     Args:
-        waveform: (N,), not scaled; its ends count as ends of the sound. The vectors of a part
-            are those of the whole sound if it begins `LEAD_S` before the first of `times` and
-            a whole number of hops after the sound's beginning.
+        waveform: (N,), not scaled; its ends count as ends of the audio. The vectors of a part equal
+            those of the whole audio if the part begins `LEAD_S` before the first of `times` and a
+            whole number of hops after the beginning.
         times: (T,) s from the waveform's first sample to each row of the track.
-        rows: (num_clips, length) rows of each clip, of which the last one counts.
-        statistics: Of the whole sound, from `measure`; those of `waveform` by default.
+        rows: (num_clips, length) rows of each clip; only the last one is used.
+        statistics: Of the whole audio, from `measure`; those of `waveform` by default.
         rate: Samples/s.
     """
     if statistics is None:
@@ -72,10 +72,10 @@ def ava_asd_mfcc(
 def chosen_vectors(
     stops_s: NDArray[np.float64], num_vectors: int, rate: int = SAMPLE_RATE
 ) -> NDArray[np.int64]:
-    """Return which vectors of a sound are read with clips that stop then, (num_clips, L).
+    """Return the indices of the vectors of each clip, (num_clips, L).
 
     Args:
-        stops_s: Time of each clip's last row, from the sound's first sample on.
+        stops_s: Time of each clip's last row, from the first sample.
         num_vectors: L.
         rate: Samples/s.
     """
@@ -85,7 +85,7 @@ def chosen_vectors(
 
 
 def num_rows(num_samples: int, rate: int = SAMPLE_RATE) -> int:
-    """Return how many vectors a sound has; one at least, for no sound counts as a silent one."""
+    """Return the number of vectors of a waveform; at least one, because none counts as silence."""
     window, hop = _window_and_hop(rate)
     return 1 + max(0, num_samples - window % 2) // hop
 
@@ -93,12 +93,12 @@ def num_rows(num_samples: int, rate: int = SAMPLE_RATE) -> int:
 def coefficients(
     waveform: Samples, span: tuple[int, int], peak_db: float, rate: int = SAMPLE_RATE
 ) -> NDArray[np.float32]:
-    """Return vectors [start, stop) of a whole sound, not normalised: (L, 13).
+    """Return vectors [start, stop) of a whole waveform, not normalised: (L, 13).
 
     Args:
         waveform: (N,), not scaled.
-        span: Start and stop; all of them must exist.
-        peak_db: Of the loudest band of the whole sound.
+        span: Start and stop; all vectors must exist.
+        peak_db: Level of the loudest band of the whole audio.
         rate: Samples/s.
     """
     window, hop = _window_and_hop(rate)
@@ -113,25 +113,25 @@ def coefficients(
 
 
 def measure(pieces: Callable[[], Iterable[Samples]], rate: int = SAMPLE_RATE) -> SoundStatistics:
-    """Return the statistics of a sound of any length; held are two pieces and 10 s of it.
+    """Return the statistics of audio of any length; held are two pieces and 10 s.
 
     Args:
-        pieces: Gives the sound from its beginning on, in pieces (N,) of any length; called twice,
-            because levels are cut off relative to the loudest band.
+        pieces: Returns the audio from its beginning, in pieces (N,) of any length; called twice,
+            because levels are limited relative to the loudest band.
         rate: Samples/s.
     """
     peak_db = max(float(bands.max()) for bands in _chunks(pieces(), rate))
     count, mean, squares = 0, np.zeros(NUM_FEATURES), np.zeros(NUM_FEATURES)
     for bands in _chunks(pieces(), rate):
         vectors = _cepstrum(bands, peak_db).astype(np.float64)
-        own = vectors.mean(0)
-        step = own - mean
-        squares += ((vectors - own) ** 2).sum(0)
+        chunk_mean = vectors.mean(0)
+        step = chunk_mean - mean
+        squares += ((vectors - chunk_mean) ** 2).sum(0)
         squares += step**2 * count * len(vectors) / (count + len(vectors))
         count += len(vectors)
         mean += step * len(vectors) / count
     std = np.sqrt(squares / count)
-    # A constant coefficient would be divided by zero; so it becomes zero.
+    # A constant coefficient becomes zero instead of being divided by zero.
     std[std < STILL] = 1.0
     return SoundStatistics(peak_db, mean.astype(np.float32), std.astype(np.float32))
 
@@ -139,7 +139,7 @@ def measure(pieces: Callable[[], Iterable[Samples]], rate: int = SAMPLE_RATE) ->
 def vectors(
     pieces: Iterable[Samples], statistics: SoundStatistics, rate: int = SAMPLE_RATE
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield all normalised vectors of a sound in order, (L, 13), up to 1000 at a time."""
+    """Yield all normalised vectors of the audio in order, (L, 13), up to 1000 at a time."""
     for bands in _chunks(pieces, rate):
         yield _normal(_cepstrum(bands, statistics.peak_db), statistics)
 
@@ -149,30 +149,30 @@ def _normal(found: NDArray[np.float32], statistics: SoundStatistics) -> NDArray[
 
 
 def _chunks(pieces: Iterable[Samples], rate: int) -> Iterator[NDArray[np.float32]]:
-    """Yield the levels of a sound's bands, (L, 128) dB, up to 1000 vectors at a time."""
+    """Yield the levels of the bands, (L, 128) dB, up to 1000 vectors at a time."""
     window, hop = _window_and_hop(rate)
-    half, wanted = window // 2, (CHUNK - 1) * hop + window
+    half, chunk_size = window // 2, (CHUNK - 1) * hop + window
     held: Samples = np.empty(0, np.int16)  # begins with the first sample of the next vector
     led_in = False
     for piece in pieces:
         held = np.concatenate((held, piece))
         if not led_in and len(held) > window:
             held, led_in = np.pad(held, (half, 0), "reflect"), True
-        while led_in and len(held) >= wanted:
-            yield _decibels(held[:wanted], rate)
+        while led_in and len(held) >= chunk_size:
+            yield _decibels(held[:chunk_size], rate)
             held = held[CHUNK * hop :]
     if not led_in:
         yield _decibels(_mirrored(held, -half, max(1, len(held)) + half), rate)
         return
-    # What is held is longer than half a window: the next vector's centre is within the sound or
-    # just behind its end.
+    # `held` is longer than half a window: the next vector's centre is within the audio or just
+    # behind its end.
     held = np.pad(held, (0, half), "reflect")
     for first in range(0, len(held) - window + 1, CHUNK * hop):
-        yield _decibels(held[first : first + wanted], rate)
+        yield _decibels(held[first : first + chunk_size], rate)
 
 
 def _mirrored(waveform: Samples, start: int, stop: int) -> Samples:
-    """Return samples [start, stop) of a sound that is mirrored at its ends."""
+    """Return samples [start, stop) of a waveform that is mirrored at its ends."""
     if len(waveform) < 2:
         return np.zeros(stop - start, np.int16)
     inside = waveform[max(0, start) : max(0, stop)]
@@ -185,7 +185,7 @@ def _mirrored(waveform: Samples, start: int, stop: int) -> Samples:
 
 
 def _decibels(samples: Samples, rate: int) -> NDArray[np.float32]:
-    """Return the levels of the bands of every whole window, (L, 128), not cut off yet."""
+    """Return the levels of the bands of every complete window, (L, 128), not limited yet."""
     window, hop = _window_and_hop(rate)
     scaled = samples.astype(np.float32) / np.float32(FULL_SCALE)
     windows = np.lib.stride_tricks.sliding_window_view(scaled, window)[::hop]
@@ -198,8 +198,8 @@ def _decibels(samples: Samples, rate: int) -> NDArray[np.float32]:
 def _cepstrum(bands: NDArray[np.float32], peak_db: float) -> NDArray[np.float32]:
     """Map levels (L, 128) to coefficients (L, 13).
 
-    Sums are taken in double precision: in single, equal rows differ by more than `STILL` on some
-    processors, according to where in the matrix they stand.
+    Computed in double precision: in single precision, on some processors, equal rows differ by more
+    than `STILL` depending on their position in the matrix.
     """
     limited = np.maximum(bands, np.float32(peak_db - RANGE_DB)).astype(np.float64)
     return np.asarray(limited @ _cosines().T, np.float32)
@@ -230,10 +230,10 @@ def _cosines() -> NDArray[np.float64]:
 
 @lru_cache
 def _mel_bands(rate: int, window: int) -> NDArray[np.float32]:
-    """Return triangles over the spectrum from 0 to half the rate, of equal area: (128, bins).
+    """Return triangular filters of equal area from 0 to half the rate, (128, bins).
 
-    On Slaney's scale, which is linear to 1 kHz and logarithmic above. Below 22 kHz the lowest
-    bands are narrower than a bin; those without any are silent, as they are in librosa.
+    The mel scale is Slaney's, linear to 1 kHz and logarithmic above. Below 22 kHz the lowest bands
+    are narrower than a bin; those without a bin are silent, as in librosa.
     """
     top = _to_mel(rate / 2)
     edges = _to_hertz(np.linspace(0.0, top, NUM_BANDS + 2))
@@ -246,9 +246,9 @@ def _mel_bands(rate: int, window: int) -> NDArray[np.float32]:
     return np.asarray(triangles * heights[:, None], np.float32)
 
 
-_LINEAR = 200 / 3  # Hz a mel, below 1 kHz
+_LINEAR = 200 / 3  # Hz per mel, below 1 kHz
 _KNEE = 1000 / _LINEAR  # mel
-_LOG_STEP = np.log(6.4) / 27  # a mel above 1 kHz multiplies by e to this
+_LOG_STEP = np.log(6.4) / 27  # change of log frequency per mel, above 1 kHz
 
 
 def _to_mel(hertz: float) -> float:

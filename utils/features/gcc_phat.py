@@ -1,4 +1,4 @@
-"""GCC-PHAT with log-mel as the TragicTalkers network reads it: when sound reaches each microphone.
+"""GCC-PHAT with log-mel for the TragicTalkers network: arrival times at each microphone.
 
 After D. Berghi, P. J. B. Jackson, "Leveraging Visual Supervision for Array-Based Active Speaker
 Detection and Localization", TASLP 2024.
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from utils.arrays.spectra import FFT_SIZE, NUM_BANDS, log_mel, num_rows, power, spectrum_blocks
 
-ZERO_LAG = NUM_BANDS // 2  # bin of lag 0; sound that is late by d samples peaks at bin 32 + d
+ZERO_LAG = NUM_BANDS // 2  # bin of lag 0; a delay of d samples peaks at bin 32 + d
 
 
 def gcc_phat(chunk: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the feature of a chunk, (M, L, 64) with 16 rows a frame.
+    """Return the feature of a chunk, (M, L, 64) with 16 rows per frame.
 
-    Channels 0 to M - 2 correlate microphones 2 to M with microphone 1 by phase alone, at lags of
-    -32 to 31 samples; the last is the log-mel spectrum of microphone 1 in dB. Where a pair has
-    no energy its phase counts as 0. Phases are worked out in the chunk's own precision and then
-    summed in float32, the precision of the feature.
+    Channels 0 to M - 2 are the phase correlations of microphones 2 to M with microphone 1, at lags
+    of -32 to 31 samples; the last is the log-mel spectrum of microphone 1 in dB. If a pair has no
+    energy, its phase counts as 0. Phases are computed in the chunk's precision and summed in
+    float32, the precision of the feature.
 
     Args:
         chunk: (N, M) at 48 kHz, N a multiple of 1600; float64 as published.
@@ -43,7 +43,7 @@ def gcc_phat(chunk: NDArray[np.floating]) -> NDArray[np.float32]:
 def _lags() -> NDArray[np.float32]:
     """Return the matrix from spectra (real, imaginary, real ...) to lags -32 to 31, (514, 64).
 
-    It is the inverse transform of 512 with only the wanted lags in it.
+    It is the inverse transform of length 512, restricted to these lags.
     """
     lags = np.arange(-ZERO_LAG, ZERO_LAG)
     turns = 2 * np.pi / FFT_SIZE * np.arange(FFT_SIZE // 2 + 1)[:, None] * lags

@@ -1,4 +1,4 @@
-"""Log-mel spectra as LoCoNet reads them: 64 bands, as VGGish has them but four rows a frame."""
+"""Log-mel spectra for LoCoNet: the 64 bands of VGGish, with four rows per frame."""
 
 import math
 from fractions import Fraction
@@ -23,15 +23,15 @@ def log_mel(
 ) -> NDArray[np.float32]:
     """Return rows [start, stop) of the log-mel spectrum of a whole waveform, (L, 64).
 
-    There is a row only where its window is whole, so sound of exactly T frames has 4 T - 2. Sound
-    shorter than one window is continued by silence to that.
+    Only complete windows give a row, so audio of exactly T frames has 4 T - 2 rows. Audio shorter
+    than one window is padded with silence.
 
     Args:
         waveform: (N,) at 16 kHz, not scaled.
         fps: Frame rate of the video; windows and hops of 25 and 10 ms are scaled by 25 / fps, so
-            that there are four rows a frame at any rate.
+            that there are four rows per frame at any rate.
         start: First row.
-        stop: Row after the last; None for all. Rows past the end of the sound do not exist.
+        stop: Row after the last; None for all. Rows past the end of the audio do not exist.
     """
     window, hop = _window_and_hop(fps)
     total = num_rows(len(waveform), fps)
@@ -49,13 +49,13 @@ def log_mel(
 
 
 def num_rows(num_samples: int, fps: float | Fraction = FPS) -> int:
-    """Return how many rows the log-mel spectrum of a waveform has."""
+    """Return the number of rows of the log-mel spectrum of a waveform."""
     window, hop = _window_and_hop(fps)
     return 1 + max(0, num_samples - window) // hop
 
 
 def _chunk(windows: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Return the rows of some windows, (L, 64); of the magnitudes, not of their squares."""
+    """Return the rows of windows, (L, 64), from magnitudes, not from their squares."""
     window = windows.shape[1]
     fft_size = 1 << (window - 1).bit_length()
     hann = 0.5 - 0.5 * np.cos(2 * np.pi / window * np.arange(window))  # periodic
@@ -67,7 +67,7 @@ def _chunk(windows: NDArray[np.int16]) -> NDArray[np.float64]:
 def _mel_bands(fft_size: int) -> NDArray[np.float64]:
     """Return the weight of each bin of a spectrum in each band, (fft_size / 2 + 1, 64).
 
-    Bands are triangles over the mel scale of HTK, none of which has the constant part.
+    Bands are triangles on the mel scale of HTK, without the constant component.
     """
     mels = _mel(np.linspace(0, SAMPLE_RATE / 2, fft_size // 2 + 1))[:, None]
     low, high = _mel(np.array([LOWEST_HZ, HIGHEST_HZ]))

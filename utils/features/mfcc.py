@@ -1,4 +1,4 @@
-"""MFCC as TalkNet and its relatives read them: 13 cepstral coefficients, four rows a frame."""
+"""MFCC for TalkNet and related networks: 13 cepstral coefficients, four rows per frame."""
 
 import decimal
 import math
@@ -22,15 +22,15 @@ def mfcc(
 ) -> NDArray[np.float32]:
     """Return rows [start, stop) of the MFCC of a whole waveform, (L, 13).
 
-    They equal the rows that python_speech_features gives for the whole waveform, at a small part
-    of its memory. No sound at all counts as one silent sample.
+    They equal the rows of python_speech_features for the whole waveform, but need little memory.
+    An empty waveform counts as one silent sample.
 
     Args:
         waveform: (N,) at 16 kHz, not scaled.
         fps: Frame rate of the video; windows and hops of 25 and 10 ms are scaled by 25 / fps, so
-            that there are four rows a frame at any rate.
+            that there are four rows per frame at any rate.
         start: First row.
-        stop: Row after the last; None for all. Rows past the end of the sound do not exist.
+        stop: Row after the last; None for all. Rows past the end of the audio do not exist.
     """
     total = num_rows(len(waveform), fps)
     stop = total if stop is None else min(stop, total)
@@ -46,7 +46,7 @@ def mfcc(
 
 
 def num_rows(num_samples: int, fps: float | Fraction = FPS) -> int:
-    """Return how many rows the MFCC of a waveform have; the last window may reach past its end."""
+    """Return the number of rows of a waveform's MFCC; the last window may exceed its end."""
     window, hop = _window_and_hop(fps)
     return 1 + math.ceil(max(0, num_samples - window) / hop)
 
@@ -66,8 +66,8 @@ def _chunk(
 ) -> NDArray[np.float64]:
     """Return rows [start, stop), all of which exist.
 
-    The library leaves the first sample it is given as it is instead of subtracting the one
-    before (pre-emphasis), so a chunk within the sound is led in by one row more.
+    The library's pre-emphasis does not apply to the first sample it is given, so a chunk within
+    the audio begins one row earlier.
     """
     from python_speech_features import mfcc as library_mfcc
 

@@ -1,4 +1,4 @@
-"""SALSA-Lite as the TragicTalkers network reads it: phases that are in step with arrival times.
+"""SALSA-Lite for the TragicTalkers network: phases that are proportional to arrival times.
 
 After T. N. T. Nguyen et al., "SALSA-Lite", ICASSP 2022.
 """
@@ -20,12 +20,12 @@ SPEED_OF_SOUND = 343.0  # m/s
 
 
 def salsa_lite(chunk: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return the feature of a chunk, (M, L, 64) with 16 rows a frame; bins 0 to 63, below 6 kHz.
+    """Return the feature of a chunk, (M, L, 64) with 16 rows per frame; bins 0 to 63, below 6 kHz.
 
     Channel 0 is the power of microphone 1 in dB; the others are the phases of microphones 2 to M
-    against it, divided so that they are path differences in metres wherever they do not wrap.
+    relative to it, scaled to path differences in metres as long as they do not wrap.
 
-    Kept: nothing is zeroed above the frequency at which phases wrap, and bin 0 is divided like
+    Kept: phases above the frequency at which they wrap are not zeroed, and bin 0 is divided like
     bin 1.
 
     Args:

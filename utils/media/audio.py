@@ -11,7 +11,7 @@ from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.structures import FPS, SAMPLE_RATE
 
 SILENT_RADIUS = 5  # frames on either side must be silent too: a codec's gap is not silence
-KEEP_S = 180.0  # how much of the past can still be read
+KEEP_S = 180.0  # length of the past that can still be read
 
 
 class Sound:
@@ -59,8 +59,8 @@ class Sound:
         start, stop = start - self._zero, stop - self._zero
         if max(start, 0) < self._first:
             raise ValueError(
-                f"sample {start} is forgotten, the sound is held from sample {self._first} on; "
-                "read in order or make Sound with a larger keep_s"
+                f"sample {start} is no longer held, only samples from {self._first} on; "
+                "read in order or create Sound with a larger keep_s"
             )
         self._decode_to(stop, max(start, 0))
         samples = np.zeros(stop - start, np.int16)
@@ -73,8 +73,8 @@ class Sound:
         """Close the file; audio that has not been decoded counts as silence from then on."""
         self._pieces = self._next = None
 
-    def _decode_to(self, stop: int, wanted: int) -> None:
-        """Decode until the sample before `stop` is held or the audio ends; keep `wanted` on.
+    def _decode_to(self, stop: int, oldest_kept: int) -> None:
+        """Decode until the sample before `stop` is held or the audio ends.
 
         The silence of a gap is held only as far as it is read, a minute at a time.
         """
@@ -85,16 +85,16 @@ class Sound:
                 return
             position, samples = self._next
             for silence in _silence(min(position, stop) - self.num_decoded, SAMPLE_RATE):
-                self._append(silence, wanted)
+                self._append(silence, oldest_kept)
             if self.num_decoded == position:
-                self._append(samples[:, 0], wanted)
+                self._append(samples[:, 0], oldest_kept)
                 self._next = None
 
-    def _append(self, samples: NDArray[np.int16], wanted: int) -> None:
-        """Hold more samples; drop those that are too old and not wanted."""
+    def _append(self, samples: NDArray[np.int16], oldest_kept: int) -> None:
+        """Hold more samples; drop those that are too old and before `oldest_kept`."""
         num_added = len(samples)
         if self._num_held + num_added > len(self._held):
-            oldest = min(wanted, self.num_decoded + num_added - self._keep)
+            oldest = min(oldest_kept, self.num_decoded + num_added - self._keep)
             num_old = min(max(0, oldest - self._first), self._num_held)
             kept = self._held[num_old : self._num_held]
             held = np.zeros(max(2 * self._keep, 2 * (len(kept) + num_added)), np.int16)
@@ -110,7 +110,7 @@ def read_sound(
 ) -> Iterator[NDArray[np.int16]]:
     """Yield all mono samples of a span in order, piece by piece; zeros where there is no audio.
 
-    A span that has a duration is filled with zeros to its end, where the video ends before it.
+    If the video ends before the duration of the span, zeros fill the rest.
     """
     reached = 0
     for position, samples in read_pieces(video, options, SoundFormat(rate), ReadReport()):
@@ -127,13 +127,12 @@ def _silence(count: int, rate: int) -> Iterator[NDArray[np.int16]]:
 
 
 def silent_frames(waveform: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Return for each frame (T,) whether it lies in digital silence, 0.2 s or more to either side.
+    """Return for each frame (T,) whether it is digitally silent, including 0.2 s on either side.
 
-    Digital silence is where no sample is further from 0 than 1; what lies beyond the ends of
-    `waveform` counts as silent.
+    In digital silence no sample exceeds 1 in magnitude; beyond the ends of `waveform` it is silent.
 
     Args:
-        waveform: (N,), from the first frame's beginning on; a last part of a frame is left out.
+        waveform: (N,), from the beginning of the first frame; an incomplete last frame is ignored.
     """
     num_frames = len(waveform) * FPS // SAMPLE_RATE
     if num_frames == 0:

@@ -25,8 +25,8 @@ MediaStream: TypeAlias = VideoStream | AudioStream
 MediaFrame: TypeAlias = VideoFrame | AudioFrame
 
 MAX_FPS = 1000  # a higher rate is a time base mistaken for a rate
-PRIME_PACKETS = 500  # then the first sound is looked for in its own packets, up to as many
-# FFmpeg looks for what it must know of a stream in the first 5 s; this much if it found nothing.
+PRIME_PACKETS = 500  # searched for the first image and sample; then as many of the audio alone
+# FFmpeg analyses the first 5 s of a file; if an audio stream has not begun by then, this much.
 LATE_SOUND = {"analyzeduration": "60000000", "probesize": "100000000"}  # us, bytes
 
 
@@ -40,10 +40,10 @@ class VideoInfo:
     orientation: Orientation  # of the stored images
     pixel_aspect: Fraction  # width of a pixel over its height, upright
     fps: Fraction  # average rate of the source
-    duration_s: float  # to the end of the video stream, promised where the file is cut off; or 0
+    duration_s: float  # end of the video stream (from the header if the file is cut off); or 0
     start_s: Fraction  # of the clock's 0, on the container's own clock
     video_start_s: Fraction  # of the first image, on the video's clock
-    sound_start_s: Fraction  # of the first sample; 0 without sound
+    sound_start_s: Fraction  # of the first sample; 0 without audio
     has_sound: bool
     joins: tuple[Join, ...] = ()  # where the container's clock jumps
     sound_index: int | None = None  # of the stream in the container; None is the main one
@@ -53,9 +53,9 @@ class VideoInfo:
 class ReadOptions:
     """Which part of a video is read, and how."""
 
-    start_s: Annotated[float, "where reading starts, s"] = 0.0
-    duration_s: Annotated[float, "how much is read, s; 0 is all to the end"] = 0.0
-    threads: Annotated[int, "decoding threads; 0 lets the decoder choose"] = 0
+    start_s: Annotated[float, "start of the span, in seconds"] = 0.0
+    duration_s: Annotated[float, "length of the span, in seconds; 0: up to the end"] = 0.0
+    threads: Annotated[int, "decoding threads; 0: chosen by the decoder"] = 0
     audio_track: Annotated[str, "number from 1, all (mixed), or auto: those with speech"] = "auto"
 
     def __post_init__(self) -> None:
@@ -79,12 +79,12 @@ class ReadOptions:
 
 @dataclass
 class ReadReport:
-    """What happened while a video was read; filled in as reading goes on."""
+    """Statistics and errors of reading a video; filled in while it is read."""
 
     frames: int = 0  # decoded
     errors: int = 0  # packets that could not be read or decoded
     last_s: float = 0.0  # end of the last image, from the start of the span
-    messages: list[str] = field(default_factory=list)  # the first few errors, as FFmpeg says them
+    messages: list[str] = field(default_factory=list)  # FFmpeg's first few error messages
     gaps: list[tuple[float, float]] = field(default_factory=list)  # without images, s of the span
 
     def add_error(self, error: av.error.FFmpegError) -> None:
@@ -94,7 +94,7 @@ class ReadReport:
             self.messages.append(error.strerror)
 
     def lost_s(self, video: VideoInfo, options: ReadOptions) -> float:
-        """Seconds at the end of the span without an image although the header promises some."""
+        """Return the seconds at the end of the span that the header promises but have no image."""
         promised = video.duration_s - options.start_s
         if options.duration_s > 0:
             promised = min(promised, options.duration_s)
@@ -105,21 +105,21 @@ class ReadReport:
 def open_media(path: Path) -> Iterator[InputContainer]:
     """Open a media file for reading as a PyAV container, closed at the end.
 
-    The name is never taken for an address, a pattern or a protocol, and what the file refers to
-    is not fetched from a network.
+    The name is never interpreted as an address, a pattern or a protocol, and nothing that the file
+    refers to is loaded from a network.
     """
     _check_file(path)
     try:
         container = _open(path, {})
-        decodable = [one for one in container.streams.audio if one.codec_context is not None]
+        decodable = [stream for stream in container.streams.audio if stream.codec_context]
         if any(not stream.rate for stream in decodable):
             container.close()
             container = _open(path, LATE_SOUND)
     except (av.error.FFmpegError, UnicodeError) as error:
-        said = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
+        message = error.strerror if isinstance(error, av.error.FFmpegError) else str(error)
         raise UserError(
-            f"expected a video, found a file that cannot be opened: {path} ({said}); "
-            "it is no video or it is cut off, get it again or convert it"
+            f"expected a video, found a file that cannot be opened: {path} ({message}); "
+            "it is not a video or is incomplete: copy it again or convert it"
         ) from None
     with closing(container):
         yield container
@@ -145,21 +145,21 @@ def _check_file(path: Path) -> None:
     except OSError as why:
         raise ResourceError(f"cannot read {path}: {why.strerror}; check its permissions") from None
     if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "something not a plain file"
-        raise UserError(f"expected a video file, found {kind}: {path}; name a file")
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a special file"
+        raise UserError(f"expected a video file, found {kind}: {path}; give a file")
     if not status.st_size:
         raise UserError(f"expected a video, found an empty file: {path}; copy it again")
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """Return the main video stream: default before others, then the largest; no cover pictures."""
+    """Return the main video stream: default before others, then the largest; no cover art."""
     streams = [
         stream
         for stream in container.streams.video
         if not stream.disposition & Disposition.attached_pic
     ]
     if not streams:
-        found = "sound only" if container.streams.audio else "neither images nor sound"
+        found = "audio only" if container.streams.audio else "neither images nor audio"
         raise UserError(f"expected a video, found {found}: {path}; pass a file with images")
     playable = [stream for stream in streams if stream.codec_context is not None]
     if not playable:
@@ -175,9 +175,9 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
 
 def sound_stream(container: InputContainer, index: int | None = None) -> AudioStream | None:
     """Return the audio stream of an index, or the main one; None if none can be decoded."""
-    found = [one for one in container.streams.audio if one.codec_context is not None]
+    found = [stream for stream in container.streams.audio if stream.codec_context is not None]
     best = container.streams.best("audio") if index is None else container.streams[index]
-    return next((one for one in found if one is best), found[0] if found else None)
+    return next((stream for stream in found if stream is best), found[0] if found else None)
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -191,7 +191,7 @@ def probe(path: str | Path) -> VideoInfo:
         if image is None:
             raise UserError(
                 f"expected a video, found no image that can be decoded: {path}; "
-                "get it again or convert it"
+                "copy it again or convert it"
             )
         image_s = frame_time(image, video) or Fraction(0)
         sample_s = image_s
@@ -219,7 +219,7 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def frame_time(frame: MediaFrame, stream: MediaStream) -> Fraction | None:
-    """Return when a decoded frame is shown or heard on the container's clock; None if unknown."""
+    """Return the time of a decoded frame on the container's clock; None if unknown."""
     stamp = frame.pts if frame.pts is not None else frame.dts
     return None if stamp is None else stamp * (frame.time_base or stream.time_base)
 
@@ -228,20 +228,20 @@ def _first_frames(
     container: InputContainer, video: VideoStream, sound: AudioStream | None
 ) -> tuple[VideoFrame | None, AudioFrame | None]:
     """Return the first image and the first audio frame that can be decoded; None if missing."""
-    wanted = {stream.index: stream for stream in (video, sound) if stream is not None}
+    streams = {stream.index: stream for stream in (video, sound) if stream is not None}
     found: dict[int, MediaFrame] = {}
-    packets = container.demux(*wanted.values())
+    packets = container.demux(*streams.values())
     for number in count():
         try:
             packet = next(packets, None)
         except av.error.FFmpegError:
             packet = None
-        enough = len(found) == len(wanted) or (number > PRIME_PACKETS and video.index in found)
+        enough = len(found) == len(streams) or (number > PRIME_PACKETS and video.index in found)
         if packet is None or enough:
             break
         if packet.stream_index not in found:
             with suppress(av.error.FFmpegError, IndexError):
-                found[packet.stream_index] = wanted[packet.stream_index].decode(packet)[0]
+                found[packet.stream_index] = streams[packet.stream_index].decode(packet)[0]
     return found.get(video.index), found.get(-1 if sound is None else sound.index)
 
 
@@ -271,9 +271,9 @@ def _rate(stream: VideoStream) -> Fraction:
 
 
 def _packet_times(container: InputContainer, stream: VideoStream, path: Path) -> PacketTimes:
-    """Return what the packets say, none where the file has an index that says it or no stamps.
+    """Return the times of all packets; empty if the file has an index or no time stamps.
 
-    An index is in decoding order, so time stamps cannot jump back there.
+    An index is in decoding order, so its time stamps cannot jump back.
     """
     names = container.format.name.split(",")
     indexed = ("mov" in names or "avi" in names) and stream.duration

@@ -23,10 +23,10 @@ from utils.media.container import (
 )
 from utils.media.packet_times import close_joins
 
-SEEK_MARGINS_S = (0, 10)  # how far before the wanted time a seek aims; then from the beginning
+SEEK_MARGINS_S = (0, 10)  # how far before the target time to seek; then from the beginning
 LEAP_S = Fraction(1, 2)  # a time stamp this far ahead is a fault if the next ones are not
 SPIKE_FRAMES = 4  # at most so many frames in a row have faulty time stamps
-LEAD_S = Fraction(1, 2)  # decoded before the wanted time where no key frame is sought
+LEAD_S = Fraction(1, 2)  # decoded before the target time if seeking is not possible
 
 TimedFrame = tuple[Fraction | None, MediaFrame]  # on the video's clock; None if unknown
 
@@ -36,8 +36,8 @@ def decode_from(
 ) -> Iterator[TimedFrame]:
     """Yield (time on the video's clock, frame) of the video's images or audio, from `start_s`.
 
-    The first frame begins at or before `start_s` unless the stream begins later. Only what lies
-    between the seek point, a key frame, and `start_s` is decoded in vain.
+    The first frame begins at or before `start_s` unless the stream begins later. Decoding starts
+    at the key frame before `start_s`.
     """
     return without_spikes(_decode_from(video, sound, start_s, threads, report))
 
@@ -81,7 +81,7 @@ def _decode_from(
 def read_packets(
     container: InputContainer, stream: MediaStream, report: ReadReport
 ) -> Iterator[Packet]:
-    """Yield the packets of one stream until the file ends or breaks off; count an error."""
+    """Yield the packets of one stream up to the end of the file or the first error (counted)."""
     packets = container.demux(stream)
     while True:
         try:
@@ -95,7 +95,7 @@ def read_packets(
 
 
 def from_key_frame(packets: Iterable[Packet], time_s: Fraction) -> Iterator[Packet]:
-    """Yield the packets from the last key frame on that is displayed at or before a time."""
+    """Yield the packets from the last key frame displayed at or before a time."""
     held: deque[Packet] = deque()
     packets = iter(packets)
     for packet in packets:
@@ -115,7 +115,7 @@ def _decode(
     packets: Iterable[Packet], stream: MediaStream, report: ReadReport
 ) -> Iterator[MediaFrame]:
     """Yield the decoded frames of one stream; errors are counted and skipped."""
-    for packet in chain(packets, (None,)):  # None gives what the decoder holds still
+    for packet in chain(packets, (None,)):  # None flushes the decoder
         try:
             yield from stream.decode(packet)
         except av.error.EOFError:
@@ -125,13 +125,13 @@ def _decode(
 
 
 def without_spikes(frames: Iterable[TimedFrame]) -> Iterator[TimedFrame]:
-    """Yield frames in order; the time of a few that leap ahead before it returns is unknown."""
+    """Yield frames in order; a few frames whose time leaps ahead and returns get no time."""
     held: list[TimedFrame] = []  # since the leap
     last_s: Fraction | None = None
     for timed in frames:
         time_s, _ = timed
         leaps = last_s is not None and time_s is not None and time_s - last_s > LEAP_S
-        if held and not leaps and time_s is not None:  # it is back
+        if held and not leaps and time_s is not None:  # the leap is over
             yield from ((None, frame) for _, frame in held)
             held = []
         if held or leaps:

@@ -32,9 +32,9 @@ class Orientation:
 
 
 def orientation_of(image: VideoFrame) -> Orientation:
-    """Return the orientation that a decoded image's display matrix asks for.
+    """Return the orientation in a decoded image's display matrix.
 
-    The matrix maps a stored place (x, y) to (a x + c y, b x + d y), with y downward. Angles are
+    The matrix maps a stored position (x, y) to (a x + c y, b x + d y), with y downward. Angles are
     rounded to quarter turns.
     """
     try:

@@ -1,9 +1,9 @@
-"""Read the time stamps of a media file's packets, and close the places where its clock jumps.
+"""Read the time stamps of a media file's packets, and close jumps of its clock.
 
-Transport streams joined end to end and recordings that were reconnected begin to count anew in
-the middle of the file, in all streams at once. Such a place is a `Join`: from there on, an offset
-is added to the time stamps, the same in every stream, so that the streams stay in step and one
-part follows the other as it does in a player.
+In concatenated transport streams and reconnected recordings, the time stamps of all streams restart
+in the middle of the file. Such a position is a `Join`: from there on, the same offset is added to
+the time stamps of every stream, so that the streams stay in sync and the parts follow each other
+without a gap.
 """
 
 from bisect import bisect_right
@@ -18,28 +18,28 @@ from av.format import Flags
 from av.stream import Disposition, Stream
 
 SECOND = 1_000_000  # all times here are whole microseconds
-BACK = SECOND // 2  # a stream that goes back further has begun to count anew
-# No recording pauses for so long. Where MPEG's 33-bit clock starts from a lower value, FFmpeg
-# takes that for its wrap-around and adds 26.5 hours.
+BACK = SECOND // 2  # a larger step back is a restart of the clock
+# No recording pauses for this long. If MPEG's 33-bit clock restarts at a lower value, FFmpeg
+# assumes a wrap-around and adds 26.5 hours.
 FORWARD = 12 * 3600 * SECOND
-SEAMLESS = SECOND // 4  # a packet this near to the end of the one before belongs to the same part
-CUT_OFF_S = Fraction(1, 2)  # a file whose streams end by so much before its header says is cut off
+SEAMLESS = SECOND // 4  # a packet this close to the end of the one before belongs to the same part
+CUT_OFF_S = Fraction(1, 2)  # a file that ends this much earlier than its header says is cut off
 SPIKE_PACKETS = 4  # a stream that returns after at most so many packets had faulty time stamps
 
 
 @dataclass(frozen=True)
 class Join:
-    """A place in a file where time stamps begin to count anew."""
+    """A position in a file where time stamps restart."""
 
-    time_s: Fraction  # where it lies on the container's clock, earlier joins closed
-    jump_s: Fraction  # from the end of the part before to the next time stamp as it is stored
+    time_s: Fraction  # on the container's clock, earlier joins closed
+    jump_s: Fraction  # from the end of the part before to the next stored time stamp
     offset_s: Fraction  # added to the time stamps from here on
     firsts: tuple[tuple[int, int], ...]  # stream index, byte position of its first packet
 
 
 @dataclass(frozen=True)
 class PacketTimes:
-    """What the packets of a file say of its length, on the container's clock."""
+    """Ends of the streams and joins of a file, on the container's clock."""
 
     ends_s: dict[int, Fraction]  # by stream index
     joins: tuple[Join, ...]
@@ -47,7 +47,7 @@ class PacketTimes:
 
 @dataclass(eq=False)
 class _Part:
-    """What lies between two joins."""
+    """The packets between two joins."""
 
     time: int = 0
     jump: int = 0
@@ -67,7 +67,7 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Leap:
-    """A time stamp further ahead than the stream had come."""
+    """A time stamp ahead of the stream's position."""
 
     number: int  # of the packet in the file
     position: int  # byte
@@ -77,7 +77,7 @@ class _Leap:
 
 @dataclass(eq=False)
 class _StreamClock:
-    """How far a stream has come, on the container's clock with the joins closed."""
+    """Position of a stream on the container's clock, with the joins closed."""
 
     ticks: int  # microseconds in `per` ticks
     per: int
@@ -94,7 +94,7 @@ class _StreamClock:
 
 
 def read_packet_times(container: InputContainer) -> PacketTimes:
-    """Read all packets, without decoding any, up to where the file ends or breaks off."""
+    """Read all packets, without decoding, up to the end of the file or the first error."""
     walk = _Walk(container.streams)
     packets = container.demux()
     while True:
@@ -108,7 +108,7 @@ def read_packet_times(container: InputContainer) -> PacketTimes:
 
 
 class _Walk:
-    """Goes through the packets of all streams in the order of the file."""
+    """Processes the packets of all streams in the order of the file."""
 
     def __init__(self, streams: Iterable[Stream]) -> None:
         self._parts = [_Part()]
@@ -142,7 +142,7 @@ class _Walk:
         self._number += 1
 
     def _choose_part(self, clock: _StreamClock, packet: Packet, decoded: int, shown: int) -> None:
-        """Decide whether a packet goes on with its stream's part, or with a new one."""
+        """Decide whether a packet continues its stream's part or begins another."""
         assert clock.next is not None
         newest = self._parts[-1]
         time = decoded + self._parts[clock.part].offset
@@ -168,16 +168,16 @@ class _Walk:
             clock.since_leap = 0
 
     def _returns(self, clock: _StreamClock, time: int) -> bool:
-        """Tell whether a stream goes on from where a few packets leapt ahead."""
+        """Return whether a stream continues from where a few packets leapt ahead."""
         if clock.leap is None or clock.since_leap > SPIKE_PACKETS:
             return False
         return abs(time - clock.leap.next) <= BACK
 
     def _take_along(self, opener: _StreamClock) -> None:
-        """Let streams go on with the newest part that leapt ahead where it begins.
+        """Move streams that leapt ahead at the start of the newest part to that part.
 
-        They ended early in the part before, so that the new part's time stamps did not go back.
-        The packet before the opener's may come late, from a parser that waits for the next one.
+        They ended early in the part before, so their time stamps did not go back. The packet before
+        the opener's may be late because a parser waits for the next one.
         """
         newest = self._parts[-1]
         for index, clock in self._clocks.items():
@@ -191,7 +191,7 @@ class _Walk:
             newest.firsts[index] = leap.position
 
     def _enter_newest(self, clock: _StreamClock, packet: Packet, shown: int) -> None:
-        """Let a stream go on with the newest part, which begins when both streams have ended."""
+        """Move a stream to the newest part, which begins after the end of both streams."""
         part = self._parts[-1]
         overlap = clock.end - (shown + part.offset)
         if overlap > 0:
@@ -218,7 +218,7 @@ class _Walk:
 def close_joins(
     packets: Iterable[Packet], stream: Stream, joins: Iterable[Join]
 ) -> Iterator[Packet]:
-    """Yield the packets of one stream, their time stamps moved so that no join shows."""
+    """Yield the packets of one stream with time stamps that are continuous across joins."""
     assert stream.time_base is not None
     moves = sorted(
         (position, round(join.offset_s / stream.time_base))
@@ -245,9 +245,9 @@ def duration_s(
     image_s: Fraction,
     start_s: Fraction,
 ) -> float:
-    """Return where the video stream ends on the video's clock, 0 where nothing tells.
+    """Return the end of the video stream on the video's clock; 0 if unknown.
 
-    Headers are believed where they promise more than any stream holds: then the file is cut off.
+    If the header promises more than any stream holds, the file is cut off and the header is used.
     """
     promised_s = Fraction(container.duration or 0, 1000000)
     if stream.index in times.ends_s:

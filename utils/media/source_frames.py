@@ -1,4 +1,4 @@
-"""The images of a video at its own rate: in order, with the time at which each is displayed."""
+"""Read the images of a video at its own rate, in order, with their display times."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.decoding import TimedFrame, decode_from
 from utils.media.packet_times import Join
 
-GAP_S = 5  # s; an image is displayed no longer, the rest is a gap
-LOST_S = 0.5  # s; a warning is given if more is missing at the end of a video
-PLACES_TOLD = 5  # gaps and joins that are listed; more are only counted
-OVERLAP_S = Fraction(1, 2)  # images up to so far behind their predecessors repeat what was shown
+GAP_S = 5  # longest display time of an image; the rest is a gap
+LOST_S = 0.5  # a warning is given if more is missing at the end of a video
+MAX_LISTED = 5  # gaps and joins that a warning lists; more are only counted
+OVERLAP_S = Fraction(1, 2)  # images up to this far behind their predecessors are repetitions
 
 
 @dataclass(frozen=True, eq=False)
 class SourceFrame:
-    """One image of the source, shown during [start_s, stop_s) of the span that is read."""
+    """One image of the source, displayed during [start_s, stop_s) of the span."""
 
     start_s: Fraction
     stop_s: Fraction
@@ -32,17 +32,17 @@ class SourceFrame:
 def read_source_frames(
     video: VideoInfo, options: ReadOptions, report: ReadReport
 ) -> Iterator[SourceFrame]:
-    """Yield every image shown within the span, in order; their times never overlap.
+    """Yield every image displayed within the span, in order; their times never overlap.
 
-    Interlaced images are deinterlaced. Only a few images are held beside those of the decoder.
-    Where the next image comes more than `GAP_S` later, an image is shown as long as the one
-    before it, and the rest is a gap: no image is shown there.
+    Interlaced images are deinterlaced. Only a few images are held besides those of the decoder.
+    If the next image comes more than `GAP_S` later, an image is displayed as long as the one
+    before it; the rest is a gap without images.
     """
     start_s = options.from_s
     decoded = decode_from(video, False, start_s, options.threads, report)
     clocked = _deinterlaced(_clocked(decoded, video))
     held: tuple[Fraction, VideoFrame] | None = None
-    usual_s = 1 / max(video.fps, Fraction(1))  # how long an image is shown before a gap
+    usual_s = 1 / max(video.fps, Fraction(1))  # display time of an image before a gap
     for clock_s, image in clocked:
         time_s = clock_s - start_s
         if held is not None:
@@ -62,18 +62,18 @@ def read_source_frames(
 
 
 def check_span(video: VideoInfo, options: ReadOptions) -> None:
-    """Raise UserError if the span shows no image."""
+    """Raise UserError if the span has no image."""
     if next(read_source_frames(video, options, ReadReport()), None) is None:
         raise no_image(video, options)
 
 
 def no_image(video: VideoInfo, options: ReadOptions) -> UserError:
-    """Return the error of a span that shows no image."""
+    """Return the error for a span without images."""
     span = f"from {options.start_s:g} s on"
     if options.duration_s:
         span = f"between {options.start_s:g} and {options.start_s + options.duration_s:g} s"
     ends = f"it ends at {video.duration_s:.1f} s; " if video.duration_s else ""
-    return UserError(f"{video.path} shows no image {span}; {ends}check --start and --duration")
+    return UserError(f"{video.path} has no image {span}; {ends}check --start and --duration")
 
 
 def read_warnings(
@@ -82,31 +82,29 @@ def read_warnings(
     """Return warnings about a span that was read, one line each.
 
     Args:
-        video: What `probe` found.
+        video: Result of `probe`.
         options: Which part was read.
-        images: How reading the images went.
-        sound: How reading the sound went.
+        images: Report on reading the images.
+        sound: Report on reading the audio.
     """
     joins = [join for join in video.joins if _is_inside(join, video, options)]
-    found = [_join_warning(join, video) for join in joins[:PLACES_TOLD]]
-    if len(joins) > PLACES_TOLD:
-        found.append(f"the time stamps jump at {len(joins) - PLACES_TOLD} more places")
+    found = [_join_warning(join, video) for join in joins[:MAX_LISTED]]
+    if len(joins) > MAX_LISTED:
+        found.append(f"the time stamps jump at {len(joins) - MAX_LISTED} more positions")
     if images.gaps:
         start_s = options.start_s
-        limits = [
-            f"{a + start_s:.1f} and {b + start_s:.1f} s" for a, b in images.gaps[:PLACES_TOLD]
-        ]
+        limits = [f"{a + start_s:.1f} and {b + start_s:.1f} s" for a, b in images.gaps[:MAX_LISTED]]
         more = len(images.gaps) - len(limits)
         named = ", ".join(limits) + (f", and in {more} more gaps" if more else "")
-        found.append(f"the video shows no image between {named}: nothing was analysed there")
+        found.append(f"the video has no images between {named}: nothing was analysed there")
     lost_s = images.lost_s(video, options)
     if lost_s > LOST_S:
         found.append(
-            f"the video breaks off at {images.last_s + options.start_s:.1f} s "
-            f"of {video.duration_s:.1f} s: {lost_s:.1f} s are lost"
+            f"the video ends at {images.last_s + options.start_s:.1f} s "
+            f"of {video.duration_s:.1f} s: {lost_s:.1f} s are missing"
         )
     if images.errors + sound.errors:
-        found.append(f"{images.errors + sound.errors} damaged pieces of the file were passed over")
+        found.append(f"{images.errors + sound.errors} damaged pieces of the file were skipped")
     return found
 
 
@@ -119,14 +117,14 @@ def _join_warning(join: Join, video: VideoInfo) -> str:
     way = "back" if join.jump_s < 0 else "ahead"
     return (
         f"the time stamps jump {way} by {float(abs(join.jump_s)):.1f} s at "
-        f"{float(join.time_s - video.start_s):.1f} s: images and sound go on without a gap"
+        f"{float(join.time_s - video.start_s):.1f} s: images and audio continue without a gap"
     )
 
 
 def _note_gap(
     start_s: Fraction, stop_s: Fraction, options: ReadOptions, report: ReadReport
 ) -> None:
-    """Note the part of a gap that lies within the span."""
+    """Record the part of a gap that lies within the span."""
     start_s = max(start_s, Fraction(0))
     if options.stop_s is not None:
         stop_s = min(stop_s, options.stop_s)
@@ -137,7 +135,7 @@ def _note_gap(
 def _within_span(
     start_s: Fraction, stop_s: Fraction, image: VideoFrame, options: ReadOptions, report: ReadReport
 ) -> Iterator[SourceFrame]:
-    """Yield the image if it is shown within the span, its times clipped to that."""
+    """Yield the image if it is displayed within the span, its times clipped to the span."""
     start_s = max(start_s, Fraction(0))
     if options.stop_s is not None:
         stop_s = min(stop_s, options.stop_s)
@@ -148,7 +146,7 @@ def _within_span(
 
 
 def _shown_s(image: VideoFrame, video: VideoInfo) -> Fraction:
-    """Return how long the last image is shown."""
+    """Return the display time of the last image."""
     if image.duration and image.time_base:
         return Fraction(image.duration * image.time_base)
     return 1 / video.fps
@@ -157,10 +155,9 @@ def _shown_s(image: VideoFrame, video: VideoInfo) -> Fraction:
 def _clocked(
     frames: Iterator[TimedFrame], video: VideoInfo
 ) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Give each image a time later than the one before; what is missing follows the rate.
+    """Yield images with increasing times; missing times follow the frame rate.
 
-    Images that overlap what was shown are left out, as the sound that overlaps is, so that both
-    stay in step.
+    Images that overlap earlier ones are skipped, like overlapping audio, so that both stay in sync.
     """
     last_s: Fraction | None = None
     previous_s: Fraction | None = None  # time stamp of the image before
@@ -181,7 +178,7 @@ def _clocked(
 def _deinterlaced(
     frames: Iterator[tuple[Fraction, VideoFrame]],
 ) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Pass progressive images through; from the first interlaced one on, filter all (bwdif)."""
+    """Yield progressive images unchanged; from the first interlaced one on, filter all (bwdif)."""
     graph: Graph | None = None
     kind = None
     times_s: deque[Fraction] = deque()  # of the images inside the filter
@@ -220,7 +217,7 @@ def _bwdif(image: VideoFrame) -> Graph:
 def _filtered(
     graph: Graph, image: VideoFrame | None, times_s: deque[Fraction]
 ) -> Iterator[tuple[Fraction, VideoFrame]]:
-    """Push one image, None at the end, and yield what comes out, one for one and in order."""
+    """Push one image (None at the end) and yield the filtered images in order."""
     graph.vpush(image)
     while times_s:
         try:

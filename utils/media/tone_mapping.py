@@ -1,4 +1,4 @@
-"""Turn high dynamic range (HDR) into standard dynamic range (SDR), for networks and for people."""
+"""Convert high dynamic range (HDR) images to standard dynamic range (SDR)."""
 
 from typing import Literal
 
@@ -12,14 +12,14 @@ HDR_CURVES = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)  # PQ and HLG
 
 
 class ToneMapper:
-    """Converts HDR images to BT.709 and gives all others back as they are.
+    """Converts HDR images to BT.709 and returns all others unchanged.
 
     Building the filter for the first HDR image takes 2 to 4 s of CPU time, each image then a few
     milliseconds.
 
     Args:
         intent: perceptual compresses highlights, which darkens the rest; relative_colorimetric
-            cuts off what is brighter than white (203 cd/m²) and leaves faces as bright as in SDR.
+            clips everything brighter than white (203 cd/m²) and keeps faces as bright as in SDR.
     """
 
     def __init__(self, intent: Intent) -> None:

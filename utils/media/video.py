@@ -32,10 +32,10 @@ class VideoSpan:
         self.options = replace(options, start_s=self.first_frame / FPS)
 
     def read_frames(
-        self, picture_size: tuple[int, int] | None, report: ReadReport, colour: bool = False
+        self, image_size: tuple[int, int] | None, report: ReadReport, colour: bool = False
     ) -> Iterator[Frame]:
         """Yield the frames of the span; see the function `read_frames`."""
-        for frame in read_frames(self.video, picture_size, self.options, report, colour):
+        for frame in read_frames(self.video, image_size, self.options, report, colour):
             yield replace(frame, index=frame.index + self.first_frame)
 
     def open_sound(self, keep_s: float = KEEP_S) -> Sound:
@@ -53,7 +53,7 @@ class VideoSpan:
 
 def read_frames(
     video: VideoInfo,
-    picture_size: tuple[int, int] | None,
+    image_size: tuple[int, int] | None,
     options: ReadOptions,
     report: ReadReport | None = None,
     colour: bool = False,
@@ -61,22 +61,22 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Yield the frames of a video at 25 frames/s, mapped by time stamps.
 
-    Frame `index` is shown at index / 25 s from the start of the span, the clock's 0 being the
-    first image or sample of the file: where the sound starts first, the first index is above 0.
-    From there on indices are missing only where `read_source_frames` finds a gap. An image covers
-    the ticks from the one nearest to its time up to the one nearest to the next image's, as
-    FFmpeg's fps filter does: 25 frames/s come out one for one, faster sources lose images, and
-    slower ones repeat them, sharing the arrays.
+    Frame `index` is displayed at index / 25 s from the start of the span. The clock's 0 is the
+    first image or sample of the file: if the audio starts first, the first index is above 0.
+    Later, indices are missing only in gaps of `read_source_frames`. An image covers the frames
+    from the one nearest its time stamp up to the one nearest the next image's, as with FFmpeg's
+    fps filter: sources at 25 frames/s are unchanged, faster ones lose images, slower ones repeat
+    them and share the arrays.
 
     Args:
-        video: What `probe` found.
-        picture_size: (width, height), upright, of `Frame.picture`; None for the video's own.
+        video: Result of `probe`.
+        image_size: (width, height), upright, of `Frame.image`; None for the video's own.
         options: Which part is read.
         report: Filled with what was decoded and what was lost.
         colour: Also give `Frame.colour`.
         every: Yield only the frames whose index is a multiple; the others are not converted.
     """
-    reader = _ArrayReader(video, picture_size or (video.width, video.height), colour)
+    reader = _ArrayReader(video, image_size or (video.width, video.height), colour)
     source = read_source_frames(video, options, report or ReadReport())
     next_tick: int | None = None
     held: SourceFrame | None = None
@@ -99,27 +99,27 @@ def nearest_tick(time_s: Fraction) -> int:
 class _ArrayReader:
     """Turns decoded images into upright arrays; keeps the scalers between images."""
 
-    def __init__(self, video: VideoInfo, picture_size: tuple[int, int], colour: bool) -> None:
+    def __init__(self, video: VideoInfo, image_size: tuple[int, int], colour: bool) -> None:
         self.colour = colour
         self.orientation = video.orientation
         self.size = video.orientation.size(video.width, video.height)
-        self.picture_size = video.orientation.size(*picture_size)
-        shrinks = self.picture_size[0] < self.size[0] or self.picture_size[1] < self.size[1]
+        self.image_size = video.orientation.size(*image_size)
+        shrinks = self.image_size[0] < self.size[0] or self.image_size[1] < self.size[1]
         self.filter = Interpolation.AREA if shrinks else Interpolation.BILINEAR
         self.tone_mapper = ToneMapper("relative_colorimetric")
         self.grey_scaler = VideoReformatter()
-        self.picture_scaler = VideoReformatter()
+        self.image_scaler = VideoReformatter()
         self.colour_scaler = VideoReformatter()
 
-    def frame(self, image: VideoFrame) -> Frame:
-        """Return the image as the analysis needs it, upright, with index 0."""
-        image = self.tone_mapper.sdr(image)
-        picture = self._rgb(self.picture_scaler, image, self.picture_size)
+    def frame(self, decoded: VideoFrame) -> Frame:
+        """Return the arrays of a decoded image, upright, with index 0."""
+        decoded = self.tone_mapper.sdr(decoded)
+        image = self._rgb(self.image_scaler, decoded, self.image_size)
         colour = None
         if self.colour:
-            same = self.picture_size == self.size
-            colour = picture if same else self._rgb(self.colour_scaler, image, self.size)
-        return Frame(0, self._upright(self._grey(image)), picture, colour=colour)
+            same = self.image_size == self.size
+            colour = image if same else self._rgb(self.colour_scaler, decoded, self.size)
+        return Frame(0, self._upright(self._grey(decoded)), image, colour=colour)
 
     def _rgb(
         self, scaler: VideoReformatter, image: VideoFrame, size: tuple[int, int]
@@ -143,5 +143,5 @@ class _ArrayReader:
         return np.asarray(grey.to_ndarray(), np.uint8)
 
     def _upright(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a stored image as it is shown; contiguous."""
+        """Return a stored image rotated for display; contiguous."""
         return np.ascontiguousarray(self.orientation.upright(array))

@@ -1,7 +1,7 @@
 """Read WAV files of any size, a piece at a time.
 
-Not `scipy.io.wavfile`: with `mmap` it refuses 24-bit samples and truncated files; without, ten
-minutes of 16 channels at 24 bits and 24 kHz take 1.6 GB of memory, where this reader takes 6 MB.
+`scipy.io.wavfile` is not used: with `mmap` it rejects 24-bit samples and truncated files; without,
+ten minutes of 16 channels at 24 bits and 24 kHz take 1.6 GB of memory; this reader needs 6 MB.
 """
 
 import struct
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from utils.errors import UserError
 
-PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # WAV's numbers of its formats
-OPEN_SIZES = (0, 0xFFFFFFFF)  # what writers that could not go back leave as the size of the data
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE  # WAV format codes
+OPEN_SIZES = (0, 0xFFFFFFFF)  # data sizes left by writers that cannot seek back
 KINDS = {(PCM, 8): "u1", (PCM, 16): "<i2", (PCM, 24): "u1", (PCM, 32): "<i4"}
 KINDS |= {(FLOAT, 32): "<f4", (FLOAT, 64): "<f8"}
 
@@ -29,11 +29,11 @@ class WavFile:
     num_channels: int
     num_samples: int  # of a channel
     bits: int
-    kind: str  # NumPy's name of what is stored; 24 bits are three bytes
+    kind: str  # NumPy type of the stored values; 24-bit samples are three bytes
     offset: int  # of the first sample in the file, bytes
 
     def read(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return samples [start, stop) in [-1, 1], (N, C); fewer where the file ends."""
+        """Return samples [start, stop) in [-1, 1], (N, C); fewer at the end of the file."""
         start, stop = max(0, start), min(stop, self.num_samples)
         width = self.num_channels * self.bits // 8
         count = max(0, stop - start)
@@ -41,7 +41,7 @@ class WavFile:
             file.seek(self.offset + start * width)
             stored = file.read(count * width)
         if len(stored) < count * width:
-            raise UserError(f"{self.path}: expected {count} samples from {start} on, it breaks off")
+            raise UserError(f"{self.path}: expected {count} samples from {start} on, it is cut off")
         return self._decode(stored).reshape(count, self.num_channels)
 
     def _decode(self, stored: bytes) -> NDArray[np.float64]:
@@ -58,26 +58,26 @@ class WavFile:
 
 
 def open_wav(path: Path) -> WavFile:
-    """Return what a WAV file holds.
+    """Open a WAV file.
 
     Raises:
-        FileNotFoundError: There is none.
-        UserError: It is no WAV file of a kind that can be read; says what it is.
+        FileNotFoundError: The file is missing.
+        UserError: It is not a WAV file of a supported kind.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected a WAV file, found no file {path}")
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-            raise UserError(f"expected a WAV file, found something else: {path}; convert it")
+            raise UserError(f"expected a WAV file, found another format: {path}; convert it")
         try:
             return _read_chunks(file, path)
         except struct.error:
-            raise UserError(f"{path}: the WAV file breaks off; get it again") from None
+            raise UserError(f"{path}: the WAV file is cut off; copy it again") from None
 
 
 def _read_chunks(file: IO[bytes], path: Path) -> WavFile:
-    """Read the parts of a WAV file up to its samples."""
+    """Read the chunks of a WAV file up to its samples."""
     fields: tuple[int, ...] = ()
     long_size = 0
     while True:
@@ -96,20 +96,20 @@ def _read_chunks(file: IO[bytes], path: Path) -> WavFile:
             break
         file.seek(size + size % 2, 1)
     if not fields:
-        raise UserError(f"{path}: expected a description of the samples before them, found none")
+        raise UserError(f"{path}: expected a fmt chunk before the data chunk, found none")
     return _described(path, fields, long_size if size == OPEN_SIZES[1] else size, file.tell())
 
 
 def _described(path: Path, fields: tuple[int, ...], size: int, offset: int) -> WavFile:
-    """Return the file that the fields of its header describe."""
+    """Return the file described by the fields of its header."""
     code, channels, rate, bits = fields
     if (code, bits) not in KINDS or not channels:
         raise UserError(
             f"{path}: expected PCM of 8 to 32 bits or floats, found format {code} of {bits} bits "
             f"in {channels} channels; convert it: ffmpeg -i FILE -c:a pcm_s24le OUT.wav"
         )
-    there = path.stat().st_size - offset
-    if size in OPEN_SIZES or size > there:
-        size = there
+    available = path.stat().st_size - offset
+    if size in OPEN_SIZES or size > available:
+        size = available
     num_samples = size // (channels * bits // 8)
     return WavFile(path, rate, channels, num_samples, bits, KINDS[code, bits], offset)

@@ -1,1 +1,1 @@
-"""One pure function a metric."""
+"""Metrics as pure functions."""

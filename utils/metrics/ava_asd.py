@@ -1,6 +1,6 @@
-"""How ava_asd measures itself: scores carried over to all rows, and areas under two curves.
+"""Metrics of ava_asd: scores transferred to all rows, and areas under two curves.
 
-Its average precision over the scored windows is that of `utils.metrics.average_precision`.
+Its average precision over windows is that of `utils.metrics.average_precision`.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from utils.errors import UserError
 
 Reals = NDArray[np.floating]
-NUM_THRESHOLDS = 200  # of Keras' areas
+NUM_THRESHOLDS = 200  # Keras' default for areas
 
 
 def nearest_scores(
@@ -19,15 +19,15 @@ def nearest_scores(
     window_times: NDArray[np.float64],
     window_scores: Reals,
 ) -> NDArray[np.float64]:
-    """Return for each row (N,) the score of the nearest window of the same face; NaN without any.
+    """Return for each row (N,) the score of the nearest window of the same face; NaN without one.
 
-    Of two windows as near as each other the earlier one counts.
+    Of two windows at the same distance the earlier one counts.
 
     Args:
         faces: (N,) number of the face in each row.
         times: (N,) s.
         window_faces: (M,) number of the face of each window.
-        window_times: (M,) when each window ends, s.
+        window_times: (M,) end of each window, s.
         window_scores: (M,).
     """
     found = np.full(len(faces), np.nan)
@@ -52,28 +52,28 @@ def nearest_scores(
 
 
 def step_precision(labels: NDArray[np.bool_], scores: Reals) -> float:
-    """Return the average precision as scikit-learn defines it: no envelope, ties are one step.
+    """Return the average precision as defined by scikit-learn: no envelope, ties are one step.
 
     Args:
-        labels: (N,) which of them are positive; one at least must be.
+        labels: (N,) True for positives, of which there must be at least one.
         scores: (N,) higher is more likely positive.
     """
-    num_true, num_called = _thresholds(labels, scores)
+    num_true, num_positive = _thresholds(labels, scores)
     if num_true[-1] == 0:
         raise UserError(f"average precision needs a positive label, none of {len(labels)} is")
     steps = np.diff(num_true, prepend=0) / num_true[-1]
-    return float(np.sum(steps * num_true / num_called))
+    return float(np.sum(steps * num_true / num_positive))
 
 
 def roc_area(labels: NDArray[np.bool_], scores: Reals) -> float:
-    """Return the area under the ROC curve: how often a positive outranks a negative, in [0, 1].
+    """Return the area under the ROC curve, in [0, 1].
 
     Args:
-        labels: (N,) which of them are positive; both kinds must be there.
-        scores: (N,) higher is more likely positive; equal ones count half.
+        labels: (N,) True for positives; both classes must occur.
+        scores: (N,) higher is more likely positive; ties count half.
     """
-    num_true, num_called = _thresholds(labels, scores)
-    num_false = num_called - num_true
+    num_true, num_positive = _thresholds(labels, scores)
+    num_false = num_positive - num_true
     if num_true[-1] == 0 or num_false[-1] == 0:
         raise UserError(
             "a ROC curve needs positive and negative labels, got "
@@ -84,73 +84,68 @@ def roc_area(labels: NDArray[np.bool_], scores: Reals) -> float:
     return float(area / num_true[-1] / num_false[-1])
 
 
-def cross_entropy(labels: NDArray[np.bool_], likely: Reals) -> float:
-    """Return the mean of -log of the probability that each label was given.
-
-    No probability is cut off, as where Keras finds a softmax and goes on with its logits.
+def cross_entropy(labels: NDArray[np.bool_], probabilities: Reals) -> float:
+    """Return the mean cross entropy; probabilities are not clipped, as in Keras from logits.
 
     Args:
-        labels: (N,) which of them are positive.
-        likely: (N,) probability of the positive class.
+        labels: (N,) True for positives.
+        probabilities: (N,) of the positive class.
     """
-    _check(labels, likely)
-    given = np.where(labels, likely, 1 - np.asarray(likely, np.float64))
-    return float(-np.log(given.clip(min=np.finfo(np.float64).eps)).mean())
+    _check(labels, probabilities)
+    of_label = np.where(labels, probabilities, 1 - np.asarray(probabilities, np.float64))
+    return float(-np.log(of_label.clip(min=np.finfo(np.float64).eps)).mean())
 
 
-def keras_roc_area(labels: NDArray[np.bool_], likely: Reals) -> float:
-    """Return the area under the ROC curve as Keras approximates it: 200 thresholds, trapezia.
+def keras_roc_area(labels: NDArray[np.bool_], probabilities: Reals) -> float:
+    """Return the area under the ROC curve as approximated by Keras: 200 thresholds, trapezoids.
 
     Args:
-        labels: (N,) which of them are positive.
-        likely: (N,) probability of the positive class. Each counts twice, as Keras counts both
-            columns of a softmax: for the positive class, and as 1 - p for the negative one.
+        labels: (N,) True for positives.
+        probabilities: (N,) of the positive class. Each counts twice, because Keras counts both
+            columns of a softmax: p for the positive class and 1 - p for the negative one.
     """
-    num_true, num_false = _keras_counts(labels, likely)
+    num_true, num_false = _keras_counts(labels, probabilities)
     rates, false_rates = num_true / len(labels), num_false / len(labels)
     return float(np.sum((false_rates[:-1] - false_rates[1:]) * (rates[:-1] + rates[1:]) / 2))
 
 
-def keras_precision_area(labels: NDArray[np.bool_], likely: Reals) -> float:
-    """Return the area under the precision-recall curve as Keras approximates it.
+def keras_precision_area(labels: NDArray[np.bool_], probabilities: Reals) -> float:
+    """Return the area under the precision-recall curve as approximated by Keras.
 
-    Between two of 200 thresholds, true positives are interpolated linearly over all that is called
-    positive, after Davis and Goadrich (2006), section 3.
+    Between two of 200 thresholds, true positives are interpolated linearly over all predicted
+    positives, after Davis and Goadrich (2006), section 3.
 
     Args:
         labels: As for `keras_roc_area`.
-        likely: As for `keras_roc_area`.
+        probabilities: As for `keras_roc_area`.
     """
-    num_true, num_false = _keras_counts(labels, likely)
-    called = num_true + num_false
-    more_true, more = num_true[:-1] - num_true[1:], called[:-1] - called[1:]
+    num_true, num_false = _keras_counts(labels, probabilities)
+    positive = num_true + num_false
+    more_true, more = num_true[:-1] - num_true[1:], positive[:-1] - positive[1:]
     slope = np.divide(more_true, more, out=np.zeros(len(more)), where=more > 0)
-    start = num_true[1:] - slope * called[1:]
-    both = (called[:-1] > 0) & (called[1:] > 0)
-    ratio = np.divide(called[:-1], called[1:], out=np.ones(len(more)), where=both)
+    start = num_true[1:] - slope * positive[1:]
+    both = (positive[:-1] > 0) & (positive[1:] > 0)
+    ratio = np.divide(positive[:-1], positive[1:], out=np.ones(len(more)), where=both)
     return float(np.sum(slope * (more_true + start * np.log(ratio))) / len(labels))
 
 
 def _keras_counts(
-    labels: NDArray[np.bool_], likely: Reals
+    labels: NDArray[np.bool_], probabilities: Reals
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how many true and false positives are above each threshold, ascending."""
-    _check(labels, likely)
+    """Return the numbers of true and false positives above each threshold, ascending."""
+    _check(labels, probabilities)
     inner = np.arange(1, NUM_THRESHOLDS - 1) / (NUM_THRESHOLDS - 1)
     thresholds = np.concatenate([[-1e-7], inner, [1 + 1e-7]])
     truth = np.concatenate([labels, ~labels])
-    given = np.concatenate([likely, 1 - np.asarray(likely, np.float64)])
+    columns = np.concatenate([probabilities, 1 - np.asarray(probabilities, np.float64)])
     counts = []
-    for part in (np.sort(given[truth]), np.sort(given[~truth])):
+    for part in (np.sort(columns[truth]), np.sort(columns[~truth])):
         counts.append((len(part) - np.searchsorted(part, thresholds, "right")).astype(np.float64))
     return counts[0], counts[1]
 
 
 def confusion(labels: NDArray[np.bool_], predictions: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return how many are [[rightly, wrongly], [wrongly, rightly]] called: (2, 2).
-
-    Rows are the labels, columns the predictions, the first of each is False.
-    """
+    """Return the confusion matrix (2, 2): rows are labels, columns predictions, False first."""
     cells = 2 * labels.astype(np.int64) + predictions
     return np.bincount(cells, minlength=4).reshape(2, 2)
 
@@ -158,7 +153,7 @@ def confusion(labels: NDArray[np.bool_], predictions: NDArray[np.bool_]) -> NDAr
 def _thresholds(
     labels: NDArray[np.bool_], scores: Reals
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many positives, and how many in all, reach each score, from the highest down."""
+    """Return the numbers of true and of all predicted positives at each score, descending."""
     _check(labels, scores)
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))

@@ -1,7 +1,7 @@
 """Average precision over faces, by the official definition of AVA-ActiveSpeaker.
 
-The tables are AVA's: one row for each face and moment. Ground truth and predictions are joined by
-(video, timestamp, entity), never by the order of the rows; the boxes play no part.
+The tables have AVA's format: one row for each face and time. Ground truth and predictions are
+joined by (video, timestamp, entity), not by the order of the rows; the boxes are ignored.
 """
 
 import csv
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from utils.errors import UserError
 
-COLUMNS = (  # in this order where a table has no header
+COLUMNS = (  # in this order if a table has no header
     "video_id",
     "frame_timestamp",
     "entity_box_x1",
@@ -28,14 +28,14 @@ COLUMNS = (  # in this order where a table has no header
 )
 LABELS = {"SPEAKING_AUDIBLE": 1.0, "NOT_SPEAKING": 0.0, "SPEAKING_NOT_AUDIBLE": 0.0}
 POSITIVE = "SPEAKING_AUDIBLE"
-STEPS_PER_S = 1_000_000  # timestamps closer than a microsecond are one moment
+STEPS_PER_S = 1_000_000  # timestamps closer than a microsecond are equal
 
 
 @dataclass(frozen=True, eq=False)
 class FaceRows:
-    """What a table says of each face at each moment: its label (1 or 0) or its score."""
+    """The rows of a table: the label (1 or 0) or the score of each face at each time."""
 
-    source: str  # file or whatever else an error message should name
+    source: str  # name for error messages, such as the file
     entities: Sequence[tuple[str, str]]  # (video, entity), each once
     entity: NDArray[np.int64]  # (N,) index into entities
     timestamps: NDArray[np.float64]  # (N,) s
@@ -50,7 +50,7 @@ class FaceRows:
         return len(self.entity)
 
     def describe(self, row: int) -> str:
-        """Return the row's key in words for an error message."""
+        """Return the row's key for an error message."""
         video, entity = self.entities[int(self.entity[row])]
         return f"video {video}, timestamp {self.timestamps[row]:.10g}, entity {entity}"
 
@@ -58,13 +58,13 @@ class FaceRows:
 def average_precision(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
     """Return the area under the precision-recall envelope, in [0, 1].
 
-    All points count (VOC since 2010): each step of recall is weighed with the best precision
-    reached at that recall or a higher one. Equal scores are one threshold: all of them are called
-    speaking together, so the result does not depend on the order of the rows. Where scores are
-    distinct it is the official number; for ties the official script has no defined order.
+    All points are used (VOC since 2010): each step of recall is weighted by the highest precision
+    at that recall or above. Equal scores form one threshold, so the result does not depend on the
+    order of the rows. With distinct scores it equals the official number; for ties the official
+    script has no defined order.
 
     Args:
-        labels: (N,) whether each face is speaking; one at least must be.
+        labels: (N,) whether each face is speaking; at least one must be.
         scores: (N,) higher is more likely speaking; any scale, no NaN.
     """
     if labels.ndim != 1 or labels.dtype != np.bool_ or labels.shape != scores.shape:
@@ -76,7 +76,7 @@ def average_precision(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -
         raise ValueError(f"score {int(np.argmax(np.isnan(scores)))} is NaN")
     if not labels.any():
         raise UserError(
-            "average precision needs faces that speak: none of the "
+            "average precision needs speaking faces: none of the "
             f"{len(labels)} labels is {POSITIVE}"
         )
     order = np.argsort(-scores, kind="stable")
@@ -90,9 +90,10 @@ def average_precision(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -
 
 
 def join(truth: FaceRows, predictions: FaceRows) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return labels and scores (N,) of the same faces, whatever the order of the rows.
+    """Return labels and scores (N,) of the same faces, for any order of the rows.
 
-    Raises UserError that names the row where one is missing, twice there, or without a value.
+    Raises:
+        UserError: A row is missing, duplicated or without a value; the message names it.
     """
     names = {key: number for number, key in enumerate(truth.entities)}
     for key in predictions.entities:
@@ -109,7 +110,7 @@ def join(truth: FaceRows, predictions: FaceRows) -> tuple[NDArray[np.bool_], NDA
         keys = keys[:, order]
         twice = np.flatnonzero((keys[:, 1:] == keys[:, :-1]).all(axis=0))
         if len(twice):
-            raise UserError(f"{rows.source}: twice there: {rows.describe(order[twice[0]])}")
+            raise UserError(f"{rows.source}: duplicate row: {rows.describe(order[twice[0]])}")
         ordered.append((keys, order))
     (true_keys, true_order), (keys, order) = ordered
     if true_keys.shape != keys.shape or (true_keys != keys).any():
@@ -122,7 +123,7 @@ def describe_difference(
     predictions: FaceRows,
     ordered: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> str:
-    """Say which row the two sorted tables do not share, the first of them."""
+    """Return a message about the first row that the two sorted tables do not share."""
     (true_keys, true_order), (keys, order) = ordered
     shared = min(len(truth), len(predictions))
     differ = (true_keys[:, :shared] != keys[:, :shared]).any(axis=0)
@@ -145,7 +146,8 @@ def describe_difference(
 def read_truth(path: Path) -> FaceRows:
     """Read an AVA table of labels, with or without its header.
 
-    A table where nobody speaks is refused: so look splits whose labels are not public.
+    Raises:
+        UserError: Nobody speaks, as in splits whose labels are not public.
     """
     rows = read_rows(path, "label", read_label)
     if not rows.values.any():
@@ -157,7 +159,7 @@ def read_truth(path: Path) -> FaceRows:
 
 
 def read_predictions(path: Path) -> FaceRows:
-    """Read an AVA table of predictions, with or without its header; the score stands last."""
+    """Read an AVA table of predictions, with or without a header; the score is the last column."""
     return read_rows(path, "score", read_score)
 
 
@@ -165,7 +167,7 @@ def read_label(row: Sequence[str], columns: Mapping[str, int]) -> float:
     """Return 1 for a speaking face, 0 for any other."""
     label = row[columns["label"]]
     if label not in LABELS:
-        raise UserError(f"expected a label of {', '.join(LABELS)}, found {label!r}")
+        raise UserError(f"expected one of the labels {', '.join(LABELS)}, found {label!r}")
     return LABELS[label]
 
 
@@ -178,25 +180,25 @@ def read_score(row: Sequence[str], columns: Mapping[str, int]) -> float:
 
 
 def read_number(text: str, meaning: str) -> float:
-    """Return the finite number that `text` spells."""
+    """Parse a finite number."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"expected a number as {meaning}, found {text!r}")
+        raise UserError(f"expected a number for {meaning}, found {text!r}")
     return number
 
 
 def read_rows(
     path: Path, value: str, read_value: Callable[[Sequence[str], Mapping[str, int]], float]
 ) -> FaceRows:
-    """Read a table row by row; a header, if there is one, says where the columns stand.
+    """Read a table row by row; a header, if present, defines the order of the columns.
 
     Args:
         path: The table, comma-separated.
         value: Name of the column that `read_value` reads.
-        read_value: Gets a row and the columns' positions.
+        read_value: Parses the value from a row and the columns' positions.
     """
     entities: dict[tuple[str, str], int] = {}
     entity, timestamps, values = array("q"), array("d"), array("d")
@@ -230,7 +232,7 @@ def read_rows(
 
 
 def check_header(columns: Mapping[str, int], value: str) -> None:
-    """Raise UserError unless the header names the columns that are needed."""
+    """Raise UserError if the header lacks a required column."""
     missing = [
         name
         for name in ("video_id", "frame_timestamp", "label", "entity_id", value)

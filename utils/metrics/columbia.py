@@ -1,8 +1,8 @@
-"""The Columbia evaluation: F1 of each labelled speaker, as published and with its faults mended.
+"""The Columbia evaluation: F1 of each labelled speaker, as published and with its errors fixed.
 
-Labels are squares round heads at 29.97 frames/s in pixels of a picture 360 rows high; faces are
-tracks at 25 frames/s in pixels of the video. A label is given the score of the face found there;
-where there is none, the speaker counts as silent.
+Labels are squares around heads at 29.97 frames/s in pixels of an image 360 rows high; faces are
+tracks at 25 frames/s in pixels of the video. A label gets the score of the face found there;
+without a face, the speaker counts as silent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,26 +20,26 @@ from utils.structures import FPS, ScoredTrack
 from utils.tracking.crop_geometry import smooth_boxes
 
 LABEL_FPS = 29.97
-LABEL_HEIGHT = 360  # rows of the picture that labels are given in
+LABEL_HEIGHT = 360  # image height to which the labels refer
 AVERAGED = ("bell", "boll", "lieb", "long", "sick")
-SPEAKERS = (*AVERAGED, "abbas")  # abbas hardly ever speaks and is left out of the average
-# Labels enclose the head, detectors the face, so half would be too much to ask: 0.25 is a square
-# of half the side in the middle of the label. A neighbour's face shares next to nothing with it.
+SPEAKERS = (*AVERAGED, "abbas")  # abbas hardly speaks and is excluded from the average
+# Labels enclose the head, detectors the face, so 0.5 would be too strict: 0.25 is the IoU of a
+# square of half the side in the middle of the label. A neighbour's face hardly overlaps it.
 MIN_IOU = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class SpeakerLabels:
-    """Where one person's head is and whether the person speaks."""
+    """Head positions of one person, and whether the person speaks."""
 
     frames: NDArray[np.int64]  # (N,) at 29.97 frames/s
-    squares: NDArray[np.float64]  # (N, 3) left, top, side in pixels of the label picture
+    squares: NDArray[np.float64]  # (N, 3) left, top, side in pixels of the label image
     speaking: NDArray[np.bool_]  # (N,)
 
 
 @dataclass(frozen=True, eq=False)
 class PublishedTrack:
-    """A track as the published demo saves it: smoothed squares, scores rounded to 0.1."""
+    """A track as saved by the original demo: smoothed squares, scores rounded to 0.1."""
 
     start: int  # frame of the first square, at 25 frames/s
     x: NDArray[np.float64]  # (T,) centre, pixels of the video
@@ -49,18 +49,18 @@ class PublishedTrack:
 
 
 class Answers(NamedTuple):
-    """What was found for each label of one speaker."""
+    """Predictions for each label of one speaker."""
 
     speaking: NDArray[np.bool_]  # (N,)
     matched: NDArray[np.bool_]  # (N,) whether any face was found there
 
 
 class Pairs(NamedTuple):
-    """Each label with each track that has a face in the label's frame."""
+    """All pairs of a label and a track with a face in the label's frame."""
 
     label: NDArray[np.int64]  # (P,)
     track: NDArray[np.int64]  # (P,)
-    boxes: NDArray[np.float64]  # (P, 4) of the face, in pixels of the label picture
+    boxes: NDArray[np.float64]  # (P, 4) of the face, in pixels of the label image
     scores: NDArray[np.float64]  # (P,) of the face, smoothed
 
 
@@ -69,12 +69,12 @@ def evaluate(
     tracks: Sequence[ScoredTrack],
     video_height: int,
 ) -> dict[str, Any]:
-    """Return both tables, ready for JSON: {"published": ..., "mended": ..., the picture heights}.
+    """Return both tables for JSON: "published", "mended" (errors fixed) and the image heights.
 
     Args:
         labels: By name; all of `SPEAKERS`.
-        tracks: Everything found in the video, in any order.
-        video_height: Rows of the pictures that the boxes are given in.
+        tracks: All tracks of the video, in any order.
+        video_height: Image height to which the boxes refer.
     """
     missing = [name for name in SPEAKERS if name not in labels]
     if missing:
@@ -86,14 +86,14 @@ def evaluate(
         "label_height": LABEL_HEIGHT,
         "video_height": video_height,
         "published": make_table(labels, answer_as_published(labels, published)),
-        "mended": make_table(labels, answer_mended(labels, tracks, video_height)),
+        "mended": make_table(labels, answer_fixed(labels, tracks, video_height)),
     }
 
 
 def as_published(track: ScoredTrack) -> PublishedTrack:
-    """Return the track as the published demo would have saved it.
+    """Return the track as the original demo would have saved it.
 
-    Kept: the published demo has no score for a track's last frame and rounds scores to 0.1.
+    Kept: the original demo has no score for a track's last frame and rounds scores to 0.1.
     """
     x, y, s = smooth_boxes(track.boxes)
     scores: NDArray[np.float64] = track.scores[: len(track.boxes) - 1].astype(np.float64).round(1)
@@ -103,11 +103,11 @@ def as_published(track: ScoredTrack) -> PublishedTrack:
 def answer_as_published(
     labels: Mapping[str, SpeakerLabels], tracks: Sequence[PublishedTrack]
 ) -> dict[str, Answers]:
-    """Answer every label exactly by the published procedure.
+    """Return the predictions for every label by the published procedure.
 
-    Kept: boxes are halved whatever the video's size, a face need only lie half inside the
-    label (so a small face wins over the right one, and one face may serve two labels), the last
-    score of each track is never used.
+    Kept: boxes are halved for any video size; a face need only be half inside the label, so a
+    small face may win over the right one and one face may match two labels; the last score of each
+    track is never used.
     """
     squares = []
     for track in tracks:
@@ -117,36 +117,35 @@ def answer_as_published(
     starts = [track.start for track in tracks]
     means = [np.round(mean_of_five(track.scores[:-1], len(track.x)), 2) for track in tracks]
     answers = {}
-    for name, known in labels.items():
-        pairs = pair(known.frames, starts, squares, means)
-        shared = shared_areas(square_boxes(known.squares)[pairs.label], pairs.boxes)
+    for name, truth in labels.items():
+        pairs = pair(truth.frames, starts, squares, means)
+        shared = shared_areas(square_boxes(truth.squares)[pairs.label], pairs.boxes)
         area = box_areas(pairs.boxes)
         overlap = np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)
         near = np.flatnonzero(overlap > 0.5)
-        # of equal overlaps the higher score wins; a face that has no score loses to any other
+        # Of equal overlaps the higher score wins; a face without a score loses to any other.
         tie_break = np.nan_to_num(pairs.scores[near], nan=-np.inf)
         near = near[np.lexsort((tie_break, overlap[near]))]
-        found = np.full(len(known.frames), np.nan)
+        found = np.full(len(truth.frames), np.nan)
         matched = np.zeros(len(found), np.bool_)
-        found[pairs.label[near]] = pairs.scores[near]  # the last one written is the best
+        found[pairs.label[near]] = pairs.scores[near]  # sorted: the last one written is the best
         matched[pairs.label[near]] = True
         answers[name] = Answers(found > 0, matched)
     return answers
 
 
-def answer_mended(
+def answer_fixed(
     labels: Mapping[str, SpeakerLabels], tracks: Sequence[ScoredTrack], video_height: int
 ) -> dict[str, Answers]:
-    """Answer every label with the faults of the published procedure mended.
+    """Return the predictions for every label with the errors of the published procedure fixed.
 
-    Boxes are scaled by the video's real height and compared by intersection over union; in each
-    labelled frame a face serves one label and a label gets one face, the best pairs first; all
-    scores are used, unrounded.
+    Boxes are scaled by the video's real height and compared by IoU; in each labelled frame, faces
+    and labels are matched one to one, best pairs first; all scores are used, unrounded.
     """
     squares = [square(track.boxes) * (LABEL_HEIGHT / video_height) for track in tracks]
     means = [smooth_scores(track.scores).astype(np.float64) for track in tracks]
-    frames = np.concatenate([known.frames for known in labels.values()])
-    heads = np.concatenate([known.squares for known in labels.values()])
+    frames = np.concatenate([truth.frames for truth in labels.values()])
+    heads = np.concatenate([truth.squares for truth in labels.values()])
     pairs = pair(frames, [track.start for track in tracks], squares, means)
     overlap = iou(square_boxes(heads)[pairs.label], pairs.boxes)
     found = np.full(len(frames), np.nan)
@@ -160,7 +159,7 @@ def answer_mended(
             taken.add(face)
             matched[label] = True
             found[label] = pairs.scores[index]
-    ends = np.cumsum([len(known.frames) for known in labels.values()])[:-1]
+    ends = np.cumsum([len(truth.frames) for truth in labels.values()])[:-1]
     return {
         name: Answers(*answer)
         for name, *answer in zip(
@@ -172,7 +171,7 @@ def answer_mended(
 def make_table(
     labels: Mapping[str, SpeakerLabels], answers: Mapping[str, Answers]
 ) -> dict[str, Any]:
-    """Return {"speakers": {name: figures}, "average_f1": over five of them}, in per cent."""
+    """Return {"speakers": {name: figures}, "average_f1": over five of them}, in percent."""
     speakers = {}
     for name in SPEAKERS:
         truth, (speaking, matched) = labels[name].speaking, answers[name]
@@ -189,22 +188,22 @@ def make_table(
 
 
 def format_tables(report: Mapping[str, Any]) -> str:
-    """Return what `evaluate` found as text, published and mended side by side."""
-    published, mended = report["published"], report["mended"]
+    """Return the tables of `evaluate` as text, published and fixed side by side."""
+    published, fixed = report["published"], report["mended"]
     lines = [
-        f"{'':<12}{'published':>14}{'mended':>16}",
+        f"{'':<12}{'published':>14}{'fixed':>16}",
         f"{'Columbia, %':<12}{'ACC':>7}{'F1':>7}{'ACC':>9}{'F1':>7}"
         f"{'F1 of found':>14}{'labels':>9}{'not found':>12} (speaking)",
     ]
     for name in SPEAKERS:
-        one, two = published["speakers"][name], mended["speakers"][name]
+        left, right = published["speakers"][name], fixed["speakers"][name]
         lines.append(
-            f"{name:<12}{one['accuracy']:7.2f}{one['f1']:7.2f}"
-            f"{two['accuracy']:9.2f}{two['f1']:7.2f}{two['f1_of_found']:14.2f}"
-            f"{two['num_labels']:9d}{two['num_not_found']:12d}"
-            f" ({two['num_speaking_not_found']})"
+            f"{name:<12}{left['accuracy']:7.2f}{left['f1']:7.2f}"
+            f"{right['accuracy']:9.2f}{right['f1']:7.2f}{right['f1_of_found']:14.2f}"
+            f"{right['num_labels']:9d}{right['num_not_found']:12d}"
+            f" ({right['num_speaking_not_found']})"
         )
-    averages = f"{published['average_f1']:14.2f}{mended['average_f1']:16.2f}"
+    averages = f"{published['average_f1']:14.2f}{fixed['average_f1']:16.2f}"
     return "\n".join([*lines, f"{'average':<12}{averages}   (without abbas)"])
 
 
@@ -216,7 +215,7 @@ def pair(
 ) -> Pairs:
     """Return all pairs of a label and a face of the same frame.
 
-    Several labels may fall on one frame, since 29.97 of them make 25.
+    Several labels may belong to one frame, because 29.97 labels correspond to 25 frames.
     """
     frames = (label_frames / LABEL_FPS * FPS).astype(np.int64)  # rounded down, as published
     order = np.argsort(frames, kind="stable")
@@ -236,21 +235,21 @@ def square_boxes(squares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def square(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the squares (T, 4) round the boxes' centres, as wide as their longer sides."""
+    """Return the squares (T, 4) around the boxes' centres, as wide as their longer sides."""
     low, high = np.asarray(boxes[:, :2], np.float64), np.asarray(boxes[:, 2:], np.float64)
     half = (high - low).max(axis=1, keepdims=True) / 2
     return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half], axis=1)
 
 
 def mean_of_five(scores: NDArray[np.float64], num_frames: int) -> NDArray[np.float64]:
-    """Return each frame's mean over the scores of two frames to either side; NaN of none.
+    """Return each frame's mean over the scores of two frames on either side; NaN without any.
 
-    Kept: frames may outnumber scores, as in the published demo.
+    Kept: frames may outnumber scores, as in the original demo.
     """
-    known = scores[: num_frames + 2]
-    padded = np.zeros((2, num_frames + 4))  # sums above, counts below
-    padded[0, 2 : 2 + len(known)] = known
-    padded[1, 2 : 2 + len(known)] = 1
+    used = scores[: num_frames + 2]
+    padded = np.zeros((2, num_frames + 4))  # row 0: scores, row 1: counts
+    padded[0, 2 : 2 + len(used)] = used
+    padded[1, 2 : 2 + len(used)] = 1
     total, count = np.lib.stride_tricks.sliding_window_view(padded, 5, axis=1).sum(axis=2)
     means = np.full(num_frames, np.nan)
     np.divide(total, count, out=means, where=count > 0)

@@ -1,7 +1,7 @@
-"""How well speakers are detected and localised across a view, as on TragicTalkers.
+"""Metrics of speaker detection and localisation across a view, as on TragicTalkers.
 
-The groups that errors are averaged over are the sequences as heard by each rig; counts of
-precision and recall pool everything.
+Errors are averaged over groups, one per sequence and rig; counts of precision and recall are pooled
+over all groups.
 """
 
 import math
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 WIDTH = 2448  # px, of a view
 TOLERANCES = (89, 222)  # px: 2 and 5 degrees
 COLUMNS = ("confidence", "true pos", "GT pos", "predict pos", "precision", "recall")
-DETECTED = 0.5  # the confidence from which on it is a detection
+DETECTED = 0.5  # minimum confidence of a detection
 DECIMALS = 12  # of precision and recall
 
 Matrix = NDArray[np.float64]  # (thresholds, 6), see COLUMNS
@@ -23,7 +23,7 @@ Matrix = NDArray[np.float64]  # (thresholds, 6), see COLUMNS
 
 @dataclass(frozen=True, eq=False)
 class LocalisedFrames:
-    """Truth and prediction of frames, those of one view or of many."""
+    """Truth and prediction of the frames of one or more views."""
 
     true_x: NDArray[np.floating]  # (N,) px
     speaking: NDArray[np.bool_]  # (N,) whether anybody speaks
@@ -44,14 +44,14 @@ class LocalisedFrames:
 class Errors(NamedTuple):
     """Means over groups, and their standard errors."""
 
-    distance: float  # px, "aD": of detected speakers; NaN where a group has none
+    distance: float  # px, "aD": of detected speakers; NaN if a group has none
     distance_error: float
-    detection: float  # percent of frames that are judged wrongly
-    detection_error: float  # a fraction, as it is published
+    detection: float  # percentage of misclassified frames
+    detection_error: float  # a fraction, as published
 
 
 def pool(parts: Sequence[LocalisedFrames]) -> LocalisedFrames:
-    """Return all frames of several parts as one."""
+    """Concatenate the frames of several parts."""
     names = ("true_x", "speaking", "found_x", "confidences")
     return LocalisedFrames(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
@@ -59,10 +59,10 @@ def pool(parts: Sequence[LocalisedFrames]) -> LocalisedFrames:
 def active_truth(
     positions: NDArray[np.floating], speaking: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return where in each frame somebody speaks, and whether.
+    """Return the position of the speaker in each frame, and whether anybody speaks.
 
-    Kept: where several speak at once the first of them counts, and the last person's position
-    stands where nobody does.
+    Kept: if several people speak, the first of them counts; if nobody speaks, the position is that
+    of the last person.
 
     Args:
         positions: (people, T) px.
@@ -108,21 +108,21 @@ def thresholds() -> NDArray[np.float64]:
 def precision_recall(frames: LocalisedFrames, tolerance: float = TOLERANCES[0]) -> Matrix:
     """Return the published matrix, (101, 6), a row for each threshold; see COLUMNS.
 
-    A detection is right where somebody speaks at most `tolerance` px away.
+    A detection is correct if somebody speaks at most `tolerance` px away.
     """
     limits = thresholds()
     percent = 100 * frames.confidences
     near = np.abs(frames.found_x - frames.true_x) <= tolerance
-    right = _count_from(percent[frames.speaking & near], limits)
-    named = _count_from(percent, limits)
+    num_true = _count_from(percent[frames.speaking & near], limits)
+    num_positive = _count_from(percent, limits)
     total = int(frames.speaking.sum())
-    precision = np.divide(right, named, out=np.zeros(len(limits)), where=named > 0)
-    recall = right / total if total else np.zeros(len(limits))
+    precision = np.divide(num_true, num_positive, out=np.zeros(len(limits)), where=num_positive > 0)
+    recall = num_true / total if total else np.zeros(len(limits))
     columns = (
         limits,
-        right,
+        num_true,
         np.full(len(limits), total),
-        named,
+        num_positive,
         precision.round(DECIMALS),
         recall.round(DECIMALS),
     )
@@ -130,13 +130,13 @@ def precision_recall(frames: LocalisedFrames, tolerance: float = TOLERANCES[0]) 
 
 
 def _count_from(values: NDArray[np.floating], limits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return how many values reach each limit."""
+    """Return the number of values at or above each limit."""
     counts: NDArray[np.int64] = len(values) - np.searchsorted(np.sort(values), limits)
     return counts
 
 
 def smoothed_precision(matrix: Matrix) -> NDArray[np.float64]:
-    """Return the best precision at each row's recall or a higher one, (101,)."""
+    """Return the highest precision at each row's recall or above, (101,)."""
     envelope: NDArray[np.float64] = np.maximum.accumulate(matrix[::-1, 4])[::-1]
     return envelope
 
@@ -144,8 +144,7 @@ def smoothed_precision(matrix: Matrix) -> NDArray[np.float64]:
 def area(matrix: Matrix) -> float:
     """Return the average precision, in [0, 1]: the area under the smoothed precision.
 
-    Kept: the last row's part is left out where its smoothed precision differs from that of the
-    row before.
+    Kept: the last row is left out if its smoothed precision differs from that of the row before.
     """
     smoothed, recall = smoothed_precision(matrix), matrix[:, 5]
     parts = smoothed * np.diff(recall, prepend=0.0)
@@ -180,7 +179,7 @@ class TTest(NamedTuple):
 
 
 def is_greater(ours: NDArray[np.float64], others: NDArray[np.float64]) -> TTest:
-    """Return the paired t-test of whether `ours` are greater than `others`, group by group."""
+    """Return the paired t-test of whether `ours` is greater than `others` over the groups."""
     from scipy.stats import ttest_rel
 
     found = ttest_rel(ours, others, alternative="greater")

@@ -1,1 +1,1 @@
-"""Everything written for one video: results, tables, timeline, marked video."""
+"""Output files of one video: results, tables, timeline, marked video."""

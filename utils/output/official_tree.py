@@ -1,6 +1,6 @@
-"""Write the folders that the published demo leaves: pyavi, pyframes, pycrop, pywork.
+"""Write the folders of the original demo: pyavi, pyframes, pycrop, pywork.
 
-Many scripts read them. Frame numbers in them count from the first frame that was analysed.
+Many scripts read them. Their frame numbers count from the first analysed frame.
 """
 
 import pickle
@@ -21,7 +21,7 @@ from utils.tracking.crop_geometry import crop_window, smooth_boxes
 
 FOLDERS = ("pyavi", "pyframes", "pycrop", "pywork")
 CROP_SIZE = 224  # pixels
-OUTSIDE = 110  # grey level beyond the picture
+OUTSIDE = 110  # grey level outside the image
 JPEG_QUALITY = 95
 VIDEO_QUANTISER = "2"  # of MPEG-4, as published
 SPEAKING, SILENT = (0, 255, 0), (255, 0, 0)  # RGB
@@ -31,25 +31,25 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class TreeContents:
-    """What the tree shows beside the pictures."""
+    """Contents of the tree besides the images."""
 
     result: Result
     faces: Sequence[Detections | None]  # of every frame, in source pixels
-    sound: NDArray[np.int16]  # 16 kHz mono from the first frame on; missing sound is silence
-    first_frame: int = 0  # number in the result of the first frame given
+    waveform: NDArray[np.int16]  # 16 kHz mono from the first frame on; padded with silence
+    first_frame: int = 0  # index in the result of the first frame of the tree
 
 
 def write_official_tree(
     folder: Path, frames: Iterable[Image], contents: TreeContents, crop_scale: float
 ) -> None:
-    """Write the four folders into `folder`; only when all is done do they replace older ones.
+    """Write the four folders into `folder`; older ones are replaced once all are complete.
 
     Args:
         folder: The video's output folder.
         frames: RGB images (H, W, 3) at 25 frames/s, one for each entry of `contents.faces`; one is
             held at a time.
-        contents: What was found, and the sound.
-        crop_scale: Of the crops; how much of the face's surroundings they show.
+        contents: The result, all detections and the audio.
+        crop_scale: Margin of the crops around the face.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".official.", dir=folder))
@@ -59,10 +59,10 @@ def write_official_tree(
         placed = [
             _place(number, track, contents) for number, track in enumerate(contents.result.tracks)
         ]
-        pictures = _Pictures(temporary, contents, placed, crop_scale)
+        media = _MediaFiles(temporary, contents, placed, crop_scale)
         for index, (image, _) in enumerate(zip(frames, contents.faces, strict=True)):
-            pictures.add(index, image)
-        pictures.close()
+            media.add(index, image)
+        media.close()
         _write_pickles(temporary / "pywork", contents, placed)
         for name in FOLDERS:
             if (folder / name).exists():
@@ -74,7 +74,7 @@ def write_official_tree(
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A track with its smoothed places; frames count from the first one of the tree."""
+    """A track with its smoothed positions; frames count from the first one of the tree."""
 
     number: int
     start: int
@@ -91,9 +91,9 @@ class _Placed:
 
 
 def _place(number: int, track: ScoredTrack, contents: TreeContents) -> _Placed:
-    """Return a track as the tree has it.
+    """Return a track in the form of the tree.
 
-    Kept: published scores are rounded to 0.1, and there is one less than the track has frames.
+    Kept: published scores are rounded to 0.1, and there is one score fewer than frames.
     """
     start, boxes = track.start - contents.first_frame, track.boxes.astype(np.float64)
     scores = np.round(track.scores[:-1], 1).astype(np.float64)
@@ -102,9 +102,9 @@ def _place(number: int, track: ScoredTrack, contents: TreeContents) -> _Placed:
 
 
 def drawn_scores(scores: NDArray[np.float64], num_frames: int) -> NDArray[np.float64]:
-    """Return the score that the published demo draws on each frame of a track.
+    """Return the score that the original demo draws on each frame of a track.
 
-    Kept: the mean over five frames never uses the last score, and is NaN where none is left.
+    Kept: the mean over five frames never uses the last score, and is NaN if no score is left.
     """
     means = np.full(num_frames, np.nan)
     for index in range(num_frames):
@@ -114,8 +114,8 @@ def drawn_scores(scores: NDArray[np.float64], num_frames: int) -> NDArray[np.flo
     return means
 
 
-class _Pictures:
-    """Writes all that needs the images, in one pass over them."""
+class _MediaFiles:
+    """Writes the videos, images and audio files in one pass over the images."""
 
     def __init__(
         self,
@@ -128,27 +128,27 @@ class _Pictures:
         self.waiting = sorted(tracks, key=lambda track: track.start, reverse=True)
         self.active: dict[_Placed, _Avi] = {}
         self.whole: list[_Avi] = []
-        self.sound = np.zeros(len(contents.faces) * SAMPLES_PER_FRAME, np.int16)
-        given = contents.sound[: len(self.sound)]
-        self.sound[: len(given)] = given
-        _write_wave(folder / "pyavi" / "audio.wav", self.sound)
+        self.waveform = np.zeros(len(contents.faces) * SAMPLES_PER_FRAME, np.int16)
+        given = contents.waveform[: len(self.waveform)]
+        self.waveform[: len(given)] = given
+        _write_wave(folder / "pyavi" / "audio.wav", self.waveform)
 
     def add(self, index: int, image: Image) -> None:
         """Write one frame."""
-        heard = self.sound[index * SAMPLES_PER_FRAME : (index + 1) * SAMPLES_PER_FRAME]
+        samples = self.waveform[index * SAMPLES_PER_FRAME : (index + 1) * SAMPLES_PER_FRAME]
         if not self.whole:
             height, width = image.shape[:2]
             for name in ("video.avi", "video_out.avi", "video_only.avi"):
                 path = self.folder / "pyavi" / name
-                self.whole.append(_Avi(path, width, height, sound=name != "video_only.avi"))
+                self.whole.append(_Avi(path, width, height, with_audio=name != "video_only.avi"))
         _write_jpeg(self.folder / "pyframes" / f"{index + 1:06d}.jpg", image)
         while self.waiting and self.waiting[-1].start <= index:
             self._open_crop(self.waiting.pop())
         drawn = _draw(image, self.active, index)
-        for video, picture in zip(self.whole, (image, drawn, drawn), strict=True):
-            video.write(picture, heard)
+        for video, pixels in zip(self.whole, (image, drawn, drawn), strict=True):
+            video.write(pixels, samples)
         for track, crop in list(self.active.items()):
-            crop.write(_crop(image, track, index, self.crop_scale), heard)
+            crop.write(_crop(image, track, index, self.crop_scale), samples)
             if index + 1 == track.stop:
                 self.active.pop(track).close()
 
@@ -158,17 +158,17 @@ class _Pictures:
             video.close()
 
     def _open_crop(self, track: _Placed) -> None:
-        """Begin the crop of a track, with its sound."""
+        """Open the crop video of a track and write its audio."""
         path = self.folder / "pycrop" / f"{track.number:05d}.avi"
-        piece = self.sound[track.start * SAMPLES_PER_FRAME : track.stop * SAMPLES_PER_FRAME]
+        piece = self.waveform[track.start * SAMPLES_PER_FRAME : track.stop * SAMPLES_PER_FRAME]
         _write_wave(path.with_suffix(".wav"), piece)
-        self.active[track] = _Avi(path, CROP_SIZE, CROP_SIZE, sound=True)
+        self.active[track] = _Avi(path, CROP_SIZE, CROP_SIZE, with_audio=True)
 
 
 class _Avi:
-    """An AVI file being written: MPEG-4 and, with sound, 16-bit PCM."""
+    """An AVI file being written: MPEG-4 video and, with audio, 16-bit PCM."""
 
-    def __init__(self, path: Path, width: int, height: int, sound: bool) -> None:
+    def __init__(self, path: Path, width: int, height: int, with_audio: bool) -> None:
         import av
 
         self.container = av.open(str(path), "w", format="avi")
@@ -178,47 +178,47 @@ class _Avi:
         context.codec_tag, context.thread_count = "XVID", 1
         context.options = {"qmin": VIDEO_QUANTISER, "qmax": VIDEO_QUANTISER}
         self.audio = None
-        if sound:
+        if with_audio:
             self.audio = self.container.add_stream("pcm_s16le", rate=SAMPLE_RATE, layout="mono")
 
-    def write(self, image: Image, heard: NDArray[np.int16]) -> None:
-        """Add a frame, and the sound of its 40 ms where the file has sound."""
+    def write(self, image: Image, samples: NDArray[np.int16]) -> None:
+        """Add a frame and, if the file has audio, its 40 ms of samples."""
         import av
 
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         self.container.mux(self.video.encode(frame))
         if self.audio is not None:
-            piece = av.AudioFrame.from_ndarray(heard[None], format="s16", layout="mono")
+            piece = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
             piece.sample_rate = SAMPLE_RATE
             self.container.mux(self.audio.encode(piece))
 
     def close(self) -> None:
-        """Write what the encoders hold and end the file."""
+        """Flush the encoders and close the file."""
         for stream in (self.video, self.audio):
             if stream is not None:
                 self.container.mux(stream.encode(None))
         self.container.close()
 
 
-def _write_wave(path: Path, sound: NDArray[np.int16]) -> None:
-    """Write 16 kHz mono sound."""
+def _write_wave(path: Path, waveform: NDArray[np.int16]) -> None:
+    """Write a 16 kHz mono WAV file."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
-        file.writeframes(sound.astype("<i2").tobytes())
+        file.writeframes(waveform.astype("<i2").tobytes())
 
 
 def _write_jpeg(path: Path, image: Image) -> None:
-    """Write an RGB image; a full disk raises, as it would not from OpenCV's own writer."""
+    """Write an RGB image; raises on a full disk, unlike OpenCV's own writer."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     done, content = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
-    assert done, "OpenCV encodes any picture of a video"
+    assert done, "OpenCV encodes any image of a video"
     path.write_bytes(content.tobytes())
 
 
 def _crop(image: Image, track: _Placed, index: int, crop_scale: float) -> Image:
-    """Return the (224, 224, 3) crop of a track in a frame; beyond the picture all is grey."""
+    """Return the (224, 224, 3) crop of a track in a frame; grey outside the image."""
     place = index - track.start
     x, y, s = float(track.x[place]), float(track.y[place]), float(track.s[place])
     top, bottom, left, right = crop_window(x, y, s, crop_scale)
@@ -232,13 +232,13 @@ def _crop(image: Image, track: _Placed, index: int, crop_scale: float) -> Image:
 
 
 def _draw(image: Image, tracks: Iterable[_Placed], index: int) -> Image:
-    """Return the image with boxes and scores as the published demo draws them."""
+    """Return the image with boxes and scores as the original demo draws them."""
     drawn = image.copy()
     for track in tracks:
         place = index - track.start
         x, y, s = track.x[place], track.y[place], track.s[place]
         score = float(track.shown[place])
-        colour = SPEAKING if score >= 0 else SILENT  # a NaN is not
+        colour = SPEAKING if score >= 0 else SILENT  # NaN counts as silent
         first, second = (int(x - s), int(y - s)), (int(x + s), int(y + s))
         cv2.rectangle(drawn, first, second, colour, 10)
         cv2.putText(drawn, f"{score:.1f}", first, cv2.FONT_HERSHEY_SIMPLEX, 1.5, colour, 5)
@@ -246,7 +246,7 @@ def _draw(image: Image, tracks: Iterable[_Placed], index: int) -> Image:
 
 
 def _write_pickles(folder: Path, contents: TreeContents, tracks: Sequence[_Placed]) -> None:
-    """Write the four tables, in the published structures."""
+    """Write the four pickle files of the original demo."""
     from scenedetect import FrameTimecode
 
     first, fps = contents.first_frame, float(FPS)
@@ -254,13 +254,15 @@ def _write_pickles(folder: Path, contents: TreeContents, tracks: Sequence[_Place
         (FrameTimecode(shot.start - first, fps), FrameTimecode(shot.stop - first, fps))
         for shot in contents.result.shots
     ]
-    nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+    no_faces = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
     faces = [
         [
             {"frame": index, "bbox": box, "conf": confidence}
-            for box, confidence in zip(one.boxes.tolist(), one.confidences.tolist(), strict=True)
+            for box, confidence in zip(
+                detections.boxes.tolist(), detections.confidences.tolist(), strict=True
+            )
         ]
-        for index, one in enumerate(found or nobody for found in contents.faces)
+        for index, detections in enumerate(found or no_faces for found in contents.faces)
     ]
     found_tracks = [
         {

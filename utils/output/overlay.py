@@ -1,5 +1,6 @@
-"""Draw boxes and their tabs straight into the Y, U and V planes of a picture."""
+"""Draw boxes and their labels directly into the Y, U and V planes of an image."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,14 +13,14 @@ GREEN = (22, 178, 76)
 RED = (214, 40, 48)
 WHITE = (255, 255, 255)
 LUMA_WEIGHTS = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # of red and blue, by FFmpeg's number
-NUM_SPRITES = 1024  # tabs kept; each frame of each track usually needs one that was seen before
+NUM_SPRITES = 1024  # tabs kept; most frames of a track reuse one
 
 Plane = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box and what its tab says."""
+    """A box and the text of its tab."""
 
     box: tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels
     text: str
@@ -28,17 +29,17 @@ class Mark:
 
 @dataclass(frozen=True, eq=False)
 class Sprite:
-    """A small picture to blend in: each plane's values times their weight, and 1 - weight."""
+    """A small image to blend in: each plane's values times their alpha, and 1 - alpha."""
 
     values: tuple[NDArray[np.float32], ...]  # Y, U, V
     remains: tuple[NDArray[np.float32], ...]
 
 
 class Overlay:
-    """Draws marks into pictures of one size and kind; sizes follow the picture's short side.
+    """Draws marks into images of one size and format; line widths scale with the shorter side.
 
     Args:
-        size: (width, height) of the pictures.
+        size: (width, height) of the images.
         chroma_step: Pixels per chroma value in both directions, 2 for 4:2:0 and 1 for 4:4:4.
         colourspace: FFmpeg's number of the YUV matrix.
         full_range: Whether luma goes from 0 to 255 instead of 16 to 235.
@@ -56,7 +57,7 @@ class Overlay:
         self.sprite = lru_cache(NUM_SPRITES)(self._make_sprite)
 
     def draw(self, planes: Sequence[Plane], marks: Sequence[Mark]) -> None:
-        """Draw marks into the planes; boxes first, so that no box crosses a tab."""
+        """Draw marks into the planes; boxes first, so that no box covers a tab."""
         ordered = sorted(marks, key=lambda mark: mark.speaking)
         corners = [self._corners(mark) for mark in ordered]
         for mark, (x1, y1, x2, y2) in zip(ordered, corners, strict=True):
@@ -70,13 +71,13 @@ class Overlay:
             self._draw_tab(planes, mark, x1 - self.thickness // 2, y1 - self.thickness // 2)
 
     def _corners(self, mark: Mark) -> tuple[int, int, int, int]:
-        """Return the box in whole pixels; what lies far outside is drawn just outside."""
+        """Return the box in whole pixels; corners far outside are moved to just outside."""
         far = 2 * max(self.width, self.height) + self.thickness
         x1, y1, x2, y2 = (round(min(max(value, -far), far)) for value in mark.box)
         return x1, y1, x2, y2
 
     def _draw_tab(self, planes: Sequence[Plane], mark: Mark, x: int, y: int) -> None:
-        """Blend the tab in above (x, y), the box's outer corner; inside the picture if it fits."""
+        """Blend in the tab above (x, y), the box's outer corner; inside the image if it fits."""
         text_width, text_height = self._tab_size(mark.text)
         x = max(0, min(x, self.width - text_width))
         y = max(0, min(y - text_height + self.thickness // 2, self.height - text_height))
@@ -97,7 +98,7 @@ class Overlay:
         return round(length + 0.9 * self.text_size), round(1.45 * self.text_size)
 
     def _make_sprite(self, text: str, speaking: bool, parity: tuple[int, int]) -> Sprite:
-        """Render a tab whose left upper corner lies `parity` pixels inside a chroma pixel."""
+        """Render a tab whose top left corner lies `parity` pixels inside a chroma pixel."""
         from PIL import Image, ImageDraw
 
         width, height = self._tab_size(text)
@@ -105,7 +106,7 @@ class Overlay:
             -(-(width + parity[0]) // self.step) * self.step,
             -(-(height + parity[1]) // self.step) * self.step,
         )
-        big = 4  # corners are drawn larger and shrunk, for smooth edges
+        big = 4  # drawn larger and reduced, for smooth corners
         mask = Image.new("L", (width * big, height * big))
         ImageDraw.Draw(mask).rounded_rectangle(
             (0, 0, width * big - 1, height * big - 1),
@@ -140,6 +141,13 @@ class Overlay:
         return [float(value) for value in self.matrix @ np.array([*rgb, 1.0])]
 
 
+def drawable(text: str) -> str:
+    """Return a text in the characters of Pillow's own font: accents go, others become `?`."""
+    plain = unicodedata.normalize("NFKD", text)
+    shown = (char for char in plain if not unicodedata.combining(char))
+    return "".join(char if " " <= char <= "~" else "?" for char in shown)
+
+
 def yuv_matrix(colourspace: int, full_range: bool) -> NDArray[np.float64]:
     """Return the (3, 4) matrix from (R, G, B, 1) in [0, 255] to Y, U, V as stored."""
     red, blue = LUMA_WEIGHTS.get(colourspace, (0.299, 0.114))
@@ -153,7 +161,7 @@ def yuv_matrix(colourspace: int, full_range: bool) -> NDArray[np.float64]:
 
 
 def _shrunk(plane: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-    """Return the mean of each block of step x step values."""
+    """Return the means of all blocks of step x step values."""
     height, width = plane.shape
     blocks = plane.reshape(height // step, step, width // step, step)
     return np.asarray(blocks.mean(axis=(1, 3)), np.float32)
@@ -161,7 +169,7 @@ def _shrunk(plane: NDArray[np.float32], step: int) -> NDArray[np.float32]:
 
 @lru_cache(8)
 def _font(size: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    """Return Pillow's own typeface, which needs no file."""
+    """Return Pillow's built-in font, which needs no file."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size)

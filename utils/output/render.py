@@ -1,11 +1,12 @@
-"""Write the marked video: the source with a box and a tab for every face, and its sound."""
+"""Write the marked video: the source and its audio, with a box and a tab for every face."""
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 import av.error
@@ -21,18 +22,19 @@ from utils.files import replacing
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.source_frames import SourceFrame, read_source_frames
 from utils.media.tone_mapping import ToneMapper
-from utils.output.overlay import Mark, Overlay
+from utils.output.overlay import Mark, Overlay, drawable
 from utils.output.render_sound import sound_packets
 from utils.scores import smooth_scores
 from utils.structures import FPS, ScoredTrack
 
 MP4_OPTIONS = {
-    "movflags": "+faststart",  # players on the web start before they have it all
-    "movie_timescale": "90000",  # or else streams are shifted against each other by up to 1 ms
+    "movflags": "+faststart",  # web players start before the download is complete
+    "movie_timescale": "90000",  # a coarser scale shifts streams against each other by up to 1 ms
 }
 CRF = 21  # x264's quality, 0 (lossless) to 51
-PRESET = "veryfast"  # of x264: speed before file size
-KEY_FRAMES_S = 4  # between key frames: what a player decodes in vain to jump
+PRESET = "veryfast"  # of x264: faster encoding, larger file
+NO_LABELS: Mapping[int, str] = MappingProxyType({})
+KEY_FRAMES_S = 4  # between key frames; a shorter distance makes seeking faster
 
 
 def render_video(
@@ -41,30 +43,33 @@ def render_video(
     path: Path,
     read_options: ReadOptions,
     progress: Callable[[int], None] | None = None,
+    labels: Mapping[int, str] = NO_LABELS,
 ) -> None:
     """Write an MP4 of the span with every face marked, green while it speaks and red otherwise.
 
-    Size, time stamps and sound are the source's; the picture is upright and progressive, and HDR
-    becomes SDR. Nothing bears the final name before it is whole.
+    Size, time stamps and audio are those of the source; the image is upright and progressive, and
+    HDR is converted to SDR.
 
     Args:
-        video: What `probe` found.
+        video: Result of `probe`.
         tracks: Faces and scores, in frames at 25/s from the start of the span.
         path: The MP4 to write.
-        read_options: The span that the tracks belong to.
+        read_options: The span of the tracks.
         progress: Called with the number of source images done since the last call.
+        labels: What to call tracks instead of their numbers, such as the name of the person.
     """
     with writing_mp4(path) as container:
-        _write(container, video, tracks, read_options, progress)
+        marks = _MarkFinder(tracks, video.fps > FPS, labels)
+        _write(container, video, marks, read_options, progress)
 
 
 @contextmanager
 def writing_mp4(path: Path) -> Iterator[OutputContainer]:
-    """Give an MP4 to encode into; it gets its name when it is whole.
+    """Yield an MP4 to encode into; it gets its final name once complete.
 
     Raises:
-        ResourceError: The disk is full, or the like; says what to do.
-        UserError: FFmpeg cannot put that into an MP4.
+        ResourceError: The file cannot be written, for example because the disk is full.
+        UserError: FFmpeg cannot encode the content into an MP4.
     """
     try:
         with (
@@ -86,21 +91,23 @@ def writing_mp4(path: Path) -> Iterator[OutputContainer]:
 def _write(
     container: OutputContainer,
     video: VideoInfo,
-    tracks: Sequence[ScoredTrack],
+    marks: "_MarkFinder",
     read_options: ReadOptions,
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Encode all images and interleave the sound."""
+    """Encode all images and interleave the audio."""
     frames = read_source_frames(video, read_options, ReadReport())
     first = next(frames, None)
     if first is None:
-        raise UserError(f"{video.path} shows no image within the wanted span; check --start")
+        raise UserError(
+            f"{video.path} has no image in the requested span; check --start and --duration"
+        )
     tone_mapper = ToneMapper("perceptual")
     image = tone_mapper.sdr(first.image)
     stream = _add_video(container, video, image)
     sound = sound_packets(container, video, read_options)
     waiting = next(sound, None)
-    painter = _Painter(video, tracks, image, stream)
+    painter = _Painter(video, marks, image, stream)
     for frame in chain((first,), frames):
         container.mux(stream.encode(painter.painted(frame, tone_mapper.sdr(frame.image))))
         while waiting is not None and waiting[0] <= frame.stop_s:
@@ -115,7 +122,7 @@ def _write(
 
 
 def _add_video(container: OutputContainer, video: VideoInfo, image: VideoFrame) -> VideoStream:
-    """Add an H.264 stream of the source's size and clock, in the colours of the image."""
+    """Add an H.264 stream with the source's size and time base and the image's colour space."""
     even = video.width % 2 == 0 and video.height % 2 == 0
     stream = container.add_stream(
         "libx264", rate=video.fps, options={"crf": str(CRF), "preset": PRESET}
@@ -128,7 +135,7 @@ def _add_video(container: OutputContainer, video: VideoInfo, image: VideoFrame) 
     context.time_base = Fraction(1, clock)  # at least as fine as the source's
     context.sample_aspect_ratio = video.pixel_aspect
     context.gop_size = max(1, round(KEY_FRAMES_S * video.fps))
-    context.thread_count = 0  # the encoder chooses
+    context.thread_count = 0  # chosen by the encoder
     context.color_range = image.color_range
     if not image.format.is_rgb:
         context.colorspace = image.colorspace
@@ -138,12 +145,12 @@ def _add_video(container: OutputContainer, video: VideoInfo, image: VideoFrame) 
 
 
 class _Painter:
-    """Turns decoded images into marked ones that can be encoded."""
+    """Converts decoded images to marked images for encoding."""
 
     def __init__(
         self,
         video: VideoInfo,
-        tracks: Sequence[ScoredTrack],
+        marks: "_MarkFinder",
         image: VideoFrame,
         stream: VideoStream,
     ) -> None:
@@ -153,10 +160,10 @@ class _Painter:
         self.stream = stream
         step = 2 if stream.pix_fmt == "yuv420p" else 1
         self.overlay = Overlay(size, step, image.colorspace, image.color_range == ColorRange.JPEG)
-        self.marks = _MarkFinder(tracks, interpolate=video.fps > FPS)
+        self.marks = marks
 
     def painted(self, frame: SourceFrame, sdr: VideoFrame) -> VideoFrame:
-        """Return a marked, upright copy of the image of a frame, given in SDR, with its time."""
+        """Return a marked, upright copy of the SDR image of a frame, with its time stamp."""
         stream = self.stream
         source = sdr.reformat(*self.size, stream.pix_fmt)
         image = VideoFrame(stream.width, stream.height, stream.pix_fmt)
@@ -173,34 +180,38 @@ class _Painter:
 
 
 def _pixels(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
-    """Return a view of a plane's pixels without the padding of its rows."""
+    """Return a view of a plane's pixels without row padding."""
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     return rows[: plane.height, : plane.width]
 
 
 class _MarkFinder:
-    """Gives the marks of each moment; moments are asked for in order."""
+    """Finds the marks of a time; times must be requested in order."""
 
-    def __init__(self, tracks: Sequence[ScoredTrack], interpolate: bool) -> None:
+    def __init__(
+        self, tracks: Sequence[ScoredTrack], interpolate: bool, labels: Mapping[int, str]
+    ) -> None:
+        self.labels = {number: drawable(label) for number, label in labels.items()}
         self.interpolate = interpolate
-        self.coming = sorted(tracks, key=lambda track: -track.start)
+        self.waiting = sorted(tracks, key=lambda track: -track.start)
         self.current: list[tuple[ScoredTrack, NDArray[np.float32], NDArray[np.float32]]] = []
 
     def at(self, time_s: Fraction) -> list[Mark]:
         """Return the marks shown at a time."""
         place = float(time_s * FPS)
         index = int(place + 0.5)
-        while self.coming and self.coming[-1].start <= index:
-            track = self.coming.pop()
+        while self.waiting and self.waiting[-1].start <= index:
+            track = self.waiting.pop()
             self.current.append((track, smooth_boxes(track.boxes), smooth_scores(track.scores)))
         self.current = [entry for entry in self.current if entry[0].stop > index]
         marks = []
         for track, boxes, scores in self.current:
             score = float(scores[index - track.start])
-            wanted = place - track.start if self.interpolate else index - track.start
-            low = min(max(int(wanted), 0), len(boxes) - 1)
+            row = place - track.start if self.interpolate else index - track.start
+            low = min(max(int(row), 0), len(boxes) - 1)
             high = min(low + 1, len(boxes) - 1)
-            share = min(max(wanted - low, 0.0), 1.0)
+            share = min(max(row - low, 0.0), 1.0)
+            label = self.labels.get(track.id, str(track.id))
             x1, y1, x2, y2 = ((1 - share) * boxes[low] + share * boxes[high]).tolist()
-            marks.append(Mark((x1, y1, x2, y2), f"{track.id}  {score:+.1f}", score >= 0))
+            marks.append(Mark((x1, y1, x2, y2), f"{label}  {score:+.1f}", score >= 0))
         return marks

@@ -1,4 +1,4 @@
-"""The sound of the marked video: copied where an MP4 can hold it as it is, else encoded anew."""
+"""Audio of the marked video: copied if an MP4 can hold it, else re-encoded."""
 
 import io
 import logging
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COPIED_CODECS = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # players know them in MP4
+COPIED_CODECS = {"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}  # playable in MP4
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000}
-JUMP_S = 1  # time stamps that disagree by more with the packets before them are no small fault
-SILENCE_S = 60  # of a gap at a time
+JUMP_S = 1  # a larger deviation from the expected time stamp is a jump
+SILENCE_S = 60  # silence encoded at a time in a gap
 
 
 class _JumpError(ValueError):
-    """Time stamps jump, so packets copied as they are would be out of step in many players."""
+    """Time stamps jump, so copied packets would be out of sync in many players."""
 
 
 class _Nowhere(io.RawIOBase):
-    """A file that keeps nothing of what is written into it."""
+    """A file object that discards what is written."""
 
     def __init__(self) -> None:
         self._place = self._size = 0
@@ -66,7 +66,7 @@ class _Nowhere(io.RawIOBase):
 def sound_packets(
     container: OutputContainer, video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction, Packet]]:
-    """Add the sound's stream and yield (start in s, packet); at once, before any is asked for."""
+    """Add the audio stream at once; return an iterator of (start in s, packet)."""
     indices = [track.index for track in choose_sound(video, options.audio_track).sources]
     if not indices:
         return iter(())
@@ -78,19 +78,20 @@ def sound_packets(
             problem = _copy_problem(stream, track, options)
             if problem is None:
                 return _copied(container.add_stream_from_template(stream), track, options)
-            logger.info("%s: its sound is encoded anew (%s)", video.path.name, problem)
-        rates = {one.rate for one in streams}
+            logger.info("%s: its audio is re-encoded (%s)", video.path.name, problem)
+        rates = {candidate.rate for candidate in streams}
         rate = stream.rate if len(rates) == 1 and stream.rate in AAC_RATES else 48000
-        target = SoundFormat(rate, min(max(one.channels for one in streams), 2))
+        num_channels = max(candidate.channels for candidate in streams)
+        target = SoundFormat(rate, min(num_channels, 2))
     encoder = container.add_stream("aac", rate=target.rate)
     encoder.layout = target.layout
     return _encoded(encoder, target, video, options)
 
 
 def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -> str | None:
-    """Return why an MP4 cannot hold the packets as they are; found out by a trial without a file.
+    """Return why an MP4 cannot hold the packets, or None.
 
-    The muxer alone knows what it refuses, and it may refuse the last packet of all.
+    All packets are muxed into a discarded file: the muxer may reject any of them, even the last.
     """
     try:
         with av.open(_Nowhere(), "w", format="mp4") as trial:
@@ -106,10 +107,10 @@ def _copy_problem(stream: AudioStream, video: VideoInfo, options: ReadOptions) -
 def _copied(
     target: AudioStream, video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction, Packet]]:
-    """Yield the packets of the span, moved to its clock; their times always increase.
+    """Yield the packets of the span, moved to its clock, with increasing times.
 
-    A packet that lies within the sound before it is left out: joined recordings overlap by the
-    few packets that a decoder needs to settle.
+    Packets that overlap the audio before them are skipped: joined recordings overlap by the few
+    packets that a decoder needs at its start.
     """
     reached_s: Fraction | None = None
     for stamp_s, packet in _span_packets(video, options):
@@ -132,7 +133,7 @@ def _copied(
 def _span_packets(
     video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction | None, Packet]]:
-    """Yield (start in s or None, packet) of the sound within the span."""
+    """Yield (start in s or None, packet) of the audio within the span."""
     zero_s = video.start_s + options.from_s
     with open_media(video.path) as source:
         stream = sound_stream(source, video.sound_index)
@@ -141,7 +142,7 @@ def _span_packets(
             if other.index != stream.index:
                 other.discard = Discard.all
         if options.start_s > 0 and not video.joins:  # no seek crosses a join
-            with suppress(av.error.FFmpegError):  # what cannot seek is read from its beginning
+            with suppress(av.error.FFmpegError):  # without seeking, it is read from the beginning
                 source.seek(int(zero_s / stream.time_base), stream=stream)
         for packet in close_joins(_packets(source, stream), stream, video.joins):
             if not packet.size:
@@ -157,7 +158,7 @@ def _span_packets(
 
 
 def _packets(source: InputContainer, stream: AudioStream) -> Iterator[Packet]:
-    """Yield the packets of a stream up to where the file ends or breaks off."""
+    """Yield the packets of a stream up to the end of the file or the first damaged packet."""
     with suppress(av.error.FFmpegError):
         yield from source.demux(stream)
 
@@ -165,7 +166,7 @@ def _packets(source: InputContainer, stream: AudioStream) -> Iterator[Packet]:
 def _encoded(
     encoder: AudioStream, target: SoundFormat, video: VideoInfo, options: ReadOptions
 ) -> Iterator[tuple[Fraction, Packet]]:
-    """Yield the sound of the span encoded anew, with silence in its gaps."""
+    """Yield the re-encoded audio of the span, with silence in its gaps."""
     reached = 0
     for position, samples in read_pieces(video, options, target, ReadReport()):
         for part in chain(_silence(position - reached, target), (samples,)):
@@ -181,7 +182,7 @@ def _encoded(
 
 
 def _silence(length: int, target: SoundFormat) -> Iterator[NDArray[np.int16]]:
-    """Yield so much silence, at most a minute at a time."""
+    """Yield `length` samples of silence, at most a minute at a time."""
     minute = SILENCE_S * target.rate
     for start in range(0, length, minute):
         yield np.zeros((min(minute, length - start), target.num_channels), np.int16)

@@ -1,31 +1,35 @@
-"""Hold all that is known of a video, and write it to result.json and read it back."""
+"""The result of one video; writes and reads result.json."""
 
-import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.files import replacing
-from utils.scores import smooth_scores
-from utils.structures import FPS, AudioFacts, ScoredTrack, Segment, Shot
+from utils.output.result_parts import (
+    entries_of,
+    parse_person,
+    parse_track,
+    person_part,
+    segment_part,
+    track_part,
+)
+from utils.output.speech_rule import mean_scores, speech_ranges
+from utils.structures import FPS, AudioFacts, Person, ScoredTrack, Segment, Shot
 
 VERSION = 1  # of the format
-JOIN_FRAMES = 5  # a pause shorter than this (0.2 s) does not end a segment
-MIN_FRAMES = 3  # speech shorter than this (0.12 s) is no segment
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What the source file says of itself."""
+    """Properties of the source file."""
 
     path: str
     width: int  # pixels, upright
@@ -49,7 +53,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """All that was found in one video. Frames and seconds are on the video's own clock."""
+    """Result of one video. Frames and seconds are on the video's own clock."""
 
     video: VideoFacts
     network: ModelRecord
@@ -57,72 +61,112 @@ class Result:
     shots: Sequence[Shot]
     tracks: Sequence[ScoredTrack]
     settings: Mapping[str, Any] = field(default_factory=dict)  # every option, by its name
-    warnings: Sequence[str] = ()  # what the user was told
+    warnings: Sequence[str] = ()  # shown to the user
+    people: Sequence[Person] = ()  # empty if they were not formed
+    embedder: ModelRecord | None = None  # what people were formed with
+    offscreen: Sequence[Segment] = ()  # speech of nobody visible
+    embeddings: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+    # (N, C) by track; biometric data, kept only if asked for
+    corrected: Sequence[Segment] | None = None  # by hand, in place of what the scores say
 
     @cached_property
     def segments(self) -> list[Segment]:
-        """Stretches of speech of all tracks, in order of their start."""
+        """Stretches of speech of all tracks and off-screen, in order of their start."""
+        if self.corrected is not None:
+            return list(self.corrected)
         found = [segment for track in self.tracks for segment in find_segments(track)]
-        return sorted(found, key=lambda segment: (segment.start_s, segment.track))
+        return sorted([*found, *self.offscreen], key=segment_order)
+
+    def summary(self) -> str:
+        """Return in a few words what was found."""
+        if not self.tracks:
+            return "no face found"
+        parts = [part for part in self.segments if part.kind == "speech"]
+        speaking = {part.person if self.people else part.track for part in parts}
+        speech_s = sum(part.stop_s - part.start_s for part in parts)
+        offscreen_s = sum(part.stop_s - part.start_s for part in self.offscreen)
+        people = f", {len(self.people)} people" if self.people else ""
+        return (
+            f"{len(self.tracks)} face tracks in {len(self.shots)} shots{people}, "
+            f"{len(speaking)} of them speak, {speech_s:.1f} s in all"
+            + (f"; {offscreen_s:.1f} s of speech off-screen" if offscreen_s else "")
+        )
+
+    def without_people(self) -> "Result":
+        """Return the result with tracks as the only speakers, as before people were formed."""
+        tracks = [replace(track, person=None) for track in self.tracks]
+        corrected = self.corrected and [
+            replace(part, person=None) for part in self.corrected if part.track is not None
+        ]
+        nobody: dict[str, Any] = {"people": (), "embedder": None, "offscreen": ()}
+        return replace(self, tracks=tracks, corrected=corrected, **nobody)
+
+    def with_people(self, people: Sequence[Person]) -> "Result":
+        """Return the result with these people, their tracks and how long they speak."""
+        owners = {track: person.id for person in people for track in person.tracks}
+        tracks = [replace(track, person=owners.get(track.id)) for track in self.tracks]
+        spoken_s = dict.fromkeys(owners.values(), 0.0)
+        for part in (part for track in tracks for part in find_segments(track)):
+            if part.person is not None:
+                spoken_s[part.person] += part.stop_s - part.start_s
+        found = [replace(one, speaking_s=round(spoken_s[one.id], 4)) for one in people]
+        return replace(self, tracks=tracks, people=found)
 
     def write_json(self, path: Path) -> None:
-        """Write the file that docs/outputs.md describes; one line for each track."""
+        """Write result.json as described in docs/outputs.md; one line per track."""
         with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
             _write(self, file)
 
     @staticmethod
     def read_json(path: Path) -> "Result":
-        """Read what `write_json` wrote; numbers come back as rounded there."""
+        """Read a file written by `write_json`; numbers have its precision."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise UserError(
-                f"expected JSON in {path}, found: {error}; run the video again"
+                f"expected JSON in {path}, found: {error}; analyse the video again"
             ) from None
         version = content.get("version") if isinstance(content, dict) else None
         if version != VERSION:
             raise UserError(
                 f"expected a result of version {VERSION} in {path}, found version {version}; "
-                "run the video again"
+                "analyse the video again"
             )
         try:
             return _parse(content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{path} lacks a part of a result, or a part is damaged: {error!r}; run again"
+                f"{path}: a part of the result is missing or damaged: {error!r}; analyse the video "
+                "again"
             ) from error
 
 
-def find_segments(track: ScoredTrack) -> list[Segment]:
-    """Return the stretches of speech of a track: where its smoothed score is at least 0.
+def segment_order(segment: Segment) -> tuple[float, float]:
+    """Sort segments by time, then by track; those without a track come last."""
+    return segment.start_s, float("inf") if segment.track is None else segment.track
 
-    Pauses below 0.2 s are joined first, then speech below 0.12 s is dropped (shorter tracks may
-    speak throughout).
+
+def find_segments(track: ScoredTrack, threshold: float = 0.0) -> list[Segment]:
+    """Return the stretches of speech of a track: where its smoothed score reaches `threshold`.
+
+    Pauses below 0.2 s are closed first, then speech below 0.12 s is dropped, except in tracks that
+    are shorter than that.
     """
-    smoothed = smooth_scores(track.scores)
-    speaking = np.concatenate(([False], smoothed >= 0, [False]))
-    edges = np.flatnonzero(speaking[1:] != speaking[:-1]).reshape(-1, 2)
-    runs: list[list[int]] = []
-    for start, stop in edges.tolist():
-        if runs and start - runs[-1][1] < JOIN_FRAMES:
-            runs[-1][1] = stop
-        else:
-            runs.append([start, stop])
-    shortest = min(MIN_FRAMES, len(smoothed))
+    ranges = speech_ranges(track.scores, threshold)
     return [
         Segment(
             track.id,
             (track.start + start) / FPS,
             (track.start + stop) / FPS,
-            float(smoothed[start:stop].mean()),
+            score,
+            track.person,
         )
-        for start, stop in runs
-        if stop - start >= shortest
+        for (start, stop), score in zip(ranges, mean_scores(track.scores, ranges), strict=True)
     ]
 
 
 def _write(result: Result, file: IO[str]) -> None:
-    """Write the parts one after the other, so that no more than one track is held as text."""
+    """Write the parts one by one, so that only one track is held as text."""
     video = result.video
     head = {
         "version": VERSION,
@@ -138,6 +182,7 @@ def _write(result: Result, file: IO[str]) -> None:
         },
         "network": asdict(result.network),
         "detector": asdict(result.detector),
+        **({} if result.embedder is None else {"embedder": asdict(result.embedder)}),
         "settings": dict(result.settings),
         "warnings": list(result.warnings),
     }
@@ -146,12 +191,12 @@ def _write(result: Result, file: IO[str]) -> None:
         file.write(f"{json.dumps(name)}: {_text(part)},\n")
     shots = ({"start_s": shot.start / FPS, "stop_s": shot.stop / FPS} for shot in result.shots)
     _write_list(file, "shots", shots, ",\n")
-    _write_list(file, "tracks", (_track_part(track) for track in result.tracks), ",\n")
-    segments = (
-        {**vars(part), "start_s": round(part.start_s, 4), "stop_s": round(part.stop_s, 4)}
-        | {"score": round(part.score, 4)}
-        for part in result.segments
+    _write_list(
+        file, "tracks", (track_part(track, result.embeddings) for track in result.tracks), ",\n"
     )
+    if result.people:
+        _write_list(file, "people", map(person_part, result.people), ",\n")
+    segments = (segment_part(part) for part in result.segments)
     _write_list(file, "segments", segments, "\n}\n")
 
 
@@ -166,84 +211,47 @@ def _write_list(file: IO[str], name: str, parts: Iterable[Mapping[str, Any]], en
 
 
 def _text(part: object) -> str:
-    """Return strict JSON on one line; paths, fractions and the like become text."""
+    """Return strict JSON on one line; paths, fractions and other types become text."""
     return json.dumps(part, allow_nan=False, separators=(",", ":"), default=str)
 
 
-def _rounded(values: NDArray[np.float32], decimals: int) -> list[Any]:
-    """Return nested lists of rounded floats."""
-    return list(np.round(values.astype(np.float64), decimals).tolist())
-
-
-def _track_part(track: ScoredTrack) -> dict[str, Any]:
-    """Return what result.json says of a track."""
-    for name in ("boxes", "scores", "probabilities"):
-        if not np.isfinite(getattr(track, name)).all():
-            raise ValueError(f"expected finite {name} in track {track.id}, found NaN or infinity")
-    done, picture = cv2.imencode(".jpg", track.thumbnail, (cv2.IMWRITE_JPEG_QUALITY, 90))
-    assert done, "OpenCV encodes any grey picture"
-    return {
-        "id": track.id,
-        "shot": track.shot,
-        "start_frame": track.start,
-        "start_s": track.start / FPS,
-        "stop_s": track.stop / FPS,
-        "boxes": _rounded(track.boxes, 2),
-        "scores": _rounded(track.scores, 4),
-        "probabilities": _rounded(track.probabilities, 4),
-        "thumbnail": base64.b64encode(picture.tobytes()).decode("ascii"),
-    }
-
-
 def _parse(content: Mapping[str, Any]) -> Result:
-    """Return the result that a parsed file holds."""
+    """Return the result of a parsed result.json."""
     video = content["video"]
-    facts = _known(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}
-    if audio := video.get("audio"):  # older files have none
+    facts = entries_of(VideoFacts, video) | {"fps": Fraction(video["fps_exact"])}
+    if audio := video.get("audio"):  # missing in older files
         numbers = {"tracks": tuple(audio["tracks"])}
-        facts["audio"] = AudioFacts(**_known(AudioFacts, audio) | numbers)
+        facts["audio"] = AudioFacts(**entries_of(AudioFacts, audio) | numbers)
     return Result(
         video=VideoFacts(**facts),
         network=_read_record(content["network"]),
         detector=_read_record(content["detector"]),
         shots=[Shot(_frame(shot["start_s"]), _frame(shot["stop_s"])) for shot in content["shots"]],
-        tracks=[_parse_track(part) for part in content["tracks"]],
+        tracks=[parse_track(part) for part in content["tracks"]],
         settings=content["settings"],
         warnings=tuple(content["warnings"]),
+        people=[parse_person(part) for part in content.get("people", ())],
+        embedder=_read_record(content["embedder"]) if content.get("embedder") else None,
+        offscreen=[
+            Segment(None, part["start_s"], part["stop_s"], part.get("score"), None, "offscreen")
+            for part in content["segments"]
+            if part.get("kind") == "offscreen"
+        ],
+        embeddings={
+            part["id"]: np.array(part["embeddings"], np.float32)
+            for part in content["tracks"]
+            if "embeddings" in part
+        },
     )
 
 
 def _read_record(part: Mapping[str, Any]) -> ModelRecord:
-    """Return a record from what result.json says of it; older files know no encoder."""
+    """Return a model record from its entry in result.json; older files have no encoder."""
     encoder = part.get("encoder")
-    known = _known(ModelRecord, part)
-    return ModelRecord(**known | {"encoder": _read_record(encoder) if encoder else None})
-
-
-def _known(
-    facts: type[VideoFacts | AudioFacts | ModelRecord], part: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the entries that `facts` has; newer versions of the project may write more."""
-    return {one.name: part[one.name] for one in fields(facts) if one.name in part}
+    entries = entries_of(ModelRecord, part)
+    return ModelRecord(**entries | {"encoder": _read_record(encoder) if encoder else None})
 
 
 def _frame(time_s: float) -> int:
     """Return the frame that begins at a time."""
     return round(time_s * FPS)
-
-
-def _parse_track(part: Mapping[str, Any]) -> ScoredTrack:
-    """Return a track from what result.json says of it."""
-    picture = np.frombuffer(base64.b64decode(part["thumbnail"]), np.uint8)
-    thumbnail = cv2.imdecode(picture, cv2.IMREAD_GRAYSCALE)
-    if thumbnail is None:
-        raise TypeError(f"thumbnail of track {part['id']} is no picture")
-    return ScoredTrack(
-        id=part["id"],
-        shot=part["shot"],
-        start=part["start_frame"],
-        boxes=np.array(part["boxes"], np.float32).reshape(-1, 4),
-        scores=np.array(part["scores"], np.float32),
-        probabilities=np.array(part["probabilities"], np.float32),
-        thumbnail=np.asarray(thumbnail, np.uint8),
-    )

@@ -1,6 +1,5 @@
-"""Draw who speaks when: timeline.png, one lane for each track."""
+"""Draw timeline.png: who speaks when, one lane per person, or per track."""
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import replacing
+from utils.output.lanes import Lane, find_lanes, offscreen_lane
+from utils.output.overlay import drawable
 from utils.output.results import Result
+from utils.output.time_axis import length_text, tick_step, tick_text
 from utils.scores import smooth_scores
 from utils.structures import FPS, ScoredTrack
 
@@ -18,55 +20,54 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-WIDTH = 1600  # pixels of the picture
+WIDTH = 1600  # pixels of the image
 LEFT, RIGHT = 124, 112  # margins beside the lanes
 TOP, BOTTOM = 104, 62  # margins above and below them
-MAX_LANES = 24
 ZOOM = 2  # drawn larger, then reduced: Pillow draws lines without anti-aliasing
-TICKS_S = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
-MAX_TICKS = 14
 
 INK, FAINT, PAPER = (31, 41, 51), (107, 119, 133), (255, 255, 255)
 GRID, CUT, CUT_FAINT = (236, 239, 243), (199, 160, 122), (241, 229, 217)
 PRESENT, SPEAKING, CURVE = (221, 227, 235), (52, 168, 83), (24, 94, 48)
+HEARD = (126, 112, 196)  # speech of nobody who is seen
+LABEL_WIDTH, NAME_WIDTH = 20, 170  # pixels that numbers have, and more for names at most
+MAX_STRONG_CUTS = 60  # more are drawn faintly
 
 
 def write_timeline(result: Result, path: Path) -> None:
-    """Write a picture of all tracks over time; with many tracks, of those that speak most."""
+    """Write an image of all people, or tracks, over time; of the 24 that speak most if more."""
     from PIL import Image
 
-    lanes = _lanes(result)
-    height = TOP + BOTTOM + max(1, len(lanes)) * _lane_height(len(lanes))
+    lanes = find_lanes(result)
+    heard = offscreen_lane(result)
+    rows = [*lanes, heard] if heard else lanes
+    height = TOP + BOTTOM + max(1, len(rows)) * _lane_height(len(rows))
     image = Image.new("RGB", (WIDTH * ZOOM, height * ZOOM), PAPER)
-    sheet = _Sheet(image, *_span(result), _lane_height(len(lanes)))
-    sheet.title(result, len(lanes))
-    sheet.grid(result, len(lanes))
-    if len(lanes) < len(result.tracks):
-        sheet.summary(result)
-    for row, (track, segments) in enumerate(lanes):
-        sheet.lane(row, track, segments)
-    if not lanes:
+    sheet = _Sheet(image, *_span(result), _lane_height(len(rows)))
+    sheet.make_room([lane.label for lane in lanes])
+    sheet.title(result, _count(result, len(lanes)))
+    sheet.grid(result, len(rows))
+    if len(lanes) < len(result.people or result.tracks):
+        sheet.summary(result, "all people" if result.people else "all tracks")
+    for row, lane in enumerate(rows):
+        sheet.lane(row, lane)
+    if result.people:
+        sheet.cuts(result, len(lanes))
+    if not rows:
         sheet.text((WIDTH / 2, TOP + sheet.lane_height / 2), "no face found", 18, FAINT, "mm")
     with replacing(path) as temporary:
         image.reduce(ZOOM).save(temporary, optimize=True)
 
 
-Lane = tuple[ScoredTrack, list[tuple[float, float]]]
-
-
-def _lanes(result: Result) -> list[Lane]:
-    """Return the tracks to show, with their speech, in order of their first frames."""
-    speech: dict[int, list[tuple[float, float]]] = {track.id: [] for track in result.tracks}
-    for part in result.segments:
-        speech[part.track].append((part.start_s, part.stop_s))
-    lanes = [(track, speech[track.id]) for track in result.tracks]
-    lanes.sort(key=lambda lane: (_seconds(lane[1]), len(lane[0].boxes)), reverse=True)
-    return sorted(lanes[:MAX_LANES], key=lambda lane: (lane[0].start, lane[0].id))
-
-
-def _seconds(segments: Sequence[tuple[float, float]]) -> float:
-    """Return the length of all segments together."""
-    return sum(stop - start for start, stop in segments)
+def _count(result: Result, num_lanes: int) -> str:
+    """Return how many people and tracks there are, and how many are shown."""
+    num_tracks, num_people = len(result.tracks), len(result.people)
+    words = f"{num_tracks} face track{'s' * (num_tracks != 1)}"
+    if num_people:
+        words = f"{num_people} {'person' if num_people == 1 else 'people'} in {words}"
+    left_out = (num_people or num_tracks) - num_lanes
+    if left_out:
+        words += f": the {num_lanes} that speak most are shown, {left_out} are left out"
+    return words
 
 
 def _lane_height(num_lanes: int) -> int:
@@ -84,43 +85,15 @@ def _span(result: Result) -> tuple[float, float]:
     return start_s, max(max(stop for _, stop in parts) / FPS, start_s + 1 / FPS)
 
 
-def _drawable(name: str) -> str:
-    """Return a name in the characters of Pillow's own font: accents go, others become `?`."""
-    plain = unicodedata.normalize("NFKD", name)
-    shown = (char for char in plain if not unicodedata.combining(char))
-    return "".join(char if " " <= char <= "~" else "?" for char in shown)
-
-
-def _tick_text(time_s: float, step_s: float, stop_s: float) -> str:
-    """Return a time as the axis shows it: 7, 7.5, 1:07 or 1:02:07."""
-    if stop_s < 60:
-        return f"{time_s:.1f} s" if step_s < 1 else f"{time_s:.0f} s"
-    minutes, seconds = divmod(round(time_s, 1), 60)
-    tail = f"{seconds:04.1f}" if step_s < 1 else f"{seconds:02.0f}"
-    if stop_s < 3600:
-        return f"{minutes:.0f}:{tail}"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:.0f}:{minutes:02.0f}:{tail}"
-
-
-def _length_text(time_s: float) -> str:
-    """Return a duration for reading: 7.5 s, 1 min 07 s or 1 h 02 min."""
-    if time_s < 59.95:
-        return f"{time_s:.1f} s"
-    minutes, seconds = divmod(round(time_s), 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 @dataclass
 class _Sheet:
-    """The picture being drawn; places are in pixels of the finished one."""
+    """The image being drawn; positions are in pixels of the finished image."""
 
     image: "Image"
     start_s: float
     stop_s: float
     lane_height: int
+    left: float = LEFT
 
     def __post_init__(self) -> None:
         from PIL import ImageDraw
@@ -131,12 +104,17 @@ class _Sheet:
     @property
     def coarse(self) -> bool:
         """Whether a pixel is so long that single segments can no longer be told apart."""
-        return (self.stop_s - self.start_s) / (WIDTH - LEFT - RIGHT) > 0.2
+        return (self.stop_s - self.start_s) / (WIDTH - self.left - RIGHT) > 0.2
 
     def at(self, time_s: float) -> float:
         """Return where a time lies across the picture."""
         part = (time_s - self.start_s) / (self.stop_s - self.start_s)
-        return LEFT + part * (WIDTH - LEFT - RIGHT)
+        return self.left + part * (WIDTH - self.left - RIGHT)
+
+    def make_room(self, labels: Sequence[str]) -> None:
+        """Widen the left margin for names; numbers fit as it is."""
+        widths = [self.draw.textlength(drawable(one), self.font(16)) / ZOOM for one in labels]
+        self.left = LEFT + round(min(max(0.0, max(widths, default=0.0) - LABEL_WIDTH), NAME_WIDTH))
 
     def font(self, size: int) -> "FreeTypeFont | ImageFont":
         """Return Pillow's own font, which needs no file of the system."""
@@ -173,22 +151,18 @@ class _Sheet:
         scaled = [(x * ZOOM, y * ZOOM) for x, y in points]
         self.draw.line(scaled, colour, max(1, round(width * ZOOM)), joint="curve")
 
-    def title(self, result: Result, num_lanes: int) -> None:
+    def title(self, result: Result, count: str) -> None:
         """Write what this is, and what the colours mean."""
-        name = _drawable(Path(result.video.path).name)
-        self.text((LEFT, 32), name if len(name) <= 70 else f"{name[:67]}...", 26)
+        name = drawable(Path(result.video.path).name)
+        self.text((self.left, 32), name if len(name) <= 70 else f"{name[:67]}...", 26)
         faces = "given" if result.detector.name == "none" else result.detector.name
         words = [f"{result.network.name} on {faces} faces"]
-        words.append(_length_text(self.stop_s - self.start_s))
+        words.append(length_text(self.stop_s - self.start_s))
         words.append(f"{len(result.shots)} shot{'s' * (len(result.shots) != 1)}")
-        tracks = f"{len(result.tracks)} face track{'s' * (len(result.tracks) != 1)}"
-        left_out = len(result.tracks) - num_lanes
-        if left_out:
-            tracks += f": the {num_lanes} that speak most are shown, {left_out} are left out"
-        words.append(tracks)
-        self.text((LEFT, 64), "   ·   ".join(words), 15, FAINT)
+        words.append(count)
+        self.text((self.left, 64), "   ·   ".join(words), 15, FAINT)
         x = WIDTH - RIGHT - 316.0
-        for colour, word in ((SPEAKING, "speaking"), (PRESENT, "in the picture")):
+        for colour, word in ((SPEAKING, "speaking"), (PRESENT, "in the image")):
             self.bar((x, 27, x + 22, 39), colour)
             x += 30 + self.text((x + 30, 33), word, 14, FAINT) + 22
         self.line(((x, 25), (x, 41)), CUT, 1.5)
@@ -198,63 +172,93 @@ class _Sheet:
     def grid(self, result: Result, num_lanes: int) -> None:
         """Draw the time axis and the cuts."""
         bottom = TOP + max(1, num_lanes) * self.lane_height
-        length_s = self.stop_s - self.start_s
-        step_s = next((step for step in TICKS_S if length_s / step <= MAX_TICKS), 86400)
+        step_s = tick_step(self.stop_s - self.start_s)
         for tick in range(int(np.ceil(self.start_s / step_s)), int(self.stop_s / step_s) + 1):
             x = self.at(tick * step_s)
             self.line(((x, TOP), (x, bottom + 6)), GRID)
-            words = _tick_text(tick * step_s, step_s, self.stop_s)
+            words = tick_text(tick * step_s, step_s, self.stop_s)
             self.text((x, bottom + 20), words, 14, FAINT, "mm")
-        colour = CUT if len(result.shots) <= 60 else CUT_FAINT
+        colour = CUT if len(result.shots) <= MAX_STRONG_CUTS else CUT_FAINT
         for shot in result.shots[1:]:
             x = self.at(shot.start / FPS)
             self.line(((x, TOP - 4), (x, bottom + 2)), colour)
-        self.line(((LEFT, bottom), (WIDTH - RIGHT, bottom)), FAINT)
+        self.line(((self.left, bottom), (WIDTH - RIGHT, bottom)), FAINT)
 
-    def lane(self, row: int, track: ScoredTrack, segments: list[tuple[float, float]]) -> None:
-        """Draw one track: its face, when it is there, and when it speaks."""
-        from PIL import Image
+    def cuts(self, result: Result, num_lanes: int) -> None:
+        """Draw the cuts over the lanes, so that a person's tracks can be told apart."""
+        colour = CUT if len(result.shots) <= MAX_STRONG_CUTS else CUT_FAINT
+        for shot in result.shots[1:]:
+            x = self.at(shot.start / FPS)
+            self.line(((x, TOP - 4), (x, TOP + num_lanes * self.lane_height)), colour)
 
+    def lane(self, row: int, lane: Lane) -> None:
+        """Draw one person or track: the face, when it is there, and when it speaks."""
         top = TOP + row * self.lane_height
         middle = top + self.lane_height / 2
-        side = self.lane_height - 8
         self.line(((16, top), (WIDTH - 16, top)), GRID)
+        if lane.thumbnail is None:
+            self.text((self.left - 18, middle), lane.label, 14, FAINT, "rm")
+        else:
+            side = self.face(lane.thumbnail, top)
+            self.text((self.left - 26 - side, middle), self.fitted(lane.label), 16, INK, "rm")
+        y1, y2 = top + self.lane_height * 0.17, top + self.lane_height * 0.83
+        colour = SPEAKING if lane.tracks else HEARD
+        for track in lane.tracks:
+            self.bar((self.at(track.start / FPS), y1, self.at(track.stop / FPS), y2), PRESENT)
+        if self.coarse:
+            self.shades(lane.speech, (y1, y2), colour)
+        else:
+            for start_s, stop_s in lane.speech:
+                self.bar((self.at(start_s), y1, self.at(stop_s), y2), colour)
+            for track in lane.tracks:
+                self.curve(track, y1, y2)
+        spoken = length_text(lane.speaking_s) if lane.speech else "never"
+        self.text((WIDTH - RIGHT + 14, middle), spoken, 14, INK if lane.speech else FAINT)
+
+    def face(self, thumbnail: NDArray[np.uint8], top: float) -> int:
+        """Draw a round face at the left of a lane; return how wide it is."""
+        from PIL import Image
+
+        side = self.lane_height - 8
         size = (side * ZOOM, side * ZOOM)
-        face = Image.fromarray(track.thumbnail).resize(size, Image.Resampling.LANCZOS)
+        face = Image.fromarray(thumbnail).resize(size, Image.Resampling.LANCZOS)
         mask = Image.new("L", size, 0)
         _disc(mask)
-        self.image.paste(face, (round((LEFT - 18 - side) * ZOOM), (top + 4) * ZOOM), mask)
-        self.text((LEFT - 26 - side, middle), str(track.id), 16, INK, "rm")
-        y1, y2 = top + self.lane_height * 0.17, top + self.lane_height * 0.83
-        self.bar((self.at(track.start / FPS), y1, self.at(track.stop / FPS), y2), PRESENT)
-        if self.coarse:
-            self.shades(segments, y1, y2)
-        else:
-            for start_s, stop_s in segments:
-                self.bar((self.at(start_s), y1, self.at(stop_s), y2), SPEAKING)
-            self.curve(track, y1, y2)
-        spoken = _length_text(_seconds(segments)) if segments else "never"
-        self.text((WIDTH - RIGHT + 14, middle), spoken, 14, INK if segments else FAINT)
+        place = (round((self.left - 18 - side) * ZOOM), round((top + 4) * ZOOM))
+        self.image.paste(face, place, mask)
+        return side
 
-    def shades(self, segments: Sequence[tuple[float, float]], y1: float, y2: float) -> None:
+    def fitted(self, label: str) -> str:
+        """Return a label that fits into the left margin."""
+        words = drawable(label)
+        while self.draw.textlength(words, self.font(16)) / ZOOM > NAME_WIDTH + LABEL_WIDTH:
+            words = words[:-4] + "..."
+        return words
+
+    def shades(
+        self,
+        stretches: Sequence[tuple[float, float]],
+        edges: tuple[float, float],
+        colour: tuple[int, int, int] = SPEAKING,
+    ) -> None:
         """Colour each column of pixels by the part of its time that is speech."""
-        columns = (WIDTH - LEFT - RIGHT) * ZOOM
+        columns = round((WIDTH - self.left - RIGHT) * ZOOM)
         edges_s = np.linspace(self.start_s, self.stop_s, columns + 1)
         spoken_s = np.zeros(columns + 1)  # speech before each edge
-        for start_s, stop_s in segments:
+        for start_s, stop_s in stretches:
             spoken_s += np.clip(edges_s, start_s, stop_s) - start_s
         part = np.minimum(np.diff(spoken_s) / np.diff(edges_s), 1.0)
         for column in np.flatnonzero(part > 0.01).tolist():
-            mixed = np.array(PRESENT) + part[column] * (np.array(SPEAKING) - PRESENT)
-            x = LEFT * ZOOM + column
+            mixed = np.array(PRESENT) + part[column] * (np.array(colour) - PRESENT)
+            x = round(self.left * ZOOM) + column
             red, green, blue = (round(level) for level in mixed.tolist())
-            self.draw.line((x, y1 * ZOOM, x, y2 * ZOOM - 1), (red, green, blue))
+            self.draw.line((x, edges[0] * ZOOM, x, edges[1] * ZOOM - 1), (red, green, blue))
 
-    def summary(self, result: Result) -> None:
-        """Draw a strip above the lanes that shows the speech of all tracks."""
-        self.text((LEFT - 18, TOP - 13), "all tracks", 13, FAINT, "rm")
-        parts = [(part.start_s, part.stop_s) for part in result.segments]
-        self.shades(parts, TOP - 19, TOP - 7)
+    def summary(self, result: Result, label: str) -> None:
+        """Draw a strip above the lanes that shows all speech of faces."""
+        self.text((self.left - 18, TOP - 13), label, 13, FAINT, "rm")
+        speech = [part for part in result.segments if part.kind == "speech"]
+        self.shades([(part.start_s, part.stop_s) for part in speech], (TOP - 19, TOP - 7))
 
     def curve(self, track: ScoredTrack, y1: float, y2: float) -> None:
         """Draw the smoothed score: the boundary in the middle, bounded towards the edges."""

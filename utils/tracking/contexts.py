@@ -1,4 +1,4 @@
-"""Which rows of which faces form the clip or the context around a scored row.
+"""Choose the rows of faces that form the clip or the context around a scored row.
 
 The faces of a context are aligned at the scored moment. Before and after it, each follows its own
 track, whose first and last rows are repeated beyond its ends.
@@ -136,8 +136,8 @@ def ranked_choice(form: ContextSpec, faces: FaceMoments, areas: NDArray[np.float
         raise ValueError(f"expected {len(faces.moments)} areas, one a row, got {areas.shape}")
 
     def choose(row: int, present: Sequence[int]) -> list[int]:
-        others = sorted((-float(areas[one]), one) for one in present if one != row)
-        ranked = [one for _, one in others]
+        others = sorted((-float(areas[other]), other) for other in present if other != row)
+        ranked = [other for _, other in others]
         if form.fill == "zero":
             ranked += [NOBODY] * form.num_speakers
         ranked = ranked or [row]

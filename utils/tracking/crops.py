@@ -19,6 +19,7 @@ from utils.tracking.crop_geometry import (
     median_of_runs,
     smooth_boxes,
 )
+from utils.tracking.face_choice import FaceChoice, FaceChooser
 from utils.tracking.tracks import GrowingTrack, Tracker
 
 _FIRST_ROOM = 50  # frames of a piece that memory is allocated for at first
@@ -29,7 +30,7 @@ _FORM = CropForm()
 class CropOptions:
     """How much of the image a crop shows."""
 
-    crop_scale: Annotated[float, "margin around the face, in half side lengths"] = 0.40
+    crop_scale: Annotated[float, "margin around the face, as a fraction of half its size"] = 0.40
 
     def __post_init__(self) -> None:
         if not 0 <= self.crop_scale <= 10:
@@ -37,7 +38,11 @@ class CropOptions:
 
 
 def crop_faces(
-    frames: Iterable[Frame], tracker: Tracker, crops: CropOptions, form: CropForm = _FORM
+    frames: Iterable[Frame],
+    tracker: Tracker,
+    crops: CropOptions,
+    form: CropForm = _FORM,
+    choice: FaceChoice | None = None,
 ) -> Iterator[CropPiece | Shot]:
     """Follow the faces and yield their crops: first the pieces of a shot, then the shot itself.
 
@@ -50,8 +55,9 @@ def crop_faces(
         tracker: Follows the faces; used up afterwards.
         crops: How much of the image a crop shows.
         form: Size and colour of the crops, and the length of a piece.
+        choice: If given, the last piece of a track has its `FaceCrops` too.
     """
-    return _Cropper(tracker, crops, form).run(frames)
+    return _Cropper(tracker, crops, form, choice).run(frames)
 
 
 def longest_delay(tracker: Tracker) -> int:
@@ -62,10 +68,17 @@ def longest_delay(tracker: Tracker) -> int:
 class _Cropper:
     """Runs a tracker over the frames and cuts the faces that it follows."""
 
-    def __init__(self, tracker: Tracker, options: CropOptions, form: CropForm) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        options: CropOptions,
+        form: CropForm,
+        choice: FaceChoice | None,
+    ) -> None:
         self._tracker = tracker
         self._options = options
         self._form = form
+        self._choice = choice
         self._frames = _Frames()
         self._cutters: dict[int, _Cutter] = {}  # of the open tracks, by id
 
@@ -92,7 +105,8 @@ class _Cropper:
         self._frames.append(frame)
         for track in self._tracker.open:
             if track.id not in self._cutters:
-                self._cutters[track.id] = _Cutter(track, frame.shot, self._options, self._form)
+                cutter = _Cutter(track, frame.shot, self._options, self._form, self._choice)
+                self._cutters[track.id] = cutter
             yield from self._cutters[track.id].cut(self._frames)
         needed = (cutter.next for cutter in self._cutters.values())
         self._frames.forget(min(needed, default=frame.index + 1))
@@ -129,7 +143,12 @@ class _Cutter:
     """Cuts the crops of one track as soon as their smoothed boxes are known."""
 
     def __init__(
-        self, track: GrowingTrack, shot: int, options: CropOptions, form: CropForm
+        self,
+        track: GrowingTrack,
+        shot: int,
+        options: CropOptions,
+        form: CropForm,
+        choice: FaceChoice | None,
     ) -> None:
         self.next = track.start  # video frame whose crop comes next
         self._track = track
@@ -139,6 +158,7 @@ class _Cutter:
         self._thumbnail: NDArray[np.uint8] | None = None
         self._thumbnail_due = track.start  # video frame of the next thumbnail
         self._form = form
+        self._chooser = FaceChooser(track.start, choice) if choice else None
         self._begin_piece()
 
     def _begin_piece(self) -> None:
@@ -164,6 +184,8 @@ class _Cutter:
                 yield self._hand_on(last=False, kept=True)
             frame = frames[self.next]
             self._update_thumbnail(frame.grey, x, y, s)
+            if self._chooser:
+                self._chooser.add(frame, box)
             image = frame.colour if self._form.colour else frame.grey
             assert image is not None, "the frames were read without colour"
             self._store(box, self._crop(image, box, (x, y, s)))
@@ -223,6 +245,7 @@ class _Cutter:
             thumbnail=self._thumbnail,
             last=last,
             kept=kept,
+            faces=self._chooser.finish() if self._chooser and last and kept else None,
         )
         self._piece_start = self.next
         self._begin_piece()

@@ -19,9 +19,11 @@ MIN_IOU = 0.5  # a face joins a track if its IoU with the track's last box is la
 class TrackOptions:
     """Which faces make a track."""
 
-    num_failed_det: Annotated[int, "frames without a detection before a track ends"] = 10
-    min_track: Annotated[int, "a track needs more frames than this"] = 10
-    min_face_size: Annotated[float, "a track needs a larger mean width or height, pixels"] = 1
+    num_failed_det: Annotated[int, "frames without a detection after which a track ends"] = 10
+    min_track: Annotated[int, "drop tracks that are not longer than this, in frames"] = 10
+    min_face_size: Annotated[
+        float, "drop tracks whose mean width and height are not larger than this, in pixels"
+    ] = 1
 
     def __post_init__(self) -> None:
         if self.num_failed_det < 0:

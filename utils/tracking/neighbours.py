@@ -21,16 +21,16 @@ def choose_speakers(target: int, beside: Sequence[Beside], num_speakers: int) ->
     """Return S tracks to compare, the target first; nothing is drawn at random.
 
     Tracks that share most frames with the target come first, then the larger ones, then those
-    that began first. If there are too few, they are repeated in that order; if there is none, the
-    target is repeated.
+    that began first. If there are too few, they are repeated in that order; without any, the target
+    is repeated.
 
     Args:
         target: Number of the scored track.
         beside: All other tracks of the shot that share a frame with what is scored.
         num_speakers: S.
     """
-    ranked = sorted(beside, key=lambda one: (-one.num_shared, -one.mean_area, one.track))
-    order = [one.track for one in ranked if one.num_shared > 0] or [target]
+    ranked = sorted(beside, key=lambda face: (-face.num_shared, -face.mean_area, face.track))
+    order = [face.track for face in ranked if face.num_shared > 0] or [target]
     return [target, *(order[place % len(order)] for place in range(num_speakers - 1))]
 
 

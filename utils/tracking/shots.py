@@ -20,8 +20,8 @@ TOLERANCE_S = 1e-3  # cut times are often written with three decimals
 class ShotOptions:
     """When a change between neighbouring frames is a cut."""
 
-    threshold: Annotated[float, "mean change that makes a cut, levels in [0, 255]"] = 27.0
-    min_shot: Annotated[int, "no cut within this many frames after a cut or the start"] = 15
+    threshold: Annotated[float, "mean change that counts as a cut, in levels from 0 to 255"] = 27.0
+    min_shot: Annotated[int, "minimum frames from the start or a cut to the next cut"] = 15
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < math.inf:
@@ -61,7 +61,7 @@ def read_cuts(path: Path) -> list[float]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UserError(
-            f"{path}: expected a text file with one time in seconds a line, found no UTF-8 text; "
+            f"{path}: expected a text file with one time in seconds per line, found no UTF-8 text; "
             "save it as plain text"
         ) from None
     cuts = []
@@ -80,13 +80,13 @@ def _seconds(text: str, place: str) -> float:
     if not 0 <= time_s < math.inf:
         raise UserError(
             f"{place}: expected a time in seconds such as 12.48, found {text[:40]!r}; "
-            "give one time a line, 0 or later"
+            "give one time per line, 0 or later"
         )
     return time_s
 
 
 def _given_cuts(cuts: Sequence[float]) -> Callable[[Frame, Frame | None], bool]:
-    """Return a function that tells whether a frame is the first at or after a given time."""
+    """Return a function that returns whether a frame is the first at or after a given time."""
     firsts = {math.ceil((cut - TOLERANCE_S) * FPS) for cut in cuts}
 
     def is_cut(frame: Frame, previous: Frame | None) -> bool:
@@ -96,9 +96,9 @@ def _given_cuts(cuts: Sequence[float]) -> Callable[[Frame, Frame | None], bool]:
 
 
 def _detected_cuts(options: ShotOptions) -> Callable[[Frame, Frame | None], bool]:
-    """Return a function that tells whether a frame begins a shot; call it on every frame in order.
+    """Return a function that detects whether a frame begins a shot; call it on all frames in order.
 
-    Cuts that follow too early are suppressed, not moved, so the answer is known at once.
+    Cuts that follow too early are suppressed, not moved, so the result is known at once.
     """
     from scenedetect import FrameTimecode
     from scenedetect.detector import FlashFilter
@@ -111,11 +111,9 @@ def _detected_cuts(options: ShotOptions) -> Callable[[Frame, Frame | None], bool
     )
 
     def is_cut(frame: Frame, previous: Frame | None) -> bool:
-        if previous is not None and frame.picture is previous.picture:
+        if previous is not None and frame.image is previous.image:
             return False
-        found = detector.process_frame(
-            FrameTimecode(frame.index, float(FPS)), _shrink(frame.picture)
-        )
+        found = detector.process_frame(FrameTimecode(frame.index, float(FPS)), _shrink(frame.image))
         return bool(found)
 
     return is_cut

@@ -60,7 +60,7 @@ class _BoxFile:
         return UserError(f"{self.path}, {place}: expected {expected}, found {found}")
 
     def check(self, box: tuple[float, ...], place: str) -> None:
-        """Raise where a box is none or lies outside the file."""
+        """Raise if a box is invalid or lies outside the image."""
         x1, y1, x2, y2 = box
         if not all(abs(value) <= MAX_CORNER for value in box):
             raise self.error(place, f"finite numbers within {MAX_CORNER} of 0", box)
@@ -68,7 +68,7 @@ class _BoxFile:
             raise self.error(place, "x1 < x2 and y1 < y2 (corners, not width and height)", box)
         if x2 <= 0 or y2 <= 0 or x1 >= self.width or y1 >= self.height:
             size = f"{self.width}x{self.height}"
-            raise self.error(place, f"a box in source pixels that touches the {size} picture", box)
+            raise self.error(place, f"a box in source pixels that touches the {size} image", box)
 
 
 def _read_csv(text: str, file: _BoxFile) -> list[FaceTrack]:
@@ -90,7 +90,7 @@ def _read_csv(text: str, file: _BoxFile) -> list[FaceTrack]:
         file.check(box, place)
         boxes = tracks.setdefault(values["track"].strip(), {})
         if time_s in boxes:
-            again = f"{clock} {values[clock].strip()} of {values['track'].strip()!r} again"
+            again = f"{clock} {values[clock].strip()} of {values['track'].strip()!r} twice"
             raise file.error(place, "one row for each track and time", again)
         boxes[time_s] = box
     if not tracks:
@@ -140,7 +140,7 @@ def _read_json(text: str, file: _BoxFile) -> list[FaceTrack]:
     ids = [entry["id"] for entry in entries if "id" in entry]
     twice = [name for i, name in enumerate(ids) if name in ids[:i]]
     if twice:
-        raise file.error("tracks", "another id for each track", f"{twice[0]!r} twice")
+        raise file.error("tracks", "a different id for each track", f"{twice[0]!r} twice")
     return tracks
 
 

@@ -1,4 +1,4 @@
-"""What the cropper asks of a tracker, and the tracks that it follows."""
+"""The interface of trackers, and the tracks that they follow."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

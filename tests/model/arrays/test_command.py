@@ -1,4 +1,4 @@
-"""The array command starts by the name of its folder."""
+"""The array command runs as `python -m model.arrays`."""
 
 from tests.programs import run_python
 

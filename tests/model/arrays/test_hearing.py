@@ -1,4 +1,4 @@
-"""An array beside the demo clip tells its speakers apart, by geometry and by a network."""
+"""An array beside the demo clip separates its speakers, by geometry and by a network."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from utils.arrays.sound import SoundChecks
 from utils.arrays.speech_positions import Heard
 from utils.datasets.tragic_talkers.scaler import Scaler, write_scaler
 from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
-from utils.datasets.tragic_talkers.synthetic_scene import made_rig
+from utils.datasets.tragic_talkers.synthetic_scene import synthetic_rig
 from utils.media.audio_streams.pieces import SoundFormat, read_pieces
 from utils.media.container import ReadOptions, ReadReport, probe
 
@@ -50,7 +50,7 @@ def speaking(person: str) -> NDArray[np.bool_]:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> ArrayOptions:
     """Record with the made array where the demo clip's speakers are."""
     folder = tmp_path_factory.mktemp("array")
-    geometry = made_rig()
+    geometry = synthetic_rig()
     camera = geometry.camera("cam06")
     sound = np.zeros(SECONDS * RATE)
     options = ReadOptions(duration_s=SECONDS)
@@ -109,4 +109,4 @@ def test_wrong_input_is_an_error(tmp_path: Path, recorded: ArrayOptions) -> None
     stereo = write_wav(tmp_path / "stereo.wav", np.ones((RATE, 2)))
     with pytest.raises(ValueError, match="16 channels, one for each microphone, found 2"):
         listen(ArrayOptions(stereo, recorded.array_geometry, "cam06"), SoundChecks())
-    assert isinstance(made_rig().cameras[0], Camera)
+    assert isinstance(synthetic_rig().cameras[0], Camera)

@@ -1,4 +1,4 @@
-"""The published learning rate, the loss, and hearing chunk by chunk for several cameras."""
+"""The published learning rate, the loss, and localisation in chunks for several cameras."""
 
 import json
 from pathlib import Path
@@ -108,7 +108,7 @@ def test_other_sound_is_an_error(tmp_path: Path, sound: ArraySound) -> None:
     with pytest.raises(ValueError, match="16 microphones, found 2"):
         hear(small(), stereo, SCALER, [0], 60)
     short = open_array(write_wav(tmp_path / "b.wav", np.zeros((48000, 16))), 16)
-    with pytest.raises(ValueError, match=r"at least 2 s of sound, a chunk, found 1\.00 s"):
+    with pytest.raises(ValueError, match=r"at least 2 s of audio \(one chunk\), found 1\.00 s"):
         hear(small(), short, SCALER, [0], 30)
     assert sound.num_microphones == 16
 
@@ -116,12 +116,12 @@ def test_other_sound_is_an_error(tmp_path: Path, sound: ArraySound) -> None:
 def test_views_of_the_data_set(tmp_path: Path) -> None:
     make_data(tmp_path, plan("walk", 0, 1, SceneOptions(3, "noise")))
     layout = TragicTalkers(tmp_path)
-    wanted = [CameraView("walk1", 9), CameraView("walk1", 2)]
-    found = dict(hear_views(small(), layout, wanted, SCALER, SoundChecks()))
-    assert list(found) == sorted(wanted)
+    views = [CameraView("walk1", 9), CameraView("walk1", 2)]
+    found = dict(hear_views(small(), layout, views, SCALER, SoundChecks()))
+    assert list(found) == sorted(views)
     assert {len(heard) for heard in found.values()} == {90}
-    alone = hear(small(), layout.sound("test", "walk1", 1), SCALER, [8], 90)[0]
-    np.testing.assert_allclose(found[wanted[0]].positions, alone.positions, atol=1e-6)
+    alone = hear(small(), layout.audio("test", "walk1", 1), SCALER, [8], 90)[0]
+    np.testing.assert_allclose(found[views[0]].positions, alone.positions, atol=1e-6)
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["published", "own"])

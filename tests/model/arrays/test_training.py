@@ -1,4 +1,4 @@
-"""A localizer learns to hear; a run that was stopped ends as one that was not."""
+"""A localizer learns to localise; an interrupted run gives the result of an uninterrupted one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ SCALER = Scaler("gcc_phat", np.zeros((16, 1, 64), np.float32), np.ones((16, 1, 6
 
 
 class Drawn:
-    """Features drawn from the number of their sound."""
+    """Features drawn with the chunk's number as seed."""
 
     feature = "gcc_phat"
 
@@ -144,7 +144,7 @@ def test_the_command_trains_folds(
     for fold in (0, 1, 2, 4):
         (tmp_path / "run" / str(fold)).symlink_to(tmp_path / "run" / "3")
     assert main(["merge", *place]) == 0
-    assert "validation loss of a chunk" in capsys.readouterr().out
+    assert "validation loss per chunk" in capsys.readouterr().out
     assert (tmp_path / "run" / "global_val_loss.pt").is_file()
 
 
@@ -158,9 +158,9 @@ def test_it_learns_to_hear(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["forward", *place]) == 0
     capsys.readouterr()
     assert main(["evaluate", *place]) == 0
-    said = capsys.readouterr().out
-    assert float(said.split()[1]) < 222, said  # aD within 5 degrees; guessing gives 10
-    assert float(said.split("detection error ")[1].split()[0]) < 5, said
+    output = capsys.readouterr().out
+    assert float(output.split()[1]) < 222, output  # aD within 5 degrees; guessing gives 10
+    assert float(output.split("detection error ")[1].split()[0]) < 5, output
     assert main(["video", *place, "--view", "walk5-cam06"]) == 0
     assert (tmp_path / "run" / "check_walk5-cam06.mp4").stat().st_size > 10000
 

@@ -1,4 +1,4 @@
-"""Weights that Keras kept in HDF5 are read by the names of their layers, or by their order."""
+"""Keras weights in HDF5 files are read by the names of their layers or by their order."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,11 +105,12 @@ def test_evaluation_takes_either(tmp_path: Path, named: bool) -> None:
     path = tmp_path / "weights.hdf5"
     write_keras(path, layers_of(network, names), whole=True)
     for variant in ({"mode": "s_a", **VARIANT}, None):
-        found = load_any(path, variant)
+        found = load_any("ava_asd", path, variant)
+        assert isinstance(found, AvaASD)
         assert found.mode == "s_a" and found.clip.length == 1
         assert torch.equal(found.head_av.weight, network.head_av.weight)
     with pytest.raises(ValueError, match=r"weights\.hdf5: these are not ava_asd weights"):
-        load_any(path, {"mode": "s_v", **VARIANT})
+        load_any("ava_asd", path, {"mode": "s_v", **VARIANT})
 
 
 def test_modes_share_their_convolutions(tmp_path: Path) -> None:
@@ -144,12 +145,12 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty.h5"
     with h5py.File(empty, "w"):
         pass
-    with pytest.raises(ValueError, match=r"empty\.h5 is cut short or no Keras weights"):
+    with pytest.raises(ValueError, match=r"empty\.h5 is incomplete or has no Keras weights"):
         read_state(empty)
     path = tmp_path / "model.hdf5"
     write_keras(path, layers_of(AvaASD("s_a", **VARIANT), keras_layers("s_a")), whole=True)
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(ValueError, match=r"model\.hdf5 is cut short"):
+    with pytest.raises(ValueError, match=r"model\.hdf5 is incomplete"):
         read_state(path)
 
 

@@ -1,4 +1,4 @@
-"""Weights are found, checked, translated and refused by name."""
+"""Weights are found, verified, translated and rejected by name."""
 
 import hashlib
 import http.server
@@ -25,6 +25,7 @@ from model.checkpoints.registry import (
     find_file,
     find_weights,
     get_weights,
+    registered_name,
     registry,
 )
 from model.contract import Logits, Network, WeightsFile
@@ -120,19 +121,22 @@ def test_what_does_not_fit(dropped: str, added: dict[str, Tensor], message: str)
 
 def test_another_network_is_recognised() -> None:
     name = network_names()[0]
-    with pytest.raises(ValueError, match=f"the file looks like {name}'s"):
-        load_released(Small(), build_network(name).state_dict())
+    with torch.device("meta"):
+        state = build_network(name).state_dict()
+    with pytest.raises(ValueError, match=f"the file fits {name}"):
+        load_released(Small(), state)
 
 
 @pytest.mark.parametrize("name", network_names())
 def test_every_network_is_built(name: str) -> None:
-    network = build_network(name)
+    with torch.device("meta"):
+        network = build_network(name)
     assert network.weights is None
     assert type(network).__module__ == f"model.networks.{name}"
 
 
 def test_unknown_network() -> None:
-    with pytest.raises(ValueError, match=r"expected a network named one of .*lr_asd.*got 'nonet'"):
+    with pytest.raises(ValueError, match=r"expected one of the networks .*lr_asd.*got 'nonet'"):
         build_network("nonet")
 
 
@@ -153,7 +157,9 @@ def test_safetensors(tmp_path: Path) -> None:
     assert loaded["a"].dtype == torch.float32 and loaded["a"].tolist() == [0, 1, 2]
     assert loaded["b"].dtype == torch.int64
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(ValueError, match=r"a\.safetensors is no safetensors file or is cut short"):
+    with pytest.raises(
+        ValueError, match=r"a\.safetensors is not a safetensors file or is incomplete"
+    ):
         read_state(path)
 
 
@@ -178,9 +184,9 @@ def cut_short(path: Path, legacy: bool) -> None:
         (lambda path: path.write_bytes(b""), "an empty file"),
         (lambda path: path.write_bytes(b"\n<!DOCTYPE html><html>quota"), "a web page"),
         (lambda path: path.write_bytes(b"readme"), "another file"),
-        (partial(cut_short, legacy=False), "cut short or damaged"),
-        (partial(cut_short, legacy=True), "cut short or damaged"),
-        (lambda path: path.write_bytes(b"PK\x03\x04 not a zip"), "cut short or damaged"),
+        (partial(cut_short, legacy=False), "incomplete or damaged"),
+        (partial(cut_short, legacy=True), "incomplete or damaged"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 not a zip"), "incomplete or damaged"),
         (lambda path: torch.save([1, 2], path), "expected names and tensors.*found list"),
         (lambda path: torch.save({"a": 1}, path), "expected names and tensors"),
     ],
@@ -202,13 +208,34 @@ def test_a_hostile_file_is_not_executed(tmp_path: Path, kind: str) -> None:
     else:
         state = {"a": Hostile(trap)}
         torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
-    with pytest.raises(ValueError, match=r"nothing of it was run|damaged") as failure:
+    with pytest.raises(ValueError, match=r"no code in it was executed|damaged") as failure:
         read_state(path)
     assert not trap.exists()
     assert "\n" not in str(failure.value)
     with path.open("rb") as file:  # the trap does spring where nobody is careful
         torch.load(file, weights_only=False) if kind != "bare pickle" else pickle.load(file)
     assert trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [
+        ("lr_asd_ava", "lr_asd_ava"),
+        ("weight/finetuning_TalkSet.model", "lr_asd_talkset"),
+        ("pretrain_TalkSet.model", "talknet_talkset"),
+        ("talknet_talkset", "talknet_talkset"),
+    ],
+)
+def test_names_that_weights_are_published_under(weights: str, name: str) -> None:
+    assert registered_name(weights) == name
+
+
+def test_a_file_comes_before_its_published_name(tmp_path: Path) -> None:
+    path = tmp_path / "finetuning_TalkSet.model"
+    path.touch()
+    assert registered_name(path) is None
+    with pytest.raises(FileNotFoundError, match=r"found no file .*lr_asd_talkset\.model"):
+        registered_name(tmp_path / "lr_asd_talkset.model")  # our own names are given as they are
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -333,7 +360,7 @@ def test_a_folder_that_cannot_be_written(one_checkpoint: Path) -> None:
 
 
 def test_unknown_weights() -> None:
-    with pytest.raises(ValueError, match=r"expected weights named one of .*got 'nonsense'"):
+    with pytest.raises(ValueError, match=r"expected one of the weights .*got 'nonsense'"):
         find_weights("nonsense")
 
 
@@ -348,5 +375,5 @@ def test_released_weights(name: str) -> None:
     assert network.weights is not None and network.weights.sha256 == one.sha256
     assert not network.training
     others = {"light_asd": "lr_asd", "lr_asd": "light_asd"}
-    with pytest.raises(ValueError, match=f"the file looks like {one.network}'s"):
+    with pytest.raises(ValueError, match=f"the file fits {one.network}"):
         load_single(others[one.network], network.weights.path)

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or absent, can be demonstrated, and refuse what they do not fit."""
+"""Checkpoints are complete or absent, run in the demo, and reject other settings."""
 
 from pathlib import Path
 
@@ -73,6 +73,13 @@ def test_other_settings_are_refused(tmp_path: Path, changed: TrainingOptions, me
         made_run(tmp_path, changed).resume()
 
 
+def test_a_switch_that_came_later_counts_as_off(tmp_path: Path) -> None:
+    saved = {"--lr": 0.1, "--removed": False}
+    checkpoints.check_settings(tmp_path, saved, {"--lr": 0.1, "--added": False})
+    with pytest.raises(ValueError, match="trained with --added False, found True"):
+        checkpoints.check_settings(tmp_path, saved, {"--lr": 0.1, "--added": True})
+
+
 def test_more_epochs_are_no_other_setting(tmp_path: Path) -> None:
     made_run(tmp_path, TrainingOptions())._save_last()
     assert made_run(tmp_path, TrainingOptions(max_epoch=9, test_interval=3)).resume()
@@ -95,7 +102,7 @@ def test_another_networks_run_is_refused(tmp_path: Path) -> None:
 def test_damage(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "last.model"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"last\.model, found a {message}; move it away"):
+    with pytest.raises(ValueError, match=rf"last\.model, found a {message}; remove it"):
         checkpoints.load(path)
 
 

@@ -1,4 +1,4 @@
-"""S3FD gives the published detector's maps, boxes and faces, for both weights files in use."""
+"""S3FD equals the published detector's maps, boxes and faces, for both weights files."""
 
 import hashlib
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.parity import fill, references
 from utils.model_options import DetectorOptions
 from utils.structures import Detections
 
-SIZE = np.array([160, 128, 160, 128], np.float32)  # of the reference picture, twice
+SIZE = np.array([160, 128, 160, 128], np.float32)  # of the reference image, twice
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def published_state() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def levels(published_state: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-    picture = torch.from_numpy(fill.inputs("s3fd.image", (1, 3, 128, 160), -120, 140))
+    image = torch.from_numpy(fill.inputs("s3fd.image", (1, 3, 128, 160), -120, 140))
     with torch.inference_mode():
-        return s3fd.build(published_state).eval().forward(picture)
+        return s3fd.build(published_state).eval().forward(image)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def places_and_confidences() -> tuple[Tensor, Tensor]:
 
 
 def rows(found: Detections) -> NDArray[np.float32]:
-    """(N, 5) confidence and corners, relative to the reference picture."""
+    """(N, 5) confidence and corners, relative to the reference image."""
     return np.column_stack([found.confidences, found.boxes / SIZE])
 
 
@@ -127,13 +127,13 @@ def test_photo_is_prepared_as_published(
 
 
 class DrawnOutputs(s3fd.S3fdNetwork):
-    """Says of every picture what the reference's stand-in network says."""
+    """Returns the outputs of the reference's stand-in network for every image."""
 
     def __init__(self, places: Tensor, confidences: Tensor) -> None:
         super().__init__()
         self.places, self.logits = places, torch.logit(confidences, eps=1e-7)
 
-    def forward(self, pictures: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         levels, start = [], 0
         for height, width in ((32, 40), (16, 20), (8, 10), (4, 5), (2, 3), (1, 2)):
             stop = start + height * width
@@ -142,7 +142,7 @@ class DrawnOutputs(s3fd.S3fdNetwork):
             conf = torch.cat([torch.zeros_like(conf), conf], dim=1)
             levels.append((loc, conf))
             start = stop
-        shape = (len(pictures), -1, -1, -1)
+        shape = (len(images), -1, -1, -1)
         return [(loc.expand(shape), conf.expand(shape)) for loc, conf in levels]
 
 
@@ -152,7 +152,7 @@ def test_photo_faces(
     photo = reference["photo_rgb"].astype(np.uint8)
     detector = s3fd.S3fd(DrawnOutputs(*places_and_confidences))
     found = detector.detect([photo, photo])[1]
-    # The published code gives boxes relative to its picture, which the priors took for 160x128.
+    # The published code gives boxes relative to its image, which the priors took for 160x128.
     boxes = found.boxes / SIZE * np.array([130, 97, 130, 97], np.float32)
     table = np.column_stack([boxes, found.confidences])
     np.testing.assert_allclose(table, reference["photo_faces_conf0p9"], atol=1e-3)
@@ -198,11 +198,11 @@ def test_face_alignment_layout(theirs: Any, size: tuple[int, int]) -> None:
 def test_face_alignment_boxes(theirs: Any) -> None:
     """The package walks over the cells one by one; all boxes above 0.05, before any NMS."""
     detect = pytest.importorskip("face_alignment.detection.sfd.detect")
-    picture = fill.inputs("s3fd.boxes", (96, 130, 3), 0, 255).astype(np.uint8)
-    expected = detect.detect(theirs, picture, "cpu")[0]
+    image = fill.inputs("s3fd.boxes", (96, 130, 3), 0, 255).astype(np.uint8)
+    expected = detect.detect(theirs, image, "cpu")[0]
     detector = s3fd.S3fd(s3fd.build(theirs.state_dict()))
     with torch.inference_mode():
-        levels = detector.network(detector.prepare([picture]))
+        levels = detector.network(detector.prepare([image]))
         places, confidences = s3fd.flatten(levels)
         sizes = tuple(tuple(loc.shape[2:]) for loc, _ in levels)
         boxes = s3fd.decode(places[0], s3fd.make_priors(sizes, "cpu"))
@@ -216,7 +216,7 @@ def spread() -> s3fd.S3fdNetwork:
     """Draw a network whose confidences and boxes spread as a trained one's do."""
     generator = torch.Generator().manual_seed(7)
     network = s3fd.S3fdNetwork().eval()
-    pictures = torch.randn(1, 3, 96, 160, generator=generator) * 60
+    images = torch.randn(1, 3, 96, 160, generator=generator) * 60
     with torch.inference_mode():
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
@@ -224,7 +224,7 @@ def spread() -> s3fd.S3fdNetwork:
                 module.weight.normal_(0, deviation, generator=generator)
                 torch.nn.init.zeros_(module.bias)
         for (loc, conf), place, kind in zip(
-            network(pictures), network.loc, network.conf, strict=True
+            network(images), network.loc, network.conf, strict=True
         ):
             assert isinstance(place, torch.nn.Conv2d) and isinstance(kind, torch.nn.Conv2d)
             place.weight.div_(2 * loc.std())
@@ -239,16 +239,16 @@ def copy_of(network: s3fd.S3fdNetwork) -> s3fd.S3fdNetwork:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[NDArray[np.uint8]]:
+def images() -> list[NDArray[np.uint8]]:
     return list(fill.inputs("s3fd.batch", (5, 96, 160, 3), 0, 255).astype(np.uint8))
 
 
 def test_batches_in_fast_layout_give_the_plain_boxes(
-    spread: s3fd.S3fdNetwork, pictures: list[NDArray[np.uint8]]
+    spread: s3fd.S3fdNetwork, images: list[NDArray[np.uint8]]
 ) -> None:
-    plain = s3fd.S3fd(spread, pixels=1).detect(pictures)
+    plain = s3fd.S3fd(spread, pixels=1).detect(images)
     fast_network = s3fd.prepare_network(copy_of(spread), "cpu", "fp32")
-    fast = s3fd.S3fd(fast_network, pixels=4 * 96 * 160).detect(pictures)
+    fast = s3fd.S3fd(fast_network, pixels=4 * 96 * 160).detect(images)
     assert sum(len(found) for found in plain) > 20
     for expected, found in zip(plain, fast, strict=True):
         np.testing.assert_allclose(found.boxes, expected.boxes, atol=0.01)
@@ -256,10 +256,10 @@ def test_batches_in_fast_layout_give_the_plain_boxes(
 
 
 def test_bf16_moves_the_boxes_by_less_than_a_pixel(
-    spread: s3fd.S3fdNetwork, pictures: list[NDArray[np.uint8]]
+    spread: s3fd.S3fdNetwork, images: list[NDArray[np.uint8]]
 ) -> None:
     low = s3fd.prepare_network(copy_of(spread), "cpu", "bf16")
-    inputs = s3fd.S3fd(spread).prepare(pictures)
+    inputs = s3fd.S3fd(spread).prepare(images)
     with torch.inference_mode():
         expected, expected_confidences = s3fd.flatten(spread(inputs))
         levels = low(inputs.bfloat16())
@@ -273,16 +273,16 @@ def test_bf16_moves_the_boxes_by_less_than_a_pixel(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (31, 33)])
-def test_small_pictures(spread: s3fd.S3fdNetwork, size: tuple[int, int]) -> None:
+def test_small_images(spread: s3fd.S3fdNetwork, size: tuple[int, int]) -> None:
     found = s3fd.S3fd(spread).detect([np.full((*size, 3), 120, np.uint8)])
     assert len(found) == 1 and np.isfinite(found[0].boxes).all()
 
 
-def test_no_pictures(spread: s3fd.S3fdNetwork) -> None:
+def test_no_images(spread: s3fd.S3fdNetwork) -> None:
     assert s3fd.S3fd(spread).detect([]) == []
 
 
-def test_boxes_are_those_of_the_small_picture_in_pixels_of_the_large_one(
+def test_boxes_are_those_of_the_small_image_in_pixels_of_the_large_one(
     spread: s3fd.S3fdNetwork,
 ) -> None:
     large = fill.inputs("s3fd.large", (260, 400, 3), 0, 255).astype(np.uint8)
@@ -291,7 +291,7 @@ def test_boxes_are_those_of_the_small_picture_in_pixels_of_the_large_one(
     expected = s3fd.S3fd(spread, confidence=0.6).detect([small])[0]
     assert len(found) > 0
     np.testing.assert_allclose(found.boxes, 2 * expected.boxes, rtol=1e-5, atol=1e-3)
-    assert s3fd.S3fd(spread, scale=0.25).picture_size(1280, 720) == (1280, 720)
+    assert s3fd.S3fd(spread, scale=0.25).image_size(1280, 720) == (1280, 720)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The detector that comes with the project finds faces, at any size, alone and in batches."""
+"""The bundled detector finds faces, at any size, alone and in batches."""
 
 import json
 import os
@@ -51,28 +51,28 @@ def labelled_frames(
     labels = json.loads(labels_file.read_text("utf-8"))
     rows = [row for person in labels["persons"].values() for row in person["faces"]]
     frames = []
-    wanted = every_s / 2
+    due_s = every_s / 2
     with av.open(str(video)) as container:
-        for image in container.decode(video=0):
-            time_s = float(image.time or 0)
-            if time_s >= wanted:
-                wanted += every_s
+        for decoded in container.decode(video=0):
+            time_s = float(decoded.time or 0)
+            if time_s >= due_s:
+                due_s += every_s
                 boxes = [row[2:6] for row in rows if row[0] <= time_s < row[1]]
-                picture = image.to_ndarray(format="rgb24")
-                frames.append((picture, np.array(boxes, np.float32).reshape(-1, 4)))
+                image = decoded.to_ndarray(format="rgb24")
+                frames.append((image, np.array(boxes, np.float32).reshape(-1, 4)))
     return frames
 
 
-def found_in(detector: TinyFcos, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the boxes in pixels of a picture that is looked at in the wanted size."""
-    height, width = picture.shape[:2]
-    size = detector.picture_size(width, height)
-    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+def found_in(detector: TinyFcos, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the boxes in pixels of an image read at the detector's size."""
+    height, width = image.shape[:2]
+    size = detector.image_size(width, height)
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     boxes = detector.detect([small])[0].boxes
     return boxes * np.array([width / size[0], height / size[1]] * 2, np.float32)
 
 
-def test_cells_cover_the_picture() -> None:
+def test_cells_cover_the_image() -> None:
     places = cells(64, 96)
     assert len(places) == 8 * 12 + 4 * 6 + 2 * 3
     assert places[0].tolist() == [4, 4, 8]
@@ -110,11 +110,11 @@ def test_folded_network_says_the_same() -> None:
     network = TinyFcosNetwork().eval()
     network.load_state_dict({k: v.float() for k, v in load_file(WEIGHTS).items()})
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand((1, 3, 96, 128), generator=generator) * 255
+    images = torch.rand((1, 3, 96, 128), generator=generator) * 255
     with torch.inference_mode():
-        logits, distances = network(pictures)
+        logits, distances = network(images)
         TinyFcos(network)
-        folded_logits, folded_distances = network(pictures)
+        folded_logits, folded_distances = network(images)
     assert torch.allclose(logits, folded_logits, atol=1e-3)
     assert torch.allclose(distances, folded_distances, rtol=1e-3, atol=1e-3)
 
@@ -128,8 +128,8 @@ def test_faces_of_the_demo_clip_are_found(detector: TinyFcos) -> None:
     assert len(frames) == 27
     shared: list[float] = []
     num_false = 0
-    for picture, boxes in frames:
-        overlap = iou(boxes[:, None], found_in(detector, picture)[None])
+    for image, boxes in frames:
+        overlap = iou(boxes[:, None], found_in(detector, image)[None])
         shared += list(overlap.max(axis=1, initial=0))
         num_false += int((overlap.max(axis=0, initial=0) < 0.4).sum())
     assert len(shared) > 40
@@ -138,22 +138,22 @@ def test_faces_of_the_demo_clip_are_found(detector: TinyFcos) -> None:
     assert num_false <= 1
 
 
-def test_batch_gives_what_single_pictures_give(detector: TinyFcos) -> None:
+def test_batch_gives_what_single_images_give(detector: TinyFcos) -> None:
     frames = labelled_frames(*DEMO, 2.5)
-    pictures = [np.asarray(cv2.resize(one, (320, 180)), np.uint8) for one, _ in frames]
-    together = detector.detect(pictures)
-    assert len(together) == len(pictures) == 11
-    for picture, found in zip(pictures, together, strict=True):
-        alone = detector.detect([picture])[0]
+    images = [np.asarray(cv2.resize(one, (320, 180)), np.uint8) for one, _ in frames]
+    together = detector.detect(images)
+    assert len(together) == len(images) == 11
+    for image, found in zip(images, together, strict=True):
+        alone = detector.detect([image])[0]
         np.testing.assert_allclose(found.boxes, alone.boxes, atol=1e-2)
         np.testing.assert_allclose(found.confidences, alone.confidences, atol=1e-4)
         assert found.boxes.dtype == found.confidences.dtype == np.float32
         assert (np.diff(found.confidences) <= 0).all()
 
 
-def test_mirrored_pictures_have_mirrored_faces(detector: TinyFcos) -> None:
-    picture, _ = labelled_frames(*DEMO, 5.0)[0]
-    small = np.asarray(cv2.resize(picture, (320, 180)), np.uint8)
+def test_mirrored_images_have_mirrored_faces(detector: TinyFcos) -> None:
+    image, _ = labelled_frames(*DEMO, 5.0)[0]
+    small = np.asarray(cv2.resize(image, (320, 180)), np.uint8)
     found = detector.detect([small])[0]
     mirrored = detector.detect([np.ascontiguousarray(small[:, ::-1])])[0]
     assert len(found) == len(mirrored) > 0
@@ -205,33 +205,33 @@ def test_half_the_size_adds_large_faces(
     assert found.boxes.dtype == found.confidences.dtype == np.float32
 
 
-def test_no_pictures(detector: TinyFcos) -> None:
+def test_no_images(detector: TinyFcos) -> None:
     assert detector.detect([]) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 320), (64, 64), (180, 320), (320, 180)])
 @pytest.mark.parametrize("kind", ["grey", "noise", "coarse noise"])
-def test_pictures_without_faces(detector: TinyFcos, kind: str, size: tuple[int, int]) -> None:
+def test_images_without_faces(detector: TinyFcos, kind: str, size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (4, *size, 3), dtype=np.uint8)
     coarse = noise[:, ::8, ::8].repeat(8, axis=1).repeat(8, axis=2)[:, : size[0], : size[1]]
     grey = np.full((4, *size, 3), 90, np.uint8)
-    pictures = {"grey": grey, "noise": noise, "coarse noise": coarse}[kind]
-    for found in detector.detect(list(pictures)):
+    images = {"grey": grey, "noise": noise, "coarse noise": coarse}[kind]
+    for found in detector.detect(list(images)):
         assert found.boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize(
-    ("video", "picture"),
+    ("video", "image"),
     [((1280, 720), (480, 270)), ((480, 854), (270, 480)), ((160, 120), (480, 360))],
 )
-def test_picture_size(detector: TinyFcos, video: tuple[int, int], picture: tuple[int, int]) -> None:
-    assert detector.picture_size(*video) == picture
+def test_image_size(detector: TinyFcos, video: tuple[int, int], image: tuple[int, int]) -> None:
+    assert detector.image_size(*video) == image
 
 
 def test_confidence_is_obeyed() -> None:
-    picture, _ = labelled_frames(*DEMO, 5.0)[0]
-    many, none = (load_file_of(WEIGHTS, level).detect([picture])[0] for level in (0.05, 1.0))
+    image, _ = labelled_frames(*DEMO, 5.0)[0]
+    many, none = (load_file_of(WEIGHTS, level).detect([image])[0] for level in (0.05, 1.0))
     assert len(none) == 0
     assert len(many) > 0
     assert many.confidences.min() >= 0.05
@@ -260,8 +260,8 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
 def test_faces_of_real_clips_are_found(detector: TinyFcos, name: str) -> None:
     best: list[float] = []
     num_false = 0
-    for picture, boxes in labelled_frames(CLIPS / f"{name}.mp4", CLIPS / f"{name}.json", 1.0):
-        overlap = iou(boxes[:, None], found_in(detector, picture)[None])
+    for image, boxes in labelled_frames(CLIPS / f"{name}.mp4", CLIPS / f"{name}.json", 1.0):
+        overlap = iou(boxes[:, None], found_in(detector, image)[None])
         best += list(overlap.max(axis=1, initial=0))
         num_false += int((overlap.max(axis=0, initial=0) < 0.4).sum())
     assert np.mean(np.array(best) >= 0.4) > 0.9

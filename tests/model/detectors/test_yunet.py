@@ -29,8 +29,8 @@ def detector() -> YuNet:
     return YuNet(weights)
 
 
-def labelled_picture(name: str, time_s: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return the picture of a clip at that time and the labelled boxes in it."""
+def labelled_image(name: str, time_s: float) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return the image of a clip at that time and the labelled boxes in it."""
     labels = json.loads((CLIPS / f"{name}.json").read_text("utf-8"))
     boxes = [
         row[2:6]
@@ -39,9 +39,9 @@ def labelled_picture(name: str, time_s: float) -> tuple[NDArray[np.uint8], NDArr
         if row[0] <= time_s < row[1]
     ]
     with av.open(str(CLIPS / f"{name}.mp4")) as container:
-        for image in container.decode(video=0):
-            if image.time - labels["video_starts_at"] >= time_s:
-                return image.to_ndarray(format="rgb24"), np.array(boxes, np.float32)
+        for decoded in container.decode(video=0):
+            if decoded.time - labels["video_starts_at"] >= time_s:
+                return decoded.to_ndarray(format="rgb24"), np.array(boxes, np.float32)
     raise AssertionError(f"{name} ends before {time_s} s")
 
 
@@ -50,11 +50,11 @@ def labelled_picture(name: str, time_s: float) -> tuple[NDArray[np.uint8], NDArr
 @pytest.mark.parametrize("longer_side", [None, 1280, 160], ids=["own size", "large", "thumbnail"])
 @pytest.mark.parametrize("name", ["debate_overlap", "no_audio_stream", "selfie_monologue"])
 def test_labelled_faces_are_found(detector: YuNet, name: str, longer_side: int | None) -> None:
-    picture, expected = labelled_picture(name, 2.5)
-    height, width = picture.shape[:2]
+    image, expected = labelled_image(name, 2.5)
+    height, width = image.shape[:2]
     scale = 1.0 if longer_side is None else longer_side / max(height, width)
-    video = cv2.resize(picture, (round(width * scale), round(height * scale)))
-    small = cv2.resize(video, detector.picture_size(video.shape[1], video.shape[0]))
+    video = cv2.resize(image, (round(width * scale), round(height * scale)))
+    small = cv2.resize(video, detector.image_size(video.shape[1], video.shape[0]))
     found = detector.detect([small, small])[1]
     back = np.array([width / small.shape[1], height / small.shape[0]] * 2, np.float32)
     assert iou((found.boxes * back)[:, None], expected[None]).max(axis=0).min() > 0.5
@@ -66,7 +66,7 @@ def test_labelled_faces_are_found(detector: YuNet, name: str, longer_side: int |
 @pytest.mark.weights
 @needs_weights
 @pytest.mark.parametrize("size", [(1, 1), (3, 320), (32, 32), (180, 320), (33, 31)])
-def test_pictures_without_faces(detector: YuNet, size: tuple[int, int]) -> None:
+def test_images_without_faces(detector: YuNet, size: tuple[int, int]) -> None:
     for found in detector.detect([np.full((*size, 3), 90, np.uint8)] * 4):
         assert found.boxes.shape == (0, 4)
 
@@ -74,7 +74,7 @@ def test_pictures_without_faces(detector: YuNet, size: tuple[int, int]) -> None:
 @pytest.mark.weights
 @needs_weights
 @pytest.mark.parametrize(
-    ("video", "picture"),
+    ("video", "image"),
     [
         ((1280, 720), (320, 180)),
         ((480, 854), (180, 320)),
@@ -83,8 +83,8 @@ def test_pictures_without_faces(detector: YuNet, size: tuple[int, int]) -> None:
         ((1, 1000), (1, 320)),
     ],
 )
-def test_picture_size(detector: YuNet, video: tuple[int, int], picture: tuple[int, int]) -> None:
-    assert detector.picture_size(*video) == picture
+def test_image_size(detector: YuNet, video: tuple[int, int], image: tuple[int, int]) -> None:
+    assert detector.image_size(*video) == image
 
 
 @pytest.mark.parametrize("content", [b"not a network", b""], ids=["text", "empty"])

@@ -124,7 +124,7 @@ def test_entities_that_are_gone_are_counted(
     with caplog.at_level(logging.WARNING):
         found = measure_table(table, scored[1:], tmp_path / "val_res.csv")
     assert found == pytest.approx(flat_ap(scored[1:]), abs=1e-12)
-    assert "30 of 180 rows are of entities that are not there" in caplog.text
+    assert "30 of 180 rows are of missing entities" in caplog.text
     assert len(read_predictions(tmp_path / "val_res.csv")) == 150
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import re
 import shutil
 from pathlib import Path
@@ -12,9 +13,10 @@ from torch.nn import functional
 
 import trainTalkNet
 from model.checkpoints import training as checkpoints
+from model.checkpoints.keras import MODES
 from model.evaluation.window_evaluation import measure_share
 from model.evaluation.window_weights import COLUMNS
-from model.networks.ava_asd import MODES, AvaASD
+from model.networks.ava_asd import AvaASD
 from model.ranks import Ranks
 from model.training.network_trainer import make_trainer
 from model.training.run import Hooks, Run
@@ -72,7 +74,7 @@ def test_train_resume_and_evaluate(
     for save, epochs in ((halves, 1), (halves, 2), (whole, 2)):
         given = arguments(ava, save, *variant, "--maxEpoch", str(epochs))
         assert trainTalkNet.main(given) == 0
-    assert "video gone: no video gone.* is there" in caplog.text
+    assert "video gone: found no video gone.*" in caplog.text
     first, second = (checkpoints.load(path / "model" / "last.model") for path in (halves, whole))
     for name, tensor in second["state_dict"].items():
         assert torch.equal(first["state_dict"][name], tensor), name
@@ -127,7 +129,7 @@ def test_early_stopping(
     with (tmp_path / "log.csv").open(newline="") as file:
         losses = [float(row["val_loss"]) for row in csv.DictReader(file)]
     assert len(losses) < 30 and losses.index(min(losses)) == len(losses) - 3
-    assert "the loss has not fallen for 2 evaluations: training ends" in caplog.text
+    assert "the loss has not decreased for 2 evaluations: training ends" in caplog.text
     assert trainTalkNet.main([*given, "--patience", "1"]) == 0  # may change, and ends at once
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + len(losses)
 
@@ -144,12 +146,18 @@ def test_windows_are_made_once_and_refused_otherwise(
     for path, time in files.items():
         assert path.stat().st_mtime_ns == time
     assert trainTalkNet.main(arguments(ava, tmp_path / "c", *variant, "--loseRows")) == 1
-    assert "expected lose_rows False" in caplog.text and "another --windowPath" in caplog.text
+    expected = "expected late_pictures False, lose_rows False, own_rates False"
+    assert expected in caplog.text and "another --windowPath" in caplog.text
+    again = ["--original", "--windowPath", str(tmp_path / "original")]
+    assert trainTalkNet.main(arguments(ava, tmp_path / "c", *variant, *again)) == 0
+    with (tmp_path / "original" / "train" / "journal.jsonl").open() as file:
+        made = json.loads(file.readline())
+    assert made["own_rates"] and made["late_pictures"] and made["lose_rows"]
     nowhere = arguments(tmp_path / "nowhere", tmp_path / "d", *variant)
     assert trainTalkNet.main(nowhere) == 1
     assert "expected the labels of train in" in caplog.text and "--download" in caplog.text
     assert trainTalkNet.main(arguments(ava, tmp_path / "e", "--evaluation")) == 1
-    assert "ava_asd_static.hdf5 is not here" in caplog.text
+    assert "ava_asd_static.hdf5 is missing" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The audio CRNN equals the reference: outputs, inner steps, gradients, loss, published names."""
+"""The audio CRNN equals the reference: outputs, stages, gradients, loss, published names."""
 
 from typing import Literal
 

@@ -6,7 +6,7 @@ import torch
 
 from model.detectors.tiny_fcos import cells
 from model.shipped.tiny_fcos_losses import assign, box_overlaps, detection_loss, stack
-from utils.datasets.face_pictures.pictures import AnnotatedImage
+from utils.datasets.face_pictures.images import AnnotatedImage
 
 SIDE = 128
 PLACES = cells(SIDE, SIDE)

@@ -23,7 +23,7 @@ from model.shipped.train_tiny_fcos import (
     steps_of,
 )
 from model.training.run import Hooks, Run
-from utils.datasets.face_pictures.pictures import AnnotatedImage, ImageFolder
+from utils.datasets.face_pictures.images import AnnotatedImage, ImageFolder
 from utils.model_options import DetectorOptions
 
 

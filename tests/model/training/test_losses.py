@@ -1,4 +1,4 @@
-"""Losses are the published ones; frames without a label do not count."""
+"""Losses are the published ones; unlabelled frames do not count."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def made_logits(seed: int = 0) -> tuple[Logits, Tensor]:
 
 
 def clips_of(labels: Tensor) -> Clips:
-    """Labels as a batch has them; its sound and faces are of no matter here."""
+    """Labels of a batch; its audio and faces are not used."""
     return Clips(labels, labels, labels, labels)
 
 
@@ -71,7 +71,7 @@ def test_frames_without_label_do_not_count() -> None:
 
 def test_a_head_that_is_not_there() -> None:
     logits, labels = made_logits()
-    with pytest.raises(ValueError, match="weighs a head 'audio'"):
+    with pytest.raises(ValueError, match="has a weight for 'audio'"):
         head_losses(Logits(logits.av), clips_of(labels), {"av": 1.0, "audio": 0.4}, 1.0)
 
 

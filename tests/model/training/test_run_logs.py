@@ -1,4 +1,4 @@
-"""What a run tells of itself goes on in the same table."""
+"""A resumed run continues the same table."""
 
 from pathlib import Path
 

@@ -301,7 +301,7 @@ def test_frozen_weights_and_their_statistics_stay() -> None:
 @pytest.mark.parametrize(
     ("freeze", "message"),
     [
-        ("lips.*", r"--freeze lips\.\* matches no weights; the parts are audio\.\*, "),
+        ("lips.*", r"--freeze lips\.\* matches no weights; the modules are audio\.\*, "),
         ("*", "leaves nothing to train"),
     ],
 )
@@ -321,10 +321,10 @@ def test_mixed_precision_is_close() -> None:
 
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
 def test_optimisers_and_the_published_decay(optimiser: str) -> None:
-    class Other(TinyNetwork):
+    class DecayingNetwork(TinyNetwork):
         recipe = Recipe(optimiser, 0.01, 0.9, 0.01, max_epoch=3)
 
-    trainer = make_trainer(Other(), TrainingOptions(), Ranks())
+    trainer = make_trainer(DecayingNetwork(), TrainingOptions(), Ranks())
     rates = []
     for epoch in (1, 2, 3):
         trainer.train_epoch(
@@ -338,11 +338,11 @@ def test_optimisers_and_the_published_decay(optimiser: str) -> None:
 
 
 def test_an_unknown_optimiser() -> None:
-    class Other(TinyNetwork):
+    class LionNetwork(TinyNetwork):
         recipe = Recipe("lion")
 
     with pytest.raises(ValueError, match="got 'lion'"):
-        make_trainer(Other(), TrainingOptions(), Ranks())
+        make_trainer(LionNetwork(), TrainingOptions(), Ranks())
 
 
 def test_global_random_numbers_are_left_alone() -> None:

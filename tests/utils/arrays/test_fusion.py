@@ -1,4 +1,4 @@
-"""Faces near to where speech is heard gain, others lose; by how much is the stated rule."""
+"""Faces near localised speech gain score, others lose, by the stated rule."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_clocks_of_25_and_30_frames_meet() -> None:
 
 
 def test_wrong_numbers_are_errors() -> None:
-    with pytest.raises(ValueError, match="expected 1 frames as there are boxes, heard 2"):
+    with pytest.raises(ValueError, match="for 1 frames, one per box, found 2"):
         array_scores(BOX, heard(0.5, 1, 2), CAMERA, 1000)
     with pytest.raises(ValueError, match="--spreadDeg must be above 0"):
         FusionOptions(spread_deg=0)

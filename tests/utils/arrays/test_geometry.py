@@ -1,4 +1,4 @@
-"""Cameras place points, points reach microphones late, geometry files say what is wrong."""
+"""Camera projection, delays at microphones, and errors of geometry files."""
 
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.microphones, PAIR)
     assert found.cameras == geometry.cameras
     assert found.camera("b") == geometry.cameras[1]
-    with pytest.raises(ValueError, match="a camera of a, b, found ''"):
+    with pytest.raises(ValueError, match="one of a, b, found ''"):
         found.camera("")
 
 

@@ -1,4 +1,4 @@
-"""Curves are drawn where their values lie."""
+"""Curves are drawn at the positions of their values."""
 
 from pathlib import Path
 
@@ -22,9 +22,9 @@ def test_a_curve_is_where_its_values_are(tmp_path: Path) -> None:
     path = tmp_path / "plot.png"
     curve = Curve("rising", [0, 0.5, 1, 2], [0, 0.5, 1, 5], marked=1)
     draw_curves("title", Axis("x", 0, 1), Axis("y", 0, 1), [curve], path)
-    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    assert picture.shape == (HEIGHT, WIDTH, 3)
-    blue = np.abs(picture - COLOURS[0]).max(axis=2) < 30
+    image = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert image.shape == (HEIGHT, WIDTH, 3)
+    blue = np.abs(image - COLOURS[0]).max(axis=2) < 30
     rows, columns = np.nonzero(blue)
     inner = (columns > LEFT + 10) & (columns < LEFT + 300)
     assert inner.sum() > 200
@@ -36,5 +36,5 @@ def test_axes() -> None:
     assert fitting_axis("loss", [1.0, float("nan"), 2.0]).high == pytest.approx(2.1)
     assert fitting_axis("loss", []).high > 0
     assert fitting_axis("loss", [0.0]).high > 0
-    with pytest.raises(ValueError, match="axis to rise"):
+    with pytest.raises(ValueError, match="axis with low < high"):
         Axis("x", 1, 1)

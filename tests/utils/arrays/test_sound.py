@@ -1,4 +1,4 @@
-"""WAV files of all kinds are read as they are, in pieces; what makes no array is named."""
+"""WAV files of all kinds are read in pieces; files that do not form an array are errors."""
 
 from pathlib import Path
 
@@ -36,10 +36,10 @@ def test_files_that_make_no_array_are_errors(tmp_path: Path) -> None:
     stereo = open_wav(write_wav(tmp_path / "stereo.wav", np.zeros((RATE, 2))))
     slow = open_wav(write_wav(tmp_path / "slow.wav", np.zeros((RATE, 1)), 44100))
     for files, problem in (
-        ([mono, short], r"1\.00 s and only 0\.50 s in .*short"),
-        ([mono, stereo], r"stereo\.wav: expected one microphone a file, found 2"),
+        ([mono, short], r"1\.00 s, but 0\.50 s in .*short"),
+        ([mono, stereo], r"stereo\.wav: expected one microphone per file, found 2"),
         ([slow], r"slow\.wav: expected 48000 samples/s, found 44100"),
-        ([], "at least one file"),
+        ([], "at least one audio file"),
     ):
         with pytest.raises(ValueError, match=problem):
             ArraySound(files)

@@ -1,4 +1,4 @@
-"""What is heard is written as published, read back, and found by time."""
+"""Localised speech is written as published, read back, and found by time."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An array finds by itself where a made speaker walks, and is silent when they are."""
+"""Steering localises a generated moving speaker, and reports nothing in silence."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,16 @@ from utils.arrays.srp_phat import steer
 from utils.datasets.tragic_talkers.evaluation import compare
 from utils.datasets.tragic_talkers.labels import ViewTruth
 from utils.datasets.tragic_talkers.synthetic_room import Room
-from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, made_rig, make_scene
+from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, make_scene, synthetic_rig
 from utils.metrics.localisation import WIDTH, errors
 
-RIG = made_rig()
+RIG = synthetic_rig()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> ArraySound:
     scene = make_scene(RIG, SceneOptions(6, "noise", Room(order=1)), 3)
-    return open_array(write_wav(tmp_path_factory.mktemp("scene") / "a.wav", scene.sounds), 16)
+    return open_array(write_wav(tmp_path_factory.mktemp("scene") / "a.wav", scene.signals), 16)
 
 
 @pytest.mark.parametrize("camera", [0, 5], ids=["at the side", "in the middle"])
@@ -41,7 +41,7 @@ def test_silence_is_no_speech(folder: ArraySound) -> None:
 def test_another_array_is_an_error(folder: ArraySound) -> None:
     fewer = ArraySound(folder.files)
     fewer.num_microphones = 4
-    with pytest.raises(ValueError, match=r"expected 16 channels .* found 4"):
+    with pytest.raises(ValueError, match=r"expected 16 channels.* found 4"):
         steer(fewer, RIG, RIG.cameras[0], 10)
     assert len(steer(folder, RIG, RIG.cameras[0], 0)) == 0
     assert np.isfinite(steer(folder, RIG, RIG.cameras[0], 1).positions).all()

@@ -1,4 +1,4 @@
-"""The line stands where speech is heard, over a video and over nothing."""
+"""The line is at the position of speech, over a video and over an empty image."""
 
 from pathlib import Path
 
@@ -16,37 +16,37 @@ from utils.media.container import probe
 
 
 def frames_of(path: Path) -> tuple[list[NDArray[np.uint8]], list[float], int]:
-    """Return pictures, their times, and the number of samples of the sound."""
+    """Return images, their times, and the number of audio samples."""
     with av.open(str(path)) as container:
-        pictures, times = [], []
-        for image in container.decode(video=0):
-            pictures.append(image.to_ndarray(format="rgb24"))
-            times.append(float(image.time))
+        images, times = [], []
+        for decoded in container.decode(video=0):
+            images.append(decoded.to_ndarray(format="rgb24"))
+            times.append(float(decoded.time))
     with av.open(str(path)) as container:
         samples = sum(frame.samples for frame in container.decode(audio=0))
-    return pictures, times, samples
+    return images, times, samples
 
 
-def green_column(picture: NDArray[np.uint8]) -> float | None:
-    """Return the middle of the line, or None where there is none."""
-    pixels = picture.astype(int)
+def green_column(image: NDArray[np.uint8]) -> float | None:
+    """Return the middle of the line, or None without a line."""
+    pixels = image.astype(int)
     green = (pixels[..., 1] > 150) & (pixels[..., 0] < 110) & (pixels[..., 2] < 110)
     columns = np.flatnonzero(green.mean(axis=0) > 0.95)
     return float(columns.mean()) if len(columns) else None
 
 
-def test_a_blank_picture(tmp_path: Path) -> None:
+def test_a_blank_image(tmp_path: Path) -> None:
     sound = 0.1 * np.random.default_rng(0).normal(size=(48000 + 500, 2))
     array = open_array(write_wav(tmp_path / "a.wav", sound), 2)
     positions = np.linspace(0.1, 0.9, 30, dtype=np.float32)
     confidences = np.where(np.arange(30) < 20, 0.9, 0.5).astype(np.float32)
     render_blank(array, Heard(positions, confidences), tmp_path / "out.mp4")
-    pictures, times, samples = frames_of(tmp_path / "out.mp4")
-    assert len(pictures) == 30
+    images, times, samples = frames_of(tmp_path / "out.mp4")
+    assert len(images) == 30
     np.testing.assert_allclose(times, np.arange(30) / 30, atol=1e-3)
-    assert pictures[0].shape == (CANVAS_SIZE[1], CANVAS_SIZE[0], 3)
-    for number, picture in enumerate(pictures):
-        column = green_column(picture)
+    assert images[0].shape == (CANVAS_SIZE[1], CANVAS_SIZE[0], 3)
+    for number, image in enumerate(images):
+        column = green_column(image)
         if number < 20:
             assert column == pytest.approx(int(positions[number] * CANVAS_SIZE[0]), abs=1)
         else:
@@ -56,9 +56,9 @@ def test_a_blank_picture(tmp_path: Path) -> None:
 
 def test_lines_at_and_beyond_the_edges() -> None:
     for position, columns in ((0.0, [0, 1, 2]), (1.0, [18, 19]), (-1.0, []), (3.0, [])):
-        picture = np.zeros((4, 20, 3), np.uint8)
-        draw_line(picture, position)
-        assert np.flatnonzero(picture[0, :, 1]).tolist() == columns
+        image = np.zeros((4, 20, 3), np.uint8)
+        draw_line(image, position)
+        assert np.flatnonzero(image[0, :, 1]).tolist() == columns
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_over_a_video(tmp_path: Path, rotation: int, size: tuple[int, int]) -> N
     write_video(tmp_path / "view.mp4", grey, 25, tone, rotation=rotation)
     heard = Heard(np.full(15, 0.25, np.float32), np.ones(15, np.float32))  # half a second
     render_over(probe(tmp_path / "view.mp4"), heard, tmp_path / "out.mp4")
-    pictures, times, samples = frames_of(tmp_path / "out.mp4")
-    assert len(pictures) == 25
+    images, times, samples = frames_of(tmp_path / "out.mp4")
+    assert len(images) == 25
     np.testing.assert_allclose(times, np.arange(25) / 25, atol=1e-3)
-    for picture, time_s in zip(pictures, times, strict=True):
-        assert picture.shape[:2] == size[::-1]
-        column = green_column(picture)
+    for image, time_s in zip(images, times, strict=True):
+        assert image.shape[:2] == size[::-1]
+        column = green_column(image)
         assert column == (pytest.approx(size[0] / 4, abs=1) if time_s < 0.499 else None)
     assert samples >= 48000

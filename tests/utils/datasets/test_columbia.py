@@ -1,4 +1,4 @@
-"""The Columbia data is fetched once, safely, from servers played here, and read with care."""
+"""Columbia: download from local servers, resuming and joining, and reading of the labels."""
 
 import functools
 import http.server
@@ -35,36 +35,36 @@ MANIFEST = """<?xml version="1.0"?>
      profiles="urn:mpeg:dash:profile:isoff-on-demand:2011">
   <Period>
     <AdaptationSet mimeType="video/mp4">
-      <Representation id="picture" codecs="avc1.64001f" bandwidth="9" width="96" height="64">
-        <BaseURL>picture.mp4</BaseURL></Representation>
+      <Representation id="video" codecs="avc1.64001f" bandwidth="9" width="96" height="64">
+        <BaseURL>video.mp4</BaseURL></Representation>
     </AdaptationSet>
     <AdaptationSet mimeType="audio/mp4">
-      <Representation id="sound" codecs="mp4a.40.2" bandwidth="1">
-        <BaseURL>sound.m4a</BaseURL></Representation>
+      <Representation id="audio" codecs="mp4a.40.2" bandwidth="1">
+        <BaseURL>audio.m4a</BaseURL></Representation>
     </AdaptationSet>
   </Period>
 </MPD>
 """
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, ranges too; `stall.mp4` stops half-way when asked for from its start."""
+class FolderHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and byte ranges; a whole `stall.mp4` is sent only half."""
 
     extensions_map = {".mpd": "application/dash+xml", ".mp4": "video/mp4", ".m4a": "audio/mp4"}  # noqa: RUF012
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
-        asked = self.headers.get("Range", "")
-        self.server.asked.append((path.name, asked))  # type: ignore[attr-defined]
+        byte_range = self.headers.get("Range", "")
+        self.server.requests.append((path.name, byte_range))  # type: ignore[attr-defined]
         if path.suffix != ".mp4":
             super().do_GET()
             return
         content = path.read_bytes()
-        start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
-        self.send_response(206 if asked else 200)
+        start = int(byte_range.removeprefix("bytes=").split("-")[0]) if byte_range else 0
+        self.send_response(206 if byte_range else 200)
         self.send_header("Content-Type", "video/mp4")
         self.send_header("Content-Length", str(len(content) - start))
-        if asked:
+        if byte_range:
             whole = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self.send_header("Content-Range", whole)
         self.end_headers()
@@ -75,16 +75,16 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.wfile.write(content[start:])
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server on loopback that remembers what it was asked for."""
+    """A server on the loopback interface that records its requests."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+        super().__init__(("127.0.0.1", 0), functools.partial(FolderHandler, directory=str(folder)))
         self.folder = folder
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.released = threading.Event()
 
     def address(self, name: str) -> str:
@@ -105,25 +105,25 @@ def server(tmp_path: Path) -> Iterator[Server]:
     thread.join()
 
 
-def write_video(path: Path, picture: bool = True, sound: bool = True, seconds: int = 1) -> Path:
+def write_video(path: Path, video: bool = True, audio: bool = True, seconds: int = 1) -> Path:
     """Write noise of 96 x 64 pixels at 25 frames/s and a tone."""
     rng = np.random.default_rng(0)
     with av.open(str(path), "w", format="mp4") as container:
         streams: list[av.VideoStream | av.AudioStream] = []
         frames: list[av.VideoFrame | av.AudioFrame] = []
-        if picture:
-            video = container.add_stream("libx264", 25, width=96, height=64, pix_fmt="yuv420p")
+        if video:
+            images = container.add_stream("libx264", 25, width=96, height=64, pix_fmt="yuv420p")
             for index in range(25 * seconds):
                 image = av.VideoFrame.from_ndarray(rng.integers(256, size=(64, 96, 3), dtype="u1"))
                 image.pts, image.time_base = index, Fraction(1, 25)
-                streams.append(video)
+                streams.append(images)
                 frames.append(image)
-        if sound:
-            audio = container.add_stream("aac", 16000, layout="mono")
+        if audio:
+            tones = container.add_stream("aac", 16000, layout="mono")
             wave = np.sin(np.arange(16000 * seconds) * 0.2)[None].astype(np.float32)
             tone = av.AudioFrame.from_ndarray(wave, "fltp", "mono")
             tone.sample_rate, tone.pts = 16000, 0
-            streams.append(audio)
+            streams.append(tones)
             frames.append(tone)
         for stream, frame in zip(streams, frames, strict=True):
             container.mux(stream.encode(frame))
@@ -133,7 +133,7 @@ def write_video(path: Path, picture: bool = True, sound: bool = True, seconds: i
 
 
 def num_packets(path: Path) -> dict[str, int]:
-    """Count the packets of picture and sound in a file."""
+    """Return the number of packets by stream type."""
     counts: dict[str, int] = {}
     with av.open(str(path)) as container:
         for packet in container.demux():
@@ -142,7 +142,7 @@ def num_packets(path: Path) -> dict[str, int]:
 
 
 def write_archive(path: Path, names: tuple[str, ...] = SPEAKERS) -> Path:
-    """Write an archive of labels that also tries to write outside of where it is unpacked."""
+    """Write an archive of labels with members that point outside its folder."""
     with tarfile.open(path, "w:gz") as archive:
         members = [f"col_labels/fusion/{name}.txt" for name in names]
         for name in [*members, "../escaped.txt", "/tmp/../escaped.txt", "col_labels/readme.txt"]:
@@ -178,33 +178,33 @@ def test_download_fetches_once(server: Server, tmp_path: Path) -> None:
     write_video(server.folder / "talk.mp4")
     write_archive(server.folder / "labels.tar.gz")
     folder = tmp_path / "col 100%(id)s $HOME"
-    seen: list[tuple[str, int, int | None]] = []
+    reports: list[tuple[str, int, int | None]] = []
     addresses = server.address("talk.mp4"), server.address("labels.tar.gz")
-    download(folder, lambda *report: seen.append(report), *addresses)
+    download(folder, lambda *report: reports.append(report), *addresses)
     assert files_in(folder) == ["col.mp4", "col_labels.tar.gz", *LABEL_FILES]
     assert find_video(folder).read_bytes() == (server.folder / "talk.mp4").read_bytes()
     for what, name in (("video", "talk.mp4"), ("labels", "labels.tar.gz")):
         size = (server.folder / name).stat().st_size
-        assert [report for report in seen if report[0] == what][-1] == (what, size, size)
+        assert [report for report in reports if report[0] == what][-1] == (what, size, size)
     assert files_in(tmp_path) == [
         *(f"{folder.name}/{name}" for name in files_in(folder)),
         "served/labels.tar.gz",
         "served/talk.mp4",
     ]
-    server.asked.clear()
+    server.requests.clear()
     download(folder, no_progress, *addresses)
-    assert server.asked == []
+    assert server.requests == []
 
 
 @needs_yt_dlp
-def test_picture_and_sound_apart_are_joined(server: Server, tmp_path: Path) -> None:
-    write_video(server.folder / "picture.mp4", sound=False)
-    write_video(server.folder / "sound.m4a", picture=False)
+def test_separate_video_and_audio_are_joined(server: Server, tmp_path: Path) -> None:
+    write_video(server.folder / "video.mp4", audio=False)
+    write_video(server.folder / "audio.m4a", video=False)
     (server.folder / "talk.mpd").write_text(MANIFEST)
     folder = write_labels(tmp_path / "col")
     download(folder, no_progress, server.address("talk.mpd"))
     assert files_in(folder) == ["col.mp4", *LABEL_FILES]
-    expected = num_packets(server.folder / "picture.mp4") | num_packets(server.folder / "sound.m4a")
+    expected = num_packets(server.folder / "video.mp4") | num_packets(server.folder / "audio.m4a")
     assert num_packets(folder / "col.mp4") == expected
     with av.open(str(folder / "col.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 25
@@ -212,7 +212,7 @@ def test_picture_and_sound_apart_are_joined(server: Server, tmp_path: Path) -> N
 
 
 @needs_yt_dlp
-def test_broken_off_download_goes_on(server: Server, tmp_path: Path) -> None:
+def test_interrupted_download_is_resumed(server: Server, tmp_path: Path) -> None:
     served = write_video(server.folder / "stall.mp4", seconds=4)
     folder = write_labels(tmp_path / "col")
 
@@ -224,18 +224,20 @@ def test_broken_off_download_goes_on(server: Server, tmp_path: Path) -> None:
         download(folder, give_up, server.address("stall.mp4"))
     assert not (folder / "col.mp4").exists()
     (part,) = (folder / "col.parts").iterdir()
-    held = part.stat().st_size
-    assert held > 0
-    server.asked.clear()
+    num_bytes = part.stat().st_size
+    assert num_bytes > 0
+    server.requests.clear()
     download(folder, no_progress, server.address("stall.mp4"))
-    assert ("stall.mp4", f"bytes={held}-") in server.asked
+    assert ("stall.mp4", f"bytes={num_bytes}-") in server.requests
     assert (folder / "col.mp4").read_bytes() == served.read_bytes()
 
 
 @needs_yt_dlp
 def test_unreachable_video(server: Server, tmp_path: Path) -> None:
     folder = write_labels(tmp_path / "col")
-    with pytest.raises(ResourceError, match=r"yt-dlp could not fetch http.*404.*col as col\.mp4$"):
+    with pytest.raises(
+        ResourceError, match=r"yt-dlp could not download http.*404.*col as col\.mp4$"
+    ):
         download(folder, no_progress, server.address("none.mpd"))
     with pytest.raises(ResourceError, match=r"Failed to establish a new connection") as caught:
         download(folder, no_progress, "http://127.0.0.1:9/talk.mp4")
@@ -245,11 +247,11 @@ def test_unreachable_video(server: Server, tmp_path: Path) -> None:
 def test_without_yt_dlp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_labels(tmp_path)
     monkeypatch.setattr(sys, "path", [])
-    with pytest.raises(ResourceError, match=r"needs yt-dlp: pip install .*put the video of"):
+    with pytest.raises(ResourceError, match=r"requires yt-dlp: pip install .*save the video of"):
         download(folder, no_progress)
 
 
-def test_existing_files_are_used_as_they_stand(tmp_path: Path) -> None:
+def test_existing_files_are_used(tmp_path: Path) -> None:
     folder = write_labels(tmp_path)
     write_video(folder / "col.avi")
     before = {name: (folder / name).stat().st_mtime_ns for name in files_in(folder)}
@@ -264,15 +266,17 @@ def test_existing_files_are_used_as_they_stand(tmp_path: Path) -> None:
 def test_broken_video_is_named(tmp_path: Path) -> None:
     path = tmp_path / "col.mp4"
     path.write_text("hello")
-    with pytest.raises(ValueError, match=r"col\.mp4 is not a video .*remove it and try again"):
+    with pytest.raises(
+        ValueError, match=r"col\.mp4 is not a readable video .*remove it and try again"
+    ):
         check_video(path)
-    with pytest.raises(ValueError, match=r"col\.mp4 has no sound"):
-        check_video(write_video(path, sound=False))
-    with pytest.raises(ValueError, match=r"col\.mp4 has no picture"):
-        check_video(write_video(path, picture=False))
+    with pytest.raises(ValueError, match=r"col\.mp4: .* found no audio"):
+        check_video(write_video(path, audio=False))
+    with pytest.raises(ValueError, match=r"col\.mp4: .* found no video"):
+        check_video(write_video(path, video=False))
 
 
-def test_archive_at_hand_is_unpacked(tmp_path: Path) -> None:
+def test_existing_archive_is_extracted(tmp_path: Path) -> None:
     write_archive(tmp_path / "col_labels.tar.gz")
     download_labels(tmp_path, "http://127.0.0.1:9/labels", no_progress)
     assert files_in(tmp_path) == ["col_labels.tar.gz", *LABEL_FILES]
@@ -286,11 +290,11 @@ def test_bad_archives_are_named(server: Server, tmp_path: Path) -> None:
     content = write_archive(path).read_bytes()
     for number, bad in enumerate((content[:-40], b"hello", content[:60] + b"x" * 99)):
         path.write_bytes(bad)
-        with pytest.raises(ValueError, match=r"is not a whole \.tar\.gz archive") as caught:
+        with pytest.raises(ValueError, match=r"is not a complete \.tar\.gz archive") as caught:
             download_labels(tmp_path / str(number), server.address(path.name), no_progress)
         assert "\n" not in str(caught.value)
         assert not (tmp_path / str(number) / "col_labels").exists()
-    with pytest.raises(ResourceError, match=r"404.*; or put col_labels\.tar\.gz into"):
+    with pytest.raises(ResourceError, match=r"404.*; or save col_labels\.tar\.gz in "):
         download_labels(tmp_path / "two", server.address("none"), no_progress)
 
 
@@ -327,7 +331,7 @@ def test_bad_label_names_file_and_line(tmp_path: Path, line: str) -> None:
 def test_missing_and_empty_labels(tmp_path: Path) -> None:
     path = labels_path(write_labels(tmp_path), "long")
     path.write_text("\n")
-    with pytest.raises(ValueError, match=r"long\.txt holds no labels"):
+    with pytest.raises(ValueError, match=r"long\.txt: expected labels, found none"):
         read_labels(tmp_path)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"no such file: .*long\.txt"):

@@ -38,3 +38,4 @@ def test_own_data_are_prepared_by_one_process_at_a_time(
     other.join()
     assert "another process is preparing val in" in caplog.text
     assert open_split("own", tmp_path, "val").num_frames == 39
+    assert open_split("custom", tmp_path, "val").num_frames == 39

@@ -1,4 +1,4 @@
-"""The sound of a clip is what ASC's published loader makes of it."""
+"""The features of a clip equal those of ASC's published loader."""
 
 import numpy as np
 import pytest

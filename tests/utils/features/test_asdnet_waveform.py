@@ -1,4 +1,4 @@
-"""The sound of clips is cut out and fitted to the published samples."""
+"""The audio of clips is fitted to the published samples."""
 
 import numpy as np
 import pytest

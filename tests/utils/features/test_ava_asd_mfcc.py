@@ -1,4 +1,4 @@
-"""MFCC equal the published ones, however the sound comes in."""
+"""MFCC equal the published ones, for any division into pieces."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ RATES = [44100, 48000]
 
 
 def published_sound(number: int) -> NDArray[np.float32]:
-    """Return the sound that the reference values were made of, in units of 16-bit samples."""
+    """Return the audio of the reference values, in units of 16-bit samples."""
     rate, count = int(EXPECTED[f"sr{number}"]), int(EXPECTED[f"samples{number}"])
     time = np.arange(count) / rate
     noise = inputs(f"audio{number}", (count,), -1, 1)

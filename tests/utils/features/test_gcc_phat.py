@@ -1,4 +1,4 @@
-"""GCC-PHAT equals the reference, finds delays, and takes silence as in step."""
+"""GCC-PHAT equals the reference, finds delays, and has phase 0 in silence."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""MFCC in chunks equal python_speech_features on the whole sound, at every frame rate."""
+"""MFCC in chunks equal python_speech_features on the whole audio, at every frame rate."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Sound lies where its time stamps say, to a millisecond, whatever it was packed in."""
+"""Audio is placed by its time stamps, to a millisecond, in every container."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def tone(rate: int, hertz: float, total_s: float) -> NDArray[np.int16]:
 
 
 def middle_s(samples: NDArray[np.int16]) -> float:
-    """Tell where the energy of some sound lies."""
+    """Return the times at which audio has energy."""
     energy = samples.astype(float) ** 2
     return float((energy * np.arange(len(energy))).sum() / energy.sum() / SAMPLE_RATE)
 
@@ -179,7 +179,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         stop = (second + 1) * SAMPLE_RATE
         np.testing.assert_array_equal(sound.read(start, stop), noise[start:stop])
     assert sound._held.nbytes < 10 * 2 * SAMPLE_RATE
-    with pytest.raises(ValueError, match="forgotten"):
+    with pytest.raises(ValueError, match="no longer held"):
         sound.read(0, 10)
 
 

@@ -1,4 +1,4 @@
-"""What is no video gets one line that says so; any name is only a name."""
+"""Files that are no videos give an error of one line; every file name is accepted."""
 
 import os
 from collections.abc import Callable
@@ -22,17 +22,17 @@ GREY = np.full((32, 48, 3), 90, np.uint8)
 
 
 def write_sound_only(path: Path, cover: bool = False) -> None:
-    """Write an MP3, with or without a cover picture."""
+    """Write an MP3, with or without cover art."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libmp3lame", rate=44100)
-        picture = None
+        cover_stream = None
         if cover:
-            picture = container.add_stream("mjpeg", rate=1)
-            picture.width, picture.height, picture.pix_fmt = 48, 32, "yuvj420p"
-            picture.disposition = av.stream.Disposition.attached_pic
+            cover_stream = container.add_stream("mjpeg", rate=1)
+            cover_stream.width, cover_stream.height, cover_stream.pix_fmt = 48, 32, "yuvj420p"
+            cover_stream.disposition = av.stream.Disposition.attached_pic
             image = av.VideoFrame.from_ndarray(GREY, "rgb24").reformat(format="yuvj420p")
-            container.mux(picture.encode(image))
-            container.mux(picture.encode(None))
+            container.mux(cover_stream.encode(image))
+            container.mux(cover_stream.encode(None))
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.int16), "s16", "mono")
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
@@ -61,11 +61,11 @@ def write_cut_off(path: Path) -> None:
         ("folder.mp4", Path.mkdir, ValueError, "found a folder"),
         ("empty.mp4", Path.touch, ValueError, "empty file"),
         ("text.mp4", lambda path: path.write_text("hello\n" * 99), ValueError, "cannot be opened"),
-        ("cut.mp4", write_cut_off, ValueError, "cut off"),
-        ("sound.mp3", write_sound_only, ValueError, "sound only"),
-        ("cover.mp3", lambda path: write_sound_only(path, True), ValueError, "sound only"),
+        ("cut.mp4", write_cut_off, ValueError, "is incomplete"),
+        ("sound.mp3", write_sound_only, ValueError, "audio only"),
+        ("cover.mp3", lambda path: write_sound_only(path, True), ValueError, "audio only"),
         ("nothing.mp4", write_no_images, ValueError, "expected a video"),
-        ("pipe.mp4", os.mkfifo, ValueError, "not a plain file"),
+        ("pipe.mp4", os.mkfifo, ValueError, "a special file"),
     ],
     ids=["missing", "folder", "empty", "text", "cut", "mp3", "cover", "no images", "pipe"],
 )

@@ -1,4 +1,4 @@
-"""A display matrix is understood whole: its turn and its mirroring."""
+"""Rotation and mirroring are read from the display matrix."""
 
 import struct
 from pathlib import Path

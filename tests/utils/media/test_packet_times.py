@@ -1,4 +1,4 @@
-"""Where the clock of a file jumps, images and sound go on together; faulty stamps move nothing."""
+"""At jumps of the clock, images and audio stay in sync; faulty time stamps change nothing."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -47,7 +47,7 @@ def join(folder: Path, suffix: str, *starts_s: float) -> Path:
 
 
 def white_s(video: VideoInfo, options: ReadOptions) -> list[float]:
-    """Tell when white images are shown."""
+    """Return when white images are shown."""
     return [
         float(frame.start_s)
         for frame in read_source_frames(video, options, ReadReport())
@@ -56,7 +56,7 @@ def white_s(video: VideoInfo, options: ReadOptions) -> list[float]:
 
 
 def tones_s(video: VideoInfo, options: ReadOptions, until_s: float) -> list[float]:
-    """Tell when tones begin."""
+    """Return when tones begin."""
     samples = Sound(video, options).read(0, round(until_s * SAMPLE_RATE))
     loud = np.flatnonzero(np.abs(samples.astype(int)) > 4000) / SAMPLE_RATE
     return [float(loud[i]) for i in range(len(loud)) if i == 0 or loud[i] - loud[i - 1] > 0.2]
@@ -124,7 +124,7 @@ def test_joins_are_told_where_they_lie_in_the_span(tmp_path: Path) -> None:
         list(read_source_frames(video, options, report))
         return read_warnings(video, options, report, ReadReport())
 
-    line = ("the time stamps jump back by 2.0 s at 4.0 s: images and sound go on without a gap",)
+    line = ("the time stamps jump back by 2.0 s at 4.0 s: images and audio continue without a gap",)
     assert warnings() == [*line]
     assert warnings(3.0, 2.0) == [*line]
     assert warnings(5.0) == warnings(0.0, 3.0) == []

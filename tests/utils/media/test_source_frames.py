@@ -1,4 +1,4 @@
-"""Time stamps decide when an image is shown; gaps are left out and told, and the clock goes on."""
+"""Images are placed by time stamps; gaps are left out and reported."""
 
 import struct
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def runs(indices: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def write_gap(path: Path) -> None:
-    """Write two seconds of images and sound, an hour of nothing, two seconds again."""
+    """Write two seconds of images and audio, a gap of an hour, and two seconds again."""
     pts_s = even(0, 50) + even(HOUR_S, 50)
     pieces = [(0.0, tone(2)), (HOUR_S, tone(2))]
     images = [GREY] * len(pts_s)
@@ -61,7 +61,7 @@ def test_a_gap_is_not_filled_and_the_clock_goes_on(tmp_path: Path) -> None:
     assert runs([frame.index for frame in frames]) == [(0, 50), (90000, 90050)]
     assert report.gaps == [(2.0, HOUR_S)]
     assert read_warnings(video, options, report, ReadReport()) == [
-        "the video shows no image between 2.0 and 3600.0 s: nothing was analysed there"
+        "the video has no images between 2.0 and 3600.0 s: nothing was analysed there"
     ]
     sound = Sound(video, options)
     for start_s in (0.5, HOUR_S + 0.5):
@@ -100,7 +100,7 @@ def test_many_gaps_are_told_in_one_line(tmp_path: Path) -> None:
     write_video(path, [GREY] * 8, pts_s=even(0, 8, 0.1))  # an image every ten seconds
     frames_of(path, report, 10.0, 0.0)
     assert read_warnings(probe(path), ReadOptions(10.0), report, ReadReport()) == [
-        "the video shows no image between 11.0 and 20.0 s, 21.0 and 30.0 s, 31.0 and 40.0 s, "
+        "the video has no images between 11.0 and 20.0 s, 21.0 and 30.0 s, 31.0 and 40.0 s, "
         "41.0 and 50.0 s, 51.0 and 60.0 s, and in 1 more gaps: nothing was analysed there"
     ]
 
@@ -189,14 +189,14 @@ def test_a_span_beyond_the_end_is_an_error(tmp_path: Path, suffix: str, start_s:
     write_video(path, [GREY] * 100)
     video = probe(path)
     check_span(video, ReadOptions(3.9))
-    with pytest.raises(UserError, match=f"a{suffix} shows no image from {start_s:g} s on"):
+    with pytest.raises(UserError, match=f"a{suffix} has no image from {start_s:g} s on"):
         check_span(video, ReadOptions(start_s))
 
 
 def test_a_span_before_the_first_image_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     write_video(path, [GREY] * 25, video_start_s=8, sound=tone(9))
-    with pytest.raises(UserError, match=r"shows no image between 1 and 3 s; it ends at 9\.0 s"):
+    with pytest.raises(UserError, match=r"has no image between 1 and 3 s; it ends at 9\.0 s"):
         check_span(probe(path), ReadOptions(1.0, 2.0))
 
 

@@ -1,4 +1,4 @@
-"""HDR is analysed as bright as SDR would be, and marked videos are SDR in pixels and tags."""
+"""HDR is analysed as bright as SDR; marked videos are SDR in pixels and tags."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,20 +14,20 @@ from utils.media.tone_mapping import ToneMapper
 from utils.media.video import read_frames
 from utils.output.render import render_video
 
-WHITE = 203  # cd/m2, of the white of SDR in an HDR picture (BT.2408)
+WHITE = 203  # cd/m2, of the white of SDR in an HDR image (BT.2408)
 SIDE = 32  # of a patch, pixels
 TAGS = ("color_primaries", "color_trc", "colorspace", "color_range")
 
 
 def pq(nits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Encode luminances as SMPTE ST 2084 says."""
+    """Encode luminances by SMPTE ST 2084."""
     power = (nits / 10000) ** 0.1593017578125
     encoded = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
     return np.asarray(encoded, np.float64)
 
 
 def hlg(nits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Encode luminances of a screen of 1000 cd/m2 as BT.2100 says."""
+    """Encode luminances of a screen of 1000 cd/m2 by BT.2100."""
     scene = (nits / 1000) ** (1 / 1.2)
     bright = 0.17883277 * np.log(np.maximum(12 * scene, 1) - 0.28466892) + 0.55991073
     return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
@@ -55,7 +55,7 @@ def test_analysis_sees_faces_as_bright_as_in_sdr(
     frame = next(read_frames(probe(tmp_path / "a.mp4"), None, ReadOptions()))
     expected = 255 * np.minimum(nits / WHITE, 1) ** (1 / 2.4)
     assert patches(frame.grey) == pytest.approx(expected.tolist(), abs=6)
-    assert patches(frame.picture[..., 0]) == pytest.approx(expected.tolist(), abs=6)
+    assert patches(frame.image[..., 0]) == pytest.approx(expected.tolist(), abs=6)
 
 
 def test_the_marked_video_is_sdr_with_all_highlights(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Frames come at 25/s by their time stamps, upright, with true grey, whatever the source is."""
+"""Frames are at 25/s by time stamps, upright, with the stored grey, for every source."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -27,10 +27,10 @@ def numbered(count: int, height: int = 32, width: int = 48) -> list[NDArray[np.u
 
 
 def colours(height: int = 64, width: int = 96) -> NDArray[np.uint8]:
-    """Make a smooth picture with all kinds of colour and four different corners."""
+    """Make a smooth image with all kinds of colour and four different corners."""
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
-    picture = np.stack([255 * x, 255 * y, 255 * (1 - x) * (1 - y)], axis=2)
-    return picture.astype(np.uint8)
+    image = np.stack([255 * x, 255 * y, 255 * (1 - x) * (1 - y)], axis=2)
+    return image.astype(np.uint8)
 
 
 def read(path: Path, options: ReadOptions | None = None) -> list[Frame]:
@@ -38,12 +38,12 @@ def read(path: Path, options: ReadOptions | None = None) -> list[Frame]:
 
 
 def numbers(frames: Sequence[Frame]) -> dict[int, int]:
-    """Tell which source image each index shows."""
+    """Return the source image shown at each index."""
     return {frame.index: round(float(frame.grey.mean()) / STEP) for frame in frames}
 
 
 def nearest(pts_s: Sequence[Fraction], stop_s: Fraction) -> dict[int, int]:
-    """Tell which image each index should show: the last one whose nearest tick is not after it."""
+    """Return the image expected at each index: the last whose nearest tick is not after it."""
     ticks = [int(time_s * 25 + Fraction(1, 2)) for time_s in (*pts_s, stop_s)]
     shown = pairwise(ticks)
     return {
@@ -85,7 +85,7 @@ def test_slow_source_shares_arrays(tmp_path: Path) -> None:
     frames = read(tmp_path / "a.mp4")
     assert len(frames) == 25
     assert frames[0].grey is frames[4].grey
-    assert frames[0].picture is frames[4].picture
+    assert frames[0].image is frames[4].image
     assert frames[4].grey is not frames[5].grey
 
 
@@ -118,20 +118,20 @@ def test_sound_that_starts_after_its_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mirrored", [False, True], ids=["", "mirrored"])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_orientation(tmp_path: Path, rotation: int, mirrored: bool) -> None:
-    picture, path = colours(), tmp_path / "a.mp4"
-    write_video(path, [picture] * 3, pix_fmt="yuv444p", rotation=rotation, mirrored=mirrored)
+    image, path = colours(), tmp_path / "a.mp4"
+    write_video(path, [image] * 3, pix_fmt="yuv444p", rotation=rotation, mirrored=mirrored)
     video = probe(path)
-    upright = np.rot90(picture, -rotation // 90)
+    upright = np.rot90(image, -rotation // 90)
     upright = upright[:, ::-1] if mirrored else upright
     assert (video.height, video.width) == upright.shape[:2]
     frame = next(read_frames(video, None, ReadOptions()))
-    np.testing.assert_allclose(frame.picture, upright.astype(int), atol=8)
+    np.testing.assert_allclose(frame.image, upright.astype(int), atol=8)
     luma = upright.astype(float) @ (0.299, 0.587, 0.114)
     np.testing.assert_allclose(frame.grey, luma, atol=8)
     half = (video.width // 2, video.height // 2)
     frame = next(read_frames(video, half, ReadOptions()))
     smaller = cv2.resize(np.ascontiguousarray(upright), half, interpolation=cv2.INTER_AREA)
-    np.testing.assert_allclose(frame.picture, smaller.astype(int), atol=8)
+    np.testing.assert_allclose(frame.image, smaller.astype(int), atol=8)
 
 
 @pytest.mark.parametrize(
@@ -145,19 +145,19 @@ def test_orientation(tmp_path: Path, rotation: int, mirrored: bool) -> None:
     ],
 )
 def test_alpha_and_palettes(tmp_path: Path, codec: str, pix_fmt: str, suffix: str) -> None:
-    path, picture = tmp_path / f"a{suffix}", colours()
+    path, image = tmp_path / f"a{suffix}", colours()
     options = {"b": "5000k"} if codec == "libvpx-vp9" else {}
-    write_video(path, [picture] * 5, codec=codec, pix_fmt=pix_fmt, options=options)
+    write_video(path, [image] * 5, codec=codec, pix_fmt=pix_fmt, options=options)
     frames = read(path)
     assert [frame.index for frame in frames] == list(range(5))
-    usual = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    usual = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     for frame in frames:
-        assert np.abs(frame.picture.astype(int) - picture).mean() < (20 if codec == "gif" else 4)
+        assert np.abs(frame.image.astype(int) - image).mean() < (20 if codec == "gif" else 4)
         assert np.abs(frame.grey.astype(int) - usual).mean() < (20 if codec == "gif" else 4)
     render_video(probe(path), [], tmp_path / "b.mp4", ReadOptions())
     marked = read(tmp_path / "b.mp4")
     assert [frame.index for frame in marked] == list(range(5))
-    difference = np.abs(marked[2].picture.astype(int) - frames[2].picture).mean()
+    difference = np.abs(marked[2].image.astype(int) - frames[2].image).mean()
     assert difference < (20 if codec == "gif" else 8)
 
 
@@ -170,7 +170,7 @@ def test_anamorphic_pixels_are_read_as_stored(tmp_path: Path, rotation: int) -> 
     assert video.pixel_aspect == (Fraction(11, 16) if rotation else Fraction(16, 11))
     assert (video.height, video.width) == upright.shape[:2]
     frame = next(read_frames(video, None, ReadOptions()))
-    assert np.abs(frame.picture.astype(int) - upright).mean() < 6
+    assert np.abs(frame.image.astype(int) - upright).mean() < 6
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_grey_is_the_usual_grey(tmp_path: Path, codec: str, pix_fmt: str, suffix
     path = tmp_path / f"a{suffix}"
     write_video(path, [colours()] * 3, codec=codec, pix_fmt=pix_fmt, options=options)
     frame = read(path)[1]
-    usual = cv2.cvtColor(frame.picture, cv2.COLOR_RGB2GRAY).astype(int)
-    inside = (slice(4, -4), slice(4, -4))  # where chroma is not smeared by the picture's edge
+    usual = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY).astype(int)
+    inside = (slice(4, -4), slice(4, -4))  # where chroma is not smeared by the image's edge
     exact = pix_fmt in ("yuv420p", "yuv444p", "nv12", "rgb24", "bgr0")  # FFmpeg rounds the others
     lossy = codec in ("mpeg4", "mjpeg")
     assert np.abs(frame.grey - usual)[inside].max() <= (2 if exact else 3) + 2 * lossy
@@ -212,7 +212,7 @@ def test_grey_of_another_matrix_is_its_luma(tmp_path: Path) -> None:
     frame = read(path)[1]
     luma = colours() @ np.array([0.2126, 0.7152, 0.0722])
     assert np.abs(frame.grey - luma).max() <= 3
-    assert np.abs(frame.picture - colours().astype(int)).max() <= 6
+    assert np.abs(frame.image - colours().astype(int)).max() <= 6
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (101, 57), (2, 400)], ids=str)
@@ -221,19 +221,19 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     images = [np.full((height, width, 3), 120, np.uint8)] * 3
     write_video(tmp_path / "a.mkv", images, codec="ffv1", pix_fmt="yuv444p", options={})
     video = probe(tmp_path / "a.mkv")
-    for picture_size in (None, (64, 48), (1, 1)):
-        frame = next(read_frames(video, picture_size, ReadOptions()))
+    for image_size in (None, (64, 48), (1, 1)):
+        frame = next(read_frames(video, image_size, ReadOptions()))
         assert frame.grey.shape == (height, width)
-        assert frame.picture.shape[1::-1] == (picture_size or size)
-        assert abs(int(frame.picture.mean()) - 120) <= 2
+        assert frame.image.shape[1::-1] == (image_size or size)
+        assert abs(int(frame.image.mean()) - 120) <= 2
 
 
-def test_picture_is_averaged_not_picked(tmp_path: Path) -> None:
+def test_image_is_averaged_not_picked(tmp_path: Path) -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 200
     write_video(tmp_path / "a.mp4", [stripes] * 2, options={"qp": "0"})
     frame = next(read_frames(probe(tmp_path / "a.mp4"), (16, 16), ReadOptions()))
-    assert np.abs(frame.picture.astype(int) - 100).max() <= 3
+    assert np.abs(frame.image.astype(int) - 100).max() <= 3
 
 
 def test_interlaced_is_deinterlaced(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_size_change(tmp_path: Path) -> None:
     frames = read(path)
     assert len(frames) == 20
     assert {frame.grey.shape for frame in frames} == {(32, 48)}
-    assert {frame.picture.shape for frame in frames} == {(32, 48, 3)}
+    assert {frame.image.shape for frame in frames} == {(32, 48, 3)}
     assert list(numbers(frames).values()) == [*range(10), *range(10)]
 
 

@@ -1,4 +1,4 @@
-"""WAV files of all kinds are read as they are, in pieces; others are errors."""
+"""WAV files of all kinds are read in pieces; other files are errors."""
 
 import struct
 from pathlib import Path
@@ -72,11 +72,11 @@ def test_reads_files_whose_size_stands_elsewhere(tmp_path: Path, head: bytes, si
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"ID3 music", "something else"),
-        (b"RIFF\0\0\0\0WAVEfmt ", "breaks off"),
+        (b"ID3 music", "another format"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "is cut off"),
         (wav_bytes(1, 12, b""), "format 1 of 12 bits in 3"),
         (wav_bytes(85, 16, b""), "format 85 of 16 bits"),
-        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "description of the samples"),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "a fmt chunk before the data"),
     ],
     ids=["no WAV", "cut off", "12 bits", "MP3 inside", "no format"],
 )

@@ -26,12 +26,12 @@ SCORES = np.array([row[4] for row in DATA["scored"]])
 
 
 def test_published_areas() -> None:
-    wanted = DATA["sklearn"]
+    expected = DATA["sklearn"]
     assert average_precision(LABELS, SCORES) == pytest.approx(DATA["ap_subsampled"], abs=1e-9)
-    assert step_precision(LABELS, SCORES) == pytest.approx(wanted["ap_speaking"], abs=1e-9)
-    assert roc_area(LABELS, SCORES) == pytest.approx(wanted["auc"], abs=1e-9)
+    assert step_precision(LABELS, SCORES) == pytest.approx(expected["ap_speaking"], abs=1e-9)
+    assert roc_area(LABELS, SCORES) == pytest.approx(expected["auc"], abs=1e-9)
     assert step_precision(~LABELS, SCORES) == pytest.approx(
-        wanted["ap_not_speaking_with_same_scores"], abs=1e-9
+        expected["ap_not_speaking_with_same_scores"], abs=1e-9
     )
 
 
@@ -43,8 +43,8 @@ def test_published_scores_of_all_rows() -> None:
     window_faces = np.array([numbers[row[0], row[2]] for row in DATA["scored"]])
     ends = np.array([row[1] for row in DATA["scored"]])
     found = nearest_scores(faces, times, window_faces, ends, SCORES)
-    wanted = [np.nan if score is None else score for score in DATA["original_scores"]]
-    np.testing.assert_array_equal(found, wanted)
+    expected = [np.nan if score is None else score for score in DATA["original_scores"]]
+    np.testing.assert_array_equal(found, expected)
     speaking = np.array([row[6] == "SPEAKING_AUDIBLE" for row in rows])
     ap = average_precision(speaking, np.nan_to_num(found))
     assert ap == pytest.approx(DATA["ap_original"], abs=6e-3)

@@ -1,4 +1,4 @@
-"""Average precision is the official one, ties do not depend on order, bad tables are named."""
+"""Average precision is the official one, independent of order; errors name the row."""
 
 import csv
 from pathlib import Path
@@ -135,8 +135,8 @@ def test_join_goes_by_key() -> None:
         (TRUTH[:2], TRUTH, r"timestamp 1, entity b is not in truth \(3 predictions for 2 labelled"),
         (TRUTH, [*TRUTH, ("a", 0.5, 0.0)], r"timestamp 0\.5, entity a is not in truth"),
         (TRUTH, [*TRUTH[:2], ("c", 1.0, 0.0)], r"no row for video v, timestamp 1, entity b"),
-        (TRUTH, [*TRUTH, TRUTH[1]], r"predictions: twice there: .*timestamp 1\.04, entity a"),
-        ([*TRUTH, TRUTH[2]], TRUTH, r"truth: twice there: .*timestamp 1, entity b"),
+        (TRUTH, [*TRUTH, TRUTH[1]], r"predictions: duplicate row: .*timestamp 1\.04, entity a"),
+        ([*TRUTH, TRUTH[2]], TRUTH, r"truth: duplicate row: .*timestamp 1, entity b"),
         ([*TRUTH[:2], ("b", 1.0, np.nan)], TRUTH, r"truth: no label for .*entity b"),
         (TRUTH, [*TRUTH[:2], ("b", 1.0, np.nan)], r"predictions: no score for .*entity b"),
     ],
@@ -169,9 +169,12 @@ def test_join_of_empty_predictions() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("v,9.5,0,0,1,1,SPEAKING,e", r"truth\.csv, line 2: expected a label of .*'SPEAKING'"),
-        ("v,9.5,0,0,1,1,,e", r"line 2: expected a label of .*found ''"),
-        ("v,nine,0,0,1,1,NOT_SPEAKING,e", "line 2: expected a number as frame_timestamp.*'nine'"),
+        (
+            "v,9.5,0,0,1,1,SPEAKING,e",
+            r"truth\.csv, line 2: expected one of the labels .*'SPEAKING'",
+        ),
+        ("v,9.5,0,0,1,1,,e", r"line 2: expected one of the labels .*found ''"),
+        ("v,nine,0,0,1,1,NOT_SPEAKING,e", "line 2: expected a number for frame_timestamp.*'nine'"),
         ("v,9.5,0,0,1,1,NOT_SPEAKING", "line 2: expected 8 columns, found 7"),
         ("v,9.5,0,0,1,1,NOT_SPEAKING,e", "none of 2 rows is labelled SPEAKING_AUDIBLE"),
     ],
@@ -188,7 +191,7 @@ def test_truth_names_the_line(tmp_path: Path, line: str, message: str) -> None:
     ("text", "message"),
     [
         ("v,9,0,0,1,1,NOT_SPEAKING,e,0.5", "line 1: a prediction's label must be SPEAKING_AUDIBLE"),
-        ("v,9,0,0,1,1,SPEAKING_AUDIBLE,e,nan", "line 1: expected a number as score, found 'nan'"),
+        ("v,9,0,0,1,1,SPEAKING_AUDIBLE,e,nan", "line 1: expected a number for score, found 'nan'"),
         ("v,9,0,0,1,1,SPEAKING_AUDIBLE,e", "line 1: expected 9 columns, found 8"),
         (",".join(COLUMNS), "line 1: no column score; found video_id"),
     ],

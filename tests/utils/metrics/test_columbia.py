@@ -1,4 +1,4 @@
-"""The published procedure gives the published lines; the mended one finds what it got wrong."""
+"""The published procedure prints the published lines; the fixed one corrects its errors."""
 
 import json
 from typing import Any

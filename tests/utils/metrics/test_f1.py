@@ -1,4 +1,4 @@
-"""F1 and accuracy count what they should, and refuse what they cannot count."""
+"""F1 and accuracy count correctly, and reject invalid input."""
 
 import numpy as np
 import pytest

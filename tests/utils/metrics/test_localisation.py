@@ -1,4 +1,4 @@
-"""Distances, errors, precision and recall equal the published evaluation, made up and real."""
+"""Distances, errors, precision and recall equal the published evaluation."""
 
 import json
 from typing import Any

@@ -1,17 +1,24 @@
-"""Tables are read by ordinary parsers, whatever the video is called."""
+"""Tables can be read by ordinary parsers, for any name of the video."""
 
 import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from utils.output.exports import video_id, write_rttm, write_scores_csv, write_vtt
+from utils.output.exports import (
+    video_id,
+    write_rttm,
+    write_scores_csv,
+    write_speech_csv,
+    write_vtt,
+)
 from utils.output.results import ModelRecord, Result, VideoFacts
-from utils.structures import ScoredTrack, Shot
+from utils.structures import Person, ScoredTrack, Segment, Shot
 
 NAMES = {
     "clip": "clip",
@@ -56,7 +63,7 @@ def test_scores_csv(tmp_path: Path, name: str, expected: str) -> None:
         *("entity_box_y2", "label", "entity_id", "score"),
     ]
     assert len(rows) == 1 + 40 + 10
-    box = ["0.000000", "0.100000", "0.500000", "1.000000"]  # cut to the picture
+    box = ["0.000000", "0.100000", "0.500000", "1.000000"]  # cut to the image
     label = "SPEAKING_AUDIBLE"
     assert rows[1] == [expected, "3600.00", *box, label, f"{expected}:0", "-2.5000"]
     assert rows[50] == [expected, "3601.16", *box, label, f"{expected}:12", "1.2500"]
@@ -91,7 +98,39 @@ def test_vtt(tmp_path: Path, name: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("write", [write_scores_csv, write_rttm, write_vtt])
+def people_of(tmp_path: Path) -> dict[str, str]:
+    """Return the tables of a named and an unnamed person and of somebody off-screen."""
+    parts = [
+        Segment(3, 1.0, 2.5, 1.5, 0),
+        Segment(None, 3.0, 3.2, None, 1),
+        Segment(None, 4.0, 4.4, 0.75, None, "offscreen"),
+    ]
+    people = [Person(0, "Ann <b> & Co, Ltd", (3,)), Person(1, None, (4,))]
+    result = replace(result_of(), people=people, embedder=ModelRecord("made"), corrected=parts)
+    writers = {"csv": write_speech_csv, "rttm": write_rttm, "vtt": write_vtt}
+    for suffix, write in writers.items():
+        write(result, tmp_path / f"speech.{suffix}")
+    return {suffix: (tmp_path / f"speech.{suffix}").read_text() for suffix in writers}
+
+
+def test_people_are_the_speakers(tmp_path: Path) -> None:
+    assert people_of(tmp_path) == {
+        "csv": "speaker,start_s,stop_s,duration_s,person,track,score\n"
+        '"Ann <b> & Co, Ltd",1.000,2.500,1.500,0,3,1.5000\n'
+        "Person 1,3.000,3.200,0.200,1,,\n"
+        "Off-screen,4.000,4.400,0.400,,,0.7500\n",
+        "rttm": "SPEAKER clip 1 1.000 1.500 <NA> <NA> Ann_<b>_&_Co,_Ltd <NA> <NA>\n"
+        "SPEAKER clip 1 3.000 0.200 <NA> <NA> person_1 <NA> <NA>\n"
+        "SPEAKER clip 1 4.000 0.400 <NA> <NA> offscreen <NA> <NA>\n",
+        "vtt": "WEBVTT - clip\n"
+        "\n00:00:01.000 --> 00:00:02.500\n"
+        "<v Ann &lt;b&gt; &amp; Co, Ltd>Ann &lt;b&gt; &amp; Co, Ltd\n"
+        "\n00:00:03.000 --> 00:00:03.200\n<v Person 1>Person 1\n"
+        "\n00:00:04.000 --> 00:00:04.400\n<v Off-screen>Off-screen\n",
+    }
+
+
+@pytest.mark.parametrize("write", [write_scores_csv, write_speech_csv, write_rttm, write_vtt])
 def test_nothing_but_the_file_is_left(
     tmp_path: Path, write: Callable[[Result, Path], None]
 ) -> None:

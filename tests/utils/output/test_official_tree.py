@@ -1,4 +1,4 @@
-"""The published tree has the published files and structures, and replaces an older one whole."""
+"""The tree has the published files and structures, and replaces an older one completely."""
 
 import pickle
 import wave
@@ -42,11 +42,11 @@ def result_of(*tracks: ScoredTrack) -> Result:
 
 
 def frames(count: int = NUM_FRAMES) -> Iterator[NDArray[np.uint8]]:
-    """Yield red pictures that brighten."""
+    """Yield red images that brighten."""
     for index in range(count):
-        picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
-        picture[..., 0] = 100 + 3 * index
-        yield picture
+        image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        image[..., 0] = 100 + 3 * index
+        yield image
 
 
 def contents_of(*tracks: ScoredTrack) -> TreeContents:
@@ -148,9 +148,9 @@ def test_marked_video_is_red_then_green(tree: Path) -> None:
 
 
 def test_frames_are_rgb(tree: Path) -> None:
-    picture = cv2.imread(str(tree / "pyframes" / "000040.jpg"))
-    assert picture is not None
-    assert picture[5, 5].tolist() == pytest.approx([0, 0, 217], abs=6)
+    image = cv2.imread(str(tree / "pyframes" / "000040.jpg"))
+    assert image is not None
+    assert image[5, 5].tolist() == pytest.approx([0, 0, 217], abs=6)
 
 
 def test_an_older_tree_is_replaced_whole(tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_crops_equal_the_published_ones(tmp_path: Path) -> None:
     count = start + len(boxes)
     bgr = parity["frames6"]
     contents = TreeContents(result_of(track), [None] * count, np.zeros(0, np.int16))
-    pictures = (np.ascontiguousarray(bgr[index % 6][..., ::-1]) for index in range(count))
-    write_official_tree(tmp_path, pictures, contents, CROP_SCALE)
+    images = (np.ascontiguousarray(bgr[index % 6][..., ::-1]) for index in range(count))
+    write_official_tree(tmp_path, images, contents, CROP_SCALE)
     with av.open(str(tmp_path / "pycrop" / "00000.avi")) as container:
         first = next(container.decode(video=0)).to_ndarray(format="gray")
     expected = cv2.cvtColor(parity["t0_first_crop_bgr224"], cv2.COLOR_BGR2GRAY)

@@ -1,4 +1,4 @@
-"""Marks are drawn in the right colours, inside the picture, at any size."""
+"""Marks are drawn in the right colours, inside the image, at any size."""
 
 import av
 import numpy as np
@@ -11,7 +11,7 @@ from utils.output.overlay import GREEN, RED, Mark, Overlay, yuv_matrix
 def draw(
     marks: list[Mark], size: tuple[int, int] = (320, 240), pix_fmt: str = "yuv420p"
 ) -> NDArray[np.uint8]:
-    """Draw a grey picture with marks on it, as RGB."""
+    """Draw a grey image with marks on it, as RGB."""
     image = av.VideoFrame(*size, pix_fmt)
     planes = []
     for index, plane in enumerate(image.planes):
@@ -22,9 +22,9 @@ def draw(
     return np.asarray(image.to_ndarray(format="rgb24"), np.uint8)
 
 
-def near(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Tell where a picture has a colour, about."""
-    difference = np.abs(picture.astype(int) - np.array(colour)).max(axis=2)
+def near(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Return where an image has a colour, about."""
+    difference = np.abs(image.astype(int) - np.array(colour)).max(axis=2)
     return np.asarray(difference < 25)
 
 
@@ -32,13 +32,13 @@ def near(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np
 @pytest.mark.parametrize("speaking", [True, False])
 def test_box_and_tab(pix_fmt: str, speaking: bool) -> None:
     box = (100.0, 80.0, 180.0, 200.0)
-    picture = draw([Mark(box, "3  +1.7", speaking)], pix_fmt=pix_fmt)
-    found = near(picture, GREEN if speaking else RED)
-    assert not near(picture, RED if speaking else GREEN).any()
+    image = draw([Mark(box, "3  +1.7", speaking)], pix_fmt=pix_fmt)
+    found = near(image, GREEN if speaking else RED)
+    assert not near(image, RED if speaking else GREEN).any()
     for x, y in [(100, 150), (180, 150), (140, 200), (140, 80)]:  # the middles of the four sides
         assert found[y, x]
     assert not found[90:190, 110:170].any()  # the face stays free
-    tab = picture[64:78, 100:140]
+    tab = image[64:78, 100:140]
     assert (tab.min(axis=2) > 170).sum() > 20  # the text
     rows, columns = np.nonzero(found)
     assert (rows.max(), columns.min()) == (pytest.approx(200, abs=3), pytest.approx(99, abs=3))
@@ -58,19 +58,19 @@ def test_box_and_tab(pix_fmt: str, speaking: bool) -> None:
 )
 @pytest.mark.parametrize("size", [(320, 240), (64, 48)], ids=str)
 def test_anything_fits(box: tuple[float, float, float, float], size: tuple[int, int]) -> None:
-    picture = draw([Mark(box, "12  -10.7", False)], size)
-    assert near(picture, RED).sum() > 30
-    assert near(picture, (255, 255, 255)).any()
+    image = draw([Mark(box, "12  -10.7", False)], size)
+    assert near(image, RED).sum() > 30
+    assert near(image, (255, 255, 255)).any()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (7, 3), (16, 16)], ids=str)
-def test_tiny_pictures(size: tuple[int, int]) -> None:
-    picture = draw([Mark((0, 0, *size), "0  +1.0", True)], size, "yuv444p")
-    assert picture.shape == (size[1], size[0], 3)
+def test_tiny_images(size: tuple[int, int]) -> None:
+    image = draw([Mark((0, 0, *size), "0  +1.0", True)], size, "yuv444p")
+    assert image.shape == (size[1], size[0], 3)
 
 
 @pytest.mark.parametrize("short", [240, 720, 2160])
-def test_sizes_follow_the_picture(short: int) -> None:
+def test_sizes_follow_the_image(short: int) -> None:
     overlay = Overlay((short * 16 // 9, short), 2, 1, False)
     assert overlay.thickness == pytest.approx(short / 200, abs=1)
     assert overlay.text_size == pytest.approx(short / 30, abs=3)

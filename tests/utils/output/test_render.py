@@ -1,4 +1,4 @@
-"""The marked video keeps size, time stamps and sound; the marks are where they belong."""
+"""The marked video keeps size, time stamps and audio; the marks are at their positions."""
 
 import errno
 import resource
@@ -44,7 +44,7 @@ def track(start: int, scores: Sequence[float], box: Sequence[float]) -> ScoredTr
 
 
 def rendered(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
-    """Read (time in s, RGB picture) of a written video."""
+    """Read (time in s, RGB image) of a written video."""
     with av.open(str(path)) as container:
         return [
             (float(frame.pts * frame.time_base), np.asarray(frame.to_ndarray(format="rgb24")))
@@ -52,8 +52,8 @@ def rendered(path: Path) -> list[tuple[float, NDArray[np.uint8]]]:
         ]
 
 
-def colour_at(picture: NDArray[np.uint8], x: int, y: int) -> str:
-    pixel = picture[y, x].astype(int)
+def colour_at(image: NDArray[np.uint8], x: int, y: int) -> str:
+    pixel = image[y, x].astype(int)
     for name, colour in {"green": GREEN, "red": RED, "grey": (GREY, GREY, GREY)}.items():
         if np.abs(pixel - np.array(colour)).max() < 40:
             return name
@@ -68,7 +68,7 @@ def test_marks_follow_tracks_and_scores(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", images(50))
     tracks = [track(10, [3] * 15 + [-3] * 15, BOX)]
     render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
-    colours = [colour_at(picture, *SIDE) for _, picture in rendered(tmp_path / "b.mp4")]
+    colours = [colour_at(image, *SIDE) for _, image in rendered(tmp_path / "b.mp4")]
     # At frame 25 the mean of five scores is below 0 for the first time.
     assert colours == ["grey"] * 10 + ["green"] * 15 + ["red"] * 15 + ["grey"] * 10
     assert [path.name for path in tmp_path.glob(".*")] == []
@@ -82,9 +82,9 @@ def test_time_stamps_are_kept(tmp_path: Path, fps: Fraction | int) -> None:
     found = rendered(tmp_path / "b.mp4")
     expected = [number / fps for number in range(40)]
     assert [time_s for time_s, _ in found] == pytest.approx(expected, abs=1e-4)
-    for time_s, picture in found:
+    for time_s, image in found:
         marked = 5 <= int(time_s * 25 + 0.5 + 1e-6) < 15
-        assert colour_at(picture, *SIDE) == ("green" if marked else "grey")
+        assert colour_at(image, *SIDE) == ("green" if marked else "grey")
 
 
 def test_variable_rate_and_late_start(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_variable_rate_and_late_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(320, 240), (321, 241), (101, 57), (1, 1)], ids=str)
 @pytest.mark.parametrize("rotation", [0, 90])
 def test_size_is_kept(tmp_path: Path, size: tuple[int, int], rotation: int) -> None:
-    pictures = images(5, size[1], size[0])
-    write_video(tmp_path / "a.mp4", pictures, pix_fmt="yuv444p", rotation=rotation)
+    frames = images(5, size[1], size[0])
+    write_video(tmp_path / "a.mp4", frames, pix_fmt="yuv444p", rotation=rotation)
     tracks = [track(0, [1] * 5, (0, 0, 5, 5))]
     render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
     video = probe(tmp_path / "b.mp4")
@@ -111,14 +111,14 @@ def test_size_is_kept(tmp_path: Path, size: tuple[int, int], rotation: int) -> N
 
 @pytest.mark.parametrize("mirrored", [False, True], ids=["", "mirrored"])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_picture_is_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
-    picture = np.full((240, 320, 3), 20, np.uint8)
-    picture[:120, :160] = 230  # a bright left upper quarter, as stored
-    write_video(tmp_path / "a.mp4", [picture] * 3, rotation=rotation, mirrored=mirrored)
+def test_image_is_upright(tmp_path: Path, rotation: int, mirrored: bool) -> None:
+    image = np.full((240, 320, 3), 20, np.uint8)
+    image[:120, :160] = 230  # a bright left upper quarter, as stored
+    write_video(tmp_path / "a.mp4", [image] * 3, rotation=rotation, mirrored=mirrored)
     render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions())
     assert probe(tmp_path / "b.mp4").orientation == Orientation()
     found = rendered(tmp_path / "b.mp4")[1][1]
-    upright = np.rot90(picture, -rotation // 90)
+    upright = np.rot90(image, -rotation // 90)
     upright = upright[:, ::-1] if mirrored else upright
     assert np.abs(found.astype(int) - upright).mean() < 4
 
@@ -166,7 +166,7 @@ def test_span(tmp_path: Path) -> None:
     render_video(probe(tmp_path / "a.mp4"), [track(0, [1] * 10, BOX)], tmp_path / "b.mp4", options)
     found = rendered(tmp_path / "b.mp4")
     assert [time_s for time_s, _ in found] == pytest.approx([i / 25 for i in range(20)], abs=1e-3)
-    colours = [colour_at(picture, *SIDE) for _, picture in found]
+    colours = [colour_at(image, *SIDE) for _, image in found]
     assert colours == ["green"] * 10 + ["grey"] * 10
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert container.duration / 1e6 == pytest.approx(0.8, abs=0.07)
@@ -174,15 +174,15 @@ def test_span(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("colourspace", "colour_range"), [(1, 1), (1, 2), (5, 1), (9, 1)])
 def test_colours_are_kept(tmp_path: Path, colourspace: int, colour_range: int) -> None:
-    picture = np.zeros((240, 320, 3), np.uint8)
-    picture[:] = (200, 60, 30)
+    image = np.zeros((240, 320, 3), np.uint8)
+    image[:] = (200, 60, 30)
     tags = {
         "colorspace": colourspace,
         "color_range": colour_range,
         "color_primaries": 1,
         "color_trc": 1,
     }
-    write_video(tmp_path / "a.mp4", [picture] * 4, properties=tags)
+    write_video(tmp_path / "a.mp4", [image] * 4, properties=tags)
     render_video(
         probe(tmp_path / "a.mp4"), [track(0, [1] * 4, BOX)], tmp_path / "b.mp4", ReadOptions()
     )
@@ -218,9 +218,9 @@ def test_ten_bit_and_rgb_sources(tmp_path: Path) -> None:
         write_video(tmp_path / "a.mp4", images(4), codec=codec, pix_fmt=pix_fmt, options={})
         tracks = [track(0, [-1] * 4, BOX)]
         render_video(probe(tmp_path / "a.mp4"), tracks, tmp_path / "b.mp4", ReadOptions())
-        picture = rendered(tmp_path / "b.mp4")[1][1]
-        assert colour_at(picture, 10, 200) == "grey"
-        assert colour_at(picture, *SIDE) == "red"
+        image = rendered(tmp_path / "b.mp4")[1][1]
+        assert colour_at(image, 10, 200) == "grey"
+        assert colour_at(image, *SIDE) == "red"
 
 
 def test_progress_counts_source_images(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_source_that_breaks_off(tmp_path: Path) -> None:
 
 def test_span_without_images(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", images(5))
-    with pytest.raises(ValueError, match="no image within the wanted span"):
+    with pytest.raises(ValueError, match="no image in the requested span"):
         render_video(probe(tmp_path / "a.mp4"), [], tmp_path / "b.mp4", ReadOptions(start_s=60))
     assert not (tmp_path / "b.mp4").exists()
 

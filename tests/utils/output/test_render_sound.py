@@ -1,4 +1,4 @@
-"""The marked video has the source's sound, in step, whatever the source's time stamps are."""
+"""The marked video has the source's audio in sync, for all kinds of time stamps."""
 
 import tracemalloc
 from collections.abc import Sequence
@@ -49,14 +49,14 @@ def write_joined(path: Path, codecs: tuple[str, str], starts_s: Sequence[float])
 
 
 def stamps(path: Path) -> list[float]:
-    """Return the decoding times of the sound's packets, s."""
+    """Return the decoding times of the audio packets, s."""
     with av.open(str(path)) as container:
         packets = container.demux(audio=0)
         return [float(one.dts * one.time_base) for one in packets if one.dts is not None]
 
 
 def clicks(sound: NDArray[np.int16]) -> list[float]:
-    """Return the times of loud places in sound at 16 kHz, s; those within 10 ms are one."""
+    """Return the times of loud samples at 16 kHz, s; those within 10 ms are one."""
     loud = np.flatnonzero(np.abs(sound) > 4000)
     firsts = [place for before, place in pairwise((-1000, *loud.tolist())) if place - before > 160]
     return [place / 16000 for place in firsts]

@@ -1,4 +1,4 @@
-"""Results come back from their file as they were written, and speech is cut into segments."""
+"""Results are read back as written; segments of speech are found."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from utils.output.results import ModelRecord, Result, VideoFacts, find_segments
-from utils.structures import AudioFacts, ScoredTrack, Segment, Shot
+from utils.structures import AudioFacts, Person, ScoredTrack, Segment, Shot
 
 AUDIO = AudioFacts(3, (1, 3), "as asked for", "track 3: channel 1 of 2")
 
@@ -77,6 +77,46 @@ def test_segment_score_is_the_mean_of_the_smoothed_scores() -> None:
 def test_segments_of_all_tracks_are_in_order_of_time() -> None:
     result = result_of(scored([1] * 9, 30, 0), scored([1] * 9, 10, 1), scored([1] * 9, 10, 2))
     assert [part.track for part in result.segments] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "frames"),
+    [(-1.0, [(0, 60)]), (0.0, [(19, 41)]), (2.0, [(22, 38)]), (2.0001, [])],
+)
+def test_threshold(threshold: float, frames: list[tuple[int, int]]) -> None:
+    found = find_segments(scored([-1.0] * 20 + [2.0] * 20 + [-1.0] * 20), threshold)
+    assert [(round(part.start_s * 25), round(part.stop_s * 25)) for part in found] == frames
+
+
+def test_segments_are_those_of_the_stored_scores(tmp_path: Path) -> None:
+    """Scores are rounded in the file; what lies between does not decide."""
+    tracks = [scored([-0.00004] * 30), scored([-0.00006] * 30, 40, 1)]
+    written = result_of(*tracks)
+    written.write_json(tmp_path / "result.json")
+    assert Result.read_json(tmp_path / "result.json").segments == written.segments
+    assert [part.track for part in written.segments] == [0]
+
+
+def test_people_come_back(tmp_path: Path) -> None:
+    tracks = [replace(scored([2.0] * 9, 30 * n, n), person=n // 2) for n in range(3)]
+    written = replace(
+        result_of(*tracks),
+        people=[Person(0, "Ann", (0, 1), 0.72), Person(1, None, (2,), 0.36, uncertain=True)],
+        embedder=ModelRecord("made"),
+        offscreen=[Segment(None, 1.2, 2.0, 0.5, None, "offscreen")],
+    )
+    written.write_json(tmp_path / "result.json")
+    read = Result.read_json(tmp_path / "result.json")
+    assert (read.people, read.embedder) == (written.people, written.embedder)
+    assert [track.person for track in read.tracks] == [0, 0, 1]
+    assert read.segments == written.segments
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert found["segments"] == [
+        {"track": 0, "start_s": 0.0, "stop_s": 0.36, "score": 2.0, "person": 0},
+        {"track": 1, "start_s": 1.2, "stop_s": 1.56, "score": 2.0, "person": 0},
+        {"track": None, "start_s": 1.2, "stop_s": 2.0, "score": 0.5, "kind": "offscreen"},
+        {"track": 2, "start_s": 2.4, "stop_s": 2.76, "score": 2.0, "person": 1},
+    ]
 
 
 def test_file_has_the_documented_parts(tmp_path: Path) -> None:
@@ -203,9 +243,12 @@ def test_nan_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
         ("no json", "expected JSON in .*result.json"),
         ("[1]", "found version None"),
         ('{"version": 99}', "expected a result of version 1 in .*, found version 99"),
-        ('{"version": 1, "video": {"fps_exact": "25"}}', "lacks a part of a result"),
-        ('{"version": 1, "video": {"fps_exact": "fast"}}', "a part is damaged: .*fast"),
-        ('{"version": 1, "video": null}', "a part is damaged"),
+        (
+            '{"version": 1, "video": {"fps_exact": "25"}}',
+            "part of the result is missing or damaged",
+        ),
+        ('{"version": 1, "video": {"fps_exact": "fast"}}', "missing or damaged: .*fast"),
+        ('{"version": 1, "video": null}', "missing or damaged"),
     ],
     ids=["not JSON", "a list", "of the future", "parts missing", "no number", "null"],
 )

@@ -1,4 +1,4 @@
-"""The timeline shows each track where it is, green where it speaks, at any length."""
+"""The timeline shows each track at its times, green during speech, at any length."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from utils.output.lanes import MAX_LANES
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.output.timeline import (
     BOTTOM,
     LEFT,
-    MAX_LANES,
     PRESENT,
     RIGHT,
     SPEAKING,
@@ -43,7 +43,7 @@ def draw(path: Path, tracks: list[ScoredTrack], num_frames: int) -> NDArray[np.u
 
 
 def near(pixels: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Where the colour is, in rows of the picture between the margins."""
+    """Where the colour is, in rows of the image between the margins."""
     within = pixels[TOP:-BOTTOM, LEFT : WIDTH - RIGHT].astype(int)
     return np.asarray(np.abs(within - colour).max(axis=2) <= 6)
 

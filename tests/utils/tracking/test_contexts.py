@@ -1,4 +1,4 @@
-"""Clips and contexts have the rows that the published code takes, or those of a stated rule."""
+"""Clips and contexts have the rows of the published code or of the stated rule."""
 
 import random
 from typing import Literal
@@ -64,19 +64,19 @@ def test_drawn_speakers(system: str, name: str) -> None:
     num_faces, num_speakers = numbers(name)
     form = spec(num_speakers=num_speakers, fill=SYSTEMS[system])
     faces = FaceMoments([1] * num_faces, np.zeros(num_faces, np.int64))
-    for seed, wanted in enumerate(PARITY[system][name].tolist()):
+    for seed, expected in enumerate(PARITY[system][name].tolist()):
         choose = drawn_choice(form, random.Random(seed))
         found = context_rows(faces, [num_faces - 1], form, choose)
-        assert found[0, :, 0].tolist() == wanted
+        assert found[0, :, 0].tolist() == expected
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_whole_contexts(system: str) -> None:
     """The reference's feature file, its items in order, one generator for all."""
-    wanted = PARITY[system]
-    length, stride, num_speakers = wanted["item.LstrideS"].tolist()
+    expected = PARITY[system]
+    length, stride, num_speakers = expected["item.LstrideS"].tolist()
     form = spec(length, length // 2, num_speakers, SYSTEMS[system], stride)
-    names, spans = wanted["item.entities"].tolist(), wanted["item.spans"].tolist()
+    names, spans = expected["item.entities"].tolist(), expected["item.spans"].tolist()
     width = {"asc": 1024, "asdnet": 672}[system]
     frames = np.concatenate([np.arange(*span) for span in spans])
     faces = FaceMoments([stop - start for start, stop in spans], moments_of(900 + 0.04 * frames))
@@ -91,16 +91,16 @@ def test_whole_contexts(system: str) -> None:
     speakers = np.array([*names, "zero_entity"])[
         np.where(rows[:, :, 0] == NOBODY, len(names), faces.face[rows[:, :, 0]])
     ]
-    assert speakers.tolist() == wanted["item.contexts"].tolist()
-    for item in wanted["item.pick"].tolist():
+    assert speakers.tolist() == expected["item.contexts"].tolist()
+    for item in expected["item.pick"].tolist():
         found = gather(embeddings, rows[item]).transpose(2, 1, 0)  # (C, L, S), as published
-        np.testing.assert_array_equal(found[:8], wanted[f"item.{item}.channels_0_8"])
-        mean = wanted[f"item.{item}.mean_over_channels"]
+        np.testing.assert_array_equal(found[:8], expected[f"item.{item}.channels_0_8"])
+        mean = expected[f"item.{item}.mean_over_channels"]
         np.testing.assert_allclose(found.mean(0), mean, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("fill", "num_speakers", "row", "wanted"),
+    ("fill", "num_speakers", "row", "expected"),
     [
         ("repeat", 3, 0, [0, 6, 4]),  # the largest other face first
         ("repeat", 6, 0, [0, 6, 4, 2, 6, 4]),
@@ -112,13 +112,13 @@ def test_whole_contexts(system: str) -> None:
     ],
     ids=["fit", "again", "nobody", "tie", "alone", "alone, nobody", "no others"],
 )
-def test_ranked_speakers(fill: Fill, num_speakers: int, row: int, wanted: list[int]) -> None:
+def test_ranked_speakers(fill: Fill, num_speakers: int, row: int, expected: list[int]) -> None:
     form = spec(num_speakers=num_speakers, fill=fill)
     moments = np.array([0, 1, 0, 5, 0, 6, 0, 7])  # four faces of two rows
     faces = FaceMoments([2, 2, 2, 2], moments)
     areas = np.array([20.0, 99, 10, 99, 20, 99, 40, 99])
     found = context_rows(faces, [row], form, ranked_choice(form, faces, areas))
-    assert found[0, :, 0].tolist() == wanted
+    assert found[0, :, 0].tolist() == expected
 
 
 def test_others_follow_their_own_tracks() -> None:

@@ -1,4 +1,4 @@
-"""Crops follow the published geometry, whatever the stream, and are handed on in time."""
+"""Crops follow the published geometry and are yielded in time."""
 
 import weakref
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from utils.tracking.tracks import GivenTracks
 
 PIECE = CropForm().piece
 GREY = np.random.default_rng(1).integers(0, 256, (90, 120), dtype=np.uint8)
-PICTURE = np.zeros((9, 12, 3), np.uint8)
+IMAGE = np.zeros((9, 12, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def test_published_places(parity: dict[str, NDArray[np.float64]], track: int) ->
 def test_published_crops(
     parity: dict[str, NDArray[np.float64]], track: int, dtype: type[np.float32]
 ) -> None:
-    pictures = parity["frames6"].astype(np.uint8)
-    greys = [np.asarray(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), np.uint8) for p in pictures]
-    frames = [Frame(index, greys[index % 6], PICTURE) for index in range(64)]
+    images = parity["frames6"].astype(np.uint8)
+    greys = [np.asarray(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), np.uint8) for p in images]
+    frames = [Frame(index, greys[index % 6], IMAGE) for index in range(64)]
     given = FaceTrack(int(parity[f"t{track}_frame"][0]), parity[f"t{track}_bbox"].astype(dtype))
     piece, shot = crop_faces(frames, GivenTracks([given]), CropOptions())
     assert isinstance(piece, CropPiece)
@@ -63,7 +63,7 @@ def test_short_tracks_are_cut_at_their_median() -> None:
 def test_tight_crops_are_cut_as_those_of_ava() -> None:
     start = np.array([10.6, 20.2, 50.9, 70.7], np.float32)
     boxes = start + np.arange(20, dtype=np.float32)[:, None] * (4.3, 1.1, 4.3, 1.7)
-    frames = [Frame(index, np.roll(GREY, index), PICTURE) for index in range(20)]
+    frames = [Frame(index, np.roll(GREY, index), IMAGE) for index in range(20)]
     piece, _ = crop_faces(
         frames,
         GivenTracks([FaceTrack(0, boxes)]),
@@ -72,8 +72,8 @@ def test_tight_crops_are_cut_as_those_of_ava() -> None:
     )
     assert isinstance(piece, CropPiece)
     for crop, box, frame in zip(piece.crops, boxes, frames, strict=True):
-        wanted = crop_box(frame.grey, box / np.array([120, 90, 120, 90]), 30)
-        np.testing.assert_array_equal(crop, wanted)
+        expected = crop_box(frame.grey, box / np.array([120, 90, 120, 90]), 30)
+        np.testing.assert_array_equal(crop, expected)
 
 
 def resized(grey: NDArray[np.uint8], window: tuple[int, int, int, int]) -> NDArray[np.int64]:
@@ -100,7 +100,7 @@ def resized(grey: NDArray[np.uint8], window: tuple[int, int, int, int]) -> NDArr
     ],
     ids=str,
 )
-def test_crops_inside_and_outside_the_picture(x: float, y: float, s: float) -> None:
+def test_crops_inside_and_outside_the_image(x: float, y: float, s: float) -> None:
     crop = crop_face(GREY, (x, y, s), 0.4)
     assert crop.shape == (112, 112)
     assert crop.dtype == np.uint8
@@ -128,7 +128,7 @@ def made_frames(
         boxes = np.array(found.get(index, []), np.float32).reshape(-1, 4)
         faces = Detections(boxes, np.ones(len(boxes), np.float32)) if index % every == 0 else None
         shot = 0 if cut is None or index < cut else 1
-        yield Frame(index, np.roll(GREY, index, axis=1), PICTURE, shot, faces)
+        yield Frame(index, np.roll(GREY, index, axis=1), IMAGE, shot, faces)
 
 
 def pieces_and_shots(

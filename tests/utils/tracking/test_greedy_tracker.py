@@ -1,4 +1,4 @@
-"""The tracker, frame by frame, gives what the published passes over whole shots give."""
+"""The tracker equals the published passes over whole shots."""
 
 from collections.abc import Iterable, Sequence
 
@@ -25,7 +25,7 @@ def overlap(a: Face, b: Face) -> float:
 
 
 def one_pass(shot: list[list[Face]], num_failed_det: int) -> list[tuple[int, Face]]:
-    """Take one track out of the free faces of a shot, as the published description says."""
+    """Take one track out of the free faces of a shot, by the published rule."""
     track: list[tuple[int, Face]] = []
     for index, free in enumerate(shot):
         for face in free:

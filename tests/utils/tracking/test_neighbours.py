@@ -1,4 +1,4 @@
-"""A face is compared with those seen beside it, by the rule for scoring."""
+"""A face is compared with visible others by the rule for scoring."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Frames are marked with their shots: cuts found, flashes passed over, given cuts obeyed."""
+"""Frames are marked with their shots: cuts, flashes and given cuts."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from utils.structures import Frame
 from utils.tracking.shots import ShotOptions, mark_shots, read_cuts
 
-PICTURES = np.random.default_rng(3).integers(0, 256, (4, 180, 320, 3), dtype=np.uint8)
+IMAGES = np.random.default_rng(3).integers(0, 256, (4, 180, 320, 3), dtype=np.uint8)
 
 
 def made_frames(*runs: tuple[int, int], first: int = 0) -> Iterator[Frame]:
-    """Frames of still pictures with a little noise, given as (picture, how many) runs."""
-    pictures = [picture for picture, count in runs for _ in range(count)]
-    for index, number in enumerate(pictures, first):
-        picture = PICTURES[number].copy()
-        picture[index % 180] = 0
-        yield Frame(index, picture[..., 0], picture)
+    """Frames of still images with a little noise, given as (image, how many) runs."""
+    images = [image for image, count in runs for _ in range(count)]
+    for index, number in enumerate(images, first):
+        image = IMAGES[number].copy()
+        image[index % 180] = 0
+        yield Frame(index, image[..., 0], image)
 
 
 def cuts_found(frames: Iterator[Frame], options: ShotOptions | None = None) -> list[int]:
@@ -69,14 +69,14 @@ def test_marking_is_immediate_and_keeps_the_frame() -> None:
     for frame in mark_shots(source(), ShotOptions()):
         assert read[-1] == frame.index
         assert frame.shot == int(frame.index >= 20)
-        assert frame.picture is frames[frame.index].picture
+        assert frame.image is frames[frame.index].image
 
 
-def test_repeated_pictures_count_as_frames() -> None:
-    def doubled(picture: NDArray[np.uint8], first: int, count: int) -> Iterator[Frame]:
-        return (Frame(index, picture[..., 0], picture) for index in range(first, first + count))
+def test_repeated_images_count_as_frames() -> None:
+    def doubled(image: NDArray[np.uint8], first: int, count: int) -> Iterator[Frame]:
+        return (Frame(index, image[..., 0], image) for index in range(first, first + count))
 
-    frames = [*doubled(PICTURES[0], 0, 15), *doubled(PICTURES[1], 15, 15)]
+    frames = [*doubled(IMAGES[0], 0, 15), *doubled(IMAGES[1], 15, 15)]
     assert cuts_found(iter(frames)) == [15]
 
 

@@ -1,4 +1,4 @@
-"""Own boxes are read from CSV and JSON, brought to 25 frames/s, and wrong ones are named."""
+"""Boxes are read from CSV and JSON at 25 frames/s; errors name the position."""
 
 import json
 from pathlib import Path
@@ -72,12 +72,12 @@ HEADER = "track,frame,x1,y1,x2,y2\n"
         (HEADER + "a,0,1,two,3,4\n", "line 2: expected a number for y1, found 'two'"),
         (HEADER + "a,0,30,2,3,4\n", "line 2: expected x1 < x2 and y1 < y2"),
         (HEADER + "a,0,1,4,3,4\n", "line 2: expected x1 < x2 and y1 < y2"),
-        (HEADER + "a,0,640,2,660,4\n", "line 2: expected a box .* 640x360 picture"),
-        (HEADER + "a,0,1,-9,9,0\n", "line 2: expected a box .* 640x360 picture"),
+        (HEADER + "a,0,640,2,660,4\n", "line 2: expected a box .* 640x360 image"),
+        (HEADER + "a,0,1,-9,9,0\n", "line 2: expected a box .* 640x360 image"),
         (HEADER + "a,-1,1,2,3,4\n", "line 2: expected frame 0 or later"),
         (HEADER + "a,nan,1,2,3,4\n", "line 2: expected frame 0 or later"),
         (HEADER + "a,0.5,1,2,3,4\n", "line 2: expected a whole number for frame, found 0.5"),
-        (HEADER + "a,0,1,2,3,4\na,0,1,2,3,4\n", "line 3: .* found frame 0 of 'a' again"),
+        (HEADER + "a,0,1,2,3,4\na,0,1,2,3,4\n", "line 3: .* found frame 0 of 'a' twice"),
     ],
 )
 def test_wrong_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -100,7 +100,7 @@ def test_wrong_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
         (
             '[{"id": 1, "start_frame": 0, "boxes": [[1, 2, 3, 4]]},'
             ' {"id": 1, "start_frame": 9, "boxes": [[1, 2, 3, 4]]}]',
-            "another id for each track, found 1 twice",
+            "a different id for each track, found 1 twice",
         ),
     ],
 )

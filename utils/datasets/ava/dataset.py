@@ -1,11 +1,12 @@
-"""AVA-ActiveSpeaker as a data set: from the compact store, or from the published layout.
+"""AVA-ActiveSpeaker as a data set, read from the compact store or from the published layout.
 
-Folder, as published but for `store`:
+The folder is as published, except for `store`:
 
-csv/{train,val,test}_orig.csv      official labels; csv/{train,val,test}_loader.csv entities
-orig_videos/{trainval,test}        the movies
+csv/{train,val,test}_orig.csv      official labels
+csv/{train,val,test}_loader.csv    entities
+orig_videos/{trainval,test}        movies
 clips_audios/SPLIT/VIDEO/ENTITY.wav, clips_videos/SPLIT/VIDEO/ENTITY/TIMESTAMP.jpg
-store/SPLIT                        what `prepare` makes of them
+store/SPLIT                        entity store written by `prepare`
 """
 
 import logging
@@ -31,7 +32,7 @@ CROP_SIZE = 112
 
 @dataclass(frozen=True)
 class AvaFolder:
-    """Where everything lies."""
+    """Paths of the data set."""
 
     root: Path
 
@@ -51,8 +52,8 @@ class AvaFolder:
         """Return the folder of the compact store."""
         return self.root / "store" / split
 
-    def sounds(self, split: str) -> Path:
-        """Return the folder of the published sound clips."""
+    def audio(self, split: str) -> Path:
+        """Return the folder of the published audio clips."""
         return self.root / "clips_audios" / split
 
     def faces(self, split: str) -> Path:
@@ -61,10 +62,10 @@ class AvaFolder:
 
 
 class AvaSplit:
-    """One split of AVA-ActiveSpeaker; the store is taken where there is one."""
+    """One split of AVA-ActiveSpeaker; read from the store if there is one."""
 
     def __init__(self, path: Path, split: str) -> None:
-        """Open a split; FileNotFoundError that says what to do where it is not prepared."""
+        """Open a split; raises FileNotFoundError if it is not prepared."""
         if split not in SPLITS:
             raise UserError(f"expected a split of {', '.join(SPLITS)}, got {split!r}")
         folder = AvaFolder(path)
@@ -76,19 +77,19 @@ class AvaSplit:
         elif folder.faces(split).is_dir():
             source = PublishedClips(folder, split, read_loader(folder.loader(split), has_labels))
         else:
-            what = f"run python trainTalkNet.py --download --dataPathAVA {path}"
+            advice = f"run python trainTalkNet.py --download --dataPathAVA {path}"
             if not has_labels:
-                what = "--download makes train and val; the labels of test are not public"
+                advice = "--download prepares train and val; the labels of test are not public"
             raise FileNotFoundError(
                 f"{path}: expected prepared data in {folder.store(split)} or "
-                f"{folder.faces(split)}, found neither; {what}"
+                f"{folder.faces(split)}, found neither; {advice}"
             )
         self._source = source
         self.entities: Sequence[EntityInfo] = source.entities
-        self.missing = _missing(folder.loader(split), {one.name for one in self.entities})
+        self.missing = _missing(folder.loader(split), {info.name for info in self.entities})
         if self.missing:
             logger.warning(
-                "%s: %d of %d entities of %s are not there, for example %s",
+                "%s: %d of %d entities of %s are missing, for example %s",
                 path,
                 len(self.missing),
                 len(self.missing) + len(self.entities),
@@ -99,8 +100,8 @@ class AvaSplit:
     def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
         """Read frames [start, stop) of an entity.
 
-        Kept: AVA's sound clips end with the last time stamp, so at the end of an entity the
-        sound is a frame shorter than the pictures; features start again from the first row there.
+        Kept: AVA's audio clips end at the last time stamp, so an entity's audio is a frame shorter
+        than its images; features are repeated from the first row at the end.
         """
         return self._source.read(index, start, stop)
 
@@ -109,22 +110,22 @@ class AvaSplit:
         return read_labels(self._source, index)
 
 
-def _missing(table: Path, there: set[str]) -> list[str]:
-    """Return the entities that the loader table has and the data have not."""
+def _missing(table: Path, present: set[str]) -> list[str]:
+    """Return the entities of the loader table that the data lacks."""
     if not table.is_file():
         return []
     with table.open(encoding="utf-8") as file:
         names = [line.partition("\t")[0] for line in file]
-    return [name for name in names if name not in there]
+    return [name for name in names if name not in present]
 
 
 class PublishedClips:
-    """The published layout as it stands: a sound file and a folder of JPEGs for each entity."""
+    """The published layout: a WAV file and a folder of JPEG files per entity."""
 
     def __init__(self, folder: AvaFolder, split: str, rows: Sequence[LoaderRow]) -> None:
-        """Take the entities of a loader table that have sound and faces."""
-        self._sounds, self._faces = folder.sounds(split), folder.faces(split)
-        self._rows = [row for row in rows if self._sound(row).is_file() and self._face(row)]
+        """Open the entities of a loader table that have audio and faces."""
+        self._audio, self._faces = folder.audio(split), folder.faces(split)
+        self._rows = [row for row in rows if self._wav_path(row).is_file() and self._has_faces(row)]
         self.entities: Sequence[EntityInfo] = [
             EntityInfo(
                 name=row.name,
@@ -138,17 +139,17 @@ class PublishedClips:
         if not self.entities:
             raise FileNotFoundError(
                 f"none of the {len(rows)} entities of {folder.loader(split)} has a .wav in "
-                f"{self._sounds} and faces in {self._faces}"
+                f"{self._audio} and faces in {self._faces}"
             )
 
-    def _sound(self, row: LoaderRow) -> Path:
-        return self._sounds / row.video / f"{row.name}.wav"
+    def _wav_path(self, row: LoaderRow) -> Path:
+        return self._audio / row.video / f"{row.name}.wav"
 
-    def _face(self, row: LoaderRow) -> bool:
+    def _has_faces(self, row: LoaderRow) -> bool:
         return (self._faces / row.video / row.name).is_dir()
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
-        """Read frames [start, stop) of an entity; pictures that are missing at its end repeat."""
+        """Read frames [start, stop) of an entity; repeats the last image if some are missing."""
         row = self._rows[index]
         num_frames = len(row.labels)
         stop = num_frames if stop is None else stop
@@ -157,22 +158,22 @@ class PublishedClips:
                 f"entity {row.name}: expected a range within [0, {num_frames}), "
                 f"got [{start}, {stop})"
             )
-        chosen = self._pictures(row)[start:stop]
+        files = self._images(row)[start:stop]
         return EntityPart(
-            faces=np.stack([_read_face(file) for file in chosen]),
-            waveform=_read_sound(self._sound(row), row, start, stop),
+            faces=np.stack([_read_face(file) for file in files]),
+            waveform=_read_audio(self._wav_path(row), row, start, stop),
             labels=row.labels[start:stop],
-            timestamps=np.array([float(file.stem) for file in chosen]),
+            timestamps=np.array([float(file.stem) for file in files]),
         )
 
     def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         """Return labels and timestamps (T,) of an entity."""
         row = self._rows[index]
-        times = np.array([float(file.stem) for file in self._pictures(row)])
+        times = np.array([float(file.stem) for file in self._images(row)])
         return np.asarray(row.labels, np.int8), times
 
-    def _pictures(self, row: LoaderRow) -> list[Path]:
-        """Return the files of all frames; the last stands for those that are missing."""
+    def _images(self, row: LoaderRow) -> list[Path]:
+        """Return the files of all frames; the last file is repeated for missing ones."""
         folder = self._faces / row.video / row.name
         files = sorted(folder.glob("*.jpg"), key=lambda file: float(file.stem))
         if not files:
@@ -181,15 +182,15 @@ class PublishedClips:
 
 
 def _read_face(path: Path) -> NDArray[np.uint8]:
-    """Return a face, grey and 112 x 112: resized without regard to its aspect, as published."""
+    """Return a grey face of 112 x 112, resized without keeping its aspect ratio, as published."""
     face = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
     if face is None:
-        raise UserError(f"{path} is no JPEG that can be read; make the face clips again")
+        raise UserError(f"{path} is not a readable JPEG file; make the face clips again")
     return np.asarray(cv2.resize(face, (CROP_SIZE, CROP_SIZE)), np.uint8)
 
 
-def _read_sound(path: Path, row: LoaderRow, start: int, stop: int) -> NDArray[np.int16]:
-    """Return the samples of frames [start, stop); the last frame has all the rest."""
+def _read_audio(path: Path, row: LoaderRow, start: int, stop: int) -> NDArray[np.int16]:
+    """Return the samples of frames [start, stop); the last frame has all that remain."""
     per_frame = SAMPLE_RATE / row.fps
     try:
         with wave.open(str(path), "rb") as file:
@@ -202,4 +203,4 @@ def _read_sound(path: Path, row: LoaderRow, start: int, stop: int) -> NDArray[np
             file.setpos(first)
             return np.frombuffer(file.readframes(last - first), "<i2").astype(np.int16)
     except (wave.Error, EOFError, ValueError) as error:
-        raise UserError(f"{path}: {error}; make the sound clips again") from error
+        raise UserError(f"{path}: {error}; make the audio clips again") from error

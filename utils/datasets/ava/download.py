@@ -1,4 +1,4 @@
-"""Fetch AVA-ActiveSpeaker: the official labels and the movies that have any."""
+"""Download AVA-ActiveSpeaker: the official labels and the labelled movies."""
 
 import errno
 import json
@@ -21,47 +21,47 @@ from utils.media.container import probe
 
 logger = logging.getLogger(__name__)
 
-LISTS = {  # file names of the movies, in the mirror's folder of that name
+LISTS = {  # lists of the movies' file names, by folder of the mirror
     "trainval": "annotations/ava_file_names_trainval_v2.1.txt",
     "test": "annotations/ava_file_names_test_v2.1.txt",
 }
 REPORT = "download_report"
-GONE, REFUSED = (404, 410), 403  # HTTP; what is refused may be there: a proxy, a wrong address
+GONE, REFUSED = (404, 410), 403  # HTTP status; 403 may be due to a proxy or a wrong address
 
 
 @dataclass
 class DownloadReport:
-    """What became of the movies, by file name."""
+    """Outcome of each movie, by file name."""
 
     already: list[str] = field(default_factory=list)
     fetched: list[str] = field(default_factory=list)
-    gone: dict[str, str] = field(default_factory=dict)  # the mirror has them no more: why
-    broken: dict[str, str] = field(default_factory=dict)  # came whole, but are no videos: why
-    failed: dict[str, str] = field(default_factory=dict)  # may come, or be let through, later: why
+    gone: dict[str, str] = field(default_factory=dict)  # not on the mirror any more; reason
+    broken: dict[str, str] = field(default_factory=dict)  # complete, but not a video; reason
+    failed: dict[str, str] = field(default_factory=dict)  # may succeed in another run; reason
 
     def summary(self) -> str:
-        """Return how many movies there are of each kind."""
-        again = " (start again to try those once more)" if self.failed else ""
+        """Return the number of movies by outcome."""
+        advice = " (run again to retry)" if self.failed else ""
         return (
-            f"{len(self.already)} movies were there, {len(self.fetched)} fetched, "
-            f"{len(self.gone)} gone, {len(self.broken)} broken, {len(self.failed)} failed{again}"
+            f"{len(self.already)} movies existed, {len(self.fetched)} downloaded, "
+            f"{len(self.gone)} gone, {len(self.broken)} broken, {len(self.failed)} failed{advice}"
         )
 
     def text(self) -> str:
-        """Return the report in words."""
+        """Return the report as text."""
         lines = [self.summary()]
         for kind in ("gone", "broken", "failed"):
             reasons: dict[str, str] = getattr(self, kind)
-            lines += [f"  {kind} {name}: {why}" for name, why in sorted(reasons.items())]
+            lines += [f"  {kind} {name}: {reason}" for name, reason in sorted(reasons.items())]
         return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True)
 class _Movie:
-    """One file of the mirror."""
+    """A file of the mirror."""
 
     name: str
-    folder: str  # of the mirror, and under orig_videos
+    folder: str  # on the mirror and in orig_videos
     md5: str | None = None
 
 
@@ -73,22 +73,22 @@ def download(
     num_at_once: int = 8,
     count: Callable[[int], None] | None = None,
 ) -> DownloadReport:
-    """Fetch labels and movies that are not there yet; stopped anywhere, it can be started again.
+    """Download missing labels and movies; an interrupted download can be resumed.
 
-    A movie counts as there if its size is the mirror's, its MD5 that of the list where the list
-    has one, and it opens as a video. Test has no public labels: its table must lie in csv/.
+    A new movie is kept if its size is that of the mirror, its MD5 that of the list (if listed),
+    and it opens as a video. The labels of test are not public: its table must exist in csv/.
 
     Args:
         root: The data set's folder.
-        progress: Told how each file grows; several grow at once. Where a movie is done with,
-            whatever became of it, it is told 1 of 1.
-        splits: Of train, val, test.
+        progress: Called with the bytes of each file, for several files in turn. When a movie is
+            finished or has failed, it is called with 1 of 1.
+        splits: Any of train, val, test.
         sources: Addresses.
-        num_at_once: Movies that are fetched side by side.
-        count: Told how many movies there are, before the first.
+        num_at_once: Movies downloaded in parallel.
+        count: Called once with the number of movies.
 
     Raises:
-        ResourceError: Labels or list cannot be had, or the disk is full.
+        ResourceError: Labels or list cannot be downloaded, or the disk is full.
     """
     sources = sources or AvaMirrors()
     folder = AvaFolder(root)
@@ -97,7 +97,7 @@ def download(
         if not folder.labels(split).is_file():
             download_labels(folder, split, sources, progress)
     report = DownloadReport()
-    movies = _wanted(folder, splits, sources, progress, report)
+    movies = _list_movies(folder, splits, sources, progress, report)
     if count:
         count(len(movies))
     hook = _ProgressHook(progress)
@@ -105,13 +105,13 @@ def download(
     try:
         tasks = {pool.submit(_fetch, movie, root, sources, hook): movie.name for movie in movies}
         for task in as_completed(tasks):
-            _note(report, tasks[task], *task.result())
+            _add(report, tasks[task], *task.result())
             hook.of(tasks[task])(1, 1)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise ResourceError(
-            f"the disk of {root} is full; what was fetched is kept: make room and start again"
+            f"the disk of {root} is full; downloaded files are kept: free some space and run again"
         ) from error
     finally:
         hook.stop.set()
@@ -121,7 +121,7 @@ def download(
 
 
 class _ProgressHook:
-    """Tells the progress of several threads, one at a time, and stops them."""
+    """Reports the progress of several threads, one at a time, and can stop them."""
 
     def __init__(self, progress: Progress) -> None:
         self.stop = threading.Event()
@@ -131,27 +131,27 @@ class _ProgressHook:
     def of(self, name: str) -> downloads.Progress:
         """Return the hook for one file."""
 
-        def move(done: int, total: int | None) -> None:
+        def report(done: int, total: int | None) -> None:
             if self.stop.is_set():
                 raise _StoppedError
             with self._lock:
                 self._progress(name, done, total)
 
-        return move
+        return report
 
 
 class _StoppedError(Exception):
-    """The other downloads failed or the user gave up; what has come so far is kept."""
+    """Another download failed or the user interrupted; partial files are kept."""
 
 
-def _wanted(
+def _list_movies(
     folder: AvaFolder,
     splits: Sequence[str],
     sources: AvaMirrors,
     progress: Progress,
     report: DownloadReport,
 ) -> list[_Movie]:
-    """Return the movies that the labels name; those that no list has are gone."""
+    """Return the labelled movies; those that are not on the mirror's lists are reported as gone."""
     videos: dict[str, None] = {}
     for split in splits:
         with folder.labels(split).open(encoding="utf-8-sig") as file:
@@ -168,12 +168,12 @@ def _wanted(
         listed |= {movie.name.partition(".")[0]: movie for movie in read_list(table, name)}
     for video in videos:
         if video not in listed:
-            report.gone[video] = "the mirror's list of movies does not have it"
+            report.gone[video] = "it is not on the mirror's list of movies"
     return [listed[video] for video in videos if video in listed]
 
 
 def read_list(path: Path, folder: str) -> list[_Movie]:
-    """Read a list of movies: one file name a line, or name and MD5 with a comma between."""
+    """Read a list of movies: a file name per line, optionally followed by a comma and the MD5."""
     movies = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         name, _, md5 = (part.strip() for part in line.partition(","))
@@ -186,14 +186,14 @@ def read_list(path: Path, folder: str) -> list[_Movie]:
 
 
 def _fetch(movie: _Movie, root: Path, sources: AvaMirrors, hook: _ProgressHook) -> tuple[str, str]:
-    """Fetch a movie; return the report's field that it belongs to, and why."""
+    """Download a movie; return the report's field that it belongs to, and the reason."""
     address = f"{sources.movies}/{movie.folder}/{movie.name}"
     path = root / "orig_videos" / movie.folder / movie.name
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         num_bytes = _num_bytes(address)
     except urllib.error.HTTPError as error:
-        return _without(error.code, path)
+        return _outcome_of_status(error.code, path)
     except (OSError, HTTPException) as error:
         return "failed", str(getattr(error, "reason", error))
     if path.is_file() and num_bytes in (None, path.stat().st_size):
@@ -214,18 +214,18 @@ def _fetch(movie: _Movie, root: Path, sources: AvaMirrors, hook: _ProgressHook) 
     return "fetched", ""
 
 
-def _without(code: int, path: Path) -> tuple[str, str]:
-    """Return what becomes of a movie that the mirror does not give, by HTTP's status."""
+def _outcome_of_status(code: int, path: Path) -> tuple[str, str]:
+    """Return the outcome of a movie and the reason if the mirror answers with an HTTP error."""
     if code in (*GONE, REFUSED) and path.is_file():
         return "already", ""
-    why = f"HTTP {code}" + (", the server refuses it" if code == REFUSED else "")
-    return ("gone" if code in GONE else "failed"), why
+    reason = f"HTTP {code}" + (", access denied" if code == REFUSED else "")
+    return ("gone" if code in GONE else "failed"), reason
 
 
 def _fetch_part(
     address: str, part: Path, num_bytes: int | None, progress: downloads.Progress
 ) -> str:
-    """Fetch a file, going on where an earlier try broke off; return what is wrong, or nothing."""
+    """Download a file, resuming an earlier attempt; return what failed, or an empty string."""
     if part.exists() and num_bytes is not None and part.stat().st_size > num_bytes:
         part.unlink()
     try:
@@ -238,21 +238,21 @@ def _fetch_part(
 
 
 def _num_bytes(address: str) -> int | None:
-    """Return the size of a file on the server, None where it does not say."""
+    """Return the size of a file on the server, None if unknown."""
     request = urllib.request.Request(address, headers={"User-Agent": "talknet"}, method="HEAD")
     with urllib.request.urlopen(request, timeout=downloads.TIMEOUT_S) as response:
         length = response.headers.get("Content-Length")
     return int(length) if length else None
 
 
-def _note(report: DownloadReport, name: str, outcome: str, why: str) -> None:
-    """Add what became of a movie to the report."""
-    place = getattr(report, outcome)
-    if isinstance(place, list):
-        place.append(name)
+def _add(report: DownloadReport, name: str, outcome: str, reason: str) -> None:
+    """Add the outcome of a movie to the report."""
+    names = getattr(report, outcome)
+    if isinstance(names, list):
+        names.append(name)
     else:
-        logger.warning("%s: %s", name, why)
-        place[name] = why
+        logger.warning("%s: %s", name, reason)
+        names[name] = reason
 
 
 def _write_report(stem: Path, report: DownloadReport) -> None:

@@ -1,4 +1,4 @@
-"""Fetch the official labels of AVA-ActiveSpeaker."""
+"""Download the official labels of AVA-ActiveSpeaker."""
 
 import hashlib
 import tarfile
@@ -17,12 +17,12 @@ LABELS_MD5 = {
     "val": "c00210f1d62caaf32759afb92b4562cc",
 }
 
-Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all if known
+Progress = Callable[[str, int, int | None], None]  # file, bytes so far, total bytes if known
 
 
 @dataclass(frozen=True)
 class AvaMirrors:
-    """Where everything comes from."""
+    """Addresses and checksums of the downloads."""
 
     movies: str = AVA_MOVIES
     labels: str = AVA_LABELS
@@ -34,16 +34,16 @@ class AvaMirrors:
 
 
 def download_labels(folder: AvaFolder, split: str, sources: AvaMirrors, progress: Progress) -> int:
-    """Fetch a split's official labels and write its table; return the number of its rows."""
+    """Download a split's official labels and write its table; return the number of its rows."""
     if split not in LABELS_MD5:
         raise UserError(
-            f"the labels of {split} are not public; put the table with its faces at "
+            f"the labels of {split} are not public; save its table of faces as "
             f"{folder.labels(split)}"
         )
     address = sources.archive(split)
     archive = folder.root / "csv" / address.rpartition("/")[2]
-    own = archive.is_file()  # put there by the user or an earlier call: never removed
-    if not own:
+    existed = archive.is_file()  # saved by the user or an earlier call: never removed
+    if not existed:
         downloads.download(
             [address], archive, downloads.Expected(), file_progress(progress, archive)
         )
@@ -51,22 +51,22 @@ def download_labels(folder: AvaFolder, split: str, sources: AvaMirrors, progress
     found = md5_of(archive)
     if expected and found != expected:
         raise ResourceError(
-            f"{_refuse(archive, own, address)}: expected MD5 {expected}, got {found}; start again, "
-            "or take other labels with --anyLabels"
+            f"{_reject(archive, existed, address)}: expected MD5 {expected}, got {found}; run "
+            "again, or use --anyLabels to accept other labels"
         )
     try:
         tables = _read_archive(archive)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise ResourceError(
-            f"{_refuse(archive, own, address)} is not the archive of tables expected: {error}"
+            f"{_reject(archive, existed, address)}: expected an archive of tables: {error}"
         ) from error
     return merge_tables(tables, folder.labels(split))
 
 
-def _refuse(archive: Path, own: bool, address: str) -> str:
-    """Remove an archive that was fetched just now; return what to call it in an error."""
-    if own:
-        return f"{archive}, which was there before (remove it to fetch it anew),"
+def _reject(archive: Path, existed: bool, address: str) -> str:
+    """Remove an archive that was just downloaded; return its name for an error message."""
+    if existed:
+        return f"{archive}, which existed (remove it to download it again)"
     archive.unlink()
     return address
 
@@ -81,7 +81,7 @@ def _read_archive(path: Path) -> dict[str, str]:
             if file is not None and name.endswith(".csv") and not name.startswith("."):
                 tables[member.name] = file.read().decode("utf-8-sig")
     if not tables:
-        raise UserError("no .csv in it")
+        raise UserError("found no .csv file")
     return tables
 
 
@@ -89,8 +89,8 @@ def md5_of(path: Path) -> str:
     """Return the MD5 of a file in hexadecimal digits."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Make the compact store of AVA-ActiveSpeaker out of its movies and labels, on all cores."""
+"""Create the compact store of AVA-ActiveSpeaker from its movies and labels, on all cores."""
 
 import json
 import logging
@@ -30,55 +30,59 @@ logger = logging.getLogger(__name__)
 
 REPORT = "prepare_report"
 
-Progress = Callable[[float, float], None]  # faces so far, faces in all
+Progress = Callable[[float, float], None]  # faces done, total
 
 
 @dataclass(frozen=True)
 class AvaPrepareOptions:
-    """How the store is made."""
+    """How the store is created."""
 
-    num_processes: Annotated[int, "processes that cut videos; 0 is one for each core"] = 0
+    num_processes: Annotated[int, "videos prepared in parallel; 0: one per core"] = 0
     crop_size: Annotated[int, "height and width of the face crops, pixels"] = 112
-    colour: Annotated[bool, "keep colour; networks that read grey convert it"] = False
+    colour: Annotated[bool, "store colour; networks that read grey convert it"] = False
 
     def __post_init__(self) -> None:
         if self.num_processes < 0:
             raise UserError(f"--numProcesses must be 0 or more, got {self.num_processes}")
         if not 8 <= self.crop_size <= 1024:
-            raise UserError(f"--cropSize must be within 8 and 1024, got {self.crop_size}")
+            raise UserError(f"--cropSize must be between 8 and 1024, got {self.crop_size}")
 
 
 @dataclass
 class AvaPrepareReport:
-    """What a preparation did."""
+    """Result of a preparation."""
 
     split: str
-    entities: int = 0  # that the labels have
-    already: int = 0  # of them written before
-    written: int = 0
-    frames: int = 0  # of those written now
+    entities: int = 0  # in the labels
+    already: int = 0  # written in earlier runs
+    written: int = 0  # in this run
+    frames: int = 0  # of the entities written in this run
     padded: dict[str, tuple[int, int]] = field(default_factory=dict)  # name: frames, samples
-    lost: dict[str, str] = field(default_factory=dict)  # entity: why
-    videos: dict[str, str] = field(default_factory=dict)  # videos that gave nothing: why
+    lost: dict[str, str] = field(default_factory=dict)  # reason by entity
+    videos: dict[str, str] = field(default_factory=dict)  # reason by video that cannot be used
 
     def summary(self) -> str:
-        """Return how many entities there are of each kind."""
+        """Return the number of entities by outcome."""
         return (
-            f"{self.split}: {self.entities} entities, {self.already} were there, "
+            f"{self.split}: {self.entities} entities, {self.already} existed, "
             f"{self.written} written ({self.frames} faces), {len(self.padded)} of them padded, "
             f"{len(self.lost)} lost"
         )
 
     def text(self) -> str:
-        """Return the report in words."""
+        """Return the report as text."""
         lines = [self.summary()]
-        lines += [f"  video {name}: {why}" for name, why in sorted(self.videos.items())]
+        lines += [f"  video {name}: {reason}" for name, reason in sorted(self.videos.items())]
         lines += [
-            f"  padded {name}: {frames} pictures, {samples} samples of sound"
+            f"  padded {name}: {frames} images, {samples} audio samples"
             for name, (frames, samples) in sorted(self.padded.items())
         ]
-        alone = {name: why for name, why in self.lost.items() if why not in self.videos.values()}
-        lines += [f"  lost {name}: {why}" for name, why in sorted(alone.items())]
+        video_reasons = self.videos.values()
+        lines += [
+            f"  lost {name}: {reason}"
+            for name, reason in sorted(self.lost.items())
+            if reason not in video_reasons
+        ]
         return "\n".join(lines) + "\n"
 
 
@@ -99,14 +103,14 @@ class _CutJob:
 def prepare(
     root: Path, split: str, options: AvaPrepareOptions, progress: Progress | None = None
 ) -> AvaPrepareReport:
-    """Cut all entities of a split that the store lacks; write index, loader table and report.
+    """Store all missing entities of a split; write index, loader table and report.
 
-    Entities whose labels have changed since they were cut are cut anew. A video that is missing
-    or broken is reported and the rest goes on. Started again, it does what is left.
+    Entities whose labels have changed are stored again. Missing and broken videos are reported and
+    skipped. When run again, it continues with the remaining entities.
 
     Raises:
-        DiskFullError: What was written before is kept; so it is with the next.
-        RuntimeError: A process was killed.
+        DiskFullError: The disk is full; finished entities are kept.
+        ResourceError: A process was killed; finished entities are kept.
     """
     folder = AvaFolder(root)
     if not folder.labels(split).is_file():
@@ -121,14 +125,14 @@ def prepare(
     writer = EntityStoreWriter(folder.store(split), options.crop_size, options.colour)
     writer.remove_leftovers()
     report = AvaPrepareReport(split, entities=len(faces))
-    todo = _sort_out(faces, rows, videos, writer, report)
-    jobs = [_CutJob(videos[name], of, writer.folder, options) for name, of in todo.items()]
-    jobs.sort(key=lambda job: job.num_faces, reverse=True)  # no long one is left to the end
+    todo = _remaining(faces, rows, videos, writer, report)
+    jobs = [_CutJob(videos[name], pairs, writer.folder, options) for name, pairs in todo.items()]
+    jobs.sort(key=lambda job: job.num_faces, reverse=True)  # long ones first, for even load
     total = sum(job.num_faces for job in jobs)
     done = 0
     for job, result in run_parallel(_do, jobs, options.num_processes):
         done += job.num_faces
-        _note(report, job, result)
+        _add(report, job, result)
         if progress:
             progress(done, total)
     writer.write_index()
@@ -147,13 +151,13 @@ def write_report(stem: Path, report: AvaPrepareReport) -> None:
 def _loader_rows(
     folder: AvaFolder, split: str, faces: Sequence[LabelledFace], videos: dict[str, Path]
 ) -> dict[str, LoaderRow]:
-    """Return the rows of the loader table by entity; the table is built where there is none."""
+    """Return the rows of the loader table by entity; the table is created if missing."""
     path = folder.loader(split)
     if not path.is_file():
 
         def rate(name: str) -> Fraction | None:
             if name not in videos:
-                return None  # the time stamps must do
+                return None  # the rate is derived from the time stamps
             try:
                 return probe(videos[name]).fps
             except (UserError, ResourceError, FileNotFoundError):
@@ -167,19 +171,19 @@ def _loader_rows(
             found = "none" if row is None else f"{len(row.labels)}"
             raise UserError(
                 f"entity {face.name} has {len(face.labels)} frames in {folder.labels(split)} and "
-                f"{found} in {path}; remove {path.name} to have it made again"
+                f"{found} in {path}; remove {path.name} to have it created again"
             )
     return rows
 
 
-def _sort_out(
+def _remaining(
     faces: Sequence[LabelledFace],
     rows: dict[str, LoaderRow],
     videos: dict[str, Path],
     writer: EntityStoreWriter,
     report: AvaPrepareReport,
 ) -> dict[str, list[tuple[LabelledFace, LoaderRow]]]:
-    """Return what is left to do by video; note what is done and what cannot be."""
+    """Return the entities to prepare by video; add the others to the report."""
     by_video: dict[str, list[tuple[LabelledFace, LoaderRow]]] = {}
     for face in faces:
         if writer.holds(face.name, face.labels, face.timestamps):
@@ -187,25 +191,25 @@ def _sort_out(
         elif face.video in videos:
             by_video.setdefault(face.video, []).append((face, rows[face.name]))
         else:
-            report.videos[face.video] = why = f"no video {face.video}.* is there"
-            report.lost[face.name] = why
+            report.videos[face.video] = reason = f"found no video {face.video}.*"
+            report.lost[face.name] = reason
     return by_video
 
 
 def _do(job: _CutJob) -> CutReport | str:
-    """Cut one video; a string says why it could not be read."""
+    """Store the entities of one video; return the reason if the video cannot be read."""
     try:
         options = job.options
-        to = EntityStoreWriter(job.store, options.crop_size, options.colour)
-        return cut_video(job.video, job.faces, to)
+        writer = EntityStoreWriter(job.store, options.crop_size, options.colour)
+        return cut_video(job.video, job.faces, writer)
     except DiskFullError:
         raise
     except (UserError, ResourceError, FileNotFoundError) as error:
         return str(error)
 
 
-def _note(report: AvaPrepareReport, job: _CutJob, result: CutReport | str) -> None:
-    """Add what became of a video to the report."""
+def _add(report: AvaPrepareReport, job: _CutJob, result: CutReport | str) -> None:
+    """Add the outcome of a video to the report."""
     name = job.faces[0][0].video
     if isinstance(result, str):
         logger.warning("%s: %s", name, result)

@@ -1,4 +1,4 @@
-"""The tables of AVA-ActiveSpeaker: official labels, and what published loaders read."""
+"""The tables of AVA-ActiveSpeaker: official labels, and loader tables of published code."""
 
 import csv
 import json
@@ -18,27 +18,27 @@ from utils.files import replacing
 from utils.metrics.average_precision import COLUMNS
 
 SPLITS = ("train", "val", "test")
-LABELS = {  # speech that cannot be heard is negative, as the official evaluation has it
+LABELS = {  # inaudible speech is negative, as in the official evaluation
     "SPEAKING_AUDIBLE": SPEAKING,
     "NOT_SPEAKING": NOT_SPEAKING,
     "SPEAKING_NOT_AUDIBLE": NOT_SPEAKING,
 }
-COMMON_RATES = (  # where the labels cannot tell two apart, the first counts
+COMMON_RATES = (  # if several match the labels, the first is used
     *(Fraction(rate) for rate in (24, 25, 30, 50, 60)),
     *(Fraction(rate * 1000, 1001) for rate in (24, 30, 60)),
 )
-TIME_NOISE_S = 0.005  # of an entity's length, as time stamps have two decimals
-RATE_SLACK = 0.03  # labels and video have the same rate if theirs differ by less
+TIME_NOISE_S = 0.005  # error of an entity's length, as time stamps have two decimals
+RATE_SLACK = 0.03  # relative difference up to which two rates count as equal
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledFace:
-    """One entity of the official labels, in the order of time."""
+    """One entity of the official labels, sorted by time."""
 
     name: str
     video: str
     timestamps: NDArray[np.float64]  # (T,) s
-    boxes: NDArray[np.float64]  # (T, 4) x1, y1, x2, y2 as fractions of the picture's sides
+    boxes: NDArray[np.float64]  # (T, 4) x1, y1, x2, y2 as fractions of the image's sides
     labels: NDArray[np.int8]  # (T,)
 
 
@@ -52,41 +52,41 @@ class LoaderRow:
 
     @property
     def video(self) -> str:
-        """Name of the video: all of AVA's have 11 characters."""
+        """Name of the video; in AVA, all names have 11 characters."""
         return self.name[:11]
 
 
 def read_labels(paths: Iterable[Path], has_labels: bool = True) -> list[LabelledFace]:
-    """Read official tables, with or without a header; entities come sorted by name.
+    """Read official tables, with or without a header; return the entities sorted by name.
 
     Args:
-        paths: The tables; an entity may stand in one of them only.
-        has_labels: False for a split whose labels are placeholders.
+        paths: The tables; each entity must be in only one.
+        has_labels: False if the labels of the split are placeholders.
     """
     names: dict[tuple[str, str], int] = {}
     entity, numbers, labels = array("q"), array("d"), array("b")
     for path in paths:
-        for key, five, label in _rows(path, has_labels):
+        for key, values, label in _rows(path, has_labels):
             entity.append(names.setdefault(key, len(names)))
-            numbers.extend(five)
+            numbers.extend(values)
             labels.append(label)
     table = np.array(numbers, np.float64).reshape(-1, 5)
-    which, spoken = np.array(entity, np.int64), np.array(labels, np.int8)
-    order = np.lexsort((table[:, 0], which))
-    bounds = np.searchsorted(which[order], np.arange(len(names) + 1))
+    entities, all_labels = np.array(entity, np.int64), np.array(labels, np.int8)
+    order = np.lexsort((table[:, 0], entities))
+    bounds = np.searchsorted(entities[order], np.arange(len(names) + 1))
     faces = []
     for (name, video), number in names.items():
         rows = order[bounds[number] : bounds[number + 1]]
         times = table[rows, 0]
-        twice = np.flatnonzero(np.diff(times) <= 0)
-        if len(twice):
-            raise UserError(f"entity {name} has two rows at {times[twice[0]]:.10g} s")
-        faces.append(LabelledFace(name, video, times, table[rows, 1:], spoken[rows]))
+        repeated = np.flatnonzero(np.diff(times) <= 0)
+        if len(repeated):
+            raise UserError(f"entity {name} has two rows at {times[repeated[0]]:.10g} s")
+        faces.append(LabelledFace(name, video, times, table[rows, 1:], all_labels[rows]))
     return sorted(faces, key=lambda face: face.name)
 
 
 def _rows(path: Path, has_labels: bool) -> Iterator[tuple[tuple[str, str], list[float], int]]:
-    """Yield ((entity, video), time and box, label) by row; errors name file and line."""
+    """Yield ((entity, video), time and box, label) of each row; errors name file and line."""
     columns = {name: index for index, name in enumerate(COLUMNS)}
     width = len(columns)
     with path.open(newline="", encoding="utf-8-sig") as file:
@@ -123,8 +123,8 @@ def _numbers(row: Sequence[str], columns: Mapping[str, int]) -> list[float]:
     time, x1, y1, x2, y2 = numbers
     if time < 0 or not (x1 < x2 and y1 < y2) or max(x1, y1) >= 1 or min(x2, y2) <= 0:
         raise UserError(
-            "expected a time from 0 upward and a box x1 < x2, y1 < y2 in fractions of the "
-            f"picture, found {numbers}"
+            "expected a time of 0 or more and a box x1 < x2, y1 < y2 as fractions of the image, "
+            f"found {numbers}"
         )
     return numbers
 
@@ -136,9 +136,9 @@ def _label(text: str) -> int:
 
 
 def merge_tables(tables: Mapping[str, str], target: Path) -> int:
-    """Write official tables, given as text by name, as one with a header; return its rows.
+    """Write official tables, given as text by name, as one with a header.
 
-    Rows are sorted by entity, then by time, as published `*_orig.csv` are.
+    Rows are sorted by entity, then by time, as in published `*_orig.csv`. Returns their number.
     """
     rows = []
     time, entity = COLUMNS.index("frame_timestamp"), COLUMNS.index("entity_id")
@@ -163,14 +163,14 @@ def merge_tables(tables: Mapping[str, str], target: Path) -> int:
 
 
 def read_loader(path: Path, has_labels: bool = True) -> list[LoaderRow]:
-    """Read a published loader table: entity, frames, fps, labels and a number, tab-separated."""
+    """Read a loader table: entity, number of frames, fps, labels and index, tab-separated."""
     rows = []
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             fields = line.rstrip("\n").split("\t")
             try:
                 if len(fields) < 4:
-                    raise UserError(f"expected 5 fields with tabs between, found {len(fields)}")
+                    raise UserError(f"expected 5 fields separated by tabs, found {len(fields)}")
                 labels = np.array(json.loads(fields[3]), np.int8)
                 if labels.shape != (int(fields[1]),) or not len(labels):
                     raise UserError(f"expected {fields[1]} labels, found {labels.size}")
@@ -188,7 +188,7 @@ def read_loader(path: Path, has_labels: bool = True) -> list[LoaderRow]:
 
 
 def write_loader(path: Path, rows: Iterable[LoaderRow]) -> None:
-    """Write a loader table as published loaders read it."""
+    """Write a loader table in the published format."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for number, row in enumerate(rows):
             labels = [max(int(label), NOT_SPEAKING) for label in row.labels]
@@ -200,28 +200,28 @@ def write_loader(path: Path, rows: Iterable[LoaderRow]) -> None:
 def make_loader_rows(
     faces: Sequence[LabelledFace], video_rate: Callable[[str], Fraction | None]
 ) -> list[LoaderRow]:
-    """Build the loader table from the labels.
+    """Return the loader table of the labels.
 
     Args:
         faces: All entities of a split.
-        video_rate: Gives the frame rate of a video by its name, None where it is not there.
+        video_rate: Returns the frame rate of a video by its name, or None if it is missing.
     """
     by_video: dict[str, list[LabelledFace]] = {}
     for face in faces:
         by_video.setdefault(face.video, []).append(face)
-    rates = {video: label_rate(of, video_rate(video)) for video, of in by_video.items()}
+    rates = {video: label_rate(group, video_rate(video)) for video, group in by_video.items()}
     return [LoaderRow(face.name, rates[face.video], face.labels) for face in faces]
 
 
 def label_rate(faces: Sequence[LabelledFace], video_rate: Fraction | None) -> Fraction:
-    """Return how many labels a second the entities of one video have.
+    """Return the number of labels per second of the entities of one video.
 
-    It is the rate of the video where they agree; else the nearest of the common rates, or, where
-    none is near, what the time stamps say.
+    This is the video's frame rate if the labels match it; else the nearest common rate, or the
+    rate of the time stamps if no common rate is near.
     """
     seconds = sum(float(face.timestamps[-1] - face.timestamps[0]) for face in faces)
     steps = sum(len(face.timestamps) - 1 for face in faces)
-    if not steps:  # single pictures have no rate of their own
+    if not steps:  # single images have no rate
         return video_rate or Fraction(25)
     rate = Fraction(steps / seconds).limit_denominator(1001)
     if video_rate is not None and abs(video_rate / rate - 1) < RATE_SLACK:

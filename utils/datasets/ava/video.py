@@ -1,4 +1,4 @@
-"""Cut the labelled faces and their sound out of one video into a store, decoding it once."""
+"""Store the labelled faces and their audio of one video, decoding it once."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -25,50 +25,52 @@ from utils.tracking.crop_geometry import crop_tight
 
 logger = logging.getLogger(__name__)
 
-MAX_GAP_S = 20.0  # unlabelled parts longer than this are skipped by seeking
+MAX_GAP_S = 20.0  # longer unlabelled parts are skipped by seeking
 MARGIN_S = 1.0  # decoded before and after the labels
-FAR_FRAMES = 1.5  # a picture further from its time stamp than this many frames is padding
+MAX_OFFSET = 1.5  # frames; an image further from its time stamp counts as padding
 
 
 @dataclass
 class CutReport:
-    """What became of the entities of one video."""
+    """Outcome of the entities of one video."""
 
     written: int = 0
     frames: int = 0
     padded: dict[str, tuple[int, int]] = field(default_factory=dict)  # name: frames, samples
-    lost: dict[str, str] = field(default_factory=dict)  # name: why nothing was written
+    lost: dict[str, str] = field(default_factory=dict)  # reason by name
 
 
 def cut_video(
-    path: Path, faces: Sequence[tuple[LabelledFace, LoaderRow]], to: EntityStoreWriter
+    path: Path, faces: Sequence[tuple[LabelledFace, LoaderRow]], store: EntityStoreWriter
 ) -> CutReport:
-    """Write the entities of one video that the store does not have yet, or with other labels.
+    """Write the entities of one video that the store lacks or has with other labels.
 
-    The video is decoded once, front to back, without its long unlabelled parts; held are one
-    picture and the sound as far back as the longest entity reaches.
+    The video is decoded once, front to back, except for long unlabelled parts. One image and the
+    audio of the longest entity are held in memory.
 
     Raises:
         UserError, ResourceError, FileNotFoundError: The video cannot be read at all.
     """
-    cut = CutReport()
+    report = CutReport()
     todo = [
-        (face, row) for face, row in faces if not to.holds(face.name, face.labels, face.timestamps)
+        (face, row)
+        for face, row in faces
+        if not store.holds(face.name, face.labels, face.timestamps)
     ]
     if not todo:
-        return cut
+        return report
     video = probe(path)
     longest_s = max(float(face.timestamps[-1] - face.timestamps[0]) for face, _ in todo)
-    sound = Sound(video, ReadOptions(threads=1), keep_s=longest_s + 10)
+    audio = Sound(video, ReadOptions(threads=1), keep_s=longest_s + 10)
     for span in split_spans([face for face, _ in todo]):
         names = {face.name for face in span}
-        chosen = [(face, row) for face, row in todo if face.name in names]
-        _SpanCutter(video, sound, chosen, to, cut).run()
-    return cut
+        in_span = [(face, row) for face, row in todo if face.name in names]
+        _SpanCutter(video, audio, in_span, store, report).run()
+    return report
 
 
 def split_spans(faces: Sequence[LabelledFace]) -> list[list[LabelledFace]]:
-    """Group entities such that no more than 20 s without labels lie within a group."""
+    """Group entities so that no group has an unlabelled gap of more than 20 s."""
     spans: list[list[LabelledFace]] = []
     stop_s = -np.inf
     for face in sorted(faces, key=lambda face: float(face.timestamps[0])):
@@ -80,86 +82,87 @@ def split_spans(faces: Sequence[LabelledFace]) -> list[list[LabelledFace]]:
 
 
 class _SpanCutter:
-    """Goes through the frames of a span and through the rows of its entities side by side."""
+    """Iterates over the frames of a span and the rows of its entities in parallel."""
 
     def __init__(
         self,
         video: VideoInfo,
-        sound: Sound,
+        audio: Sound,
         faces: Sequence[tuple[LabelledFace, LoaderRow]],
-        to: EntityStoreWriter,
-        cut: CutReport,
+        store: EntityStoreWriter,
+        report: CutReport,
     ) -> None:
-        self.video, self.sound, self.to, self.cut = video, sound, to, cut
+        self.video, self.audio, self.store, self.report = video, audio, store, report
         self.faces = faces
         self.writers: dict[int, EntityWriter] = {}
-        self.picture = _FrameConverter(video, to.form.colour)
+        self.converter = _FrameConverter(video, store.form.colour)
         self.first_s = min(float(face.timestamps[0]) for face, _ in faces)
         self.last_s = max(float(face.timestamps[-1]) for face, _ in faces)
         self.start_s = max(0, int(self.first_s - MARGIN_S))
-        self.far_s = FAR_FRAMES / float(min(video.fps, *(row.fps for _, row in faces)))
+        self.max_offset_s = MAX_OFFSET / float(min(video.fps, *(row.fps for _, row in faces)))
 
     def run(self) -> None:
         """Write the entities of the span."""
         with ExitStack() as unfinished:
             unfinished.callback(self._discard)
             rows = self._rows()
-            held: tuple[float, VideoFrame] | None = None
+            previous: tuple[float, VideoFrame] | None = None
             row = next(rows, None)
             for time_s, image in self._frames():
-                while row is not None and held is not None:
-                    if row[0] - held[0] > time_s - row[0]:  # the next image is nearer
+                while row is not None and previous is not None:
+                    if row[0] - previous[0] > time_s - row[0]:  # the next image is nearer
                         break
-                    self._take(row, held)
+                    self._crop(row, previous)
                     row = next(rows, None)
-                held = (time_s, image)
+                previous = (time_s, image)
                 if row is None:
                     break
-            while row is not None and held is not None:  # the video ends before its labels
-                self._take(row, held)
+            while row is not None and previous is not None:  # the video ends before its labels
+                self._crop(row, previous)
                 row = next(rows, None)
-        if held is None:
-            problem = f"no picture between {self.first_s:g} and {self.last_s:g} s"
-            self.cut.lost |= {face.name: problem for face, _ in self.faces}
+        if previous is None:
+            problem = f"found no image between {self.first_s:g} and {self.last_s:g} s"
+            self.report.lost |= {face.name: problem for face, _ in self.faces}
 
     def _rows(self) -> Iterator[tuple[float, int, int]]:
-        """Yield (time stamp, entity, frame of it) in the order of time."""
+        """Yield (time stamp, entity, its frame) sorted by time."""
         times = np.concatenate([face.timestamps for face, _ in self.faces])
         lengths = [len(face.timestamps) for face, _ in self.faces]
-        which = np.repeat(np.arange(len(lengths)), lengths)
+        entities = np.repeat(np.arange(len(lengths)), lengths)
         frames = np.concatenate([np.arange(length) for length in lengths])
         for number in np.argsort(times, kind="stable"):
-            yield float(times[number]), int(which[number]), int(frames[number])
+            yield float(times[number]), int(entities[number]), int(frames[number])
 
     def _frames(self) -> Iterator[tuple[float, VideoFrame]]:
-        """Yield the images about the span with the time each is shown."""
+        """Yield the images of the span and its margins with their presentation times."""
         stop_s = self.last_s + MARGIN_S
         options = ReadOptions(float(self.start_s), stop_s - self.start_s, threads=1)
         for frame in read_source_frames(self.video, options, ReadReport()):
             yield float(frame.start_s + Fraction(self.start_s)), frame.image
 
-    def _take(self, row: tuple[float, int, int], held: tuple[float, VideoFrame]) -> None:
-        """Cut one face; begin and finish its entity where this is its first or last frame."""
+    def _crop(self, row: tuple[float, int, int], image: tuple[float, VideoFrame]) -> None:
+        """Add a face crop; open its entity at the first frame, close it at the last."""
         time_s, number, frame = row
         face, _ = self.faces[number]
         if frame == 0:
-            self._begin(number, held)
+            self._begin(number, image)
         writer = self.writers.get(number)
         if writer is None:
             return
-        if abs(time_s - held[0]) > self.far_s:
+        if abs(time_s - image[0]) > self.max_offset_s:
             writer.padded_frames += 1
-        crop = crop_box(self.picture.of(held[1]), face.boxes[frame], self.to.form.size)
+        pixels = self.converter.convert(image[1])
+        crop = crop_box(pixels, face.boxes[frame], self.store.form.size)
         writer.append(crop, int(face.labels[frame]), time_s)
         if frame == len(face.labels) - 1:
             self._finish(number, face)
 
-    def _begin(self, number: int, held: tuple[float, VideoFrame]) -> None:
-        """Open the file of an entity, unless the video has ended before it."""
+    def _begin(self, number: int, image: tuple[float, VideoFrame]) -> None:
+        """Open the file of an entity, unless the video ended before it."""
         face, row = self.faces[number]
-        if float(face.timestamps[0]) - held[0] > self.far_s:
-            self.cut.lost[face.name] = (
-                f"the last picture before {face.timestamps[0]:g} s is shown at {held[0]:.2f} s"
+        if float(face.timestamps[0]) - image[0] > self.max_offset_s:
+            self.report.lost[face.name] = (
+                f"the last image before {face.timestamps[0]:g} s is at {image[0]:.2f} s"
             )
             return
         info = EntityInfo(
@@ -169,21 +172,21 @@ class _SpanCutter:
             fps=row.fps,
             num_speaking=int((face.labels == SPEAKING).sum()),
         )
-        self.writers[number] = self.to.open(info)
+        self.writers[number] = self.store.open(info)
 
     def _finish(self, number: int, face: LabelledFace) -> None:
-        """Add the sound: samples int(start * 16000) to int(stop * 16000), as published."""
+        """Add the audio: samples int(start * 16000) to int(stop * 16000), as published."""
         start = int(float(face.timestamps[0]) * SAMPLE_RATE)
         stop = int(float(face.timestamps[-1]) * SAMPLE_RATE)
-        waveform = self.sound.read(start, stop)
+        waveform = self.audio.read(start, stop)
         writer = self.writers.pop(number)
-        writer.padded_samples = stop - min(max(start, self.sound.num_decoded), stop)
+        writer.padded_samples = stop - min(max(start, self.audio.num_decoded), stop)
         with writer:
             writer.finish(waveform)
-        self.cut.written += 1
-        self.cut.frames += len(face.labels)
+        self.report.written += 1
+        self.report.frames += len(face.labels)
         if writer.padded_frames or writer.padded_samples:
-            self.cut.padded[face.name] = (writer.padded_frames, writer.padded_samples)
+            self.report.padded[face.name] = (writer.padded_frames, writer.padded_samples)
 
     def _discard(self) -> None:
         for writer in self.writers.values():
@@ -191,7 +194,7 @@ class _SpanCutter:
 
 
 class _FrameConverter:
-    """Turns images into upright arrays, each image once."""
+    """Converts images to upright arrays; the last one is cached."""
 
     def __init__(self, video: VideoInfo, colour: bool) -> None:
         self._orientation = video.orientation
@@ -201,11 +204,11 @@ class _FrameConverter:
         self._image: VideoFrame | None = None
         self._array = np.empty((0, 0), np.uint8)
 
-    def of(self, image: VideoFrame) -> NDArray[np.uint8]:
+    def convert(self, image: VideoFrame) -> NDArray[np.uint8]:
         """Return (H, W) grey or (H, W, 3) RGB.
 
-        Kept: grey follows the colour matrix of the source, as the published preparation, which
-        went through RGB, has it; for BT.709 that is not quite the luma that is stored.
+        Kept: grey is computed with the colour matrix of the source, as in the published
+        preparation, which converted to RGB; for BT.709 this differs slightly from the stored luma.
         """
         if image is not self._image:
             sdr = self._tone_mapper.sdr(image)
@@ -215,13 +218,13 @@ class _FrameConverter:
         return self._array
 
 
-def crop_box(picture: NDArray[np.uint8], box: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """Return the face in a box, resized without regard to its aspect, as published.
+def crop_box(image: NDArray[np.uint8], box: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    """Return the face in a box, resized without keeping its aspect ratio, as published.
 
     Args:
-        picture: (H, W) or (H, W, 3).
-        box: (4,) x1, y1, x2, y2 as fractions of the picture's sides.
+        image: (H, W) or (H, W, 3).
+        box: (4,) x1, y1, x2, y2 as fractions of the image's sides.
         size: Height and width of the crop.
     """
-    height, width = picture.shape[:2]
-    return crop_tight(picture, box * (width, height, width, height), size)
+    height, width = image.shape[:2]
+    return crop_tight(image, box * (width, height, width, height), size)

@@ -1,8 +1,8 @@
-"""Prepare AVA-ActiveSpeaker for ava_asd: the faces and the sound of its windows, in one folder.
+"""Prepare AVA-ActiveSpeaker for ava_asd: faces and audio features of its windows, in one folder.
 
-FOLDER/faces           a store with one entity for each thinned-out track, see `track_name`
-FOLDER/sounds/V.npy    the normalised MFCC of video V, (L, 13), a hundred a second
-FOLDER/journal.jsonl   how it was made, and a line for each video that is done
+FOLDER/faces           entity store with one entity per subsampled track, see `track_name`
+FOLDER/sounds/V.npy    normalised MFCC of video V, (L, 13), 100 per second
+FOLDER/journal.jsonl   settings, and a line for each finished video
 """
 
 import logging
@@ -39,10 +39,10 @@ JOURNAL = "journal.jsonl"
 
 @dataclass(frozen=True)
 class ExtractionWork:
-    """Who does a job, and who is told of it."""
+    """How the extraction runs."""
 
-    num_processes: int = 0  # 0 is one for each core
-    progress: Callable[[int, int], None] | None = None  # told videos done, and to be done
+    num_processes: int = 0  # 0: one per core
+    progress: Callable[[int, int], None] | None = None  # called with videos done, and total
 
 
 ALONE = ExtractionWork(1)
@@ -50,11 +50,11 @@ ALONE = ExtractionWork(1)
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """What is kept of the videos."""
+    """What is stored of the videos."""
 
-    size: Annotated[int, "height and width of the pictures"] = 100
-    colour: Annotated[bool, "keep colour"] = False
-    margin_s: Annotated[float, "sound kept before the first label and after the last, s"] = 3.0
+    size: Annotated[int, "height and width of the faces, pixels"] = 100
+    colour: Annotated[bool, "store colour"] = False
+    margin_s: Annotated[float, "audio kept before the first and after the last label, s"] = 3.0
     own_rates: Annotated[
         bool, "keep each file's own sampling rate, as published, not 16 kHz as the demo hears it"
     ] = False
@@ -64,17 +64,16 @@ class ExtractOptions:
 
     def __post_init__(self) -> None:
         if not 8 <= self.size <= 1024:
-            raise UserError(f"size must be within 8 and 1024, got {self.size}")
+            raise UserError(f"size must be between 8 and 1024, got {self.size}")
         if self.margin_s < 0.5:
             raise UserError(
-                f"margin_s must be 0.5 or more, for windows read sound before them; "
-                f"got {self.margin_s}"
+                f"margin_s must be 0.5 or more, as windows read earlier audio; got {self.margin_s}"
             )
 
 
 @dataclass(frozen=True, eq=False)
 class _ExtractionJob:
-    """A video that is not done yet."""
+    """A video to extract."""
 
     folder: Path
     rows: VideoRows
@@ -85,13 +84,13 @@ class _ExtractionJob:
 
 @dataclass(frozen=True)
 class ExtractedVideo:
-    """What the journal says of a video."""
+    """The journal's record of a video."""
 
     width: int
     height: int
-    rate: int  # of the sound, samples/s
-    start_s: float  # of the sound, on the video's clock
-    lost: Mapping[str, str]  # tracks that gave no pictures: why
+    rate: int  # of the audio, samples/s
+    start_s: float  # of the audio, on the video's clock
+    lost: Mapping[str, str]  # reason by track without images
     rows: int  # checksum of its labelled rows
 
 
@@ -103,32 +102,34 @@ def extract(
     windows: WindowOptions,
     work: ExtractionWork = ALONE,
 ) -> list[str]:
-    """Extract the videos that are not done yet; return what could not be had, in words.
+    """Extract the videos that are not done yet; return a list of what failed.
 
-    Started again with the same options, it does what is left, and videos whose rows have changed.
+    When run again with the same options, it extracts the remaining videos and those whose rows
+    have changed.
 
     Args:
-        folder: Where to.
+        folder: Target folder.
         rows: The labels.
         videos: Files by name of the video.
-        options: What is kept.
-        windows: How tracks are cut; a store is good for windows of these tracks only.
-        work: Who does it.
+        options: What is stored.
+        windows: How tracks are cut; a store can only be used for windows of these tracks.
+        work: How the extraction runs.
 
     Raises:
-        DiskFullError: What was written before is kept; so it is with the next.
-        RuntimeError: A process was killed.
+        DiskFullError: The disk is full; finished entities are kept.
+        ResourceError: A process was killed; finished entities are kept.
     """
     check_folder(folder / "sounds")
     journal = open_journal(folder, options, windows)
     writer = EntityStoreWriter(folder / "faces", options.size, options.colour)
     writer.remove_leftovers()
-    todo = [one for one in rows if not _is_done(one, journal)]
-    failed = {one.video: f"no video {one.video}.* is there" for one in todo}
+    todo = [video for video in rows if not _is_done(video, journal)]
+    todo.sort(key=lambda video: -len(video.faces))  # long ones first, for even load
+    failed = {video.video: f"found no video {video.video}.*" for video in todo}
     jobs = [
-        _ExtractionJob(folder, one, videos[one.video], options, windows)
-        for one in sorted(todo, key=lambda one: -len(one.faces))  # no long one is left to the end
-        if one.video in videos
+        _ExtractionJob(folder, video, videos[video.video], options, windows)
+        for video in todo
+        if video.video in videos
     ]
     for number, (job, outcome) in enumerate(run_parallel(_do, jobs, work.num_processes), start=1):
         if isinstance(outcome, str):
@@ -140,28 +141,28 @@ def extract(
             work.progress(number, len(jobs))
     if jobs:
         writer.write_index()
-    problems = [f"video {name}: {why}" for name, why in failed.items()]
-    for one in rows:
-        lost = journal.done[one.video]["lost"] if one.video in journal.done else {}
-        problems += [f"track {name}: {why}" for name, why in lost.items()]
+    problems = [f"video {name}: {reason}" for name, reason in failed.items()]
+    for video in rows:
+        lost = journal.done[video.video]["lost"] if video.video in journal.done else {}
+        problems += [f"track {name}: {reason}" for name, reason in lost.items()]
     return problems
 
 
 def _is_done(rows: VideoRows, journal: JobJournal) -> bool:
-    """Tell whether a video was extracted by these rows; older journals do not say by which."""
+    """Return whether a video was extracted with these rows; older journals lack the checksum."""
     outcome = journal.done.get(rows.video)
     return outcome is not None and outcome.get("rows", _checksum(rows)) == _checksum(rows)
 
 
 def _checksum(rows: VideoRows) -> int:
-    """Return a number that changes with the faces, times and labels of a video."""
+    """Return a checksum of the faces, times and labels of a video."""
     names = "\n".join(rows.names[face] for face in rows.faces.tolist())
     columns = (rows.timestamps.tobytes(), rows.labels.tobytes())
     return zlib.crc32(columns[1], zlib.crc32(columns[0], zlib.crc32(names.encode())))
 
 
 def _do(job: _ExtractionJob) -> ExtractedVideo | str:
-    """Extract one video; a string says why it could not be read."""
+    """Extract one video; return the reason if it cannot be read."""
     try:
         return _extract_video(job)
     except DiskFullError:
@@ -171,17 +172,17 @@ def _do(job: _ExtractionJob) -> ExtractedVideo | str:
 
 
 def open_journal(folder: Path, options: ExtractOptions, windows: WindowOptions) -> JobJournal:
-    """Open the journal of a folder; UserError where it was made with other options."""
+    """Open the journal of a folder; raises UserError if it was created with other options."""
     cutting = {"fps": windows.fps, "length": windows.length, "lose_rows": windows.lose_rows}
     return JobJournal(
         folder / JOURNAL,
         {**asdict(options), **cutting},
-        "set them back, or choose another --windowPath",
+        "change them back, or use another --windowPath",
     )
 
 
-def sound_path(folder: Path, video: str) -> Path:
-    """Return where the vectors of a video lie."""
+def audio_path(folder: Path, video: str) -> Path:
+    """Return the path of a video's MFCC vectors."""
     return folder / "sounds" / f"{video}.npy"
 
 
@@ -191,14 +192,14 @@ def track_name(rows: VideoRows, track: NDArray[np.int64]) -> str:
 
 
 def _extract_video(job: _ExtractionJob) -> ExtractedVideo:
-    """Write pictures and sound of one video."""
+    """Write faces and audio features of one video."""
     rows, options, windows = job.rows, job.options, job.windows
     video = probe(job.path)
     first_s, last_s = float(rows.timestamps.min()), float(rows.timestamps.max())
     start_s = max(0.0, first_s - options.margin_s)
     rate = _own_rate(video) if options.own_rates else SAMPLE_RATE
     span = ReadOptions(start_s, last_s + options.margin_s - start_s, threads=1)
-    _write_sound(sound_path(job.folder, rows.video), video, span, rate)
+    _write_audio(audio_path(job.folder, rows.video), video, span, rate)
     faces = []
     for track in thinned_tracks(rows, windows):
         times = rows.timestamps[track]
@@ -214,21 +215,21 @@ def _extract_video(job: _ExtractionJob) -> ExtractedVideo:
     return ExtractedVideo(video.width, video.height, rate, start_s, cut.lost, _checksum(rows))
 
 
-def _write_sound(path: Path, video: VideoInfo, span: ReadOptions, rate: int) -> None:
-    """Write the normalised vectors of a span of the sound; without sound they are silence's."""
+def _write_audio(path: Path, video: VideoInfo, span: ReadOptions, rate: int) -> None:
+    """Write the normalised vectors of a span of the audio; of silence if there is no audio."""
 
     def pieces() -> Iterable[NDArray[np.int16]]:
         return read_sound(video, span, rate)
 
-    found = [*vectors(pieces(), measure(pieces, rate), rate)]
+    chunks = [*vectors(pieces(), measure(pieces, rate), rate)]
     with replacing(path) as temporary:
-        np.save(temporary, np.concatenate(found).reshape(-1, NUM_FEATURES))
+        np.save(temporary, np.concatenate(chunks).reshape(-1, NUM_FEATURES))
 
 
 def _own_rate(video: VideoInfo) -> int:
-    """Return the rate of a video's own sound; the working rate where it has none."""
+    """Return the sampling rate of a video's audio; 16 kHz if it has none."""
     sources = choose_sound(video).sources
     with open_media(video.path) as container:
         stream = sound_stream(container, sources[0].index) if sources else None
-        found: Any = stream.rate if stream is not None else None
-        return int(found or SAMPLE_RATE)
+        rate: Any = stream.rate if stream is not None else None
+        return int(rate or SAMPLE_RATE)

@@ -1,4 +1,4 @@
-"""Windows of an extracted AVA-ActiveSpeaker, read one by one and in batches."""
+"""Read windows of an extracted AVA-ActiveSpeaker, singly and in batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.datasets.ava.window_extract import ExtractOptions, open_journal, sound_path, track_name
+from utils.datasets.ava.window_extract import ExtractOptions, audio_path, open_journal, track_name
 from utils.datasets.ava.windows import (
     VideoRows,
     WindowOptions,
@@ -32,12 +32,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WindowChoice:
-    """Which windows are learnt from, and how batches are made of them."""
+    """Which windows are drawn, and how batches are made of them."""
 
-    share: Annotated[float, "share of the smaller class that an epoch draws"] = 1.0
-    balanced: Annotated[bool, "draw as many windows that speak as do not"] = True
-    batch_size: Annotated[int, "windows of a batch"] = 16
-    num_workers: Annotated[int, "processes that read; 0 reads in the main one"] = 0
+    share: Annotated[float, "share of the smaller class drawn per epoch"] = 1.0
+    balanced: Annotated[bool, "draw equally many speaking and not speaking windows"] = True
+    batch_size: Annotated[int, "windows per batch"] = 16
+    num_workers: Annotated[int, "worker processes; 0 reads in the main process"] = 0
     seed: Annotated[int, "the same seed gives the same batches"] = 0
 
     def __post_init__(self) -> None:
@@ -45,24 +45,24 @@ class WindowChoice:
             raise UserError(f"share must be above 0 and at most 1, got {self.share}")
         if self.batch_size < 1 or self.num_workers < 0:
             raise UserError(
-                "expected batch_size from 1 and num_workers from 0 upward, got "
+                "expected a batch_size of 1 or more and num_workers of 0 or more, got "
                 f"{self.batch_size} and {self.num_workers}"
             )
 
 
 @dataclass(frozen=True, eq=False)
 class _ThinnedTrack:
-    """A thinned-out track in the store."""
+    """A subsampled track in the store."""
 
     entity: int  # index in the store
     video: str
-    start_s: float  # of the video's sound
-    rate: int  # of it
+    start_s: float  # of the video's audio
+    rate: int  # of the video's audio, samples/s
 
 
 @dataclass
 class _WindowColumns:
-    """What is known of each window, while it is gathered."""
+    """Columns of the table of windows while it is being built."""
 
     track: list[int] = field(default_factory=list)
     start: list[int] = field(default_factory=list)
@@ -90,14 +90,14 @@ class WindowSet:
         options: WindowOptions,
         min_face: int = 0,
     ) -> None:
-        """Open what `extract` wrote with the same options; what it could not have is left out.
+        """Open a folder that `extract` wrote with the same options; missing tracks are skipped.
 
         Args:
-            folder: Where it lies.
+            folder: Folder of the extracted windows.
             rows: The labels.
-            extracted: How it was extracted.
+            extracted: The options of `extract`.
             options: How windows are cut.
-            min_face: Windows with a face of fewer pixels are left out.
+            min_face: Windows with a smaller face are skipped, pixels.
         """
         self.options = options
         self.folder = folder
@@ -105,18 +105,19 @@ class WindowSet:
         self._entities = {info.name: number for number, info in enumerate(self.store.entities)}
         self._done = open_journal(folder, extracted, options).done
         self._tracks: list[_ThinnedTrack] = []
-        self._sounds: dict[str, NDArray[np.float32]] = {}
+        self._audio: dict[str, NDArray[np.float32]] = {}
         self.names: list[tuple[str, str]] = []
         columns = _WindowColumns()
         self._num_lost = 0
-        absent = [one.video for one in rows if one.video not in self._done]
-        for one in rows:
-            if one.video in self._done:
-                self._add(one, columns)
+        missing = [video.video for video in rows if video.video not in self._done]
+        for video in rows:
+            if video.video in self._done:
+                self._add(video, columns)
         if self._num_lost:
-            logger.warning("%s: %d tracks have no pictures there", folder, self._num_lost)
-        if absent:
-            logger.warning("%s: %d videos are not extracted: %s ..", folder, len(absent), absent[0])
+            logger.warning("%s: %d tracks have no images", folder, self._num_lost)
+        if missing:
+            message = "%s: %d videos are not extracted, for example %s"
+            logger.warning(message, folder, len(missing), missing[0])
         kept = np.array(columns.smallest, np.int64) >= min_face
         self._track = np.array(columns.track, np.int64)[kept]
         self._start = np.array(columns.start, np.int64)[kept]
@@ -133,8 +134,8 @@ class WindowSet:
         return len(self.faces)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the sounds out: each reading process opens its own."""
-        return {**self.__dict__, "_sounds": {}}
+        """Omit the open audio features: each worker process opens its own."""
+        return {**self.__dict__, "_audio": {}}
 
     def _add(self, rows: VideoRows, columns: _WindowColumns) -> None:
         """Add the windows of one video."""
@@ -157,39 +158,38 @@ class WindowSet:
             self._tracks.append(_ThinnedTrack(entity, rows.video, done["start_s"], done["rate"]))
 
     def read(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Return vectors (13, L) and pictures (T, H, W) or (T, H, W, 3) of a window."""
+        """Return vectors (13, L) and faces (T, H, W) or (T, H, W, 3) of a window."""
         track = self._tracks[self._track[index]]
         start, length = int(self._start[index]), self.options.length
-        sound = self._sound(track.video)
+        audio = self._vectors(track.video)
         stop_s = self.stops_s[index : index + 1] - track.start_s
-        chosen = chosen_vectors(stop_s, VECTORS_PER_ROW * length, track.rate)[0]
-        vectors = np.ascontiguousarray(sound[chosen.clip(0, len(sound) - 1)].T)
+        rows = chosen_vectors(stop_s, VECTORS_PER_ROW * length, track.rate)[0]
+        vectors = np.ascontiguousarray(audio[rows.clip(0, len(audio) - 1)].T)
         return vectors, self.store.read(track.entity, start, start + length).faces
 
-    def _sound(self, video: str) -> NDArray[np.float32]:
-        """Return the vectors of a video, left on disk until they are read."""
-        if video not in self._sounds:
-            self._sounds[video] = np.load(sound_path(self.folder, video), mmap_mode="r")
-        return self._sounds[video]
+    def _vectors(self, video: str) -> NDArray[np.float32]:
+        """Return the memory-mapped vectors of a video."""
+        if video not in self._audio:
+            self._audio[video] = np.load(audio_path(self.folder, video), mmap_mode="r")
+        return self._audio[video]
 
 
 class _WindowBatchMaker:
-    """Makes batches of indices; goes to the reading processes."""
+    """Makes batches of indices; runs in worker processes."""
 
     def __init__(self, windows: WindowSet) -> None:
         self.windows = windows
 
     def make(self, indices: tuple[int, ...]) -> TrainingBatch:
-        """Return these windows."""
+        """Return the batch of these windows."""
         import torch
 
-        read = [self.windows.read(index) for index in indices]
-        form = self.windows.store.form.shape
+        shape = self.windows.store.form.shape
         length = self.windows.options.length
-        audio = np.zeros((len(read), 13, VECTORS_PER_ROW * length), np.float32)
-        faces = np.zeros((len(read), length, *form), np.uint8)
-        for number, (vectors, pictures) in enumerate(read):
-            audio[number], faces[number] = vectors, pictures
+        audio = np.zeros((len(indices), 13, VECTORS_PER_ROW * length), np.float32)
+        faces = np.zeros((len(indices), length, *shape), np.uint8)
+        for number, index in enumerate(indices):
+            audio[number], faces[number] = self.windows.read(index)
         speaking = self.windows.speaking[list(indices)]
         target = np.where(speaking, SPEAKING, NOT_SPEAKING).astype(np.int8)[:, None]
         labels = torch.from_numpy(target)
@@ -204,9 +204,10 @@ class _WindowBatchMaker:
 
 
 class WindowLoader:
-    """Gives batches, epoch after epoch; they depend on the seed and the epoch alone.
+    """Yields the batches of windows, epoch by epoch.
 
-    Each of `world_size` processes gets its share of every batch, which may be none.
+    Batches depend only on the seed and the epoch's number; each of `world_size` processes gets
+    its share of every batch, which may be empty.
     """
 
     def __init__(
@@ -221,11 +222,11 @@ class WindowLoader:
         return -(-len(self._draw(number)) // self.choice.batch_size)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[TrainingBatch]:
-        """Yield the batches of an epoch without the first `skip`.
+        """Yield the batches of an epoch after the first `skip`, which are not read.
 
         Raises:
-            RuntimeError: A reading process was killed.
-            UserError, OSError: The data cannot be read; names the file.
+            ResourceError: A worker process was killed.
+            UserError, OSError: The data cannot be read; the message names the file.
         """
         size = self.choice.batch_size
         drawn = self._draw(number)
@@ -233,13 +234,13 @@ class WindowLoader:
         return self._read([batch[self._rank :: self._world_size] for batch in batches])
 
     def in_order(self, indices: Sequence[int] | NDArray[np.int64]) -> Iterator[TrainingBatch]:
-        """Yield batches of these windows in this order, with the errors of `epoch`."""
+        """Yield batches of these windows in this order; raises as `epoch` does."""
         size = self.choice.batch_size
-        chosen = np.asarray(indices, np.int64)
-        return self._read([chosen[at : at + size] for at in range(0, len(chosen), size)])
+        order = np.asarray(indices, np.int64)
+        return self._read([order[start : start + size] for start in range(0, len(order), size)])
 
     def _draw(self, number: int) -> NDArray[np.int64]:
-        """Return the windows of an epoch in their order."""
+        """Return the windows of an epoch, in order."""
         rng = np.random.default_rng((self.choice.seed, number))
         if self.choice.balanced:
             return draw_balanced(self.windows.speaking, self.choice.share, rng)

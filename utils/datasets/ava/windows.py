@@ -1,7 +1,7 @@
-"""What ava_asd learns from: windows of five rows, a tenth of a second apart, cut out of labels.
+"""The training samples of ava_asd: windows of five labelled rows, 0.1 s apart.
 
-The labels' rows become tracks, tracks are thinned out to 10 rows/s, and windows of them overlap
-by one row. A window has the label of its last row.
+The labels' rows become tracks, tracks are subsampled to 10 rows/s, and their windows overlap by
+one row. A window has the label of its last row.
 """
 
 import csv
@@ -27,9 +27,9 @@ class WindowOptions:
 
     fps: Annotated[int, "rows of a track per second"] = 10
     length: Annotated[int, "rows of a window"] = 5
-    stride: Annotated[int, "rows from one window to the next"] = 4
+    stride: Annotated[int, "rows between the starts of windows"] = 4
     lose_rows: Annotated[bool, "leave out the first row of each track but the first"] = False
-    one_label: Annotated[bool, "leave out windows in which the label changes"] = False
+    one_label: Annotated[bool, "skip windows in which the label changes"] = False
 
     def __post_init__(self) -> None:
         for name in ("fps", "length", "stride"):
@@ -45,20 +45,20 @@ class VideoRows:
     names: Sequence[str]  # (K,) of the faces
     faces: NDArray[np.int64]  # (N,) index into names
     timestamps: NDArray[np.float64]  # (N,) s
-    boxes: NDArray[np.float64]  # (N, 4) x1, y1, x2, y2 as fractions of the picture's sides
+    boxes: NDArray[np.float64]  # (N, 4) x1, y1, x2, y2 as fractions of the image's sides
     labels: NDArray[np.int8]  # (N,) index into LABELS
 
     @property
     def speaking(self) -> NDArray[np.bool_]:
-        """Which rows speak and can be heard, (N,)."""
+        """Whether each row is audible speech, (N,)."""
         return np.asarray(self.labels == 0)
 
 
 def read_rows(paths: Iterable[Path]) -> list[VideoRows]:
-    """Read official tables, with or without a header, of one or more videos each.
+    """Read official tables, with or without a header, each of one or more videos.
 
     Raises:
-        UserError: A row is not as it should be; names file and line.
+        UserError: A row is invalid; the message names file and line.
     """
     videos: dict[str, list[tuple[str, list[float], int]]] = {}
     for path in paths:
@@ -82,7 +82,7 @@ def _parse(row: Sequence[str]) -> tuple[str, list[float], int]:
     time, x1, y1, x2, y2 = numbers
     if not all(map(math.isfinite, numbers)) or time < 0 or not (x1 < x2 and y1 < y2):
         raise UserError(
-            f"expected a time from 0 upward and a box x1 < x2, y1 < y2, found {', '.join(texts)}"
+            f"expected a time of 0 or more and a box x1 < x2, y1 < y2, found {', '.join(texts)}"
         )
     if label not in LABELS:
         raise UserError(f"expected a label of {', '.join(LABELS)}, found {label!r}")
@@ -92,7 +92,7 @@ def _parse(row: Sequence[str]) -> tuple[str, list[float], int]:
 def _gather(video: str, rows: Sequence[tuple[str, list[float], int]]) -> VideoRows:
     names: dict[str, int] = {}
     faces = [names.setdefault(face, len(names)) for face, _, _ in rows]
-    numbers = np.array([found for _, found, _ in rows], np.float64)
+    numbers = np.array([values for _, values, _ in rows], np.float64)
     labels = np.array([label for _, _, label in rows], np.int8)
     return VideoRows(
         video, list(names), np.array(faces, np.int64), numbers[:, 0], numbers[:, 1:], labels
@@ -102,10 +102,10 @@ def _gather(video: str, rows: Sequence[tuple[str, list[float], int]]) -> VideoRo
 def track_bounds(rows: VideoRows, lose_rows: bool = False) -> list[tuple[int, int]]:
     """Return the rows [start, stop) of each track.
 
-    A row goes on with the track of the row before if it is the same face, 0.1 s later at most.
+    A row continues the track of the previous row if it is the same face, at most 0.1 s later.
 
     Args:
-        rows: Of one video.
+        rows: The rows of one video.
         lose_rows: Kept: the published preparation loses each row that does not go on with the
             track before it, so tracks but the first begin a row late, and some are empty.
     """
@@ -117,11 +117,11 @@ def track_bounds(rows: VideoRows, lose_rows: bool = False) -> list[tuple[int, in
 
 
 def thin_out(times: NDArray[np.float64], fps: int) -> NDArray[np.int64]:
-    """Return which rows of a track stand for its moments 1 / fps s apart: the nearest ones.
+    """Return the rows of a track that are nearest to moments 1 / fps s apart.
 
     Args:
         times: (T,) s of the track's rows, ascending.
-        fps: Moments per second; the last one lies before the track's last row.
+        fps: Moments per second; the last moment is before the track's last row.
     """
     count = int((times[-1] - times[0]) / (1 / fps))
     moments = times[0] + np.arange(count) * (1 / fps)
@@ -131,7 +131,7 @@ def thin_out(times: NDArray[np.float64], fps: int) -> NDArray[np.int64]:
 
 
 def thinned_tracks(rows: VideoRows, options: WindowOptions) -> list[NDArray[np.int64]]:
-    """Return the rows of each thinned-out track that is longer than a window."""
+    """Return the rows of each subsampled track that is longer than a window."""
     tracks = []
     for start, stop in track_bounds(rows, options.lose_rows):
         times = rows.timestamps[start:stop]
@@ -141,9 +141,9 @@ def thinned_tracks(rows: VideoRows, options: WindowOptions) -> list[NDArray[np.i
 
 
 def window_starts(num_rows: int, options: WindowOptions) -> NDArray[np.int64]:
-    """Return where in a thinned-out track the windows begin.
+    """Return the first row of each window in a subsampled track.
 
-    Kept: a window that would end with the track's last row is not taken.
+    Kept: a window that would end with the track's last row is skipped.
     """
     return np.arange(0, max(0, num_rows - options.length), options.stride)
 
@@ -151,12 +151,12 @@ def window_starts(num_rows: int, options: WindowOptions) -> NDArray[np.int64]:
 def windows_of(
     track: NDArray[np.int64], labels: NDArray[np.generic], options: WindowOptions
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where in a thinned-out track its windows begin, (M,), and their rows, (M, length).
+    """Return the first row of each window in a subsampled track, (M,), and its rows, (M, length).
 
     Args:
-        track: The rows of a video that are left of it.
-        labels: Of all rows of the video.
-        options: Which windows are cut.
+        track: Rows of the video in the subsampled track.
+        labels: Labels of all rows of the video.
+        options: How windows are cut.
     """
     starts = window_starts(len(track), options)
     windows = track[starts[:, None] + np.arange(options.length)]
@@ -166,33 +166,33 @@ def windows_of(
     return starts[same], windows[same]
 
 
-def face_sizes(boxes: NDArray[np.float64], picture: tuple[int, int]) -> NDArray[np.int64]:
-    """Return width and height of boxes in pixels, (N, 2), corners cut to whole pixels first.
+def face_sizes(boxes: NDArray[np.float64], image_size: tuple[int, int]) -> NDArray[np.int64]:
+    """Return width and height of boxes in pixels, (N, 2); corners are truncated to whole pixels.
 
     Args:
-        boxes: (N, 4) as fractions of the picture's sides.
-        picture: Its width and height.
+        boxes: (N, 4) as fractions of the image's sides.
+        image_size: Width and height of the image.
     """
-    corners = np.trunc(boxes * np.array((*picture, *picture))).astype(np.int64)
+    corners = np.trunc(boxes * np.array((*image_size, *image_size))).astype(np.int64)
     return np.asarray(corners[:, 2:] - corners[:, :2], np.int64)
 
 
 def draw_balanced(
     speaking: NDArray[np.bool_], share: float, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Return windows of an epoch, in random order: as many that speak as do not, none twice.
+    """Return the windows of an epoch in random order, equally many of both classes.
 
     Args:
-        speaking: (M,) of every window.
-        share: Of the smaller class that is drawn, in (0, 1].
-        rng: Chooses them.
+        speaking: (M,) label of every window.
+        share: Share of the smaller class to draw, in (0, 1].
+        rng: Source of randomness.
     """
     classes = [np.flatnonzero(speaking), np.flatnonzero(~speaking)]
     count = int(min(map(len, classes)) * share)
     if not count:
         raise UserError(
-            f"expected windows of both classes, found {len(classes[0])} that speak and "
-            f"{len(classes[1])} that do not, of which a share of {share} is drawn"
+            f"expected windows of both classes, found {len(classes[0])} speaking and "
+            f"{len(classes[1])} not speaking, of which a share of {share} is drawn"
         )
-    drawn = np.concatenate([rng.choice(one, count, replace=False) for one in classes])
+    drawn = np.concatenate([rng.choice(rows, count, replace=False) for rows in classes])
     return rng.permutation(drawn)

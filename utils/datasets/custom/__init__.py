@@ -1,1 +1,1 @@
-"""The user's own data: tables, checks, preparation, importers."""
+"""Custom data: tables, checks, preparation, importers."""

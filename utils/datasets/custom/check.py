@@ -1,4 +1,4 @@
-"""Check own data: name every row that is wrong, and sum up what is there."""
+"""Check custom data: report every invalid row, and summarise each split."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +16,8 @@ from utils.datasets.custom.tables import (
     CustomTrack,
     TableProblem,
     find_video,
-    is_short,
-    make_tracks,
+    long_tracks,
     read_tables,
-    short_problem,
 )
 from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.errors import ResourceError, UserError
@@ -27,16 +25,16 @@ from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
 from utils.media.source_frames import read_source_frames
 from utils.structures import FPS
 
-SAME_FACE = 0.8  # boxes of two entities that overlap more than this are one face
-LATE_S = 0.5  # so far after a video's end a row may lie: durations are rounded
-LOST_S = 0.5  # a video that ends so much before its time is broken
+SAME_FACE = 0.8  # IoU; entities whose boxes overlap more than this are one face
+LATE_S = 0.5  # a row may be this far after the end of a video: durations are rounded
+LOST_S = 0.5  # a video that ends this long before its stated duration is broken
 
-Progress = Callable[[float, float], None]  # videos done, videos in all
+Progress = Callable[[float, float], None]  # videos done, total
 
 
 @dataclass
 class SplitSummary:
-    """What a data set, or one split of it, holds."""
+    """Contents of a split."""
 
     videos: int = 0
     entities: int = 0
@@ -47,7 +45,7 @@ class SplitSummary:
     speaking: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields with the hours and the share of labelled frames that speak."""
+        """Return the fields, the hours and the share of labelled frames that are speaking."""
         share = self.speaking / self.labelled if self.labelled else 0.0
         hours = self.frames / FPS / 3600
         return {**asdict(self), "hours": round(hours, 6), "share_speaking": round(share, 6)}
@@ -55,17 +53,17 @@ class SplitSummary:
 
 @dataclass
 class CheckReport:
-    """What a check found."""
+    """Result of a check."""
 
-    problems: list[TableProblem] = field(default_factory=list)  # in the order they were found
+    problems: list[TableProblem] = field(default_factory=list)  # in the order of detection
     splits: dict[str, SplitSummary] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
-        """Return how many problems of each kind there are."""
+        """Return the number of problems of each kind."""
         return dict(sorted(Counter(problem.kind for problem in self.problems).items()))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as it goes into a JSON file."""
+        """Return the report as JSON values."""
         return {
             "version": 1,
             "splits": {name: summary.as_dict() for name, summary in self.splits.items()},
@@ -74,7 +72,7 @@ class CheckReport:
         }
 
     def lines(self) -> Iterator[str]:
-        """Yield the report as text: the problems, then a line for each split and the counts."""
+        """Yield the report as text: the problems, a line for each split, and the counts."""
         yield from map(str, self.problems)
         for name, summary in self.splits.items():
             facts = summary.as_dict()
@@ -94,31 +92,31 @@ def check(
     decode: bool = False,
     progress: Progress | None = None,
 ) -> CheckReport:
-    """Read a data set, its tables and its videos, and return what is wrong and what is there.
+    """Check the tables and videos of a data set; return problems and a summary.
 
     Args:
-        path: A table, or the folder the tables lie in.
-        videos: The folder of the videos; None looks beside each table.
+        path: A table, or a folder of tables.
+        videos: Folder of the videos; None if they are beside each table.
         options: How rows become tracks.
-        decode: Decode every video from front to back: finds damage inside, takes long.
-        progress: Told the videos done so far.
+        decode: Decode every video completely, which finds damage inside but is slow.
+        progress: Called with the number of videos done.
     """
     report = CheckReport()
     options = options or CustomOptions()
     people: dict[str, set[str]] = {}
-    places: dict[tuple[str, str], str] = {}
+    tables_of: dict[tuple[str, str], str] = {}
     done = 0
     tables = list(read_tables(path, None, report.problems))
     num_videos = sum(len({entity.video for entity in entities}) for _, entities in tables)
     for table, entities in tables:
-        _note_leaks(entities, places, people, report)
+        _report_leaks(entities, tables_of, people, report)
         for name, group in groupby(entities, key=lambda entity: entity.video):
-            own = list(group)
-            video = open_video(find_video(table, name, videos), own[0], report.problems)
+            of_video = list(group)
+            video = open_video(find_video(table, name, videos), of_video[0], report.problems)
             if video is not None:
                 if decode:
-                    _decode(video, own[0], report.problems)
-                inside = [keep_inside(entity, video, report.problems) for entity in own]
+                    _decode(video, of_video[0], report.problems)
+                inside = [keep_inside(entity, video, report.problems) for entity in of_video]
                 _count(inside, options, report)
             done += 1
             if progress:
@@ -130,7 +128,7 @@ def check(
 
 
 def open_video(path: Path, entity: CustomEntity, problems: list[TableProblem]) -> VideoInfo | None:
-    """Return what a video holds; where it is missing or no video, note that and return None."""
+    """Return the metadata of a video; if it cannot be opened, report that and return None."""
     try:
         return probe(path)
     except FileNotFoundError:
@@ -145,7 +143,7 @@ def open_video(path: Path, entity: CustomEntity, problems: list[TableProblem]) -
 def keep_inside(
     entity: CustomEntity, video: VideoInfo, problems: list[TableProblem]
 ) -> CustomEntity:
-    """Return the entity with those rows that lie within the video's time and touch its picture."""
+    """Return the entity without rows that are after the video's end or outside its image."""
     stop_s = video.duration_s + LATE_S if video.duration_s else float("inf")
     late = entity.times >= stop_s
     x1, y1, x2, y2 = entity.boxes.T
@@ -157,34 +155,32 @@ def keep_inside(
             problems.append(TableProblem(entity.file, line, "time", found, expected))
         else:
             found = ",".join(f"{value:g}" for value in entity.boxes[row])
-            expected = f"pixels of the {video.width}x{video.height} picture of {entity.video}"
+            expected = f"pixels of the {video.width}x{video.height} image of {entity.video}"
             problems.append(TableProblem(entity.file, line, "box", found, expected))
-    return entity.only(~(late | outside))
+    return entity.select(~(late | outside))
 
 
 def _decode(video: VideoInfo, entity: CustomEntity, problems: list[TableProblem]) -> None:
-    """Note it where a video holds damage or breaks off."""
-    seen = ReadReport()
-    for _ in read_source_frames(video, ReadOptions(), seen):
+    """Report if a video is damaged or truncated."""
+    report = ReadReport()
+    for _ in read_source_frames(video, ReadOptions(), report):
         pass
-    lost_s = seen.lost_s(video, ReadOptions())
-    if seen.errors or lost_s > LOST_S:
-        found = f"{seen.errors} damaged pieces, {lost_s:.1f} s missing at the end of {video.path}"
-        expected = "a video that decodes whole"
+    lost_s = report.lost_s(video, ReadOptions())
+    if report.errors or lost_s > LOST_S:
+        found = f"{report.errors} damaged parts, {lost_s:.1f} s missing at the end of {video.path}"
+        expected = "a video that can be decoded completely"
         problems.append(
             TableProblem(entity.file, int(entity.lines[0]), "video broken", found, expected)
         )
 
 
 def _count(entities: Sequence[CustomEntity], options: CustomOptions, report: CheckReport) -> None:
-    """Add the entities of one video to the summaries, and note what is wrong with their tracks."""
+    """Add the entities of one video to the summaries, and report problems of their tracks."""
     tracks: list[CustomTrack] = []
     for entity in entities:
-        found = make_tracks(entity, options)
-        kept = [track for track in found if not is_short(track, options)]
-        report.problems += [short_problem(track, options) for track in found if track not in kept]
+        kept = long_tracks(entity, options, report.problems)
         if kept and all((track.labels == UNLABELLED).all() for track in kept):
-            expected = "some row with label 1 or 0"
+            expected = "a row with label 1 or 0"
             line = int(entity.lines[0])
             report.problems.append(
                 TableProblem(entity.file, line, "unlabelled", repr(entity.name), expected)
@@ -199,52 +195,59 @@ def _count(entities: Sequence[CustomEntity], options: CustomOptions, report: Che
         tracks += kept
     for split in {track.entity.split for track in tracks}:
         report.splits[split].videos += 1
-    _note_overlaps(tracks, report.problems)
+    _report_overlaps(tracks, report.problems)
 
 
-def _note_overlaps(tracks: Sequence[CustomTrack], problems: list[TableProblem]) -> None:
-    """Note tracks of different entities that follow the same face."""
-    for one, other in combinations(tracks, 2):
-        start = max(one.face.start, other.face.start)
-        stop = min(one.face.stop, other.face.stop)
-        if stop <= start or one.entity is other.entity:
+def _report_overlaps(tracks: Sequence[CustomTrack], problems: list[TableProblem]) -> None:
+    """Report tracks of different entities that follow the same face."""
+    for first, second in combinations(tracks, 2):
+        start = max(first.face.start, second.face.start)
+        stop = min(first.face.stop, second.face.stop)
+        if stop <= start or first.entity is second.entity:
             continue
-        a = one.face.boxes[start - one.face.start : stop - one.face.start]
-        b = other.face.boxes[start - other.face.start : stop - other.face.start]
+        a = first.face.boxes[start - first.face.start : stop - first.face.start]
+        b = second.face.boxes[start - second.face.start : stop - second.face.start]
         if (iou(a, b) > SAME_FACE).mean() > 0.5:
-            found = f"{other.entity.name!r} in the place of {one.entity.name!r}"
+            found = f"{second.entity.name!r} at the position of {first.entity.name!r}"
             problems.append(
                 TableProblem(
-                    other.entity.file, other.line, "overlap", found, "one entity for one face"
+                    second.entity.file, second.line, "overlap", found, "one entity per face"
                 )
             )
 
 
-def _note_leaks(
+def _report_leaks(
     entities: Sequence[CustomEntity],
-    places: dict[tuple[str, str], str],
+    tables: dict[tuple[str, str], str],
     people: dict[str, set[str]],
     report: CheckReport,
 ) -> None:
-    """Note entities that come twice and persons who are in more than one split."""
+    """Report entities that occur in two tables and persons who are in more than one split.
+
+    Args:
+        entities: Of one table.
+        tables: Table of each (video, entity); updated.
+        people: Names by split; updated.
+        report: Problems are added to it.
+    """
     for entity in entities:
         line, key = int(entity.lines[0]), (entity.video, entity.name)
-        if key in places:
-            report.problems.append(twice_problem(entity, places[key]))
-        places.setdefault(key, entity.file)
-        known = [split for split, names in people.items() if entity.person in names]
-        first = entity.person not in people.setdefault(entity.split, set())
-        if entity.person and first and known:
-            found = f"person {entity.person!r} in {entity.split} and in {known[0]}"
+        if key in tables:
+            report.problems.append(duplicate_problem(entity, tables[key]))
+        tables.setdefault(key, entity.file)
+        splits = [split for split, names in people.items() if entity.person in names]
+        is_new = entity.person not in people.setdefault(entity.split, set())
+        if entity.person and is_new and splits:
+            found = f"person {entity.person!r} in {entity.split} and in {splits[0]}"
             report.problems.append(
-                TableProblem(entity.file, line, "leak", found, "a person in one split")
+                TableProblem(entity.file, line, "leak", found, "each person in one split")
             )
         people[entity.split].add(entity.person)
 
 
-def twice_problem(entity: CustomEntity, before: str) -> TableProblem:
-    """Return what is noted of an entity that another table has too."""
-    found = f"{entity.name!r} of {entity.video}, in {before} before"
+def duplicate_problem(entity: CustomEntity, first_file: str) -> TableProblem:
+    """Return the problem to report for an entity that another table contains as well."""
+    found = f"{entity.name!r} of {entity.video}, which is also in {first_file}"
     return TableProblem(
         entity.file, int(entity.lines[0]), "duplicate", found, "an entity in one table only"
     )

@@ -1,4 +1,4 @@
-"""Turn other labels into the format of own data: AVA's tables, Columbia's, labelled clips."""
+"""Convert other labels to the format of custom data: AVA's, Columbia's, and labelled clips."""
 
 import csv
 import json
@@ -21,13 +21,13 @@ from utils.metrics.average_precision import COLUMNS, LABELS
 from utils.metrics.columbia import LABEL_FPS, LABEL_HEIGHT
 from utils.structures import FPS
 
-EDGE_S = 0.2  # round the ends of speech the labels of clips are not certain
-SAME_FACE = 0.3  # spans whose boxes overlap less are not followed from one to the next
+EDGE_S = 0.2  # around the start and end of speech, the labels of clips are uncertain
+SAME_FACE = 0.3  # IoU; spans whose boxes overlap less are not joined
 Box = tuple[float, float, float, float]
 
 
 class ImportedRow(NamedTuple):
-    """A row of the table that is written."""
+    """A row of the written table."""
 
     video: str
     entity: str
@@ -42,7 +42,7 @@ class ImportedRow(NamedTuple):
 
 @dataclass
 class ImportReport:
-    """What was written, and what was left out."""
+    """What was written and what was skipped."""
 
     rows: int = 0
     entities: int = 0
@@ -50,11 +50,11 @@ class ImportReport:
 
 
 def import_ava(labels: Path, videos: Path, target: Path) -> ImportReport:
-    """Write AVA's labels as own data; speaking that cannot be heard becomes not speaking.
+    """Write AVA's labels as custom data; inaudible speech becomes not speaking.
 
     Args:
-        labels: A table, with or without header, or a folder of them (one for each video).
-        videos: The folder of the videos, whose sizes are needed: the boxes are relative.
+        labels: A table, with or without header, or a folder of tables (one per video).
+        videos: Folder of the videos; their sizes are required because boxes are relative.
         target: The table to write.
     """
     tables = sorted(labels.glob("*.csv")) if labels.is_dir() else [labels]
@@ -66,7 +66,7 @@ def import_ava(labels: Path, videos: Path, target: Path) -> ImportReport:
 
 
 class _AvaReader:
-    """Reads AVA's tables, whose boxes are relative to the pictures of the videos."""
+    """Reads AVA's tables, whose boxes are relative to the size of the video."""
 
     def __init__(self, videos: Path, problems: list[TableProblem]) -> None:
         self._folder = videos
@@ -75,37 +75,37 @@ class _AvaReader:
         self._problems = problems
 
     def rows(self, table: Path) -> Iterator[ImportedRow]:
-        """Yield the rows of one table; those that are wrong are noted."""
-        at = {name: number for number, name in enumerate(COLUMNS)}
+        """Yield the rows of one table; invalid ones are reported."""
+        columns = {name: number for number, name in enumerate(COLUMNS)}
         with reading_table(table) as file:
             lines = csv.reader(file)
             for values in lines:
-                place = (str(table), lines.line_num)
+                location = (str(table), lines.line_num)
                 if lines.line_num == 1 and COLUMNS[0] in values:
-                    at = {name: values.index(name) for name in COLUMNS if name in values}
-                    if len(at) < len(COLUMNS):
-                        self._note(place, "columns", ",".join(values), ",".join(COLUMNS))
+                    columns = {name: values.index(name) for name in COLUMNS if name in values}
+                    if len(columns) < len(COLUMNS):
+                        self._report(location, "columns", ",".join(values), ",".join(COLUMNS))
                         return
                     continue
-                row = {name: values[i] for name, i in at.items() if i < len(values)}
-                made = self._row(row, place)
-                if made is not None:
-                    yield made
+                row = {name: values[i] for name, i in columns.items() if i < len(values)}
+                converted = self._row(row, location)
+                if converted is not None:
+                    yield converted
 
-    def _row(self, row: dict[str, str], place: tuple[str, int]) -> ImportedRow | None:
-        """Return a row as own data has it, None where something is wrong."""
+    def _row(self, row: dict[str, str], location: tuple[str, int]) -> ImportedRow | None:
+        """Return a converted row, or None if it is invalid."""
         if len(row) < len(COLUMNS):
-            self._note(place, "columns", f"{len(row)} values", f"at least {len(COLUMNS)}")
+            self._report(location, "columns", f"{len(row)} values", f"at least {len(COLUMNS)}")
             return None
         try:
             time_s, x1, y1, x2, y2 = (float(row[name]) for name in COLUMNS[1:6])
         except ValueError as error:
-            self._note(place, "value", str(error), "numbers for time and box")
+            self._report(location, "value", str(error), "numbers for time and box")
             return None
         if row["label"] not in LABELS:
-            self._note(place, "label", repr(row["label"]), ", ".join(LABELS))
+            self._report(location, "label", repr(row["label"]), ", ".join(LABELS))
             return None
-        video = self._video(row["video_id"], place)
+        video = self._video(row["video_id"], location)
         if video is None:
             return None
         label = SPEAKING if LABELS[row["label"]] else NOT_SPEAKING
@@ -113,28 +113,28 @@ class _AvaReader:
         box = (x1 * width, y1 * height, x2 * width, y2 * height)
         return ImportedRow(video.path.name, row["entity_id"], time_s, *box, label)
 
-    def _video(self, name: str, place: tuple[str, int]) -> VideoInfo | None:
-        """Return what the video holds; that there is none is noted once."""
+    def _video(self, name: str, location: tuple[str, int]) -> VideoInfo | None:
+        """Return the metadata of a video, or None if missing, which is reported once."""
         if name not in self._videos:
             self._videos[name] = None
             try:
                 if name in self._paths:
                     self._videos[name] = probe(self._paths[name])
                 else:
-                    self._note(place, "video missing", f"no file {name}.*", str(self._folder))
+                    self._report(location, "video missing", f"no file {name}.*", str(self._folder))
             except (UserError, ResourceError) as error:
-                self._note(place, "video broken", str(error), "a video that opens")
+                self._report(location, "video broken", str(error), "a readable video")
         return self._videos[name]
 
-    def _note(self, place: tuple[str, int], kind: str, found: str, expected: str) -> None:
-        self._problems.append(TableProblem(*place, kind, found[:120], expected))
+    def _report(self, location: tuple[str, int], kind: str, found: str, expected: str) -> None:
+        self._problems.append(TableProblem(*location, kind, found[:120], expected))
 
 
 def import_columbia(folder: Path, target: Path) -> ImportReport:
-    """Write the Columbia labels as own data; the video is looked for in the folder.
+    """Write the Columbia labels as custom data; the video must be in the same folder.
 
-    The squares of the labels enclose the whole head: crops made of them show more than those of
-    detected faces.
+    The squares of the labels enclose the whole head, so crops made of them show more than crops
+    of detected faces.
     """
     video = probe(columbia.find_video(folder))
     scale = video.height / LABEL_HEIGHT
@@ -152,10 +152,10 @@ def import_columbia(folder: Path, target: Path) -> ImportReport:
 
 
 def import_clips(labels: Sequence[Path], target: Path) -> ImportReport:
-    """Write labelled clips (a JSON beside each video, see docs/data.md) as own data.
+    """Write labelled clips (a JSON file beside each video, see docs/data.md) as custom data.
 
-    Each stretch in which a face can be followed becomes an entity. Unlabelled are the spans
-    called unsure and what lies within 0.2 s of the beginning or end of speech.
+    Each span in which a face is continuously visible becomes an entity. Spans marked `unsure` and
+    the 0.2 s before and after each start and end of speech are unlabelled.
     """
     report = ImportReport()
 
@@ -165,7 +165,7 @@ def import_clips(labels: Sequence[Path], target: Path) -> ImportReport:
                 content = json.loads(path.read_text(encoding="utf-8"))
                 found = list(_clip_rows(content))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                expected = "file, persons, speaking and unsure as docs/data.md has them"
+                expected = "file, persons, speaking and unsure as in docs/data.md"
                 report.problems.append(TableProblem(str(path), 0, "value", repr(error), expected))
                 continue
             yield from found
@@ -174,16 +174,16 @@ def import_clips(labels: Sequence[Path], target: Path) -> ImportReport:
 
 
 def _clip_rows(content: dict[str, Any]) -> Iterator[ImportedRow]:
-    """Yield the rows of one clip, 25 a second."""
+    """Yield the rows of one clip, 25 per second."""
     edges = [edge for start_s, stop_s, *_ in content["speaking"] for edge in (start_s, stop_s)]
     cuts = content.get("cuts", [])
     for person, facts in content["persons"].items():
-        speech = [(a, b) for a, b, who, *_ in content["speaking"] if who == person]
-        unsure = [(a, b) for a, b, who in content["unsure"] if who in (person, "*")]
+        speech = [(a, b) for a, b, name, *_ in content["speaking"] if name == person]
+        unsure = [(a, b) for a, b, name in content["unsure"] if name in (person, "*")]
         unsure += [(edge - EDGE_S, edge + EDGE_S) for edge in edges]
         for number, spans in enumerate(_runs(facts["faces"], cuts)):
             entity = f"{person}_{number}"
-            for time_s, box in _followed(spans):
+            for time_s, box in _interpolated(spans):
                 label = SPEAKING if _within(time_s, speech) else NOT_SPEAKING
                 label = UNLABELLED if _within(time_s, unsure) else label
                 name = f"{Path(content['file']).stem}:{person}"
@@ -195,9 +195,9 @@ def _within(time_s: float, spans: Iterable[tuple[float, float]]) -> bool:
 
 
 def _runs(spans: Sequence[Sequence[float]], cuts: Sequence[float]) -> list[list[Sequence[float]]]:
-    """Group spans (t0, t1, x1, y1, x2, y2) that touch each other in time and place."""
+    """Group spans (t0, t1, x1, y1, x2, y2) that are adjacent in time and overlap in position."""
     runs: list[list[Sequence[float]]] = []
-    for span in sorted(spans, key=lambda one: one[0]):
+    for span in sorted(spans, key=lambda item: item[0]):
         previous = runs[-1][-1] if runs else None
         at_cut = any(abs(span[0] - cut) < 1 / FPS for cut in cuts)
         if previous is not None and not at_cut and _follows(span, previous):
@@ -208,23 +208,23 @@ def _runs(spans: Sequence[Sequence[float]], cuts: Sequence[float]) -> list[list[
 
 
 def _follows(span: Sequence[float], previous: Sequence[float]) -> bool:
-    """Return whether a span continues the one before it, in time and place."""
-    before, box = (np.array(one[2:6], np.float64) for one in (previous, span))
+    """Return whether a span continues the previous one in time and position."""
+    before, box = (np.array(item[2:6], np.float64) for item in (previous, span))
     return abs(span[0] - previous[1]) < 1 / FPS and bool(iou(before, box) > SAME_FACE)
 
 
-def _followed(spans: Sequence[Sequence[float]]) -> Iterator[tuple[float, Box]]:
-    """Yield time and box of every frame of a run: its boxes stand in the middle of their spans."""
-    middles = [(span[0] + span[1]) / 2 for span in spans]
+def _interpolated(spans: Sequence[Sequence[float]]) -> Iterator[tuple[float, Box]]:
+    """Yield time and box of every frame of a run, interpolated between the spans' centres."""
+    centres = [(span[0] + span[1]) / 2 for span in spans]
     corners = np.array([span[2:6] for span in spans], np.float64)
     first, last = int(np.ceil(spans[0][0] * FPS - 1e-6)), int(np.ceil(spans[-1][1] * FPS - 1e-6))
     for frame in range(first, last):
-        x1, y1, x2, y2 = (float(np.interp(frame / FPS, middles, corners[:, i])) for i in range(4))
+        x1, y1, x2, y2 = (float(np.interp(frame / FPS, centres, corners[:, i])) for i in range(4))
         yield frame / FPS, (x1, y1, x2, y2)
 
 
 def _write(target: Path, rows: Iterable[ImportedRow], report: ImportReport) -> ImportReport:
-    """Write the table and count what is in it; an empty one is refused, the file stays."""
+    """Write the table and count its rows; without rows, an existing file is kept."""
     entities: set[tuple[str, str]] = set()
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -235,7 +235,7 @@ def _write(target: Path, rows: Iterable[ImportedRow], report: ImportReport) -> I
             report.rows += 1
             entities.add(row[:2])
         if not report.rows:
-            why = f"; first of all {report.problems[0]}" if report.problems else ""
-            raise UserError(f"{target}: nothing to write: not one row could be imported{why}")
+            reason = f"; the first problem: {report.problems[0]}" if report.problems else ""
+            raise UserError(f"{target}: expected rows to import, found none{reason}")
     report.entities = len(entities)
     return report

@@ -1,4 +1,4 @@
-"""Prepare own data: cut the faces out of the videos into a store, just as the demo cuts them."""
+"""Prepare custom data: crop the faces of the videos as the demo does, and store them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from utils.datasets.custom.check import keep_inside, open_video, twice_problem
+from utils.datasets.custom.check import duplicate_problem, keep_inside, open_video
 from utils.datasets.custom.prepared import PreparedVideos, checksum, key_of
 from utils.datasets.custom.tables import (
     TABLE,
@@ -19,10 +19,8 @@ from utils.datasets.custom.tables import (
     CustomTrack,
     TableProblem,
     find_video,
-    is_short,
-    make_tracks,
+    long_tracks,
     read_tables,
-    short_problem,
 )
 from utils.datasets.entities import SPEAKING, UNLABELLED, EntityInfo
 from utils.datasets.storage.entity_store import EntityStoreWriter
@@ -37,32 +35,32 @@ from utils.tracking.crops import CropOptions, crop_faces
 from utils.tracking.shots import ShotOptions, mark_shots
 from utils.tracking.tracks import GivenTracks
 
-PICTURE = 256  # pixels of the longer side of what cuts are looked for in
-LOST_S = 0.5  # missing from the end of a video, this much is noted
+IMAGE_SIDE = 256  # pixels, longer side of the images in which cuts are detected
+LOST_S = 0.5  # a longer part missing at the end of a video is reported
 
-Progress = Callable[[float, float], None]  # videos done, videos to be done
+Progress = Callable[[float, float], None]  # videos done, total
 
 
 @dataclass(frozen=True)
 class CustomPrepareOptions:
-    """How own data becomes a store."""
+    """How custom data is prepared."""
 
     own: CustomOptions = CustomOptions()
     crops: CropOptions = CropOptions()
     shots: ShotOptions = ShotOptions()
-    num_processes: Annotated[int, "videos prepared at once; 0 is one for each core"] = 1
+    num_processes: Annotated[int, "videos prepared in parallel; 0: one per core"] = 1
 
 
 @dataclass
 class CustomPrepareReport:
-    """What became of a data set."""
+    """Result of a preparation."""
 
     problems: list[TableProblem] = field(default_factory=list)
-    videos: int = 0  # done, in this run or before
-    skipped: int = 0  # missing or broken ones
+    videos: int = 0  # done, in this run or earlier
+    skipped: int = 0  # missing or broken videos
     entities: int = 0
     frames: int = 0
-    removed: int = 0  # stored entities that the tables do not have any more
+    removed: int = 0  # stored entities that are no longer in the tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,28 +81,28 @@ def prepare(
     options: CustomPrepareOptions | None = None,
     progress: Progress | None = None,
 ) -> CustomPrepareReport:
-    """Write a split of own data into a store; wrong rows and videos are noted and left out.
+    """Write a split of custom data to a store; invalid rows and videos are reported and skipped.
 
-    Begun again, it goes on with the videos that were not done or whose rows have changed; what
-    the tables do not have any more is removed. Nothing is removed for what cannot be read: not
-    where a table has no rows of the split, nor what a table with unreadable rows may still have.
-    Stretches longer than 60 s become several entities, and so do those that cross a cut.
+    When run again, it continues with videos that are not done or whose rows have changed, and
+    removes entities that are no longer in the tables. Nothing is removed if a table has no rows of
+    the split, and no entity that may be among the unreadable rows of a table.
+    Tracks longer than 60 s and tracks across cuts become several entities.
 
     Args:
-        path: A table, or the folder the tables lie in.
-        split: Which rows; None takes all.
-        folder: Of the store.
-        videos: The folder of the videos; None looks beside each table.
-        options: How.
-        progress: Told how many videos are done of those that have to be.
+        path: A table, or a folder of tables.
+        split: Prepare only the rows of this split; None for all.
+        folder: Folder of the store.
+        videos: Folder of the videos; None if they are beside each table.
+        options: How the data is prepared.
+        progress: Called with the number of videos done and the number to do.
 
     Raises:
-        UserError: A table cannot be read; the store is as it was.
+        UserError: A table cannot be read; the store is unchanged.
     """
     options = options or CustomPrepareOptions()
     report = CustomPrepareReport()
     jobs = list(_jobs((path, split, videos), folder, options, report.problems))
-    _refuse_unread(report.problems, folder)
+    _check_readable(report.problems, folder)
     if not jobs:
         return report
     writer = EntityStoreWriter(folder)
@@ -114,12 +112,16 @@ def prepare(
         settings |= {f"--{flag_name(name)}": value for name, value in asdict(part).items()}
     prepared = PreparedVideos(folder, settings)
     undone = [job for job in jobs if not prepared.is_done(job.entities)]
-    left = {key_of(job.entities) for job in undone}
-    unread = {Path(one.file).name: one.file for one in report.problems if one.kind in UNREAD}
+    remaining = {key_of(job.entities) for job in undone}
+    unread = {
+        Path(problem.file).name: problem.file
+        for problem in report.problems
+        if problem.kind in UNREAD
+    }
     for key in (key_of(job.entities) for job in jobs):
-        if key not in left:
+        if key not in remaining:
             _add(report, prepared.outcome(key))
-    _note_kept(prepared.remove_outdated([job.entities for job in jobs], unread), unread, report)
+    _report_kept(prepared.remove_outdated([job.entities for job in jobs], unread), unread, report)
     done = run_parallel(prepare_video, undone, options.num_processes)
     for number, (job, outcome) in enumerate(done, start=1):
         if outcome["read"]:
@@ -133,20 +135,20 @@ def prepare(
     return report
 
 
-def _refuse_unread(problems: Sequence[TableProblem], folder: Path) -> None:
+def _check_readable(problems: Sequence[TableProblem], folder: Path) -> None:
     """Raise UserError if a table could not be read."""
     unread = [str(problem) for problem in problems if problem.kind == TABLE]
     if unread:
         raise UserError(f"{'; '.join(unread)}. Nothing was changed in {folder}")
 
 
-def _note_kept(
+def _report_kept(
     names: Sequence[str], unread: Mapping[str, str], report: CustomPrepareReport
 ) -> None:
-    """Note it where entities are kept because of rows that cannot be read."""
+    """Report entities that are kept because some rows cannot be read."""
     if names:
-        found = f"{len(names)} stored faces without rows that can be read, for example {names[0]!r}"
-        expected = "rows for them, or no unreadable rows; they are kept until then"
+        found = f"{len(names)} stored faces without readable rows, for example {names[0]!r}"
+        expected = "rows for them, or no unreadable rows; until then they are kept"
         report.problems.append(TableProblem(min(unread.values()), 0, "kept", found, expected))
 
 
@@ -156,30 +158,30 @@ def _jobs(
     options: CustomPrepareOptions,
     problems: list[TableProblem],
 ) -> Iterator[PrepareJob]:
-    """Yield what is to be done, video by video; an entity in two tables is taken from the first.
+    """Yield a job per video; an entity in two tables is read from the first.
 
     Args:
         source: Path, split and folder of videos.
-        folder: Of the store.
-        options: How.
-        problems: Gets what is wrong with the tables.
+        folder: Folder of the store.
+        options: How the data is prepared.
+        problems: Problems of the tables are appended to it.
     """
     path, split, videos = source
-    places: dict[tuple[str, str], str] = {}
+    files: dict[tuple[str, str], str] = {}
     for table, entities in read_tables(path, split, problems):
-        once = []
+        unique = []
         for entity in entities:
-            before = places.setdefault((entity.video, entity.name), entity.file)
-            if before == entity.file:
-                once.append(entity)
+            first_file = files.setdefault((entity.video, entity.name), entity.file)
+            if first_file == entity.file:
+                unique.append(entity)
             else:
-                problems.append(twice_problem(entity, before))
-        for name, group in groupby(once, key=lambda entity: entity.video):
+                problems.append(duplicate_problem(entity, first_file))
+        for name, group in groupby(unique, key=lambda entity: entity.video):
             yield PrepareJob(find_video(table, name, videos), list(group), folder, options)
 
 
 def _add(report: CustomPrepareReport, outcome: Mapping[str, Any]) -> None:
-    """Add what became of a video to the report."""
+    """Add the outcome of a video to the report."""
     report.problems += [TableProblem(**problem) for problem in outcome["problems"]]
     report.videos += outcome["read"]
     report.skipped += not outcome["read"]
@@ -188,22 +190,22 @@ def _add(report: CustomPrepareReport, outcome: Mapping[str, Any]) -> None:
 
 
 def prepare_video(job: PrepareJob) -> dict[str, Any]:
-    """Write the entities of one video; return what is noted of it, as JSON values."""
+    """Write the entities of one video; return the outcome as JSON values."""
     problems: list[TableProblem] = []
     names: list[str] = []
     num_frames = 0
     video = open_video(job.path, job.entities[0], problems)
     if video is not None:
         tracks = _tracks(job, video, problems)
-        sound = Sound(video, ReadOptions())
+        audio = Sound(video, ReadOptions())
         writer = EntityStoreWriter(job.folder)
         finder = _TrackFinder(tracks)
         for piece in _pieces(job, video, tracks, problems):
             if len(piece.crops) >= job.options.own.min_length * FPS:
-                name = _write(writer, finder.find(piece), piece, sound)
+                name = _write(writer, finder.find(piece), piece, audio)
                 names += [name] if name else []
                 num_frames += len(piece.crops) if name else 0
-        sound.close()
+        audio.close()
     return {
         "read": video is not None,
         "rows": checksum(job.entities),
@@ -214,62 +216,58 @@ def prepare_video(job: PrepareJob) -> dict[str, Any]:
 
 
 def _tracks(job: PrepareJob, video: VideoInfo, problems: list[TableProblem]) -> list[CustomTrack]:
-    """Return the tracks of a video that are long enough; what is left out is noted."""
+    """Return the tracks of a video that are long enough; report those that are not."""
     options = job.options.own
-    kept = []
+    kept: list[CustomTrack] = []
     for entity in job.entities:
-        for track in make_tracks(keep_inside(entity, video, problems), options):
-            if is_short(track, options):
-                problems.append(short_problem(track, options))
-            else:
-                kept.append(track)
+        kept += long_tracks(keep_inside(entity, video, problems), options, problems)
     return kept
 
 
 def _pieces(
     job: PrepareJob, video: VideoInfo, tracks: Sequence[CustomTrack], problems: list[TableProblem]
 ) -> Iterator[CropPiece]:
-    """Yield the crops of the tracks; note what the video lost."""
-    seen = ReadReport()
-    scale = min(1.0, PICTURE / max(video.width, video.height))
+    """Yield the crops of the tracks; report if the video is damaged or truncated."""
+    report = ReadReport()
+    scale = min(1.0, IMAGE_SIDE / max(video.width, video.height))
     size = (max(1, round(video.width * scale)), max(1, round(video.height * scale)))
-    frames = mark_shots(read_frames(video, size, ReadOptions(), seen), job.options.shots)
+    frames = mark_shots(read_frames(video, size, ReadOptions(), report), job.options.shots)
     tracker = GivenTracks([track.face for track in tracks])
     for item in crop_faces(frames, tracker, job.options.crops):
         if isinstance(item, CropPiece):
             yield item
-    lost_s = seen.lost_s(video, ReadOptions())
-    if seen.errors or lost_s > LOST_S:
+    lost_s = report.lost_s(video, ReadOptions())
+    if report.errors or lost_s > LOST_S:
         entity = job.entities[0]
-        found = f"{seen.errors} damaged pieces, {lost_s:.1f} s missing at its end"
-        expected = f"{video.path} to decode whole; the rest of it was used"
+        found = f"{report.errors} damaged parts, {lost_s:.1f} s missing at its end"
+        expected = f"{video.path} to be decodable completely; the rest of it was used"
         problems.append(
             TableProblem(entity.file, int(entity.lines[0]), "video broken", found, expected)
         )
 
 
 class _TrackFinder:
-    """Says which track a piece was cut from."""
+    """Finds the track from which a piece was cropped."""
 
     def __init__(self, tracks: Sequence[CustomTrack]) -> None:
         self._tracks = tracks
-        self._taken: set[tuple[int, int]] = set()
+        self._found: set[tuple[int, int]] = set()
 
     def find(self, piece: CropPiece) -> CustomTrack:
-        """Return the track whose boxes the piece has; of two alike, another one each time."""
+        """Return the track with the boxes of the piece; of identical ones, each only once."""
         for number, track in enumerate(self._tracks):
-            at = piece.start - track.face.start
-            inside = at >= 0 and piece.start + len(piece.crops) <= track.face.stop
-            if inside and (number, piece.start) not in self._taken:
-                boxes = track.face.boxes[at : at + len(piece.crops)]
+            offset = piece.start - track.face.start
+            inside = offset >= 0 and piece.start + len(piece.crops) <= track.face.stop
+            if inside and (number, piece.start) not in self._found:
+                boxes = track.face.boxes[offset : offset + len(piece.crops)]
                 if np.array_equal(boxes, piece.boxes):
-                    self._taken.add((number, piece.start))
+                    self._found.add((number, piece.start))
                     return track
-        raise AssertionError("a piece of no track")
+        raise AssertionError("no track has the boxes of the piece")
 
 
-def _write(writer: EntityStoreWriter, track: CustomTrack, piece: CropPiece, sound: Sound) -> str:
-    """Write a piece as an entity and return its name; nothing where it has no labels."""
+def _write(writer: EntityStoreWriter, track: CustomTrack, piece: CropPiece, audio: Sound) -> str:
+    """Write a piece as an entity and return its name; unlabelled ones are skipped, return ""."""
     stop = piece.start + len(piece.crops)
     labels = track.labels[piece.start - track.face.start : stop - track.face.start]
     if (labels == UNLABELLED).all():
@@ -283,6 +281,6 @@ def _write(writer: EntityStoreWriter, track: CustomTrack, piece: CropPiece, soun
         num_speaking=int((labels == SPEAKING).sum()),
         person=entity.person,
     )
-    waveform = sound.read(piece.start * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
+    waveform = audio.read(piece.start * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
     writer.add(info, piece.crops, waveform, labels, np.arange(piece.start, stop) / FPS)
     return info.name

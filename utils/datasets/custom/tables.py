@@ -1,7 +1,7 @@
-"""Read own data: CSV tables of entities, times, boxes and labels beside videos.
+"""Read custom data: CSV tables of entities, times, boxes and labels of videos.
 
-docs/data.md describes the format. What is wrong with a row is noted and the row left out; the
-rest goes on. All rows of the chosen split are held, some 100 bytes each.
+docs/data.md describes the format. Invalid rows are reported and skipped. All rows of the chosen
+split are held in memory, about 100 bytes each.
 """
 
 import math
@@ -22,22 +22,19 @@ from utils.structures import FPS, FaceTrack
 CORNERS = ("x1", "y1", "x2", "y2")
 REQUIRED = ("video", "entity", "time_s", *CORNERS, "label")
 OPTIONAL = ("person", "split")
-LABELS = {
-    **{"1": SPEAKING, "0": NOT_SPEAKING},
-    **{"-1": UNLABELLED, "": UNLABELLED},
-}
-MAX_CORNER = 1_000_000  # pixels; beyond it lies a mistake
+LABELS = {"1": SPEAKING, "0": NOT_SPEAKING, "-1": UNLABELLED, "": UNLABELLED}
+MAX_CORNER = 1_000_000  # pixels; larger values must be mistakes
 MAX_TIME_S = 10_000_000
-TABLE = "table"  # kind of problem: a table that cannot be read, or not to its end
-UNREAD = (TABLE, "columns", "value", "time", "box", "label")  # kinds that lose rows
+TABLE = "table"  # kind of problem: a table that cannot be read completely
+UNREAD = (TABLE, "columns", "value", "time", "box", "label")  # kinds that skip rows
 
 
 @dataclass(frozen=True)
 class CustomOptions:
     """How rows become face tracks at 25 frames/s."""
 
-    max_gap: Annotated[float, "own data: rows of an entity further apart make two tracks, s"] = 1.0
-    min_length: Annotated[float, "own data: shorter tracks are left out, s"] = 0.4
+    max_gap: Annotated[float, "custom data: a longer gap between rows splits a track, s"] = 1.0
+    min_length: Annotated[float, "custom data: shorter tracks are skipped, s"] = 0.4
 
     def __post_init__(self) -> None:
         if not 0 < self.max_gap < math.inf:
@@ -48,11 +45,11 @@ class CustomOptions:
 
 @dataclass(frozen=True)
 class TableProblem:
-    """Something wrong with a data set, and where."""
+    """A problem of a data set and its location."""
 
     file: str
-    line: int  # from 1; 0 is the file as a whole
-    kind: str  # one of a few words, for counting; TABLE where all rows after `line` are lost
+    line: int  # from 1; 0 for the whole file
+    kind: str  # a keyword for counting; TABLE if all rows after `line` are skipped
     found: str
     expected: str
 
@@ -67,27 +64,27 @@ class TableProblem:
 
 @dataclass(frozen=True, eq=False)
 class CustomEntity:
-    """The rows of one entity, in order of time, at most one for each moment."""
+    """The rows of one entity, sorted by time, without duplicate times."""
 
     file: str
     video: str  # as the table names it
     name: str
     person: str
     split: str
-    lines: NDArray[np.int64]  # (N,) where each row stands in the file
+    lines: NDArray[np.int64]  # (N,) line of each row in the file
     times: NDArray[np.float64]  # (N,) s on the video's clock
     boxes: NDArray[np.float64]  # (N, 4) x1, y1, x2, y2 in source pixels
     labels: NDArray[np.int8]  # (N,)
 
-    def only(self, chosen: NDArray[np.bool_]) -> "CustomEntity":
-        """Return the entity with the chosen rows only."""
-        rows = (self.lines[chosen], self.times[chosen], self.boxes[chosen], self.labels[chosen])
+    def select(self, mask: NDArray[np.bool_]) -> "CustomEntity":
+        """Return the entity with some of its rows, (N,)."""
+        rows = (self.lines[mask], self.times[mask], self.boxes[mask], self.labels[mask])
         return CustomEntity(self.file, self.video, self.name, self.person, self.split, *rows)
 
 
 @dataclass(frozen=True, eq=False)
 class CustomTrack:
-    """A stretch of an entity without gaps, at 25 frames/s."""
+    """A part of an entity without gaps, at 25 frames/s."""
 
     entity: CustomEntity
     face: FaceTrack
@@ -97,12 +94,12 @@ class CustomTrack:
 
 @dataclass(eq=False)
 class _EntityRows:
-    """The rows of an entity while a table is read."""
+    """The rows of an entity while its table is being read."""
 
     person: str
     split: str
     lines: "array[int]" = field(default_factory=lambda: array("q"))
-    values: "array[float]" = field(default_factory=lambda: array("d"))  # time and corners, in turn
+    values: "array[float]" = field(default_factory=lambda: array("d"))  # time, x1, y1, x2, y2, ...
     labels: "array[int]" = field(default_factory=lambda: array("b"))
 
 
@@ -119,19 +116,19 @@ def find_tables(path: Path) -> list[Path]:
 
 
 def find_video(table: Path, name: str, videos: Path | None) -> Path:
-    """Return where a table's video lies: in the folder of videos, else beside the table."""
+    """Return the path of a video: in the folder of videos if given, else beside its table."""
     return (videos or table.parent) / name
 
 
 def read_tables(
     path: Path, split: str | None, problems: list[TableProblem]
 ) -> Iterator[tuple[Path, list[CustomEntity]]]:
-    """Yield each table of a data set with its entities, those of one video together.
+    """Yield each table of a data set with its entities, grouped by video.
 
     Args:
-        path: A table, or the folder the tables lie in.
-        split: Only the rows of this split; None takes all.
-        problems: Gets what is wrong.
+        path: A table, or a folder of tables.
+        split: Read only the rows of this split; None for all.
+        problems: Problems are appended to it.
     """
     for table in find_tables(path):
         entities = read_table(table, split, problems)
@@ -142,7 +139,7 @@ def read_tables(
 def read_table(table: Path, split: str | None, problems: list[TableProblem]) -> list[CustomEntity]:
     """Return the entities of one table, sorted by video; see `read_tables`.
 
-    A table that cannot be read, or not to its end, is noted as a problem of the kind `table`.
+    A table that cannot be read completely is reported as a problem of the kind `table`.
     """
     rows: dict[tuple[str, str], _EntityRows] = {}
     reader = _TableReader(table, problems)
@@ -157,7 +154,7 @@ def read_table(table: Path, split: str | None, problems: list[TableProblem]) -> 
             entity.values.extend(values)
             entity.labels.append(label)
     except TableError as error:
-        reader.note(error.line, TABLE, error.found, error.expected)
+        reader.report(error.line, TABLE, error.found, error.expected)
     return [reader.entity(*key, rows.pop(key)) for key in sorted(rows)]
 
 
@@ -168,107 +165,108 @@ class _TableReader:
         self.table = table
         self._problems = problems
         self._changed: set[tuple[str, str]] = set()
-        self._decimal = ""  # what numbers of this table have for a decimal point, once known
+        self._decimal = ""  # decimal separator of this table; set by the first number that has one
 
-    def note(self, line: int, kind: str, found: str, expected: str) -> None:
-        """Note what is wrong."""
+    def report(self, line: int, kind: str, found: str, expected: str) -> None:
+        """Add a problem."""
         self._problems.append(TableProblem(str(self.table), line, kind, found[:120], expected))
 
     def rows(
         self, lines: Iterator[tuple[int, list[str]]], split: str | None
     ) -> Iterator[tuple[tuple[str, str], str, str, int, list[float], int]]:
-        """Yield (video, entity), person, split, line, time and corners, label of each good row.
+        """Yield (video, entity), person, split, line, time and corners, label of each valid row.
 
-        A table that is of another split by its name yields nothing and is not checked.
+        A table without a column of splits whose name is that of another split is not checked.
         """
         first, header = next(lines, (1, []))
         names = [name.strip() for name in header]
-        while names and not names[-1]:  # spreadsheets save empty columns to the right
+        while names and not names[-1]:  # spreadsheets save empty columns at the right
             names.pop()
         if "split" not in names and split not in (None, self.table.stem):
             return
         missing = [name for name in REQUIRED if name not in names]
         if missing or len(set(names)) < len(names):
             found = ",".join(names) or "an empty file"
-            expected = f"the columns {','.join(REQUIRED)}, with commas, semicolons or tabs between"
+            expected = f"the columns {','.join(REQUIRED)}, separated by commas, semicolons or tabs"
             raise TableError(first, found, expected)
         for name in names:
             if name not in REQUIRED + OPTIONAL:
                 expected = f"only {','.join(REQUIRED + OPTIONAL)}"
-                self.note(first, "unknown", f"column {name!r}", expected)
-        at = {name: names.index(name) for name in names}
+                self.report(first, "unknown", f"column {name!r}", expected)
+        index = {name: names.index(name) for name in names}
         for line, row in lines:
             if len(row) < len(names) or any(row[len(names) :]):
-                self.note(line, "columns", f"{len(row)} values", f"{len(names)} values")
+                self.report(line, "columns", f"{len(row)} values", f"{len(names)} values")
                 continue
-            texts = [row[at[name]].strip() for name in REQUIRED]
+            texts = [row[index[name]].strip() for name in REQUIRED]
             values = self._numbers(line, texts)
             label = LABELS.get(texts[-1])
             if label is None:
-                self.note(line, "label", repr(texts[-1]), "1, 0, or -1 or nothing for unlabelled")
-            if values is None or label is None or not self._named(line, texts):
+                self.report(line, "label", repr(texts[-1]), "1, 0, or -1 or nothing for unlabelled")
+            if values is None or label is None or not self._has_names(line, texts):
                 continue
-            person, split = (row[at[name]].strip() if name in at else "" for name in OPTIONAL)
-            split = split if "split" in at else self.table.stem
+            person, split = (row[index[name]].strip() if name in index else "" for name in OPTIONAL)
+            split = split if "split" in index else self.table.stem
             yield (texts[0], texts[1]), person, split, line, values, label
 
     def expect_same(
         self, entity: _EntityRows, key: tuple[str, str], found: tuple[str, str], line: int
     ) -> None:
-        """Note it, once, where person or split change within an entity; the first ones count."""
+        """Report once per entity if its person or split changes; the first ones are used."""
         if found != (entity.person, entity.split) and key not in self._changed:
             self._changed.add(key)
             expected = f"one person and split, {entity.person!r} and {entity.split!r} before"
-            self.note(line, "entity", f"person {found[0]!r}, split {found[1]!r}", expected)
+            self.report(line, "entity", f"person {found[0]!r}, split {found[1]!r}", expected)
 
     def entity(self, video: str, name: str, rows: _EntityRows) -> CustomEntity:
-        """Return the rows of an entity in order of time; of those for one moment, the first."""
+        """Return the rows of an entity sorted by time; the first row of each time is kept."""
         values = np.frombuffer(rows.values, np.float64).reshape(-1, 5)
         lines, labels = np.frombuffer(rows.lines, np.int64), np.frombuffer(rows.labels, np.int8)
         order = np.argsort(values[:, 0], kind="stable")
-        again = np.diff(values[order, 0], prepend=-1.0) <= 0
-        for line, time_s in zip(lines[order[again]], values[order[again], 0], strict=True):
-            self.note(int(line), "duplicate", f"{time_s:g} s of {name!r} again", "one row a moment")
-        order = order[~again]
+        repeated = np.diff(values[order, 0], prepend=-1.0) <= 0
+        for line, time_s in zip(lines[order[repeated]], values[order[repeated], 0], strict=True):
+            found = f"{time_s:g} s of {name!r} again"
+            self.report(int(line), "duplicate", found, "one row per time")
+        order = order[~repeated]
         columns = (lines[order], values[order, 0], values[order, 1:], labels[order])
         return CustomEntity(str(self.table), video, name, rows.person, rows.split, *columns)
 
-    def _named(self, line: int, texts: Sequence[str]) -> bool:
+    def _has_names(self, line: int, texts: Sequence[str]) -> bool:
         if not texts[0] or not texts[1]:
-            self.note(line, "value", "no video or entity", "both named")
+            self.report(line, "value", "no video or entity", "names of both")
         return bool(texts[0] and texts[1])
 
     def _numbers(self, line: int, texts: Sequence[str]) -> list[float] | None:
-        """Return time and corners of a row, None where they are none."""
+        """Return time and corners of a row, or None if they are invalid."""
         values = []
         for name, text in zip(REQUIRED[2:7], texts[2:7], strict=True):
             mark = "," if "," in text else "." if "." in text else ""
             try:
                 values.append(float(text.replace(",", ".")))
             except ValueError:
-                self.note(line, "value", f"{name} {text!r}", "a number")
+                self.report(line, "value", f"{name} {text!r}", "a number")
                 return None
             self._decimal = self._decimal or mark
-            if mark and mark != self._decimal:  # it may separate thousands
-                expected = f"{self._decimal!r} for a decimal point, as before"
-                self.note(line, "value", f"{name} {text!r}", expected)
+            if mark and mark != self._decimal:  # it may be a thousands separator
+                expected = f"{self._decimal!r} as the decimal separator, as in earlier rows"
+                self.report(line, "value", f"{name} {text!r}", expected)
                 return None
         time_s, x1, y1, x2, y2 = values
         if not 0 <= time_s <= MAX_TIME_S:
-            self.note(line, "time", f"time_s {texts[2]}", "seconds, 0 or later")
+            self.report(line, "time", f"time_s {texts[2]}", "seconds, 0 or more")
         elif not all(abs(value) <= MAX_CORNER for value in values[1:]):
-            self.note(line, "box", ",".join(texts[3:7]), f"finite pixels within {MAX_CORNER} of 0")
+            self.report(line, "box", ",".join(texts[3:7]), f"pixels within {MAX_CORNER} of 0")
         elif x2 <= x1 or y2 <= y1:
-            self.note(line, "box", ",".join(texts[3:7]), "corners x1 < x2, y1 < y2, not a size")
+            self.report(line, "box", ",".join(texts[3:7]), "corners x1 < x2, y1 < y2, not a size")
         else:
             return values
         return None
 
 
 def make_tracks(entity: CustomEntity, options: CustomOptions) -> list[CustomTrack]:
-    """Return the tracks of an entity at 25 frames/s, split where rows lie too far apart.
+    """Return the tracks of an entity at 25 frames/s, split at gaps longer than `max_gap`.
 
-    Boxes are interpolated linearly; a frame has the label of the row that is nearest in time.
+    Boxes are interpolated linearly; a frame gets the label of the row nearest in time.
     """
     times = entity.times
     breaks = np.flatnonzero(np.diff(times) > options.max_gap + 1e-6) + 1
@@ -286,13 +284,16 @@ def make_tracks(entity: CustomEntity, options: CustomOptions) -> list[CustomTrac
     return tracks
 
 
-def is_short(track: CustomTrack, options: CustomOptions) -> bool:
-    """Tell whether a track is too short to be used."""
-    return len(track.labels) < options.min_length * FPS
-
-
-def short_problem(track: CustomTrack, options: CustomOptions) -> TableProblem:
-    """Return what is noted of a track that is too short."""
-    found = f"{track.entity.name!r} for {len(track.labels) / FPS:g} s"
-    expected = f"at least {options.min_length:g} s without a gap above {options.max_gap:g} s"
-    return TableProblem(track.entity.file, track.line, "short", found, expected)
+def long_tracks(
+    entity: CustomEntity, options: CustomOptions, problems: list[TableProblem]
+) -> list[CustomTrack]:
+    """Return the tracks of an entity that are long enough to be used; report the others."""
+    kept = []
+    for track in make_tracks(entity, options):
+        if len(track.labels) >= options.min_length * FPS:
+            kept.append(track)
+            continue
+        found = f"{entity.name!r} for {len(track.labels) / FPS:g} s"
+        expected = f"at least {options.min_length:g} s without a gap above {options.max_gap:g} s"
+        problems.append(TableProblem(entity.file, track.line, "short", found, expected))
+    return kept

@@ -1,1 +1,1 @@
-"""Images with marked faces, for training face detectors."""
+"""Images with annotated faces, for training face detectors."""

@@ -1,4 +1,4 @@
-"""Change faces and the light on them, so that a detector sees more than the few that there are."""
+"""Augment people and light, to train a detector with few faces."""
 
 import cv2
 import numpy as np
@@ -13,20 +13,21 @@ def blend_face(
     other: Cutout,
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Return a person with some of another's face, in the own colours."""
+    """Return a person whose face is blended with another's, with unchanged colours."""
     x1, y1, x2, y2 = (max(0, round(value)) for value in face)
-    own = image[y1:y2, x1:x2].astype(np.float32)
+    target = image[y1:y2, x1:x2].astype(np.float32)
     source, _ = other.decode()
     a1, b1, a2, b2 = (max(0, round(value)) for value in other.face)
-    size = (own.shape[1], own.shape[0])
-    put = np.asarray(cv2.resize(source[b1:b2, a1:a2], size), np.float32)
-    put = (put - put.mean((0, 1))) / (put.std((0, 1)) + 1) * own.std((0, 1)) + own.mean((0, 1))
-    mask = np.zeros(own.shape[:2], np.float32)
+    size = (target.shape[1], target.shape[0])
+    added = np.asarray(cv2.resize(source[b1:b2, a1:a2], size), np.float32)
+    added = (added - added.mean((0, 1))) / (added.std((0, 1)) + 1)
+    added = added * target.std((0, 1)) + target.mean((0, 1))
+    mask = np.zeros(target.shape[:2], np.float32)
     middle = (size[0] // 2, size[1] // 2)
     axes = (int(0.4 * size[0]), int(0.42 * size[1]))
     cv2.ellipse(mask, middle, axes, 0, 0, 360, float(rng.uniform(0.4, 1)), -1)
     mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(1.0, 0.06 * size[0])), np.float32)
-    mixed = own + (put - own) * mask[..., None]
+    mixed = target + (added - target) * mask[..., None]
     blended = image.copy()
     blended[y1:y2, x1:x2] = np.clip(mixed, 0, 255).astype(np.uint8)
     return blended
@@ -35,7 +36,7 @@ def blend_face(
 def recolour(
     image: NDArray[np.uint8], rng: np.random.Generator, strength: float
 ) -> NDArray[np.uint8]:
-    """Return the picture in another light: gamma, gain of each colour, and light from a side."""
+    """Return the image in another light: gamma, gain of each colour, and light from one side."""
     gamma = np.exp(rng.normal(0, 0.35 * strength))
     gains = np.exp(rng.normal(0, 0.08 * strength, 3)) * np.exp(rng.normal(0, 0.2 * strength))
     levels = (np.arange(256)[:, None] / 255) ** gamma * gains * 255
@@ -50,7 +51,7 @@ def recolour(
 
 
 def dim(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the picture in little light, as on a stage: dark, tinted, lit in one place or two."""
+    """Return the image in low light, as on a stage: dark, tinted, with up to two spotlights."""
     height, width = image.shape[:2]
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     lamps = np.full((height, width), rng.uniform(0.3, 1.0), np.float32)
@@ -69,7 +70,7 @@ def dim(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]
 def hide_face(
     image: NDArray[np.uint8], face: tuple[float, float, float, float], rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Return the person with skin, a blur or displaced pieces where the face was."""
+    """Return the person with a face replaced by a blur, shuffled tiles or plain skin."""
     x1, y1, x2, y2 = (max(0, round(value)) for value in face)
     hidden = image.copy()
     part = hidden[y1:y2, x1:x2]
@@ -94,17 +95,17 @@ def cover_face(
     face: tuple[float, float, float, float],
     rng: np.random.Generator,
 ) -> float:
-    """Draw glasses, a hat, a beard, a hand or a microphone over some faces, in place.
+    """Draw glasses, a hat, a hand, a microphone or another object over some faces, in place.
 
     Returns:
-        The share of the face that is hidden, roughly.
+        The approximate share of the face that is hidden.
     """
     x1, y1, x2, y2 = face
     wide, high = x2 - x1, y2 - y1
     grey = int(rng.integers(0, 120))
     colour = tuple(int(np.clip(grey + shift, 0, 255)) for shift in rng.integers(-20, 20, 3))
     kind = rng.random()
-    if kind < 0.12:  # glasses, one in three of them dark
+    if kind < 0.12:  # glasses, a third of them dark
         thick = -1 if rng.random() < 0.33 else max(1, round(0.02 * wide))
         axes = (int(0.19 * wide), int(0.12 * high))
         for side in (0.28, 0.72):
@@ -117,14 +118,14 @@ def cover_face(
         for target, paint in ((image, colour), (matte, (255,))):
             cv2.ellipse(target, middle, axes, 0, 0, 360, paint, -1, cv2.LINE_AA)
         return 0.0
-    if kind < 0.28:  # microphone, hand or whatever else before the lower half
+    if kind < 0.28:  # a microphone, hand or other object in front of the lower half
         skin = tuple(int(value) for value in np.median(image.reshape(-1, 3), axis=0))
         paint = colour if rng.random() < 0.6 else skin
         middle = (int(x1 + rng.uniform(0.2, 0.8) * wide), int(y1 + rng.uniform(0.8, 1.0) * high))
         axes = (int(rng.uniform(0.12, 0.35) * wide), int(rng.uniform(0.1, 0.3) * high))
         cv2.ellipse(image, middle, axes, int(rng.integers(180)), 0, 360, paint, -1, cv2.LINE_AA)
         return 0.0
-    if kind < 0.34:  # something before one side
+    if kind < 0.34:  # an object in front of one side
         edge = rng.uniform(0.1, 0.6)
         start, stop = (x1 - wide, x1 + edge * wide)
         if rng.random() < 0.5:

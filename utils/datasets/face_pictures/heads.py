@@ -1,8 +1,8 @@
-"""Model a head in three dimensions around a face that is seen from in front.
+"""Model a head in three dimensions around a frontal face.
 
-The head is a surface over height and angle, with the measures of people's heads drawn anew for
-each. The photograph is put on its front; ears, hair, neck and clothes, which it does not show, are
-painted. A unit is a decimetre; the origin lies between the eyes.
+The head is a surface over height and angle, with random human proportions. Its front is textured
+with the photograph; ears, hair, neck and clothes are painted. The unit is a decimetre; the origin
+is between the eyes.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from utils.datasets.face_pictures.cutouts import Cutout
 
 ROWS, COLUMNS = 560, 840  # points of the surface
-TOP, BOTTOM = 1.15, -2.3  # heights that are modelled
-FACE_TOP, FACE_BOTTOM = 0.5, -1.15  # heights of a box around a face
+TOP, BOTTOM = 1.15, -2.3  # range of modelled heights
+FACE_TOP, FACE_BOTTOM = 0.5, -1.15  # heights of a face's box
 AXIS = -0.95  # depth of the axis of the head
 # Height, depth of the front, depth of the back, half of the width.
 OUTLINE = np.array(
@@ -47,22 +47,22 @@ HAIRS = ((20, 18, 16), (35, 24, 18), (70, 45, 28), (110, 75, 45), (190, 155, 105
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Points of a head with shoulders, what they look like, and which are the face."""
+    """Points of a head with shoulders, their colours, and which belong to the face."""
 
-    points: NDArray[np.float64]  # (ROWS, COLUMNS, 3) to the right, up, to the front
+    points: NDArray[np.float64]  # (ROWS, COLUMNS, 3) right, up, forward
     colours: NDArray[np.float64]  # (ROWS, COLUMNS, 3) RGB
-    face: NDArray[np.bool_]  # (ROWS, COLUMNS) what a box around the face surrounds
+    face: NDArray[np.bool_]  # (ROWS, COLUMNS) whether inside the face's box
 
 
 def model_head(front: Cutout, rng: np.random.Generator) -> Head:
-    """Return a head of a drawn shape with this face."""
+    """Return a head of random shape with this face."""
     points, angles = _surface(rng)
     share, thickness = _hair(points[..., 1], np.abs(np.rad2deg(angles)), rng)
     skin, hair = _palette(front, rng)
-    colours = _put_on(front, _skin(skin, points, rng), points, np.cos(angles), rng)
+    colours = _add_photograph(front, _skin(skin, points, rng), points, np.cos(angles), rng)
     if rng.random() < 0.25:
-        colours = _bearded(colours, hair, points, np.cos(angles), rng)
-    colours = _dressed(colours, points[..., 1], rng)
+        colours = _add_beard(colours, hair, points, np.cos(angles), rng)
+    colours = _add_clothes(colours, points[..., 1], rng)
     streaks = cv2.resize(rng.normal(0, 1, (12, 240)), (COLUMNS, ROWS))
     strands = hair * (1 + 0.25 * streaks[..., None])
     colours = colours + (strands - colours) * share[..., None]
@@ -75,7 +75,7 @@ def model_head(front: Cutout, rng: np.random.Generator) -> Head:
 
 
 def _surface(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return points (ROWS, COLUMNS, 3) of a bald head and the angle of each, 0 in front."""
+    """Return points (ROWS, COLUMNS, 3) of a bald head and their angles, 0 in front."""
     y = np.linspace(TOP, BOTTOM, ROWS)[:, None]
     heights, *sides = OUTLINE[::-1].T
     sides = [sides[0] + rng.normal(0, 0.02, len(heights))] + [
@@ -85,7 +85,7 @@ def _surface(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.
         np.asarray(cv2.GaussianBlur(np.interp(y, heights, side), (1, 15), 0, sigmaY=3), np.float64)
         for side in sides
     )
-    closed = np.minimum(np.arange(ROWS)[:, None] / 8, 1)  # the crown has no hole
+    closed = np.minimum(np.arange(ROWS)[:, None] / 8, 1)  # closes the crown
     front, back, wide = AXIS + (front - AXIS) * closed, AXIS + (back - AXIS) * closed, wide * closed
     angles = np.broadcast_to(np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False), (ROWS, COLUMNS))
     sine, cosine = np.sin(angles), np.cos(angles)
@@ -108,7 +108,7 @@ def _surface(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.
 def _hair(
     y: NDArray[np.float64], degrees: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], float]:
-    """Return where hair is, 0 to 1, and how thick: none, short or long."""
+    """Return the share of hair at each point, [0, 1], and its thickness: none, short or long."""
     line = rng.uniform(0.5, 0.8)
     kind = rng.random()
     if kind < 0.1:
@@ -127,7 +127,7 @@ def _hair(
 def _palette(
     front: Cutout, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the colour of the skin, and one of hair: what is above the face if it is dark."""
+    """Return the colours of skin and hair; hair is sampled above the face if dark, else random."""
     photo, _ = front.decode()
     x1, y1, x2, y2 = (max(0, round(value)) for value in front.face)
     high = y2 - y1
@@ -143,7 +143,7 @@ def _palette(
 def _skin(
     colour: NDArray[np.float64], points: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return skin all over, darker in the ears and below the chin."""
+    """Return skin colours of all points, darker in the ears and below the chin."""
     y, z = points[..., 1], points[..., 2]
     rough = cv2.resize(rng.normal(0, 5, (60, 90)), (COLUMNS, ROWS))
     ears = 1 - 0.35 * np.exp(-(((z - AXIS + 0.02) / 0.07) ** 2 + ((y + 0.12) / 0.16) ** 2))
@@ -151,36 +151,36 @@ def _skin(
     return np.asarray((colour + rough[..., None]) * shade[..., None], np.float64)
 
 
-def _put_on(
+def _add_photograph(
     front: Cutout,
     colours: NDArray[np.float64],
     points: NDArray[np.float64],
     ahead: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Return the colours with the photograph where the head looks ahead (cosine of the angle)."""
+    """Return the colours with the photograph on the front; `ahead` is the cosine of the angle."""
     photo, matte = front.decode()
     x1, y1, x2, y2 = front.face
     scale = (y2 - y1) / (FACE_TOP - FACE_BOTTOM)
     columns = (x1 + x2) / 2 + points[..., 0] * scale * rng.uniform(0.9, 1.05)
     rows = y1 + (FACE_TOP - points[..., 1]) * scale
-    places = columns.astype(np.float32), rows.astype(np.float32)
+    maps = columns.astype(np.float32), rows.astype(np.float32)
     border = cv2.BORDER_REPLICATE
-    seen = np.asarray(cv2.remap(photo, *places, cv2.INTER_LINEAR, borderMode=border), np.float64)
-    inside = np.asarray(cv2.remap(matte, *places, cv2.INTER_LINEAR), np.float64) / 255
+    texture = np.asarray(cv2.remap(photo, *maps, cv2.INTER_LINEAR, borderMode=border), np.float64)
+    inside = np.asarray(cv2.remap(matte, *maps, cv2.INTER_LINEAR), np.float64) / 255
     above_chin = np.clip((points[..., 1] + 1.2) / 0.12, 0, 1)
     share = inside * above_chin * np.clip((ahead - rng.uniform(0.2, 0.45)) / 0.3, 0, 1)
-    return np.asarray(colours + (seen - colours) * share[..., None], np.float64)
+    return np.asarray(colours + (texture - colours) * share[..., None], np.float64)
 
 
-def _bearded(
+def _add_beard(
     colours: NDArray[np.float64],
     hair: NDArray[np.float64],
     points: NDArray[np.float64],
     ahead: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Return the colours with a beard, up to the ears, around the mouth."""
+    """Return the colours with a beard around the mouth and up to the ears."""
     x, y = points[..., 0], points[..., 1]
     jaw = np.clip((-0.52 - y + 0.25 * np.clip(0.6 - ahead, 0, 1)) / 0.08, 0, 1)
     mouth = np.exp(-((x / 0.25) ** 2 + ((y + 0.7) / 0.07) ** 2))
@@ -188,10 +188,10 @@ def _bearded(
     return np.asarray(colours + (0.9 * hair - colours) * share[..., None], np.float64)
 
 
-def _dressed(
+def _add_clothes(
     colours: NDArray[np.float64], y: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the colours with clothes of one colour from the neck on."""
+    """Return the colours with clothes of one colour below the neck."""
     cloth = rng.uniform(0, 255, 3) * rng.uniform(0.2, 1.0)
     rough = cv2.resize(rng.normal(0, 10, (60, 90)), (COLUMNS, ROWS))
     return np.where((y < rng.uniform(-1.75, -1.4))[..., None], cloth + rough[..., None], colours)

@@ -1,1 +1,1 @@
-"""Entities to batches."""
+"""From entities to batches."""

@@ -17,13 +17,13 @@ POWER_FLOOR = 1e-4
 def mix_noise(
     waveform: NDArray[np.int16], noise: NDArray[np.int16], rng: np.random.Generator
 ) -> NDArray[np.int16]:
-    """Return the waveform, mixed with another one at an SNR of -5 to 5 dB in half of the cases.
+    """Return the waveform, in half of the cases mixed with noise at an SNR of -5 to 5 dB.
 
     Powers are computed in float and the sum is clipped; in the original code both overflow.
     """
-    mixes = rng.random() < NOISE_PROBABILITY
+    apply = rng.random() < NOISE_PROBABILITY
     snr_db = rng.uniform(*SNR_DB)
-    if not mixes or not len(noise) or not len(waveform):
+    if not apply or not len(noise) or not len(waveform):
         return waveform
     return add_noise(waveform, noise, snr_db)
 
@@ -32,10 +32,10 @@ def add_noise(
     waveform: NDArray[np.int16], noise: NDArray[np.int16], snr_db: float
 ) -> NDArray[np.int16]:
     """Return the waveform mixed with noise, repeated or cut to its length, at `snr_db`."""
-    own = waveform.astype(np.float32)
-    other = np.resize(noise, len(waveform)).astype(np.float32)
-    gain = 10 ** ((_power_db(own) - _power_db(other) - snr_db) / 20)
-    mixed = np.rint(own + other * np.float32(gain))
+    clean = waveform.astype(np.float32)
+    added = np.resize(noise, len(waveform)).astype(np.float32)
+    gain = 10 ** ((_power_db(clean) - _power_db(added) - snr_db) / 20)
+    mixed = np.rint(clean + added * np.float32(gain))
     return np.clip(mixed, -32768, 32767).astype(np.int16)
 
 
@@ -47,7 +47,7 @@ def augment_faces(faces: NDArray[np.uint8], rng: np.random.Generator) -> NDArray
     """Return the faces unchanged, flipped, cropped or rotated, with equal probability.
 
     Args:
-        faces: (T, H, W) or (T, H, W, 3); all frames are changed in the same way.
+        faces: (T, H, W) or (T, H, W, 3); all frames get the same augmentation.
         rng: Source of randomness.
     """
     choice = rng.integers(4)
@@ -66,33 +66,33 @@ def augment_faces(faces: NDArray[np.uint8], rng: np.random.Generator) -> NDArray
 def crop(faces: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
     """Return a square part of each image, resized to the full size."""
     size = faces.shape[1]
-    changed = np.empty_like(faces)
-    for face, out in zip(faces, changed, strict=True):
+    resized = np.empty_like(faces)
+    for face, out in zip(faces, resized, strict=True):
         cv2.resize(face[top : top + side, left : left + side], (size, size), dst=out)
-    return changed
+    return resized
 
 
 def rotate(faces: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
     """Return the images rotated anticlockwise about their centre, filled with black."""
     size = faces.shape[1]
     matrix = cv2.getRotationMatrix2D((size / 2, size / 2), degrees, 1)
-    changed = np.empty_like(faces)
-    for face, out in zip(faces, changed, strict=True):
+    rotated = np.empty_like(faces)
+    for face, out in zip(faces, rotated, strict=True):
         cv2.warpAffine(face, matrix, (size, size), dst=out)
-    return changed
+    return rotated
 
 
 def can_shift(waveform: NDArray[np.int16]) -> bool:
-    """Tell whether a waveform is long enough for the smallest shift in both directions."""
+    """Return whether a waveform is long enough for the smallest shift in both directions."""
     return len(waveform) >= 2 * SHIFT_S[0] * SAMPLE_RATE
 
 
 def shift_audio(waveform: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.int16]:
     """Return the waveform shifted by 0.3 to 2 s in either direction, with wrap-around.
 
-    The largest shift is half its length: with wrap-around, audio and lips are never further apart.
+    The shift is at most half the length, the largest possible offset with wrap-around.
     """
     assert can_shift(waveform)
-    longest = min(SHIFT_S[1], len(waveform) / SAMPLE_RATE / 2)
-    shift = round(rng.uniform(SHIFT_S[0], longest) * SAMPLE_RATE)
+    max_shift_s = min(SHIFT_S[1], len(waveform) / SAMPLE_RATE / 2)
+    shift = round(rng.uniform(SHIFT_S[0], max_shift_s) * SAMPLE_RATE)
     return np.roll(waveform, shift if rng.random() < 0.5 else -shift)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 MIN_REMAINDER = 10  # frames; for a shorter remainder, the batch is padded instead
 KEPT_SHARE = 0.5  # of the longest item of a batch: no item is cut to less
-PAD_SHARE = 0.1  # of an item: a longer remainder becomes an item of its own
+PAD_SHARE = 0.1  # of an item: a longer remainder becomes a separate item
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def plan_batches(
     """Return the batches of an epoch; every frame of every entity is in exactly one.
 
     Items are batched by descending length; a batch holds as many as fit `budget` frames. They are
-    cut to the shortest of them, and each remainder is batched again as an item of its own; short
-    remainders are not cut off, and the other items are padded instead. Items of equal length are
-    in random order, and so are the batches.
+    cut to the shortest of them, and each remainder is batched again as a separate item. Short
+    remainders are not cut off; the other items are padded instead. Items of equal length are in
+    random order, and so are the batches.
 
     Args:
         lengths: Frames of each entity.
@@ -80,7 +80,7 @@ def plan_batches(
 
 
 def plan_original(lengths: Sequence[int], budget: int, rng: np.random.Generator) -> list[BatchPlan]:
-    """Return the batches as in TalkNet: items are cut to the shortest, remainders are lost."""
+    """Return the batches as in TalkNet: items are cut to the shortest, remainders are dropped."""
     order = sorted(range(len(lengths)), key=lambda entity: (lengths[entity], entity), reverse=True)
     batches = []
     start = 0

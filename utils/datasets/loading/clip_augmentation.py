@@ -1,4 +1,4 @@
-"""Faces of a clip as ASC and ASDNet read them: resized, and augmented in training."""
+"""Resize the faces of a clip for ASC and ASDNet, and augment them in training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,8 +24,7 @@ def resize_faces(faces: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Return faces (T, H, W) or (T, H, W, 3) resized to squares of side `size`."""
     if faces.shape[1:3] == (size, size):
         return faces
-    shrinks = faces.shape[1] > size
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    method = cv2.INTER_AREA if faces.shape[1] > size else cv2.INTER_CUBIC
     resized = np.empty((len(faces), size, size, *faces.shape[3:]), np.uint8)
     for face, out in zip(faces, resized, strict=True):
         cv2.resize(face, (size, size), dst=out, interpolation=method)

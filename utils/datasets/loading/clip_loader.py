@@ -35,10 +35,10 @@ from utils.tracking.contexts import moments_of, rows_around
 
 
 class SpeechTimes:
-    """Whether any labelled face of a video speaks, for all labelled times of a data set."""
+    """For all labelled times of a data set, whether any face of the video speaks."""
 
     def __init__(self, labelled: Mapping[str, NDArray[np.int64]]) -> None:
-        """Take (2, N) for each video: sorted times as integers, and 1 where somebody speaks."""
+        """Store (2, N) for each video: sorted times as integers, and 1 if anybody speaks else 0."""
         self._labelled = labelled
 
     @classmethod
@@ -53,24 +53,24 @@ class SpeechTimes:
 
     def at(self, video: str, timestamps: NDArray[np.float64]) -> NDArray[np.int8]:
         """Return 1, 0, or -1 if nobody is labelled, for each time (N,)."""
-        known, speaks = self._labelled[video]
-        if not len(known):
+        times, speaking = self._labelled[video]
+        if not len(times):
             return np.full(len(timestamps), UNLABELLED, np.int8)
         moments = moments_of(timestamps)
-        places = np.searchsorted(known, moments).clip(max=len(known) - 1)
-        return np.where(known[places] == moments, speaks[places], UNLABELLED).astype(np.int8)
+        indices = np.searchsorted(times, moments).clip(max=len(times) - 1)
+        return np.where(times[indices] == moments, speaking[indices], UNLABELLED).astype(np.int8)
 
 
 def _merged(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return each time once, with the greatest of its labels."""
+    """Return each time once, with the largest of its labels."""
     moments, labels = rows
-    known, inverse = np.unique(moments, return_inverse=True)
-    speaks = np.full(len(known), NOT_SPEAKING, np.int64)
-    np.maximum.at(speaks, inverse, labels == SPEAKING)
-    return np.stack([known, speaks])
+    times, inverse = np.unique(moments, return_inverse=True)
+    speaking = np.full(len(times), NOT_SPEAKING, np.int64)
+    np.maximum.at(speaking, inverse, labels == SPEAKING)
+    return np.stack([times, speaking])
 
 
-ORDER, CLIP = 0, 1  # what a random generator is for; part of its seed
+ORDER, CLIP = 0, 1  # part of a random generator's seed, by purpose
 
 
 @dataclass(frozen=True)
@@ -169,18 +169,18 @@ class ClipBatchMaker:
         """Return this rank's share of a batch."""
         import torch
 
-        own = plan.rows[list(plan.places)]
-        edges = np.flatnonzero(np.diff(own[:, 0])) + 1
-        runs = np.split(own, edges) if len(own) else []
-        made = [self._clips(int(run[0, 0]), run[:, 1]) for run in runs] or [self._no_clips()]
-        audio, faces, labels, speech = (np.concatenate(parts) for parts in zip(*made, strict=True))
+        rows = plan.rows[list(plan.indices)]
+        edges = np.flatnonzero(np.diff(rows[:, 0])) + 1
+        runs = np.split(rows, edges) if len(rows) else []
+        clips = [self._clips(int(run[0, 0]), run[:, 1]) for run in runs] or [self._no_clips()]
+        audio, faces, labels, speech = (np.concatenate(parts) for parts in zip(*clips, strict=True))
         if self._options.augment:
-            for index, place in enumerate(plan.places):
-                key = (self._options.seed, plan.epoch, CLIP, plan.number, place)
+            for index, row in enumerate(plan.indices):
+                key = (self._options.seed, plan.epoch, CLIP, plan.number, row)
                 rng = np.random.default_rng(key)
                 faces[index] = augment_clip(faces[index], self._options.changes, rng)
         arrays = (audio, faces, labels[:, None], (labels != UNLABELLED)[:, None], speech[:, None])
-        return TrainingBatch(own, *(torch.from_numpy(array) for array in arrays))
+        return TrainingBatch(rows, *(torch.from_numpy(array) for array in arrays))
 
     def _clips(self, entity: int, centres: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
         """Return audio, faces, labels and speech of clips of one entity, which is read once."""

@@ -31,7 +31,7 @@ from utils.tracking.contexts import (
     ranked_choice,
 )
 
-ORDER = 0  # what a random generator is for; part of its seed
+ORDER = 0  # part of a random generator's seed, by purpose
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ContextLoader:
         options: ContextLoaderOptions,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        """Prepare loading.
+        """Prepare loading; no embeddings are read yet.
 
         Args:
             store: Embeddings of the network's encoder.
@@ -111,25 +111,25 @@ class ContextBatchMaker:
         """Return this rank's share of a batch."""
         import torch
 
-        own = plan.rows[list(plan.places)]
-        form = self._context
-        shape = (form.num_speakers, form.length, self._store.form.num_embedding)
+        rows = plan.rows[list(plan.indices)]
+        spec = self._context
+        shape = (spec.num_speakers, spec.length, self._store.form.num_embedding)
         dtype = np.float16 if self._store.form.half else np.float32
-        embeddings = np.empty((len(own), *shape), dtype)
-        labels = np.full((len(own), 1), UNLABELLED, np.int8)
-        for index, place in enumerate(plan.places):
-            number, row = own[index].tolist()
-            video = self._video(number)
+        embeddings = np.empty((len(rows), *shape), dtype)
+        labels = np.full((len(rows), 1), UNLABELLED, np.int8)
+        for index, number in enumerate(plan.indices):
+            video_index, row = rows[index].tolist()
+            video = self._video(video_index)
             choose = video.by_size
             if self._options.draw:
-                seed = f"{self._options.seed} {plan.epoch} {plan.number} {place}"
-                choose = drawn_choice(form, random.Random(seed))
-            rows = context_rows(video.faces, [row], form, choose)[0]
-            embeddings[index] = gather(video.features.embeddings, rows)
+                seed = f"{self._options.seed} {plan.epoch} {plan.number} {number}"
+                choose = drawn_choice(spec, random.Random(seed))
+            context = context_rows(video.faces, [row], spec, choose)[0]
+            embeddings[index] = gather(video.features.embeddings, context)
             labels[index] = video.features.labels[row]
         mask, target = torch.from_numpy(labels != UNLABELLED), torch.from_numpy(labels)
-        whole = torch.from_numpy(embeddings).float()  # ten times faster than in NumPy
-        return TrainingBatch(own, torch.zeros(len(own), 0), whole, target, mask, speech=target)
+        faces = torch.from_numpy(embeddings).float()  # ten times faster than in NumPy
+        return TrainingBatch(rows, torch.zeros(len(rows), 0), faces, target, mask, speech=target)
 
     def _video(self, number: int) -> _Video:
         if number not in self._videos:

@@ -19,8 +19,8 @@ from utils.features import feature_function
 from utils.features.mfcc import align
 from utils.structures import SAMPLE_RATE, STEPS_PER_FRAME, InputSpec
 
-CLIP = 1  # what a random generator is for; part of its seed
-DRAWS = 20  # attempts to find another voice
+CLIP = 1  # part of a random generator's seed, by purpose
+DRAWS = 20  # attempts to find another person's speech
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,23 @@ class SequenceAugmentation:
     foreign_share: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class BatchSource:
+    """What batches are made of, and which share of each."""
+
+    dataset: DataSet
+    inputs: InputSpec
+    changes: SequenceAugmentation
+    rank: int = 0
+    world_size: int = 1
+
+
 class SequenceBatchMaker:
     """Makes the batches of `SequenceLoader`; runs in worker processes."""
 
-    def __init__(
-        self,
-        dataset: DataSet,
-        inputs: InputSpec,
-        changes: SequenceAugmentation,
-        rank: int,
-        world_size: int,
-    ) -> None:
-        self._dataset, self._inputs, self._changes = dataset, inputs, changes
-        self._rank, self._world_size = rank, world_size
+    def __init__(self, source: BatchSource) -> None:
+        self._dataset, self._inputs, self._changes = source.dataset, source.inputs, source.changes
+        self._rank, self._world_size = source.rank, source.world_size
 
     def make(self, plan: tuple[int, BatchPlan]) -> TrainingBatch:
         """Return this rank's share of a batch; `plan` is the epoch and its batch."""
@@ -55,22 +59,22 @@ class SequenceBatchMaker:
         """Return this rank's share of a batch."""
         import torch
 
-        places = range(self._rank, len(plan.items), self._world_size)
-        parts = {place: self._read(plan.items[place]) for place in places}
-        batch = self._empty(len(places), plan.num_frames)
-        for row, place in enumerate(places):
-            rng = np.random.default_rng((self._changes.seed, epoch, CLIP, plan.number, place))
-            faces, waveform, labels = self._augmented(plan, place, parts, rng)
+        indices = range(self._rank, len(plan.items), self._world_size)
+        parts = {index: self._read(plan.items[index]) for index in indices}
+        batch = self._empty(len(indices), plan.num_frames)
+        for row, index in enumerate(indices):
+            rng = np.random.default_rng((self._changes.seed, epoch, CLIP, plan.number, index))
+            faces, waveform, labels = self._augmented(plan, index, parts, rng)
             length = len(labels)
-            fps = self._dataset.entities[plan.items[place].entity].fps
+            fps = self._dataset.entities[plan.items[index].entity].fps
             batch[0][row] = align(self._features(waveform, fps, length), plan.num_frames)
             batch[1][row, :length] = faces
             batch[1][row, length:] = faces[-1]
             batch[2][row, :length] = labels
             batch[3][row, :length] = True
-        audio, seen, target, mask = (torch.from_numpy(array) for array in batch)
-        rows = rows_of([plan.items[place] for place in places])
-        return TrainingBatch(rows, audio, seen, target, mask, speech=target)
+        audio, images, target, mask = (torch.from_numpy(array) for array in batch)
+        rows = rows_of([plan.items[index] for index in indices])
+        return TrainingBatch(rows, audio, images, target, mask, speech=target)
 
     def _empty(self, num_clips: int, num_frames: int) -> tuple[NDArray[Any], ...]:
         """Return empty arrays for audio, faces, labels and mask."""
@@ -87,23 +91,23 @@ class SequenceBatchMaker:
     def _augmented(
         self,
         plan: BatchPlan,
-        place: int,
+        index: int,
         parts: dict[int, EntityPart],
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.uint8], NDArray[np.int16], NDArray[np.int8]]:
         """Return augmented faces, waveform and labels of one item."""
-        changes, part = self._changes, parts[place]
+        changes, part = self._changes, parts[index]
         faces = to_network_input(part.faces, self._inputs)
         waveform, labels = part.waveform, part.labels
         draw = rng.random()
         if (labels == SPEAKING).any() and draw < changes.shifted_share + changes.foreign_share:
             shifted = draw < changes.shifted_share
-            wrong = self._wrong_audio(plan.items[place], part, rng, shifted)
-            if wrong is not None:
-                waveform = wrong
+            mismatched = self._mismatched_audio(plan.items[index], part, rng, shifted)
+            if mismatched is not None:
+                waveform = mismatched
                 labels = np.where(labels == SPEAKING, np.int8(NOT_SPEAKING), labels)
         if changes.augment:
-            others = [other for other in range(len(plan.items)) if other != place]
+            others = [other for other in range(len(plan.items)) if other != index]
             noise = np.empty(0, np.int16)
             if others:
                 noise = self._waveform_of(plan, int(rng.choice(others)), parts)
@@ -111,7 +115,7 @@ class SequenceBatchMaker:
             faces = augment_faces(faces, rng)
         return faces, waveform, labels
 
-    def _wrong_audio(
+    def _mismatched_audio(
         self, item: EntityRange, part: EntityPart, rng: np.random.Generator, shifted: bool
     ) -> NDArray[np.int16] | None:
         """Return a waveform that does not match the lips, or None if there is none."""
@@ -122,12 +126,12 @@ class SequenceBatchMaker:
     def _foreign_audio(
         self, item: EntityRange, num_samples: int, rng: np.random.Generator
     ) -> NDArray[np.int16] | None:
-        """Return a waveform of somebody who speaks in another video, or None if none is found."""
+        """Return another speaker's waveform from another video, or None if none is found."""
         entities = self._dataset.entities
-        own = entities[item.entity]
+        target = entities[item.entity]
         for index in rng.integers(len(entities), size=DRAWS).tolist():
             other = entities[index]
-            same = other.video == own.video or (other.person and other.person == own.person)
+            same = other.video == target.video or (other.person and other.person == target.person)
             if same or not other.num_speaking:
                 continue
             needed = min(int(num_samples * other.fps / SAMPLE_RATE) + 1, other.num_frames)
@@ -138,10 +142,10 @@ class SequenceBatchMaker:
         return None
 
     def _waveform_of(
-        self, plan: BatchPlan, place: int, parts: dict[int, EntityPart]
+        self, plan: BatchPlan, index: int, parts: dict[int, EntityPart]
     ) -> NDArray[np.int16]:
         """Return the waveform of any item of the batch, even of another rank's share."""
-        part = parts.get(place) or self._read(plan.items[place])
+        part = parts.get(index) or self._read(plan.items[index])
         return part.waveform
 
     def _read(self, item: EntityRange) -> EntityPart:

@@ -11,6 +11,7 @@ import numpy as np
 from utils.datasets.entities import DataSet
 from utils.datasets.loading.batch_plans import BatchPlan, plan_batches, plan_original, plan_whole
 from utils.datasets.loading.sequence_batches import (
+    BatchSource,
     SequenceAugmentation,
     SequenceBatchMaker,
 )
@@ -21,7 +22,7 @@ from utils.datasets.loading.workers import BatchReader, check_share
 from utils.errors import UserError
 from utils.structures import InputSpec
 
-ORDER = 0  # what a random generator is for; part of its seed
+ORDER = 0  # part of a random generator's seed, by purpose
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class SequenceLoaderOptions:
         "share of speaking items whose audio is shifted by 0.3 to 2 s: not speaking",
     ] = 0.0
     foreign_share: Annotated[
-        float, "share of speaking items that get another voice: not speaking"
+        float, "share of speaking items that get another person's speech: not speaking"
     ] = 0.0
     whole: Annotated[bool, "one whole entity per batch, in order, for evaluation"] = False
     speakers: Annotated[
@@ -89,9 +90,10 @@ class SequenceLoader:
         changes = SequenceAugmentation(
             options.seed, options.augment, options.shifted_share, options.foreign_share
         )
-        maker = SequenceBatchMaker(dataset, inputs, changes, rank, world_size)
+        source = BatchSource(dataset, inputs, changes, rank, world_size)
+        maker = SequenceBatchMaker(source)
         if options.speakers is not None:
-            maker = SpeakerBatchMaker(dataset, inputs, changes, rank, world_size, options.speakers)
+            maker = SpeakerBatchMaker(source, options.speakers)
         self._reading = BatchReader(maker, options.n_data_loader_thread)
 
     def len_epoch(self, number: int) -> int:

@@ -1,4 +1,4 @@
-"""Batches for networks that compare faces: an entity, and others seen at the same time."""
+"""Batches for networks that compare faces: an entity and others visible at the same time."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from utils.datasets.loading.augmentation import NOISE_PROBABILITY, SNR_DB, add_n
 from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, rows_of
 from utils.datasets.loading.sequence_batches import (
     CLIP,
-    SequenceAugmentation,
+    BatchSource,
     SequenceBatchMaker,
     to_network_input,
 )
@@ -45,10 +45,10 @@ def read_visible(
         rows: Its frame at each time or ABSENT; it is visible at least once.
         inputs: Inputs of the network.
     """
-    seen = rows[rows != ABSENT]
-    first = int(seen.min())
-    part = dataset.read(entity, first, int(seen.max()) + 1)
-    return to_network_input(part.faces, inputs)[seen - first], part.labels[seen - first]
+    visible = rows[rows != ABSENT]
+    first = int(visible.min())
+    part = dataset.read(entity, first, int(visible.max()) + 1)
+    return to_network_input(part.faces, inputs)[visible - first], part.labels[visible - first]
 
 
 class SpeakerBatchMaker(SequenceBatchMaker):
@@ -59,28 +59,20 @@ class SpeakerBatchMaker(SequenceBatchMaker):
     are black and masked.
     """
 
-    def __init__(
-        self,
-        dataset: DataSet,
-        inputs: InputSpec,
-        changes: SequenceAugmentation,
-        rank: int,
-        world_size: int,
-        speakers: SpeakerOptions,
-    ) -> None:
-        super().__init__(dataset, inputs, changes, rank, world_size)
+    def __init__(self, source: BatchSource, speakers: SpeakerOptions) -> None:
+        super().__init__(source)
         self._speakers = speakers
-        self._index = SpeakerIndex(dataset)
+        self._index = SpeakerIndex(source.dataset)
 
     def _make(self, epoch: int, plan: BatchPlan) -> TrainingBatch:
         """Return this rank's share of a batch."""
         import torch
 
-        places = range(self._rank, len(plan.items), self._world_size)
-        items = tuple(plan.items[place] for place in places)
+        indices = range(self._rank, len(plan.items), self._world_size)
+        items = tuple(plan.items[index] for index in indices)
         arrays = self._empty_batch(len(items), plan.num_frames)
-        for row, (place, item) in enumerate(zip(places, items, strict=True)):
-            rng = np.random.default_rng((self._changes.seed, epoch, CLIP, plan.number, place))
+        for row, (index, item) in enumerate(zip(indices, items, strict=True)):
+            rng = np.random.default_rng((self._changes.seed, epoch, CLIP, plan.number, index))
             self._fill(_BatchArrays(*(array[row] for array in arrays)), item, rng)
         audio, faces, labels, mask = (torch.from_numpy(array) for array in arrays)
         return TrainingBatch(rows_of(items), audio, faces, labels, mask, speech=labels)
@@ -105,27 +97,28 @@ class SpeakerBatchMaker(SequenceBatchMaker):
         fps = self._dataset.entities[item.entity].fps
         num_frames = clip.labels.shape[1]
         clip.audio[:] = align(self._features(waveform, fps, len(item)), num_frames)
-        for place, entity in enumerate(chosen):
-            if place and entity == item.entity:
-                self._copy_target(clip, place)
+        for slot, entity in enumerate(chosen):
+            if slot and entity == item.entity:
+                self._copy_target(clip, slot)
                 continue
-            if place:
-                seen = np.flatnonzero(rows[entity] != ABSENT)
+            if slot:
+                visible = np.flatnonzero(rows[entity] != ABSENT)
                 faces, labels = read_visible(self._dataset, entity, rows[entity], self._inputs)
             else:
-                seen = np.arange(len(item))
+                visible = np.arange(len(item))
                 faces, labels = to_network_input(part.faces, self._inputs), part.labels
             if not matches:
                 labels = np.where(labels == SPEAKING, np.int8(NOT_SPEAKING), labels)
-            clip.faces[place, seen] = augment_faces(faces, rng) if self._changes.augment else faces
-            clip.labels[place, seen] = labels
-            clip.mask[place, seen] = True
+            augment = self._changes.augment
+            clip.faces[slot, visible] = augment_faces(faces, rng) if augment else faces
+            clip.labels[slot, visible] = labels
+            clip.mask[slot, visible] = True
 
     @staticmethod
-    def _copy_target(clip: _BatchArrays, place: int) -> None:
+    def _copy_target(clip: _BatchArrays, slot: int) -> None:
         for speakers in (clip.faces, clip.labels, clip.mask):
             values: NDArray[Any] = speakers
-            values[place] = values[0]
+            values[slot] = values[0]
 
     def _augmented_audio(
         self, item: EntityRange, part: EntityPart, rng: np.random.Generator
@@ -134,9 +127,10 @@ class SpeakerBatchMaker(SequenceBatchMaker):
         changes, waveform, matches = self._changes, part.waveform, True
         draw = rng.random()
         if (part.labels == SPEAKING).any() and draw < changes.shifted_share + changes.foreign_share:
-            wrong = self._wrong_audio(item, part, rng, draw < changes.shifted_share)
-            if wrong is not None:
-                waveform, matches = wrong, False
+            shifted = draw < changes.shifted_share
+            mismatched = self._mismatched_audio(item, part, rng, shifted)
+            if mismatched is not None:
+                waveform, matches = mismatched, False
         if changes.augment and rng.random() < NOISE_PROBABILITY:
             noise = self._noise(item.entity, len(waveform), rng)
             if len(noise) and len(waveform):

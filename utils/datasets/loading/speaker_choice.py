@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from utils.datasets.entities import DataSet, read_labels
 
 SAME_MOMENT_S = 0.011  # closer times are equal: some tables are rounded to 0.01 s
-ABSENT = -1  # in place of a row
+ABSENT = -1  # instead of a row
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ def draw_speakers(
         rng: Source of randomness.
     """
     num_others = options.num_speakers - 1
-    found = [
-        other
-        for other, there in rows.items()
-        if there[len(there) // 2] != ABSENT and (there != ABSENT).mean() > options.min_share
+    candidates = [
+        entity
+        for entity, frames in rows.items()
+        if frames[len(frames) // 2] != ABSENT and (frames != ABSENT).mean() > options.min_share
     ]
-    drawn = [found[place] for place in rng.permutation(len(found))][:num_others]
+    drawn = [candidates[index] for index in rng.permutation(len(candidates))][:num_others]
     while drawn and len(drawn) < num_others:
-        drawn.append(drawn[int(rng.integers(len(found)))])
+        drawn.append(drawn[int(rng.integers(len(candidates)))])
     return [target, *(drawn or [target] * num_others)]
 
 

@@ -18,9 +18,9 @@ from utils.datasets.storage.parallel import signals_blocked, start_worker
 from utils.errors import ResourceError, UserError
 
 Plan = TypeVar("Plan")
-Made = TypeVar("Made")
+Batch = TypeVar("Batch")
 Plan_contra = TypeVar("Plan_contra", contravariant=True)
-Made_co = TypeVar("Made_co", covariant=True)
+Batch_co = TypeVar("Batch_co", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class RowPlan:
     world_size: int
 
     @property
-    def places(self) -> range:
+    def indices(self) -> range:
         """Indices of the rows of this rank."""
         return range(self.rank, len(self.rows), self.world_size)
 
@@ -72,10 +72,10 @@ def check_batching(batch_size: int, n_data_loader_thread: int, seed: int) -> Non
         )
 
 
-class BatchMaker(Protocol[Plan_contra, Made_co]):
+class BatchMaker(Protocol[Plan_contra, Batch_co]):
     """Makes a batch from its plan; picklable, as it is sent to worker processes."""
 
-    def make(self, plan: Plan_contra) -> Made_co:
+    def make(self, plan: Plan_contra) -> Batch_co:
         """Return the batch."""
         ...
 
@@ -105,33 +105,33 @@ class WorkerFailure:
         return WorkerFailure(error, text)
 
 
-class _PlannedBatches(Generic[Plan, Made]):
-    """A data set for PyTorch's loader: plans as keys, batches as items."""
+class _PlannedBatches(Generic[Plan, Batch]):
+    """A data set for PyTorch's DataLoader: plans are the keys, batches the items."""
 
-    def __init__(self, maker: BatchMaker[Plan, Made]) -> None:
+    def __init__(self, maker: BatchMaker[Plan, Batch]) -> None:
         self.maker = maker
 
-    def __getitem__(self, plan: Plan) -> Made | WorkerFailure:
+    def __getitem__(self, plan: Plan) -> Batch | WorkerFailure:
         try:
             return self.maker.make(plan)
         except Exception as error:  # the main process raises it
             return WorkerFailure.of(error)
 
 
-class BatchReader(Generic[Plan, Made]):
+class BatchReader(Generic[Plan, Batch]):
     """Yields batches in the order of their plans; its workers persist over epochs.
 
     Workers are spawned, not forked: a fork would copy the libraries' threads and locks.
     """
 
-    def __init__(self, maker: BatchMaker[Plan, Made], num_workers: int) -> None:
+    def __init__(self, maker: BatchMaker[Plan, Batch], num_workers: int) -> None:
         """Prepare reading; with 0 workers, batches are made in this process."""
         self._items, self._num_workers = _PlannedBatches(maker), num_workers
         self._plans: list[Plan] = []  # read by the workers' sampler
-        self._workers: Iterable[Made | WorkerFailure] | None = None
+        self._workers: Iterable[Batch | WorkerFailure] | None = None
         self._main_end: Connection | None = None  # closing it ends the workers
 
-    def batches(self, plans: Sequence[Plan]) -> Iterator[Made]:
+    def batches(self, plans: Sequence[Plan]) -> Iterator[Batch]:
         """Yield the batches of the plans.
 
         Raises:
@@ -142,13 +142,13 @@ class BatchReader(Generic[Plan, Made]):
         if self._num_workers == 0:
             yield from map(self._items.maker.make, plans)
             return
-        for made in self._read(plans):
-            if isinstance(made, WorkerFailure):
-                raise made.error from WorkerTraceback(made.traceback)
-            yield made
+        for batch in self._read(plans):
+            if isinstance(batch, WorkerFailure):
+                raise batch.error from WorkerTraceback(batch.traceback)
+            yield batch
 
-    def _read(self, plans: Sequence[Plan]) -> Iterator[Made | WorkerFailure]:
-        """Yield what the workers send."""
+    def _read(self, plans: Sequence[Plan]) -> Iterator[Batch | WorkerFailure]:
+        """Yield what the workers return."""
         self._plans[:] = plans
         if self._workers is None:
             self._workers = self._start()
@@ -174,13 +174,13 @@ class BatchReader(Generic[Plan, Made]):
                 f"checkpoint ({error})"
             ) from error
 
-    def _start(self) -> Iterable[Made | WorkerFailure]:
+    def _start(self) -> Iterable[Batch | WorkerFailure]:
         import torch
         from torch.utils.data import DataLoader
 
         alive, self._main_end = multiprocessing.Pipe(duplex=False)
         return DataLoader(
-            cast("Any", self._items),  # only items by their keys are used
+            cast("Any", self._items),  # only __getitem__ is used
             sampler=cast("Any", self._plans),
             batch_size=None,
             num_workers=self._num_workers,

@@ -69,15 +69,15 @@ class EntityStoreWriter:
         self.folder = folder
         self.form = CropFormat(crop_size, colour)
         check_folder(folder)
-        there = next(folder.glob(FILES), None)
-        if there is not None and (found := read_header(there).form) != self.form:
+        existing = next(folder.glob(FILES), None)
+        if existing is not None and (found := read_header(existing).form) != self.form:
             raise UserError(
                 f"{folder}: expected crops of shape {self.form.shape}, found a store of "
                 f"{found.shape}; write into another folder, or remove this one"
             )
 
     def holds(self, name: str, labels: NDArray[np.int8], timestamps: NDArray[np.float64]) -> bool:
-        """Tell whether the entity is stored with these labels and timestamps, (T,)."""
+        """Return whether the entity is stored with these labels and timestamps, (T,)."""
         path = entity_path(self.folder, name)
         if not path.exists():
             return False
@@ -202,9 +202,10 @@ def _read_all(folder: Path, indexed: dict[str, EntityHeader]) -> dict[str, Entit
     headers = {}
     for path in sorted(folder.glob(FILES)):
         name = path.relative_to(folder).as_posix()
-        known = indexed.get(name)
-        same = known is not None and known.file_bytes == path.stat().st_size
-        headers[name] = known if same and known is not None else read_header(path)
+        header = indexed.get(name)
+        if header is None or header.file_bytes != path.stat().st_size:
+            header = read_header(path)
+        headers[name] = header
     return headers
 
 

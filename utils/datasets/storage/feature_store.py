@@ -44,7 +44,8 @@ class FeatureFormat:
     def describe(self) -> str:
         """Return a description for error messages."""
         weights = f", weights {self.weights[:12]}" if self.weights else ""
-        return f"{self.encoder}, {self.num_embedding} numbers, clips of {self.clip_length}{weights}"
+        clips = f"clips of {self.clip_length} frames"
+        return f"{self.encoder}, {self.num_embedding} channels, {clips}{weights}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +92,15 @@ class FeatureStoreWriter:
         """Open or create the store; raises UserError if it holds features of another format."""
         check_folder(folder)
         self.folder, self.form = folder, form
-        there = next(folder.glob(f"[!.]*{SUFFIX}"), None)
-        if there is not None and (found := _read_header(there)[0]) != form:
+        existing = next(folder.glob(f"[!.]*{SUFFIX}"), None)
+        if existing is not None and (found := _read_header(existing)[0]) != form:
             raise UserError(
                 f"{folder}: expected features of {form.describe()}, found {found.describe()}; "
                 "write into another folder"
             )
 
     def holds(self, video: str, entities: Sequence[str], rows: Sequence[Rows]) -> bool:
-        """Tell whether a video is stored with these faces.
+        """Return whether a video is stored with these faces.
 
         Args:
             video: Its name.
@@ -141,9 +142,10 @@ class FeatureStoreWriter:
             )
         boxes = np.empty((0, 4), np.float32) if features.boxes is None else features.boxes
         columns = (features.timestamps, features.logits, boxes, embeddings, features.labels)
-        kinds = _dtypes(self.form)
+        dtypes = _dtypes(self.form)
         parts = [
-            np.ascontiguousarray(column, kind) for column, kind in zip(columns, kinds, strict=True)
+            np.ascontiguousarray(column, dtype)
+            for column, dtype in zip(columns, dtypes, strict=True)
         ]
         header = {
             "form": asdict(self.form),
@@ -171,7 +173,7 @@ class FeatureStore:
         self._paths = sorted(folder.glob(f"[!.]*{SUFFIX}"))
         if not self._paths:
             raise FileNotFoundError(
-                f"{folder}: expected files VIDEO{SUFFIX}, found none; forward the encoder first"
+                f"{folder}: expected files VIDEO{SUFFIX}, found none; run the encoder first"
             )
         headers = [_read_header(path) for path in self._paths]
         self.form = headers[0][0]
@@ -179,7 +181,7 @@ class FeatureStore:
             if form != self.form:
                 raise UserError(
                     f"{path}: expected features of {self.form.describe()}, as in the other files, "
-                    f"found {form.describe()}; forward it again"
+                    f"found {form.describe()}; run the encoder on this video again"
                 )
         self.folder = folder
         self.videos: Sequence[str] = [header["video"] for _, header in headers]
@@ -196,8 +198,8 @@ class FeatureStore:
         """Raise UserError unless the features fit the context network."""
         if (self.form.encoder, self.form.num_embedding) != (encoder, num_embedding):
             raise UserError(
-                f"{self.folder}: expected features of {encoder}, {num_embedding} numbers, found "
-                f"{self.form.describe()}; forward the encoder that the context network reads"
+                f"{self.folder}: expected features of {encoder}, {num_embedding} channels, found "
+                f"{self.form.describe()}; run the encoder that the context network reads"
             )
 
     def verify(self) -> None:
@@ -208,10 +210,11 @@ class FeatureStore:
             boxes = np.empty(0, "<f4") if features.boxes is None else features.boxes
             columns = (features.timestamps, features.logits, boxes, features.embeddings)
             found = [
-                zlib.crc32(np.ascontiguousarray(one).data) for one in (*columns, features.labels)
+                zlib.crc32(np.ascontiguousarray(column).data)
+                for column in (*columns, features.labels)
             ]
             if found != header["checksums"]:
-                raise UserError(_damaged(path, "its data fail the checksum"))
+                raise UserError(_damaged(path, "its data fails the checksum"))
 
 
 def _path(folder: Path, video: str) -> Path:
@@ -279,5 +282,5 @@ def _read(path: Path) -> VideoFeatures:
 
 
 def _damaged(path: Path, problem: str) -> str:
-    advice = "remove it and forward the video again"
+    advice = "remove it and run the encoder on the video again"
     return f"{path} is damaged or not a features file ({problem}); {advice}"

@@ -16,13 +16,13 @@ class JobJournal:
     see `utils.files.locked`; reading changes nothing.
     """
 
-    def __init__(self, path: Path, settings: Mapping[str, Any], what_to_do: str) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any], advice: str) -> None:
         """Open or create a journal.
 
         Args:
             path: The file.
             settings: JSON values; must be the same as when the job was started.
-            what_to_do: Advice in the error message if they differ.
+            advice: What to do if they differ; ends the error message.
         """
         self.path = path
         self.done: dict[str, Any] = {}  # outcome of each item by its name
@@ -37,7 +37,7 @@ class JobJournal:
                 was = ", ".join(f"{name} {found.get(name)!r}" for name in sorted(changed))
                 now = ", ".join(f"{name} {expected.get(name)!r}" for name in sorted(changed))
                 raise UserError(
-                    f"{path}: expected {was}, as in the earlier run, got {now}; {what_to_do}"
+                    f"{path}: expected {was}, as in the earlier run, got {now}; {advice}"
                 )
             for number, line in enumerate(lines[1:], start=2):
                 self.done.update(_read_line(path, number, line))

@@ -1,1 +1,1 @@
-"""Drawn talking heads with synthetic speech."""
+"""Animated portraits with synthetic speech."""

@@ -1,9 +1,7 @@
-"""Make labelled clips of portraits that talk.
+"""Generate labelled clips of talking portraits.
 
-`python -m utils.datasets.synthetic.clips demo/001.mp4` makes the demo clip, with --seed any number
-of others.
-Portraits come from utils/datasets/synthetic/portraits.py, voices from espeak-ng, which must be
-installed.
+`python -m utils.datasets.synthetic.clips demo/001.mp4` generates the demo clip; with --seed, any
+number of other clips. Speech is synthesised by espeak-ng, which must be installed.
 """
 
 import argparse
@@ -37,31 +35,31 @@ from utils.datasets.synthetic.voices import RATE, mouth_motion, speech_spans
 from utils.files import replacing
 from utils.structures import FPS
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SyntheticVideo:
-    """A script, worked out to the frame."""
+    """A script with its speech and with a pose of every person in each frame."""
 
     script: Script
     spoken: list[SpokenTurn]
     starts: list[int]  # first frame of every view
-    poses: dict[str, list[Pose]]  # of every person, at no place yet
+    poses: dict[str, list[Pose]]  # by person; not positioned in the image yet
     num_frames: int
 
     def view(self, frame: int) -> ShotView:
-        """Return what the camera shows in a frame."""
-        shown = sum(start <= frame for start in self.starts) - 1
-        return self.script.views[shown % len(self.script.views)]
+        """Return the view of a frame."""
+        index = sum(start <= frame for start in self.starts) - 1
+        return self.script.views[index % len(self.script.views)]
 
 
 def make_video(script: Script) -> SyntheticVideo:
-    """Work a script out: speak it, time it, and move the people along."""
+    """Synthesise the speech of a script and compute all poses."""
     spoken, starts, num_frames = rehearse(script)
     generator = np.random.default_rng(script.seed)
-    seen = sorted({name for view in script.views for name in view.places})
-    poses = {name: _move(name, spoken, num_frames, generator) for name in seen}
+    visible = sorted({name for view in script.views for name in view.positions})
+    poses = {name: _move(name, spoken, num_frames, generator) for name in visible}
     return SyntheticVideo(script, spoken, starts, poses, num_frames)
 
 
@@ -70,12 +68,12 @@ def _mouth_curves(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the opening and the rounding of a person's mouth in every frame."""
     opening, rounding = np.zeros((2, num_frames), np.float32)
-    for part in (part for part in spoken if part.who == name):
-        first = int(part.start_s * FPS)
-        late = np.zeros(round((part.start_s - first / FPS) * RATE), np.float32)
-        length = min(len(part.sound) * FPS // RATE + 3, num_frames - first)
+    for turn in (turn for turn in spoken if turn.person == name):
+        first = int(turn.start_s * FPS)
+        silence = np.zeros(round((turn.start_s - first / FPS) * RATE), np.float32)
+        length = min(len(turn.waveform) * FPS // RATE + 3, num_frames - first)
         if length > 0:
-            curves = mouth_motion(np.concatenate((late, part.sound)), length)
+            curves = mouth_motion(np.concatenate((silence, turn.waveform)), length)
             opening[first : first + length], rounding[first : first + length] = curves
     return opening, rounding
 
@@ -112,80 +110,81 @@ def _move(
     ]
 
 
-def _placed(portrait: Portrait, pose: Pose, place: tuple[float, float, float]) -> Pose:
-    """Return the pose at its place in the picture; moves are in proportion to the face."""
+def _positioned(portrait: Portrait, pose: Pose, position: tuple[float, float, float]) -> Pose:
+    """Return the pose at its position in the image; motion is proportional to the face's size."""
     size = (portrait.face[3] - portrait.face[1]) / 113
-    x, y, scale = place
+    x, y, scale = position
     return replace(pose, x=x, y=y, scale=scale, shift=(pose.shift[0] * size, pose.shift[1] * size))
 
 
 def _wall(view: ShotView) -> NDArray[np.float32]:
-    """Return the empty studio (H, W, 3): a soft light on a wall."""
+    """Return the background (H, W, 3): a wall with a soft light."""
     rows, columns = np.indices((HEIGHT, WIDTH), dtype=np.float32)
-    away = np.hypot(columns / WIDTH - view.lamp[0], (rows / HEIGHT - view.lamp[1]) * 0.7)
-    bright = 0.42 + 0.58 * np.exp(-((away / 0.55) ** 2))
-    return np.asarray(bright[..., None] * np.array(view.light, np.float32), np.float32)
+    distance = np.hypot(columns / WIDTH - view.lamp[0], (rows / HEIGHT - view.lamp[1]) * 0.7)
+    brightness = 0.42 + 0.58 * np.exp(-((distance / 0.55) ** 2))
+    return np.asarray(brightness[..., None] * np.array(view.light, np.float32), np.float32)
 
 
-def pictures(clip: SyntheticVideo) -> Iterator[NDArray[np.uint8]]:
+def images(clip: SyntheticVideo) -> Iterator[NDArray[np.uint8]]:
     """Yield the RGB frames (H, W, 3) of a clip."""
     people = {name: PORTRAITS[name]() for name in clip.poses}
     view, wall = clip.view(0), _wall(clip.view(0))
-    # A fixed grain hides the steps of a smooth wall after compression.
+    # Fixed noise hides banding of the smooth wall after compression.
     grain = np.random.default_rng(1).normal(0, 1.2, (HEIGHT, WIDTH, 1)).astype(np.float32)
     for frame in range(clip.num_frames):
         if clip.view(frame) is not view:
             view = clip.view(frame)
             wall = _wall(view)
         canvas = wall + grain
-        for name, place in view.places.items():
-            draw(canvas, people[name], _placed(people[name], clip.poses[name][frame], place))
+        for name, position in view.positions.items():
+            pose = _positioned(people[name], clip.poses[name][frame], position)
+            draw(canvas, people[name], pose)
         yield np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
 
 
 def soundtrack(clip: SyntheticVideo) -> NDArray[np.int16]:
-    """Return the clip's sound, 44.1 kHz mono: the voices over the faint noise of a room."""
+    """Return the clip's audio, 44.1 kHz mono: the voices and faint room noise."""
     length = clip.num_frames * RATE // FPS
     noise = np.random.default_rng(clip.script.seed).normal(0, 6e-4, length)
-    sound = noise.astype(np.float32)
-    for part in clip.spoken:
-        first = round(part.start_s * RATE)
-        heard = part.sound[: max(0, length - first)]
-        gain = OFF_SCREEN_GAIN if part.who == OFF_SCREEN else 1.0
-        sound[first : first + len(heard)] += gain * heard
-    return np.asarray(np.clip(sound, -1, 1) * 32767, np.int16)
+    mixed = noise.astype(np.float32)
+    for turn in clip.spoken:
+        first = round(turn.start_s * RATE)
+        voice = turn.waveform[: max(0, length - first)]
+        gain = OFF_SCREEN_GAIN if turn.person == OFF_SCREEN else 1.0
+        mixed[first : first + len(voice)] += gain * voice
+    return np.asarray(np.clip(mixed, -1, 1) * 32767, np.int16)
 
 
 def write_video(clip: SyntheticVideo, path: Path) -> None:
     """Write the clip as H.264 and AAC."""
     import av
 
-    sound = soundtrack(clip)
+    waveform = soundtrack(clip)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         video = container.add_stream("libx264", rate=FPS, options={"crf": "21", "preset": "medium"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        video.codec_context.thread_count = 2  # the bytes written depend on it
+        video.codec_context.thread_count = 2  # the encoded bytes depend on it
         audio = container.add_stream("aac", rate=RATE, layout="mono")
         audio.bit_rate = 96_000
         per_frame = RATE // FPS
-        for index, picture in enumerate(pictures(clip)):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            piece = sound[index * per_frame : (index + 1) * per_frame]
-            heard = av.AudioFrame.from_ndarray(piece[None], format="s16", layout="mono")
-            heard.sample_rate, heard.pts = RATE, index * per_frame
-            container.mux(audio.encode(heard))
+        for index, image in enumerate(images(clip)):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            part = waveform[index * per_frame : (index + 1) * per_frame]
+            samples = av.AudioFrame.from_ndarray(part[None], format="s16", layout="mono")
+            samples.sample_rate, samples.pts = RATE, index * per_frame
+            container.mux(audio.encode(samples))
         container.mux(video.encode(None))
         container.mux(audio.encode(None))
 
 
 def _spans(clip: SyntheticVideo) -> list[list[Any]]:
-    """Return [start_s, stop_s, who] wherever a voice is heard."""
+    """Return [start_s, stop_s, person] of all speech."""
     end_s = clip.num_frames / FPS
     spans = [
-        [round(part.start_s + start, 2), round(min(part.start_s + stop, end_s), 2), part.who]
-        for part in clip.spoken
-        for start, stop in speech_spans(part.sound)
-        if part.start_s + start < end_s
+        [round(turn.start_s + start, 2), round(min(turn.start_s + stop, end_s), 2), turn.person]
+        for turn in clip.spoken
+        for start, stop in speech_spans(turn.waveform)
+        if turn.start_s + start < end_s
     ]
     return sorted(spans, key=lambda span: float(span[0]))
 
@@ -195,19 +194,20 @@ def _faces(clip: SyntheticVideo, name: str) -> list[list[float]]:
     portrait = PORTRAITS[name]()
     rows = []
     for start, end in zip(clip.starts, [*clip.starts[1:], clip.num_frames], strict=True):
-        place = clip.view(start).places.get(name)
-        if place is None:
+        position = clip.view(start).positions.get(name)
+        if position is None:
             continue
         for first in range(start, end, FPS):
             last = min(first + FPS, end)
-            poses = [_placed(portrait, pose, place) for pose in clip.poses[name][first:last]]
+            in_span = clip.poses[name][first:last]
+            poses = [_positioned(portrait, pose, position) for pose in in_span]
             box = np.mean([face_box(portrait, pose) for pose in poses], axis=0)
             rows.append([first / FPS, last / FPS, *(round(float(edge)) for edge in box)])
     return rows
 
 
 def labels(clip: SyntheticVideo, path: Path) -> dict[str, Any]:
-    """Return who is seen and who speaks when, with facts of the written video at `path`."""
+    """Return the labels of faces and speech, with properties of the written video at `path`."""
     content = path.read_bytes()
     spans = _spans(clip)
     return {
@@ -237,29 +237,31 @@ def labels(clip: SyntheticVideo, path: Path) -> dict[str, Any]:
         "offscreen_voice": [[*span[:2], "nobody seen"] for span in spans if span[2] == OFF_SCREEN],
         "rule": "outside `speaking` a visible person does not speak",
         "method": "from the script: speech is where the made voice has energy",
-        "text": [[round(part.start_s, 2), part.who, part.text] for part in clip.spoken],
+        "text": [[round(turn.start_s, 2), turn.person, turn.text] for turn in clip.spoken],
     }
 
 
 def make_clip(script: Script, path: Path) -> None:
-    """Write the clip to `path` and its labels beside it, as NAME.labels.json."""
+    """Write a clip to `path`, and its labels to NAME.labels.json in the same folder."""
     clip = make_video(script)
     with replacing(path) as temporary:
         write_video(clip, temporary)
-    found = labels(clip, path)
+    record = labels(clip, path)
     with replacing(path.with_name(f"{path.stem}.labels.json")) as temporary:
-        temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    log.info("%s: %.1f s, %d kB", path, found["duration"], found["bytes"] // 1000)
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    logger.info("%s: %.1f s, %d kB", path, record["duration"], record["bytes"] // 1000)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and make one clip."""
+    """Parse the command line and generate one clip."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("path", type=Path, help="video to write; NAME.labels.json goes beside it")
-    parser.add_argument("--seed", type=int, help="make another clip than the demo's")
-    parser.add_argument("--persons", type=int, choices=(1, 2), default=2, help="with --seed")
-    parser.add_argument("--turns", type=int, default=6, help="times somebody speaks; with --seed")
-    parser.add_argument("--duration", type=float, help="seconds; default: as long as they talk")
+    parser.add_argument("path", type=Path, help="video to write; labels go to NAME.labels.json")
+    parser.add_argument("--seed", type=int, help="generate a random clip instead of the demo's")
+    parser.add_argument(
+        "--persons", type=int, choices=(1, 2), default=2, help="number of persons; with --seed"
+    )
+    parser.add_argument("--turns", type=int, default=6, help="number of utterances; with --seed")
+    parser.add_argument("--duration", type=float, help="seconds; default: until the speech ends")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     script = DEMO

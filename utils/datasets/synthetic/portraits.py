@@ -1,7 +1,7 @@
-"""Two public-domain portraits, cut out, with the places that move when a person speaks.
+"""Two public-domain portraits with their mattes and the parts that move in speech.
 
-The pictures come with scikit-image (Eileen Collins, NASA) and matplotlib (Grace Hopper, US Navy).
-All places and lengths are in pixels of the picture.
+The images are from scikit-image (Eileen Collins, NASA) and matplotlib (Grace Hopper, US Navy).
+All positions and lengths are in pixels of the image.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Mouth:
-    """Where the lips part, and what moves with them."""
+    """Outline of the lips, and the parts that move with them."""
 
     upper: Points  # lower edge of the upper lip, from corner to corner
     lower: Points  # upper edge of the lower lip, the same corners
-    nose: float  # y of the nose's base, which stays
+    nose: float  # y of the nose's base, which does not move
     chin: float  # y of the chin, which moves with the jaw
     jaw: float  # half width of the jaw
-    widest: float  # distance of the lips at the widest
-    teeth: bool  # the portrait shows teeth between the lips
+    widest: float  # maximum distance between the lips
+    teeth: bool  # whether teeth are visible between the lips
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,28 @@ class Eye:
 
 @dataclass(frozen=True)
 class Portrait:
-    """A person cut out of a photograph, with the places that move."""
+    """A person's photograph, its matte, and the parts that move."""
 
     name: str
     description: str
     image: NDArray[np.uint8]  # (H, W, 3) RGB
-    matte: NDArray[np.uint8]  # (H, W) 0 where the photograph's background is
-    face: tuple[float, float, float, float]  # x1, y1, x2, y2 as face detectors draw it
-    head: tuple[float, float, float, float]  # ellipse that moves as one: centre, half axes
-    neck: tuple[float, float]  # what the head turns about
+    matte: NDArray[np.uint8]  # (H, W), 0 for the background
+    face: tuple[float, float, float, float]  # x1, y1, x2, y2 as of a face detector
+    head: tuple[float, float, float, float]  # rigid ellipse: centre, half axes
+    neck: tuple[float, float]  # centre of rotation of the head
     mouth: Mouth
     eyes: tuple[Eye, Eye]
 
 
 def cut_out(image: NDArray[np.uint8], outline: Points) -> NDArray[np.uint8]:
-    """Return the soft matte of a person: the outline, drawn to the picture's own edges near it."""
+    """Return the soft matte of a person: the outline, moved to edges of the image near it."""
     filled = np.zeros(image.shape[:2], np.uint8)
     cv2.fillPoly(filled, [np.array(outline, np.int32)], 255)
     brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
     sure, maybe = cv2.erode(filled, brush, borderValue=255), cv2.dilate(filled, brush)
     marks = np.where(sure > 0, cv2.GC_FGD, np.where(filled > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD))
     marks = np.where(maybe > 0, marks, cv2.GC_BGD).astype(np.uint8)
-    cv2.setRNGSeed(0)  # grabCut draws its first clusters from OpenCV's generator
+    cv2.setRNGSeed(0)  # grabCut initialises its clusters with OpenCV's generator
     cv2.grabCut(image, marks, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
     hard = np.where((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)
     hard = cv2.medianBlur(hard, 7)
@@ -111,10 +111,10 @@ def hopper() -> Portrait:
     import matplotlib.cbook
 
     path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
-    found = cv2.imread(str(path))
-    if found is None:
-        raise FileNotFoundError(f"expected matplotlib's sample picture at {path}; reinstall it")
-    image = np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)
+    photo = cv2.imread(str(path))
+    if photo is None:
+        raise FileNotFoundError(f"expected matplotlib's sample image at {path}; reinstall it")
+    image = np.asarray(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB), np.uint8)
     outline = (
         *((8, 599), (16, 520), (28, 427), (38, 400), (61, 381), (100, 362), (140, 353), (185, 330)),
         *((203, 318), (202, 303), (177, 284), (161, 272), (158, 244), (155, 213), (153, 190)),

@@ -1,7 +1,7 @@
 """Draw portraits that turn their heads, blink and speak.
 
-A portrait is drawn by one warp: every pixel of the canvas looks up where in the portrait it comes
-from. Places and lengths are in pixels of the portrait where nothing else is said.
+A portrait is drawn by one inverse warp, from pixels of the canvas to pixels of the portrait.
+Positions and lengths are in pixels of the portrait unless stated otherwise.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ FloatImage = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Pose:
-    """How a person sits in one frame."""
+    """Pose of a person in one frame."""
 
-    x: float  # where the middle of the face is on the canvas
+    x: float  # centre of the face on the canvas
     y: float
     scale: float  # canvas pixels per portrait pixel
     turn: float = 0.0  # of the head about the neck, radians, clockwise
@@ -30,7 +30,7 @@ class Pose:
 
 
 def smoothstep(low: float, high: float, values: FloatImage) -> FloatImage:
-    """Rise from 0 at `low` to 1 at `high` without a corner."""
+    """Return a smooth step from 0 at `low` to 1 at `high`."""
     part = np.clip((values - low) / (high - low), 0.0, 1.0)
     return np.asarray(part * part * (3.0 - 2.0 * part), np.float32)
 
@@ -48,7 +48,7 @@ def face_box(portrait: Portrait, pose: Pose) -> tuple[float, float, float, float
 
 
 def _turn_head(portrait: Portrait, pose: Pose, x: FloatImage, y: FloatImage) -> None:
-    """Replace places on the drawn portrait by where they are on the still one."""
+    """Map positions on the posed portrait to the original one, in place."""
     centre_x, centre_y, half_x, half_y = portrait.head
     reach = np.hypot((x - centre_x) / half_x, (y - centre_y) / half_y)
     weight = 1.0 - smoothstep(0.95, 1.6, reach.astype(np.float32))
@@ -62,10 +62,11 @@ def _turn_head(portrait: Portrait, pose: Pose, x: FloatImage, y: FloatImage) -> 
 def _open_mouth(
     mouth: Mouth, pose: Pose, x: FloatImage, y: FloatImage
 ) -> tuple[FloatImage, FloatImage, FloatImage]:
-    """Replace places on the drawn face, lips parted, by where they are on the still one.
+    """Map positions on the face with an open mouth to the original face, in place.
 
-    Returns how far each place is below the upper lip, how far above the lower lip (both are
-    positive inside the mouth) and how far out from the middle, 1 at the corners.
+    Returns:
+        For each position, the distances below the upper and above the lower lip (both positive
+        inside the mouth), and the distance from the centre, 1 at the corners.
     """
     upper, lower = np.array(mouth.upper, np.float32), np.array(mouth.lower, np.float32)
     left, right, level = upper[0, 0], upper[-1, 0], float(upper[:, 1].mean())
@@ -112,34 +113,38 @@ def _paint_mouth(
         upper = np.array(mouth.upper, np.float32)
         rest = np.interp(x, upper[:, 0], upper[:, 1]).astype(np.float32)
         teeth = cv2.remap(portrait.image, x, rest + below_upper, cv2.INTER_CUBIC).astype(np.float32)
-        seen = 1.0 - smoothstep(4.0, 6.0, below_upper)
+        visibility = 1.0 - smoothstep(4.0, 6.0, below_upper)
     else:
         teeth = np.full((*x.shape, 3), (206, 178, 152), np.float32)
-        seen = smoothstep(0.3 * size, 1.0 * size, below_upper)
-        seen = seen * 0.8 * (1.0 - smoothstep(2.2 * size, 3.0 * size, below_upper))
-        seen = seen * (1.0 - smoothstep(0.35, 0.75, across))
-        seen = seen * smoothstep(1.5 * size, 3.5 * size, below_upper + above_lower)
+        visibility = smoothstep(0.3 * size, 1.0 * size, below_upper)
+        visibility = visibility * 0.8 * (1.0 - smoothstep(2.2 * size, 3.0 * size, below_upper))
+        visibility = visibility * (1.0 - smoothstep(0.35, 0.75, across))
+        visibility = visibility * smoothstep(1.5 * size, 3.5 * size, below_upper + above_lower)
     dark = np.array((52, 20, 18), np.float32)
     tongue = 1.0 + 0.9 * (1.0 - smoothstep(0.0, 5.0 * size, above_lower))
     colour = dark * tongue[..., None]
     shade = 0.78 + 0.22 * smoothstep(0.0, 3.0 * size, below_upper)
-    colour += seen[..., None] * (teeth * shade[..., None] - colour)
+    colour += visibility[..., None] * (teeth * shade[..., None] - colour)
     drawn += inside[..., None] * (colour - drawn)
 
 
-def _close_eyes(portrait: Portrait, pose: Pose, places: FloatImage, drawn: FloatImage) -> None:
-    """Paint lids over the eyes of the drawn face; `places` are (2, H, W) x and y on it.
+def _close_eyes(portrait: Portrait, pose: Pose, positions: FloatImage, drawn: FloatImage) -> None:
+    """Paint lids over the eyes, with the mirrored skin below the eye.
 
-    A lid has the skin below the eye, mirrored.
+    Args:
+        portrait: The person.
+        pose: States how far lids are closed.
+        positions: (2, H, W) x and y on the portrait.
+        drawn: (H, W, 3) image of the head; changed in place.
     """
     for eye in portrait.eyes:
-        across, above = (places[0] - eye.x) / eye.width, (places[1] - eye.y) / eye.height
+        across, above = (positions[0] - eye.x) / eye.width, (positions[1] - eye.y) / eye.height
         round_eye = 1.0 - smoothstep(0.8, 1.25, np.hypot(across, above).astype(np.float32))
         edge = -1.0 + 2.0 * pose.lids - 0.5 * across**2 * (2.0 * pose.lids - 1.0)
         lid = round_eye * (1.0 - smoothstep(-0.12, 0.12, (above - edge).astype(np.float32)))
         lashes = round_eye * np.exp(-(((above - edge) / 0.22) ** 2)) * min(1.0, 3.0 * pose.lids)
-        mirrored = np.float32(2 * eye.y + 2.5 * eye.height) - places[1]
-        skin = cv2.remap(portrait.image, places[0], mirrored, cv2.INTER_LINEAR)
+        mirrored = np.float32(2 * eye.y + 2.5 * eye.height) - positions[1]
+        skin = cv2.remap(portrait.image, positions[0], mirrored, cv2.INTER_LINEAR)
         colour = skin * (0.94 + 0.05 * above)[..., None].astype(np.float32)
         drawn += lid[..., None] * (colour - drawn)
         drawn += 0.6 * lashes[..., None] * (np.float32(48.0) - drawn)
@@ -156,21 +161,21 @@ def draw(canvas: FloatImage, portrait: Portrait, pose: Pose) -> None:
     mouth = portrait.mouth
     level, jaw = mouth.upper[0][1], 2.2 * mouth.jaw
     lower_face = _around(x, y, ((x1 + x2) / 2, level, jaw, 3.0 * (mouth.chin - level)), 1.0)
-    places = np.stack((x[head], y[head]))
+    positions = np.stack((x[head], y[head]))
     lips = _open_mouth(mouth, pose, x[lower_face], y[lower_face])
 
     drawn = cv2.remap(portrait.image, x, y, cv2.INTER_CUBIC).astype(np.float32)
     alpha = cv2.remap(portrait.matte, x, y, cv2.INTER_LINEAR).astype(np.float32) / 255.0
     _paint_mouth(portrait, pose.scale, x[lower_face], lips, drawn[lower_face])
     if pose.lids > 0.0:
-        _close_eyes(portrait, pose, places, drawn[head])
+        _close_eyes(portrait, pose, positions, drawn[head])
     canvas += alpha[..., None] * (drawn - canvas)
 
 
 def _around(
     x: FloatImage, y: FloatImage, ellipse: tuple[float, float, float, float], reach: float
 ) -> tuple[slice, slice]:
-    """Return the rows and columns of an upright map that hold an ellipse `reach` times as big."""
+    """Return the rows and columns of the map around an ellipse enlarged by `reach`."""
     centre_x, centre_y, half_x, half_y = ellipse
     columns = np.flatnonzero(np.abs(x[0] - centre_x) <= reach * half_x)
     rows = np.flatnonzero(np.abs(y[:, 0] - centre_y) <= reach * half_y)

@@ -1,4 +1,4 @@
-"""What happens in made clips: who says what, when, and what the camera shows."""
+"""Scripts of generated clips: utterances, their times, and views."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,31 +36,31 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class SpeakingTurn:
-    """Somebody says something."""
+    """An utterance of a person."""
 
-    who: str  # name of a portrait, or OFF_SCREEN
+    person: str  # name of a portrait, or OFF_SCREEN
     text: str
-    pause_s: float  # since the turn before; negative where they overlap
+    pause_s: float  # after the previous turn; negative for an overlap
 
 
 @dataclass(frozen=True)
 class ShotView:
-    """What a shot shows."""
+    """People and light of a shot."""
 
-    places: Mapping[str, tuple[float, float, float]]  # name: x, y of the face, scale
-    light: tuple[int, int, int]  # RGB of the wall where the lamp shines
-    lamp: tuple[float, float]  # where, in parts of the picture
+    positions: Mapping[str, tuple[float, float, float]]  # by name: x, y of the face, scale
+    light: tuple[int, int, int]  # RGB of the wall at the lamp
+    lamp: tuple[float, float]  # position as fractions of the image's sides
 
 
 @dataclass(frozen=True)
 class Script:
-    """All that happens in a clip."""
+    """Contents of a clip."""
 
     turns: tuple[SpeakingTurn, ...]
     views: tuple[ShotView, ...]
-    cuts: tuple[int, ...]  # turn before which the next view begins
-    seed: int = 0  # of heads and blinks
-    duration_s: float | None = None  # None: until shortly after the last word
+    cuts: tuple[int, ...]  # indices of the turns before which the next view begins
+    seed: int = 0  # of head motion and blinks
+    duration_s: float | None = None  # None: until shortly after the last utterance
 
 
 BOTH = {"collins": (392.0, 325.0, 1.85), "hopper": (1008.0, 345.0, 1.1)}
@@ -88,7 +88,7 @@ DEMO = Script(
 
 
 def random_script(seed: int, persons: int, num_turns: int, duration_s: float | None) -> Script:
-    """Return a script that differs with every seed."""
+    """Return a random script; the seed determines it."""
     generator = np.random.default_rng(seed)
     names = [str(name) for name in generator.permutation(list(PORTRAITS))[:persons]]
     speakers = [*names, OFF_SCREEN] if num_turns > 2 else names
@@ -107,42 +107,43 @@ def random_script(seed: int, persons: int, num_turns: int, duration_s: float | N
 
 
 def _random_view(generator: np.random.Generator, names: Sequence[str]) -> ShotView:
-    """Return a view of all or one of `names`, each somewhere near the usual place."""
-    shown = names if generator.random() < 0.6 else [str(generator.choice(list(names)))]
-    places = {}
-    for name in shown:
+    """Return a view of all or one of `names`, near their default positions."""
+    visible = names if generator.random() < 0.6 else [str(generator.choice(list(names)))]
+    positions = {}
+    for name in visible:
         x, y, scale = BOTH[name]
         zoom = float(
-            generator.uniform(0.9, 1.05) if len(shown) > 1 else generator.uniform(1.0, 1.5)
+            generator.uniform(0.9, 1.05) if len(visible) > 1 else generator.uniform(1.0, 1.5)
         )
-        x = x if len(shown) > 1 else WIDTH / 2
-        places[name] = (x + float(generator.uniform(-20, 10)), y + 20 * zoom, scale * zoom)
+        x = x if len(visible) > 1 else WIDTH / 2
+        positions[name] = (x + float(generator.uniform(-20, 10)), y + 20 * zoom, scale * zoom)
     red, green, blue = (int(level) for level in generator.integers(120, 215, 3))
-    return ShotView(places, (red, green, blue), (float(generator.uniform(0.2, 0.8)), 0.3))
+    return ShotView(positions, (red, green, blue), (float(generator.uniform(0.2, 0.8)), 0.3))
 
 
 @dataclass(frozen=True)
 class SpokenTurn:
-    """A turn of the script, spoken, with its place in the clip."""
+    """A turn of the script with its speech and start in the clip."""
 
-    who: str
+    person: str
     text: str
     start_s: float
-    sound: NDArray[np.float32]
+    waveform: NDArray[np.float32]  # (N,) at 44.1 kHz
 
     @property
     def stop_s(self) -> float:
-        """When the last sound has ended."""
-        return self.start_s + len(self.sound) / RATE
+        """End of the speech."""
+        return self.start_s + len(self.waveform) / RATE
 
 
 def rehearse(script: Script) -> tuple[list[SpokenTurn], list[int], int]:
-    """Return the turns as spoken, the first frame of every view, and the number of frames."""
+    """Return the turns with speech, the first frame of every view, and the number of frames."""
     spoken: list[SpokenTurn] = []
     clock_s = 0.0
     for turn in script.turns:
         start_s = max(0.0, clock_s + turn.pause_s)
-        spoken.append(SpokenTurn(turn.who, turn.text, start_s, speak(turn.text, VOICES[turn.who])))
+        waveform = speak(turn.text, VOICES[turn.person])
+        spoken.append(SpokenTurn(turn.person, turn.text, start_s, waveform))
         clock_s = max(clock_s, spoken[-1].stop_s)
     starts = [0]
     for index in script.cuts:

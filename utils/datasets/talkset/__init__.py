@@ -1,1 +1,1 @@
-"""TalkSet: plan it from videos, build it, read its lists."""
+"""TalkSet: planning from videos, building, and reading of lists."""

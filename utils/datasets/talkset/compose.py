@@ -1,4 +1,4 @@
-"""Put the clips of a TalkSet together: a face, its sound or another's, and the labels."""
+"""Compose the clips of a TalkSet: a face, its own or another's audio, and the labels."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from utils.datasets.talkset.lists import (
     split_name,
     write_clips,
 )
-from utils.datasets.talkset.media import probe_sound
+from utils.datasets.talkset.media import probe_audio
 from utils.datasets.talkset.sources import SourceFace
 from utils.errors import UserError
 from utils.files import check_folder
@@ -36,30 +36,30 @@ class ClipComposer:
 
     Args:
         folder: The store of sources.
-        known: The sources by the names that the clips have.
-        sounds: The files of the voices by those names, where they are not the sources' videos.
-        own_voice: Whether labels follow the voice that is heard; else all of T is speech.
+        sources: The sources by their names in the clips.
+        audio_files: Audio files by those names, if audio is not read from the sources' videos.
+        own_voice: Label only voice activity as speech; else all of T.
     """
 
     def __init__(
         self,
         folder: Path,
-        known: Mapping[str, SourceFace],
-        sounds: Mapping[str, Path],
+        sources: Mapping[str, SourceFace],
+        audio_files: Mapping[str, Path],
         own_voice: bool,
     ) -> None:
         self._store = EntityStore(folder)
         self._index = {info.name: i for i, info in enumerate(self._store.entities)}
-        self._known = known
-        self._sounds = sounds
+        self._sources = sources
+        self._audio_files = audio_files
         self._own_voice = own_voice
 
     def compose(self, clip: TalkClip) -> tuple[EntityInfo, EntityPart]:
-        """Return what a clip looks and sounds like."""
+        """Return the entity of a clip."""
         name, start_s = split_name(clip.video)
-        source = self._known[name]
+        source = self._sources[name]
         first = round(start_s * FPS)
-        if self._sounds:  # in published lists, times are those of the videos
+        if self._audio_files:  # published lists have times of the videos
             first = max(0, first - source.start)
         length = min(num_frames(clip), source.num_frames - first)
         part = self._store.read(self._index[source.name], first, first + length)
@@ -76,11 +76,11 @@ class ClipComposer:
         return info, replace(part, waveform=waveform, labels=labels)
 
     def person(self, clip: TalkClip) -> str:
-        """Return whose face a clip shows."""
-        return self._known[split_name(clip.video)[0]].person
+        """Return the person whose face a clip shows."""
+        return self._sources[split_name(clip.video)[0]].person
 
     def _voice(self, source: SourceFace, first: int, length: int) -> NDArray[np.bool_] | None:
-        """Return where the source's own voice is heard, by step; None if that does not count."""
+        """Return the voice activity of the source at each step; None if it is not considered."""
         if not self._own_voice:
             return None
         voice = np.zeros(source.num_steps, np.bool_)
@@ -91,21 +91,21 @@ class ClipComposer:
     def _mix(
         self, clip: TalkClip, source: SourceFace, first: int, part: EntityPart
     ) -> NDArray[np.int16]:
-        """Return the sound of a clip."""
+        """Return the waveform of a clip."""
         waveform = part.waveform.copy()
         name, start_s = split_name(clip.audio)
-        own = clip.audio == clip.video and name not in self._sounds
+        own = clip.audio == clip.video and name not in self._audio_files
         if clip.kind == T_SILENCE or (clip.kind == T_AUDIO and own):
             return waveform
-        if name in self._sounds:
-            path, begin_s = self._sounds[name], start_s
+        if name in self._audio_files:
+            path, begin_s = self._audio_files[name], start_s
         else:
-            voice = self._known[name]
+            voice = self._sources[name]
             path, begin_s = Path(voice.video), voice.start / FPS + start_s
         lead_s = 0.0
-        if clip.kind == T_AUDIO:  # the voice of this very face: the picture may begin later
+        if clip.kind == T_AUDIO:  # the face's own voice; its source may begin later than the clip
             lead_s = (source.start + first) / FPS - split_name(clip.video)[1]
-        other = read_sound(path, begin_s + lead_s, len(waveform))
+        other = read_audio(path, begin_s + lead_s, len(waveform))
         if clip.kind in (T_AUDIO, F_AUDIO):
             return other
         start, stop = (round(time * SAMPLE_RATE) for time in clip.f)
@@ -113,34 +113,34 @@ class ClipComposer:
         return waveform
 
 
-def read_sound(path: Path, start_s: float, num_samples: int) -> NDArray[np.int16]:
-    """Return so many samples of a file's sound, silence where it has none."""
-    sound = Sound(probe_sound(path), ReadOptions(start_s, num_samples / SAMPLE_RATE))
-    samples = sound.read(0, num_samples)
-    sound.close()
+def read_audio(path: Path, start_s: float, num_samples: int) -> NDArray[np.int16]:
+    """Return samples of a file's audio from `start_s` on, padded with silence."""
+    audio = Sound(probe_audio(path), ReadOptions(start_s, num_samples / SAMPLE_RATE))
+    samples = audio.read(0, num_samples)
+    audio.close()
     return samples
 
 
-def write_clips_of(
+def write_split(
     clips: Sequence[TalkClip], folder: Path, split: str, composer: ClipComposer
 ) -> Iterator[str]:
-    """Write a split's list and its clips; yield after each what was wrong with it, or nothing.
+    """Write a split's list and its clips; yield after each clip what failed, or an empty string.
 
-    Clips that are there are kept, if they are of the same list; those that name another person
-    than the sources do now are written anew.
+    Existing clips are kept if the list is the same; clips whose person has changed are written
+    again.
     """
     check_folder(folder)
     path = folder / f"{split}.txt"
-    twice = [name for name, count in Counter(map(entity_name, clips)).items() if count > 1]
-    if twice:
+    repeated = [name for name, count in Counter(map(entity_name, clips)).items() if count > 1]
+    if repeated:
         raise UserError(
-            f"expected another number for each clip of a kind, found {twice[0]} more than once; "
-            "lists that number their clips in the same way do not go together"
+            f"expected unique numbers of the clips of a kind, found {repeated[0]} more than once; "
+            "lists with the same numbers cannot be combined"
         )
     if path.is_file() and [clip.line() for clip in read_clips(path)] != [c.line() for c in clips]:
         raise UserError(
-            f"{path} lists other clips than these videos and options give; remove it and "
-            f"{folder / split}, or build in another folder (sources are kept and used again)"
+            f"{path} lists other clips than those of these videos and options; remove it and "
+            f"{folder / split}, or build in another folder (sources are kept and reused)"
         )
     write_clips(path, clips)
     writer = EntityStoreWriter(folder / split)
@@ -159,5 +159,5 @@ def write_clips_of(
 
 
 def entity_name(clip: TalkClip) -> str:
-    """Return what a clip is called in the store."""
+    """Return the name of a clip in the store."""
     return f"{clip.number:06d}_{clip.kind}"

@@ -1,4 +1,4 @@
-"""Find the faces of all videos that a TalkSet is made of, in several processes."""
+"""Find the faces in all videos of a TalkSet, in several processes."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -19,24 +19,24 @@ logger = logging.getLogger(__name__)
 
 SETTINGS = {"version": 1}
 
-Progress = Callable[[str, int, int], None]  # what is being done, pieces done, pieces in all
+Progress = Callable[[str, int, int], None]  # stage, items done, total
 
 
 @dataclass(frozen=True)
 class FaceFinding:
-    """How the faces of videos are found."""
+    """How faces are found."""
 
-    find: FindFaces  # gives the crops of a video; goes to other processes if there are any
+    find: FindFaces  # yields the crops of a video; picklable if there are several processes
     settings: Mapping[str, Any] = field(default_factory=dict)  # by flag; JSON values
-    num_processes: int = 1  # 0 is one for each core
+    num_processes: int = 1  # 0: one per core
 
 
 @dataclass
 class FoundFaces:
-    """What became of the videos, by their keys."""
+    """Outcome of the videos, by their keys."""
 
     sources: list[SourceFace] = field(default_factory=list)
-    broken: dict[str, str] = field(default_factory=dict)  # why
+    broken: dict[str, str] = field(default_factory=dict)  # reason
     without_face: list[str] = field(default_factory=list)
 
 
@@ -52,7 +52,7 @@ class _FaceFindingJob:
 
     @property
     def begun(self) -> list[Any]:
-        """What must be the same for the sources to be."""
+        """Values on which the sources depend."""
         return [self.person.name, self.person.talks, str(self.path)]
 
 
@@ -60,31 +60,33 @@ def find_all(
     videos: Mapping[str, Path],
     people: Mapping[Path, VideoPerson],
     folder: Path,
-    how: FaceFinding,
+    finding: FaceFinding,
     progress: Progress | None,
 ) -> FoundFaces:
-    """Return the sources of all videos, found now or before, in the order of their keys.
+    """Return the sources of all videos, found now or earlier, in the order of their keys.
 
-    Of several processes on one folder, the first works and the others wait for it.
+    If several processes are started on one folder, the others wait for the first.
 
     Args:
-        videos: By what they are called in the store and the lists.
-        people: Who is seen in each.
-        folder: Of the store of sources.
-        how: How faces are found.
-        progress: Told how many videos are done.
+        videos: Files by their name in the store and the lists.
+        people: Person of each file.
+        folder: Folder of the store of sources.
+        finding: How faces are found.
+        progress: Called with the number of videos done.
     """
     with locked(folder, "finding faces"):
         writer = EntityStoreWriter(folder)
         writer.remove_leftovers()
-        redo = f"set it back, or build in another folder, or remove {folder.parent}"
-        journal = JobJournal(folder / "videos.jsonl", {**SETTINGS, **how.settings}, redo)
-        ordered = sorted(videos.items())
-        jobs = [_FaceFindingJob(key, path, people[path], how.find, folder) for key, path in ordered]
+        advice = f"change it back, or build in another folder, or remove {folder.parent}"
+        journal = JobJournal(folder / "videos.jsonl", {**SETTINGS, **finding.settings}, advice)
+        jobs = [
+            _FaceFindingJob(key, path, people[path], finding.find, folder)
+            for key, path in sorted(videos.items())
+        ]
         undone = [job for job in jobs if not _is_done(job, journal)]
         found = FoundFaces()
         for done, (job, outcome) in enumerate(
-            run_parallel(_find, undone, how.num_processes), start=len(jobs) - len(undone) + 1
+            run_parallel(_find, undone, finding.num_processes), start=len(jobs) - len(undone) + 1
         ):
             if isinstance(outcome, str):
                 logger.info("%s: %s", job.key, outcome)
@@ -109,7 +111,7 @@ def _is_done(job: _FaceFindingJob, journal: JobJournal) -> bool:
 
 
 def _find(job: _FaceFindingJob) -> list[dict[str, Any]] | str:
-    """Return the sources of a video as JSON values; a string says why it could not be read."""
+    """Return the sources of a video as JSON values, or the reason if it cannot be read."""
     try:
         video = probe(job.path)
         return find_sources(video, job.key, job.person, job.find, EntityStoreWriter(job.folder))

@@ -1,4 +1,4 @@
-"""Options of TalkSet: which clips it gets."""
+"""Options of TalkSet."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +12,21 @@ TALKSET_KINDS = ("TAudio", "FAudio", "TFAudio", "TSilence", "FSilence")
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Which clips a TalkSet gets."""
+    """Which clips a TalkSet has."""
 
     lists: Annotated[
-        str, "with --build: published lists with commas between, of videos below its folders"
+        str, "with --build: published lists, separated by commas, of videos in its folders"
     ] = ""
     clips_each: Annotated[
         int | None,
-        f"with --build: clips of each of the five kinds; else {TALKSET_EACH}, of lists 30000",
+        f"with --build: number of clips of each kind (default: {TALKSET_EACH}; 30000 with --lists)",
     ] = None
     clips: Annotated[
-        str, "with --build: clips of single kinds instead, such as TAudio=800,FSilence=0"
+        str, "with --build: numbers of clips by kind, such as TAudio=800,FSilence=0"
     ] = ""
-    val_share: Annotated[float, "with --build: share of people and clips for validation"] = 0.1
+    val_share: Annotated[float, "with --build: fraction of people and clips for validation"] = 0.1
     people: Annotated[
-        Path | None, "with --build: CSV table of who is in which video: file,identity,kind"
+        Path | None, "with --build: CSV table of the people in the videos: file,identity,kind"
     ] = None
 
     def __post_init__(self) -> None:
@@ -38,15 +38,15 @@ class BuildOptions:
             kind, _, count = part.partition("=")
             if kind.strip() not in TALKSET_KINDS or not count.strip().isdecimal():
                 raise UserError(
-                    f"--clips must be KIND=COUNT with commas between, kinds "
+                    "--clips must be KIND=COUNT,KIND=COUNT with kinds "
                     f"{', '.join(TALKSET_KINDS)}, got {part!r}"
                 )
         if self.lists and self.clips:
-            raise UserError("--clips and --lists do not go together: lists say what they hold")
+            raise UserError("--clips cannot be used with --lists, which define the clips")
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many clips of each kind are wanted."""
+        """Number of clips of each kind."""
         counts = dict.fromkeys(TALKSET_KINDS, self.clips_each or TALKSET_EACH)
         for part in filter(None, self.clips.split(",")):
             kind, _, count = part.partition("=")
@@ -55,5 +55,5 @@ class BuildOptions:
 
     @property
     def list_files(self) -> tuple[Path, ...]:
-        """The files of `lists`, one by one."""
+        """The files of `lists`."""
         return tuple(Path(part.strip()) for part in self.lists.split(",") if part.strip())

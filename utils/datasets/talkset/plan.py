@@ -1,4 +1,4 @@
-"""Choose the clips of a TalkSet from the sources that were found."""
+"""Choose the clips of a TalkSet from its sources."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -25,15 +25,15 @@ from utils.datasets.talkset.voice_activity import STEPS_PER_S, find_runs
 from utils.structures import FPS, STEPS_PER_FRAME
 
 MIN_S = 1.0  # shorter clips are not used, as in the published loader
-MIN_SILENCE = 20  # steps of silence beside speech that make a clip with both
-PART_S = 3.0  # of speech, and of silence, at most, in a clip with both
-STILL_SHARE = 0.6  # of the frames of a silence in which the mouth must keep still
-ATTEMPTS = 200  # to find a clip that is not there yet
-BRIDGED = 8  # frames; moments of motion this short do not end a silence
+MIN_SILENCE = 20  # steps; a shorter silence beside speech is not used for TSilence
+PART_S = 3.0  # maximum length of speech, and of silence, in TSilence
+STILL_SHARE = 0.6  # share of a silence in which the mouth must be still
+ATTEMPTS = 200  # to draw a new clip
+BRIDGED = 8  # frames; shorter motions do not end a silence
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 Range = tuple[int, int]
-People = list[tuple[str, list[SourceFace]]]  # and their sources
+People = list[tuple[str, list[SourceFace]]]  # name and sources of each person
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,22 @@ class SourceWindow:
 
     @property
     def length_s(self) -> float:
-        """How long it is."""
+        """Duration."""
         return (self.stop - self.start) / FPS
 
     @property
     def name(self) -> str:
-        """What a list calls it."""
+        """Name in a list."""
         return f"{self.source.name}@{self.start / FPS:.2f}"
 
 
 def split_people(
     sources: Sequence[SourceFace], share: float, generator: np.random.Generator
 ) -> set[str]:
-    """Return the persons that are held out: about that share of the speech, two talkers at least.
+    """Return the held-out persons: about `share` of the speech, and at least two talkers.
 
-    Persons who are seen together go together. With fewer than four talkers nobody is held out
-    but one, if there are two.
+    Persons who occur in the same video are kept together. With two or three talkers, one is held
+    out; with fewer, none is required.
     """
     groups = _groups({source.person for source in sources})
     talk: dict[str, float] = defaultdict(float)
@@ -70,26 +70,26 @@ def split_people(
             talk[groups[source.person]] += source.num_frames
     names = sorted(set(groups.values()))
     order = [names[int(i)] for i in generator.permutation(len(names))]
-    wanted = share * sum(talk.values())
-    needed = min(2, max(0, len(talk) // 2)) if share > 0 else 0
-    held: set[str] = set()
-    talkers, spoken = 0, 0.0
-    for name in sorted(order, key=lambda one: talk[one] > 2 * wanted):
-        enough = spoken >= wanted and talkers >= needed
-        if share > 0 and not enough and len(held) + 1 < len(names):
-            held.add(name)
-            spoken += talk[name]
-            talkers += talk[name] > 0
-    return {person for person, group in groups.items() if group in held}
+    target = share * sum(talk.values())
+    min_talkers = min(2, max(0, len(talk) // 2)) if share > 0 else 0
+    held_out: set[str] = set()
+    num_talkers, num_frames = 0, 0.0
+    for name in sorted(order, key=lambda group: talk[group] > 2 * target):
+        enough = num_frames >= target and num_talkers >= min_talkers
+        if share > 0 and not enough and len(held_out) + 1 < len(names):
+            held_out.add(name)
+            num_frames += talk[name]
+            num_talkers += talk[name] > 0
+    return {person for person, group in groups.items() if group in held_out}
 
 
 def _groups(people: set[str]) -> dict[str, str]:
-    """Return for each name, which may be several divided by ;, the group that it belongs to."""
+    """Return the group of each name; a name may be several separated by semicolons."""
     group: dict[str, str] = {}
 
     def find(name: str) -> str:
         while group.setdefault(name, name) != name:
-            group[name] = name = group[group[name]]  # halves the way for the next who asks
+            group[name] = name = group[group[name]]  # path halving of a union-find
         return name
 
     for person in sorted(people):
@@ -107,12 +107,12 @@ class ClipPlanner:
         talkers = [source for source in sources if source.talks]
         self._talkers = _by_person(talkers)
         self._faces = _by_person(sources)
-        self._pauses = _by_person([one for one in talkers if any(_pauses(one))])
-        self._still = _by_person([one for one in sources if any(_still_windows(one))])
+        self._pauses = _by_person([source for source in talkers if any(_pauses(source))])
+        self._still = _by_person([source for source in sources if any(_still_windows(source))])
         self._seen: set[tuple[str, str, str]] = set()
 
     def clips(self, kind: str, count: int) -> list[TalkClip]:
-        """Return that many different clips of a kind, fewer where there are no more to be had."""
+        """Return `count` different clips of a kind, or fewer if no more are found."""
         draw: dict[str, Callable[[], TalkClip | None]] = {
             T_AUDIO: self._together,
             F_AUDIO: self._foreign,
@@ -143,7 +143,7 @@ class ClipPlanner:
         return make_clip(T_AUDIO, window.name, window.name, window.length_s) if window else None
 
     def _foreign(self) -> TalkClip | None:
-        """Draw a face, usually talking, and the voice of another."""
+        """Draw a face, usually talking, and another person's voice."""
         source = self._draw(self._faces)
         if source is None:
             return None
@@ -152,7 +152,7 @@ class ClipPlanner:
         return self._joined(F_AUDIO, window) if window else None
 
     def _partly_foreign(self) -> TalkClip | None:
-        """Draw a voice and its face, in part with another's voice."""
+        """Draw a voice and its face; a part gets another person's voice."""
         window = self._speech(self._talkers)
         return self._joined(TF_AUDIO, window) if window else None
 
@@ -174,7 +174,7 @@ class ClipPlanner:
         return clip_to(clip, min(MAX_S, length_s))
 
     def _silent(self) -> TalkClip | None:
-        """Draw a still face, in part with another's voice."""
+        """Draw a still face; a part gets another person's voice."""
         source = self._draw(self._still)
         if source is None:
             return None
@@ -182,7 +182,7 @@ class ClipPlanner:
         return self._joined(F_SILENCE, self._within(source, start, stop))
 
     def _joined(self, kind: str, window: SourceWindow) -> TalkClip | None:
-        """Add the voice of another person, or of the same in another video if there is no other."""
+        """Add another person's voice; if there is none, the same person's from another video."""
         for _ in range(ATTEMPTS):
             voice = self._speech(self._talkers)
             if voice is None:
@@ -197,12 +197,12 @@ class ClipPlanner:
         return None
 
     def _speech(self, people: People) -> SourceWindow | None:
-        """Draw a stretch that begins and ends with speech."""
+        """Draw a window that begins and ends with speech."""
         source = self._draw(people)
         return self._speech_window(source) if source else None
 
     def _speech_window(self, source: SourceFace) -> SourceWindow | None:
-        """Draw a stretch of a source that begins and ends with speech."""
+        """Draw a window of a source that begins and ends with speech."""
         if not source.voice:
             return None
         longest = int(MAX_S * STEPS_PER_S)
@@ -214,33 +214,33 @@ class ClipPlanner:
         return window if window.length_s >= MIN_S else None
 
     def _within(self, source: SourceFace, start: int, stop: int) -> SourceWindow:
-        """Draw a stretch of up to 6 s, as long as there is room."""
+        """Draw a window of 6 s, or less if the range is shorter."""
         longest = int(MAX_S * FPS)
         start = int(self._generator.integers(start, max(start, stop - longest) + 1))
         return SourceWindow(source, start, min(stop, start + longest))
 
     def _draw(self, people: People) -> SourceFace | None:
-        """Draw a person, then a source, the longer the likelier."""
+        """Draw a person, then a source with probability proportional to its length."""
         if not people:
             return None
         _, sources = self._pick(people)
         weights = np.array([source.num_frames for source in sources], np.float64)
         return sources[int(self._generator.choice(len(sources), p=weights / weights.sum()))]
 
-    def _pick(self, things: Sequence[Thing]) -> Thing:
-        return things[int(self._generator.integers(len(things)))]
+    def _pick(self, items: Sequence[Item]) -> Item:
+        return items[int(self._generator.integers(len(items)))]
 
 
 def _by_person(sources: Sequence[SourceFace]) -> People:
-    """Return the sources of each person who has any, in order of the names."""
+    """Return the sources grouped by person, sorted by name."""
     people: dict[str, list[SourceFace]] = {}
-    for source in sorted(sources, key=lambda one: (one.person, one.name)):
+    for source in sorted(sources, key=lambda item: (item.person, item.name)):
         people.setdefault(source.person, []).append(source)
     return list(people.items())
 
 
 def _masks(source: SourceFace) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return where a voice is heard, by step, and where the mouth keeps still, by frame."""
+    """Return masks of voice activity, by step, and of a still mouth, by frame."""
     voice, still = np.zeros(source.num_steps, np.bool_), np.zeros(source.num_frames, np.bool_)
     for mask, runs in ((voice, source.voice), (still, source.still)):
         for start, stop in runs:
@@ -249,7 +249,7 @@ def _masks(source: SourceFace) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 
 
 def _pauses(source: SourceFace) -> Iterator[tuple[Range, Range]]:
-    """Yield speech and the silence with a still face beside it, in steps."""
+    """Yield ranges of speech and of adjacent silence with a still face, in steps."""
     voice, still = _masks(source)
     longest = int(PART_S * STEPS_PER_S)
     for start, stop in find_runs(~voice):
@@ -269,7 +269,7 @@ def _pauses(source: SourceFace) -> Iterator[tuple[Range, Range]]:
 
 
 def _still_windows(source: SourceFace) -> Iterator[Range]:
-    """Yield the stretches, in frames, in which no voice is heard and the mouth keeps still."""
+    """Yield ranges, in frames, without voice activity and with a still mouth."""
     voice, still = _masks(source)
     still &= ~voice.reshape(-1, STEPS_PER_FRAME).any(axis=1)
     for start, stop in find_runs(still, BRIDGED):

@@ -1,4 +1,4 @@
-"""When a voice is heard, by the energy of the sound, and when a mouth moves, by its picture."""
+"""Voice activity from the energy of audio, and mouth motion from face crops."""
 
 import cv2
 import numpy as np
@@ -13,51 +13,51 @@ STEPS_PER_S = FPS * STEPS_PER_FRAME
 STEP = SAMPLE_RATE // STEPS_PER_S  # samples, 10 ms
 CHUNK_S = 10  # read at once
 SMOOTH = 5  # steps over which the level is averaged
-FAINT_DB = -50.0  # of full scale: sound whose louder parts stay below holds no voice
-BELOW_PEAK_DB = 22.0  # quieter than the louder parts by more than this is no voice
-SPREAD_DB = 15.0  # where loud and quiet are closer together, voice cannot be told from noise
-QUIET_SHARE = 0.5  # a voice lies above the middle between loud and quiet parts, in dB
-MIN_PAUSE = 20  # steps; shorter pauses belong to the speech around them
-MIN_VOICE = 10  # steps; shorter noises are no speech
+FAINT_DB = -50.0  # of full scale; audio whose louder parts are below this has no voice
+BELOW_PEAK_DB = 22.0  # parts quieter than the louder parts by more than this are not voice
+SPREAD_DB = 15.0  # with a smaller range of levels, voice cannot be distinguished from noise
+QUIET_SHARE = 0.5  # voice is above the middle between loud and quiet parts, in dB
+MIN_PAUSE = 20  # steps; shorter pauses count as speech
+MIN_VOICE = 10  # steps; shorter sounds are not speech
 DIGITAL_SILENCE_DB = -95.0
 
 MOUTH = (slice(64, 108), slice(30, 82))  # rows and columns of a crop of 112 x 112
-BLUR = 1.5  # pixels, against the noise of codecs
-MOTION_FRAMES = 5  # over which motion is averaged
+BLUR = 1.5  # pixels, against compression noise
+MOTION_FRAMES = 5  # frames over which motion is averaged
 
 
-def sound_levels(sound: Sound, stop_s: float) -> NDArray[np.float32]:
-    """Return the level (N,) of each 10 ms of the sound, dB of full scale; reads to its end.
+def audio_levels(audio: Sound, stop_s: float) -> NDArray[np.float32]:
+    """Return the level (N,) of each 10 ms of audio, dB of full scale.
 
     Args:
-        sound: Read from its beginning.
-        stop_s: Where to stop if the sound goes on; 0 is never.
+        audio: Read from its beginning to its end.
+        stop_s: Where to stop if the audio is longer; 0 for no limit.
     """
     parts: list[NDArray[np.float32]] = []
     size = CHUNK_S * SAMPLE_RATE
     position = 0
-    while sound.has_sound and not (stop_s and position >= stop_s * SAMPLE_RATE):
-        samples = sound.read(position, position + size)
-        heard = min(size, max(0, sound.num_decoded - position))
-        steps = samples[: heard // STEP * STEP].reshape(-1, STEP).astype(np.float32) / 32768
+    while audio.has_sound and not (stop_s and position >= stop_s * SAMPLE_RATE):
+        samples = audio.read(position, position + size)
+        num_decoded = min(size, max(0, audio.num_decoded - position))
+        steps = samples[: num_decoded // STEP * STEP].reshape(-1, STEP).astype(np.float32) / 32768
         centred = steps - steps.mean(axis=1, keepdims=True)
         parts.append(10 * np.log10((centred**2).mean(axis=1) + 1e-10))
         position += size
-        if heard < size:
+        if num_decoded < size:
             break
     return np.concatenate([*parts, np.empty(0, np.float32)])
 
 
 def find_voice(levels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell for each 10 ms (N,) whether a voice is heard, assuming that all loud sound is voice.
+    """Return voice activity for each 10 ms, (N,), assuming that all loud audio is voice.
 
-    The threshold lies 22 dB under the level that 5 % of the sound exceed, but at least half of the
-    way up from the level of the quietest tenth. Digital silence does not count as sound.
+    The threshold is 22 dB below the 95th percentile of the level, but at least midway between the
+    10th and the 95th. Digital silence is excluded from the latter.
     """
-    heard = levels[levels > DIGITAL_SILENCE_DB]
-    if not len(heard):
+    audible = levels[levels > DIGITAL_SILENCE_DB]
+    if not len(audible):
         return np.zeros(len(levels), np.bool_)
-    quiet, peak = np.percentile(levels, 10), np.percentile(heard, 95)
+    quiet, peak = np.percentile(levels, 10), np.percentile(audible, 95)
     if peak < FAINT_DB or peak - quiet < SPREAD_DB:
         return np.zeros(len(levels), np.bool_)
     threshold = max(peak - BELOW_PEAK_DB, quiet + QUIET_SHARE * (peak - quiet))
@@ -82,7 +82,7 @@ def find_runs(mask: NDArray[np.bool_], bridged: int = 0) -> Runs:
 
 
 def mouth_motion(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return how much the lower face moves in each frame (T,): mean change, grey levels a frame.
+    """Return the motion of the lower face in each frame, (T,): mean change, grey levels per frame.
 
     Args:
         crops: (T, 112, 112) grey, of one track without gaps.

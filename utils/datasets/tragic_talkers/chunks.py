@@ -1,4 +1,4 @@
-"""Cut TragicTalkers into the chunks of 2 s that its network reads, and into five folds."""
+"""Split TragicTalkers into chunks of 2 s, the input of its network, and into five folds."""
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ NUM_FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class AudioChunk:
-    """Two seconds of a view and what is known of each of their 60 frames."""
+    """Two seconds of a view, with the labels of their 60 frames."""
 
     view: CameraView
     start_s: float
@@ -32,61 +32,62 @@ class AudioChunk:
 
     @property
     def first_sample(self) -> int:
-        """Where its sound begins."""
+        """First sample of the chunk's audio."""
         return first_sample(self.start_s)
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What the sound depends on: sequence, rig and first sample."""
+        """Sequence, rig and first sample, which determine the audio."""
         return self.view.sequence, self.view.rig, self.first_sample
 
 
 def first_sample(start_s: float) -> int:
-    """Return the sample at which the frame of that time begins."""
+    """Return the first sample of the frame at a time."""
     return int(round(start_s * FPS) / FPS * RATE)
 
 
 def start_rows(times: NDArray[np.float64], step_s: int) -> list[int]:
-    """Return the rows at which chunks start: those at a whole multiple of `step_s`."""
+    """Return the rows at which chunks start: those at multiples of `step_s`."""
     return np.flatnonzero(times % step_s == 0).tolist()
 
 
 def cut(labels: Mapping[CameraView, ViewLabels], step_s: int = TRAIN_STEP_S) -> list[AudioChunk]:
     """Return all chunks of all views, in order.
 
-    Frames past the end of a view count as silent, at position 1.
+    Frames after the end of a view are labelled silent, at position 1.
 
     Raises:
-        UserError: A view is shorter than a chunk; names it.
+        UserError: A view is shorter than a chunk; the message names it.
     """
     chunks = []
-    for view, known in labels.items():
-        if len(known) < CHUNK_FRAMES:
+    for view, view_labels in labels.items():
+        if len(view_labels) < CHUNK_FRAMES:
             raise UserError(
                 f"{view.name}: expected at least {CHUNK_FRAMES} frames, a chunk of {CHUNK_S} s, "
-                f"found {len(known)}; leave the sequence out"
+                f"found {len(view_labels)}; remove the sequence"
             )
-        chunks += [_chunk(view, known, row) for row in start_rows(known.times, step_s)]
+        rows = start_rows(view_labels.times, step_s)
+        chunks += [_chunk(view, view_labels, row) for row in rows]
     return chunks
 
 
-def _chunk(view: CameraView, known: ViewLabels, row: int) -> AudioChunk:
+def _chunk(view: CameraView, labels: ViewLabels, row: int) -> AudioChunk:
     part = slice(row, row + CHUNK_FRAMES)
-    missing = (0, CHUNK_FRAMES - len(known.times[part]))
+    missing = (0, CHUNK_FRAMES - len(labels.times[part]))
     return AudioChunk(
         view,
-        float(known.times[row]),
-        np.pad(known.positions[part], missing, constant_values=1),
-        np.pad(known.located[part], missing),
-        np.pad(known.speaking[part], missing),
+        float(labels.times[row]),
+        np.pad(labels.positions[part], missing, constant_values=1),
+        np.pad(labels.located[part], missing),
+        np.pad(labels.speaking[part], missing),
     )
 
 
 def folds(sequences: Iterable[str], seed: int = FOLD_SEED) -> list[list[str]]:
-    """Return the five groups of sequences that are validated on in turn.
+    """Return the groups of sequences that are used for validation in turn.
 
-    Kept: a group has a fifth of the names, rounded down, so that with 26 of them the last makes a
-    sixth group, which is always trained on.
+    Kept: a group has a fifth of the names, rounded down; with 26 names, the last one forms a sixth
+    group, which is always used for training.
     """
     names = sorted(sequences)
     if len(names) < NUM_FOLDS:
@@ -99,9 +100,9 @@ def folds(sequences: Iterable[str], seed: int = FOLD_SEED) -> list[list[str]]:
 def split_fold(
     chunks: Sequence[AudioChunk], groups: Sequence[Sequence[str]], fold: int
 ) -> tuple[list[AudioChunk], list[AudioChunk]]:
-    """Return the chunks to train on and to validate on in a fold, from 0."""
+    """Return the training and the validation chunks of a fold, counted from 0."""
     if not 0 <= fold < NUM_FOLDS:
         raise UserError(f"expected a fold from 0 to {NUM_FOLDS - 1}, got {fold}")
     held_out = set(groups[fold])
-    kept = [chunk for chunk in chunks if chunk.view.sequence not in held_out]
-    return kept, [chunk for chunk in chunks if chunk.view.sequence in held_out]
+    train = [chunk for chunk in chunks if chunk.view.sequence not in held_out]
+    return train, [chunk for chunk in chunks if chunk.view.sequence in held_out]

@@ -1,4 +1,4 @@
-"""Evaluate what was heard in TragicTalkers' views against the truth; write tables and plot."""
+"""Evaluate detected speech positions of TragicTalkers' views; write tables and plot."""
 
 import csv
 import pickle
@@ -33,12 +33,12 @@ from utils.metrics.localisation import (
 
 @dataclass(frozen=True, eq=False)
 class ArrayEvaluation:
-    """How well speakers were heard, at one tolerance."""
+    """Measures of localisation at one tolerance."""
 
     tolerance: int  # px
-    errors: Errors  # the tolerance has no part in them
+    errors: Errors  # independent of the tolerance
     matrix: Matrix  # of all frames
-    groups: Mapping[str, Matrix]  # of each sequence as heard by a rig, by name: interactive1_t2/01
+    groups: Mapping[str, Matrix]  # by sequence and rig, such as interactive1_t2/01
 
     @property
     def ap(self) -> float:
@@ -51,29 +51,29 @@ class ArrayEvaluation:
         return best_f1(self.matrix)[0]
 
     def describe(self) -> str:
-        """Return the result in words."""
+        """Return the result as text."""
         f1, row = best_f1(self.matrix)
-        apart = group_f1(list(self.groups.values()), row)
-        found, threshold = self.errors, self.matrix[row, 0] / 100
+        f1s = group_f1(list(self.groups.values()), row)
+        values, threshold = self.errors, self.matrix[row, 0] / 100
         return (
-            f"aD {found.distance:.2f} px (standard error {found.distance_error:.2f}), detection "
-            f"error {found.detection:.2f} % (standard error {found.detection_error:.4f})\n"
+            f"aD {values.distance:.2f} px (standard error {values.distance_error:.2f}), detection "
+            f"error {values.detection:.2f} % (standard error {values.detection_error:.4f})\n"
             f"within {self.tolerance} px: AP {self.ap:.4f}, F1 {f1:.4f} at confidence "
-            f"{threshold:.4g}, by sequence and rig {apart.mean():.4f} "
-            f"(standard error {standard_error(apart.tolist()):.4f})"
+            f"{threshold:.4g}, by sequence and rig {f1s.mean():.4f} "
+            f"(standard error {standard_error(f1s.tolist()):.4f})"
         )
 
 
 def compare(name: str, truth: ViewTruth, heard: Heard) -> LocalisedFrames:
-    """Return the frames of a view: where anybody speaks, and what was heard.
+    """Return ground truth and detections of the frames of a view.
 
     Raises:
-        UserError: They have not as many frames.
+        UserError: Their numbers of frames differ.
     """
     positions, speaking = active_truth(truth.positions, truth.speaking)
     if len(heard) != len(speaking):
         raise UserError(
-            f"{name}: expected {len(speaking)} frames as the ground truth has, heard {len(heard)}"
+            f"{name}: expected {len(speaking)} frames as in the ground truth, found {len(heard)}"
         )
     return LocalisedFrames(positions, speaking, heard.positions * float(WIDTH), heard.confidences)
 
@@ -81,26 +81,26 @@ def compare(name: str, truth: ViewTruth, heard: Heard) -> LocalisedFrames:
 def compare_all(
     layout: TragicTalkers, heard: Mapping[str, Heard]
 ) -> dict[CameraView, LocalisedFrames]:
-    """Return the frames of all views that something was heard in.
+    """Return ground truth and detections of all views.
 
     Raises:
         FileNotFoundError: The ground truth of a view is missing.
     """
-    found = {}
-    for name, view_heard in heard.items():
+    frames = {}
+    for name, detections in heard.items():
         view = CameraView.parse(name)
-        found[view] = compare(name, read_truth(layout.truth_path(view)), view_heard)
-    return found
+        frames[view] = compare(name, read_truth(layout.truth_path(view)), detections)
+    return frames
 
 
 def evaluate(
     views: Mapping[CameraView, LocalisedFrames], tolerance: int = TOLERANCES[0]
 ) -> ArrayEvaluation:
-    """Return how well speakers were heard; errors are means over sequences and rigs.
+    """Return the measures of localisation; errors are means over sequences and rigs.
 
     Args:
-        views: All that was heard.
-        tolerance: How far off a speaker may be heard to count as found, px.
+        views: Ground truth and detections of all views.
+        tolerance: Maximum distance of a detection from the speaker, px.
     """
     if not views:
         raise UserError("expected views to evaluate, got none")
@@ -119,7 +119,7 @@ def evaluate(
 
 
 def write_evaluation(evaluation: ArrayEvaluation, folder: Path, plot: bool = True) -> list[Path]:
-    """Write the matrix as CSV, those of the groups as a pickle, and the plot; return the files."""
+    """Write the matrix as CSV, the groups' matrices as a pickle, and the plot; return the files."""
     stem = f"{evaluation.tolerance}_sigmoid"
     table = folder / f"precision_recall_{stem}.csv"
     with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -137,7 +137,7 @@ def write_evaluation(evaluation: ArrayEvaluation, folder: Path, plot: bool = Tru
 
 
 def plot_systems(systems: Mapping[str, Matrix], tolerance: int, path: Path) -> None:
-    """Draw precision over recall of systems by name, each with the point of its best F1."""
+    """Draw the precision-recall curves of systems by name, with the point of the best F1."""
     curves = []
     for name, matrix in systems.items():
         f1, row = best_f1(matrix)

@@ -1,4 +1,4 @@
-"""Where the features of chunks come from: worked out as they are asked for, or stored in HDF5."""
+"""Features of chunks: computed on request, or stored in HDF5."""
 
 import hashlib
 import threading
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     import h5py
 
 FILE = "development_dataset.h5"
-FLUSH_EVERY = 16  # chunks between two notes of how far the writing is
+FLUSH_EVERY = 16  # chunks between updates of the stored position
 
 
 class FeatureSource(Protocol):
-    """Gives the features of chunks by their place in a list."""
+    """Provides the features of chunks by their index in a list."""
 
     feature: str
-    groups: Sequence[int]  # for each chunk a number; chunks of one number have the same features
+    groups: Sequence[int]  # a number for each chunk; chunks with equal numbers have equal features
 
     def read(self, number: int) -> NDArray[np.floating]:
         """Return the features (16, 960, 64) of a chunk; may be called from several threads."""
@@ -38,22 +38,22 @@ class FeatureSource(Protocol):
 
 
 def group(chunks: Sequence[AudioChunk]) -> list[int]:
-    """Return a number for each chunk; those of one sound, seen by several cameras, share it."""
+    """Return a number for each chunk; chunks of several cameras with the same audio share it."""
     numbers: dict[tuple[str, int, int], int] = {}
     return [numbers.setdefault(chunk.key, len(numbers)) for chunk in chunks]
 
 
 class LiveFeatures:
-    """Works features out of the sound whenever they are asked for.
+    """Computes features from the audio on request.
 
     Args:
-        layout: Where the sound lies.
-        split: Of the chunks.
-        chunks: What is asked for, by place.
+        layout: Paths of the audio.
+        split: Split of the chunks.
+        chunks: The chunks, by index.
         feature: A name in FEATURES.
         precision: float64 as published; float32 takes half the time.
-        checks: Refuse sequences with clipped or silent microphones, which reads all of their
-            sound once; None does not look.
+        checks: Reject sequences with clipped or silent microphones, which reads all of their
+            audio once; None to skip this.
     """
 
     def __init__(
@@ -70,24 +70,24 @@ class LiveFeatures:
         self.groups: Sequence[int] = group(chunks)
         self._chunks = chunks
         self._precision = precision
-        self._sounds: dict[tuple[str, int], ArraySound] = {}
+        self._audio: dict[tuple[str, int], ArraySound] = {}
         for chunk in chunks:
             key = chunk.view.sequence, chunk.view.rig
-            if key not in self._sounds:
-                self._sounds[key] = sound = layout.sound(split, *key)
-                if sound.num_samples < CHUNK_SAMPLES:
+            if key not in self._audio:
+                self._audio[key] = audio = layout.audio(split, *key)
+                if audio.num_samples < CHUNK_SAMPLES:
                     raise UserError(
-                        f"{layout.audio_folder(split, key[0])}: expected at least 2 s of sound, "
-                        f"a chunk, found {sound.duration_s:.2f} s; leave the sequence out"
+                        f"{layout.audio_folder(split, key[0])}: expected at least 2 s of audio, "
+                        f"a chunk, found {audio.duration_s:.2f} s; remove the sequence"
                     )
                 if checks is not None:
-                    check_levels(sound, checks, f"sequence {key[0]}, rig {key[1]:02d}")
+                    check_levels(audio, checks, f"sequence {key[0]}, rig {key[1]:02d}")
 
     def read(self, number: int) -> NDArray[np.float32]:
         """Return the features (16, 960, 64) of a chunk."""
         chunk = self._chunks[number]
-        sound = self._sounds[chunk.view.sequence, chunk.view.rig]
-        samples = sound.read(chunk.first_sample, chunk.first_sample + CHUNK_SAMPLES)
+        audio = self._audio[chunk.view.sequence, chunk.view.rig]
+        samples = audio.read(chunk.first_sample, chunk.first_sample + CHUNK_SAMPLES)
         return FEATURES[self.feature](samples.astype(self._precision))
 
 
@@ -97,47 +97,47 @@ class StoreOptions:
 
     layout: Annotated[
         Literal["shared", "published"],
-        "shared keeps what a rig's cameras have in common once: an eleventh of the size",
+        "shared stores the features that a rig's cameras have in common once: an eleventh in size",
     ] = "shared"
     precision: Annotated[Literal["float32", "float16"], "float16 halves the size"] = "float32"
 
 
 class StoredFeatures:
-    """Features read from HDF5, of this project or published; must be closed.
+    """Features read from an HDF5 file of this project or a published one; must be closed.
 
     Args:
         path: The file.
-        chunks: What it must hold, in this order.
-        feature: What it must hold; published files do not say.
+        chunks: The expected chunks, in order.
+        feature: The expected feature; published files do not name it.
 
     Raises:
-        FileNotFoundError: There is none, or it was not finished.
-        UserError: It holds other chunks or another feature.
+        FileNotFoundError: The file is missing or was not finished.
+        UserError: The file contains other chunks or another feature.
     """
 
     def __init__(self, path: Path, chunks: Sequence[AudioChunk], feature: str) -> None:
         import h5py
 
         if not path.is_file():
-            raise FileNotFoundError(f"expected stored features, found no file {path}; make them")
+            raise FileNotFoundError(f"expected stored features, found no file {path}; create it")
         self.feature = feature
-        self._lock = threading.Lock()  # HDF5 serves one at a time
+        self._lock = threading.Lock()  # HDF5 is not thread-safe
         self._file: h5py.File = h5py.File(path, "r")
-        said = str(self._file.attrs.get("feature", feature))
+        stored = str(self._file.attrs.get("feature", feature))
         names = [name.decode() for name in self._file["sequence"][:].ravel().tolist()]
-        fits = len(names) == len(chunks) and all(
+        same_chunks = len(names) == len(chunks) and all(
             name.partition("-cam")[0] == chunk.view.sequence
             for name, chunk in zip(names, chunks, strict=True)
         )
-        if said != feature or not fits:
+        if stored != feature or not same_chunks:
             self.close()
             raise UserError(
-                f"{path}: expected {feature} of {len(chunks)} chunks, found {said} of {len(names)} "
-                "chunks or other sequences; the labels are not those it was made for: make it again"
+                f"{path}: expected {feature} of {len(chunks)} chunks, found {stored} of "
+                f"{len(names)} chunks or other sequences; it was created for other labels: create "
+                "it again"
             )
         shared = self._file.get("sound")
-        each = range(len(chunks)) if shared is None else shared[:].tolist()
-        self.groups: Sequence[int] = each
+        self.groups: Sequence[int] = range(len(chunks)) if shared is None else shared[:].tolist()
 
     def read(self, number: int) -> NDArray[np.floating]:
         """Return the features (16, 960, 64) of a chunk."""
@@ -161,29 +161,29 @@ def build_store(
     num_threads: int = 2,
     progress: Callable[[int, int], None] = _ignore,
 ) -> None:
-    """Write the features and labels of chunks; what an interrupted call wrote is kept.
+    """Write the features and labels of chunks; an interrupted call can be resumed.
 
     Args:
-        path: Where; it grows as PATH.part and gets its name when it is whole.
-        chunks: In order.
-        source: Works their features out.
-        options: How to store them.
-        num_threads: That work features out.
-        progress: Told how many of how many are done.
+        path: The file; named PATH.part until it is complete.
+        chunks: The chunks, in order.
+        source: Computes their features.
+        options: How features are stored.
+        num_threads: Threads that compute features.
+        progress: Called with the number of rows done and in total.
     """
     import h5py
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     plan = _fingerprint(chunks, source.feature, options)
-    if part.is_file() and not _continues(part, plan):
+    if part.is_file() and not _can_resume(part, plan):
         part.unlink()
     rows = _rows(source, options)
     if not part.is_file():
-        _lay_out(part, plan, chunks, rows, (source, options))
+        _create(part, plan, chunks, rows, (source, options))
     with h5py.File(part, "r+") as file:
         done = int(file["done"][0])
-        for number, features in enumerate(_worked_out(source, rows[done:], num_threads), done + 1):
+        for number, features in enumerate(_compute(source, rows[done:], num_threads), done + 1):
             file["features"][number - 1] = features
             if number % FLUSH_EVERY == 0 or number == len(rows):
                 file.flush()
@@ -194,16 +194,16 @@ def build_store(
 
 
 def _rows(source: FeatureSource, options: StoreOptions) -> list[int]:
-    """Return which chunk each stored row is of: all of them, or the first of each sound."""
+    """Return the chunk of each stored row: all chunks, or the first one of each group."""
     if options.layout == "published":
         return list(range(len(source.groups)))
     return [source.groups.index(number) for number in range(max(source.groups) + 1)]
 
 
-def _worked_out(
+def _compute(
     source: FeatureSource, rows: Sequence[int], num_threads: int
 ) -> Iterator[NDArray[np.floating]]:
-    """Yield the features of chunks in order, a few ahead."""
+    """Yield the features of chunks in order, computing a few ahead."""
     waiting = iter(rows)
     with ThreadPoolExecutor(num_threads) as pool:
         ahead = [pool.submit(source.read, row) for row in islice(waiting, 2 * num_threads)]
@@ -213,14 +213,14 @@ def _worked_out(
 
 
 def _fingerprint(chunks: Sequence[AudioChunk], feature: str, options: StoreOptions) -> str:
-    """Return what changes with anything that a store is made of."""
+    """Return a hash of everything that determines the contents of a store."""
     names = "\n".join(f"{chunk.view.name} {chunk.start_s}" for chunk in chunks)
     text = f"{feature} {options.layout} {options.precision}\n{names}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _continues(part: Path, plan: str) -> bool:
-    """Return whether a file that was begun belongs to this plan and can be gone on with."""
+def _can_resume(part: Path, plan: str) -> bool:
+    """Return whether an incomplete file belongs to this plan and can be resumed."""
     import h5py
 
     try:
@@ -232,24 +232,27 @@ def _continues(part: Path, plan: str) -> bool:
         return False
 
 
-def _lay_out(
+def _create(
     part: Path,
     plan: str,
     chunks: Sequence[AudioChunk],
     rows: Sequence[int],
-    how: tuple[FeatureSource, StoreOptions],
+    settings: tuple[FeatureSource, StoreOptions],
 ) -> None:
-    """Make the file in full size, so that a break in writing leaves it readable."""
+    """Create the file in its full size, so that it stays readable if writing is interrupted."""
     import h5py
 
-    source, options = how
+    source, options = settings
     with h5py.File(part, "w") as file:
         file.attrs["feature"], file.attrs["plan"] = source.feature, plan
         _reserve(file, "features", (len(rows), *source.read(0).shape), options.precision)
         _reserve(file, "done", (1,), "int64")
         file["done"][0] = 0
         file["cams"] = np.stack(
-            [np.eye(CAMERAS_PER_RIG, dtype=np.float32)[chunk.view.place, None] for chunk in chunks]
+            [
+                np.eye(CAMERAS_PER_RIG, dtype=np.float32)[chunk.view.rig_index, None]
+                for chunk in chunks
+            ]
         )
         for name, field in (
             ("target_coords", "positions"),
@@ -265,7 +268,7 @@ def _lay_out(
 
 
 def _reserve(file: "h5py.File", name: str, shape: tuple[int, ...], kind: str) -> None:
-    """Give a data set its place in the file now, without writing to it."""
+    """Allocate a data set of the file without writing to it."""
     from h5py import h5d, h5p, h5s, h5t
 
     creation: Any = h5p.create(h5p.DATASET_CREATE)
@@ -277,8 +280,8 @@ def _reserve(file: "h5py.File", name: str, shape: tuple[int, ...], kind: str) ->
 
 
 def measure_scaler(source: FeatureSource, num_threads: int = 2) -> Scaler:
-    """Return the scaler of all chunks of a source; each sound is read once."""
+    """Return the scaler of all chunks of a source; equal features are computed once."""
     counts = np.bincount(source.groups)
     first = [source.groups.index(number) for number in range(len(counts))]
     weights = counts.tolist()
-    return fit(source.feature, zip(_worked_out(source, first, num_threads), weights, strict=True))
+    return fit(source.feature, zip(_compute(source, first, num_threads), weights, strict=True))

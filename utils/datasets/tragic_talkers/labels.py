@@ -1,4 +1,4 @@
-"""The tables of TragicTalkers: ground truth of a view, and labels to train on."""
+"""The tables of TragicTalkers: ground truth of views, and training labels."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ HEADER = ("name", "time", "x", "pseudo label", "voice activity")
 
 @dataclass(frozen=True, eq=False)
 class ViewTruth:
-    """Where the people of a view are, and when they speak."""
+    """Positions of the people in a view, and when they speak."""
 
     positions: NDArray[np.float64]  # (people, T) px
     speaking: NDArray[np.bool_]  # (people, T)
@@ -27,12 +27,12 @@ class ViewTruth:
 
 @dataclass(frozen=True, eq=False)
 class ViewLabels:
-    """What a view is trained on, one value a frame."""
+    """Training labels of a view, one value per frame."""
 
     times: NDArray[np.float64]  # (T,) s
     positions: NDArray[np.float32]  # (T,) fraction of the width
-    located: NDArray[np.bool_]  # (T,) whether the position is a speaker's
-    speaking: NDArray[np.bool_]  # (T,) whether anybody is said to speak
+    located: NDArray[np.bool_]  # (T,) whether the position is that of a speaker
+    speaking: NDArray[np.bool_]  # (T,) whether anybody speaks
 
     def __len__(self) -> int:
         return len(self.times)
@@ -42,7 +42,7 @@ def read_truth(path: Path) -> ViewTruth:
     """Read the ground truth of a view: frame, x, y, person, state; person after person.
 
     Raises:
-        UserError: A row is wrong, or people have other frames than the first; names the line.
+        UserError: A row is invalid, or people have different frames; the message names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"expected ground truth, found no file {path}")
@@ -65,7 +65,7 @@ def read_truth(path: Path) -> ViewTruth:
     lengths = {len(frames) for frames in people.values()}
     if len(lengths) != 1:
         raise UserError(
-            f"{path}: expected as many frames of each person, found {sorted(lengths) or 'none'}"
+            f"{path}: expected equally many frames per person, found {sorted(lengths) or 'none'}"
         )
     columns = [np.array(frames) for frames in people.values()]
     return ViewTruth(
@@ -90,26 +90,27 @@ def read_labels(path: Path) -> dict[CameraView, ViewLabels]:
     """Read the labels of a supervision condition, view by view in the order of the file.
 
     Raises:
-        FileNotFoundError: There is no such table.
-        UserError: A row is wrong; names the line.
+        FileNotFoundError: The table is missing.
+        UserError: A row is invalid; the message names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"expected labels to train on, found no file {path}; make it from ground truth or from "
-            "what visual networks found, see docs/array_audio.md"
+            f"expected training labels, found no file {path}; create it from ground truth or from "
+            "results of visual networks, see docs/array_audio.md"
         )
     views: dict[str, list[tuple[float, float, bool, bool]]] = {}
     rows = _rows(path, 5)
     next(rows, None)
     for line, row in rows:
         try:
-            known = (float(row[1]), float(row[2]), STATES[row[3].strip()], STATES[row[4].strip()])
+            states = STATES[row[3].strip()], STATES[row[4].strip()]
+            values = (float(row[1]), float(row[2]), *states)
         except (ValueError, KeyError) as error:
             raise UserError(
                 f"{path}, line {line}: expected view, time, x and twice SPEAKING or NOT_SPEAKING, "
                 f"found {','.join(row)}"
             ) from error
-        views.setdefault(row[0].strip(), []).append(known)
+        views.setdefault(row[0].strip(), []).append(values)
     if not views:
         raise UserError(f"{path}: expected a row for each frame, found none")
     return {_parse(path, name): _labels(path, name, rows) for name, rows in views.items()}
@@ -127,7 +128,7 @@ def _labels(path: Path, name: str, rows: list[tuple[float, float, bool, bool]]) 
     if (np.diff(table[:, 0]) <= 0).any():
         late = int(np.argmax(np.diff(table[:, 0]) <= 0)) + 1
         raise UserError(
-            f"{path}: expected the rows of {name} in order of time, found {table[late, 0]} s after "
+            f"{path}: expected the rows of {name} sorted by time, found {table[late, 0]} s after "
             f"{table[late - 1, 0]} s"
         )
     located, speaking = (np.asarray(table[:, column] > 0, np.bool_) for column in (2, 3))
@@ -135,23 +136,23 @@ def _labels(path: Path, name: str, rows: list[tuple[float, float, bool, bool]]) 
 
 
 def write_labels(labels: Mapping[CameraView, ViewLabels], path: Path) -> None:
-    """Write labels to train on as published: times with two decimals, x as a fraction."""
+    """Write training labels as published: times with two decimals, x as a fraction."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
-        for view, known in labels.items():
-            columns = (known.times, known.positions, known.located, known.speaking)
+        for view, table in labels.items():
+            columns = (table.times, table.positions, table.located, table.speaking)
             for time_s, x, located, speaking in zip(*(c.tolist() for c in columns), strict=True):
                 states = ("SPEAKING" if state else "NOT_SPEAKING" for state in (located, speaking))
                 writer.writerow((view.name, f"{time_s:.2f}", f"{x:.6f}", *states))
 
 
 def labels_of_truth(truth: ViewTruth, width: float) -> ViewLabels:
-    """Return the labels of the condition GT_GT: whoever speaks, the first of several.
+    """Return the labels of the condition GT_GT: the first speaker if several people speak.
 
     Args:
         truth: Ground truth of a view.
-        width: Of the view, px.
+        width: Width of the view, px.
     """
     speaking = np.asarray(truth.speaking.any(axis=0), np.bool_)
     chosen = np.where(speaking, truth.speaking.argmax(axis=0), len(truth.speaking) - 1)
@@ -161,7 +162,7 @@ def labels_of_truth(truth: ViewTruth, width: float) -> ViewLabels:
 
 
 def frame_times(num_frames: int) -> NDArray[np.float64]:
-    """Return when frames begin, in seconds with two decimals as the tables have them."""
+    """Return the start of each frame, s, rounded to two decimals as in the tables."""
     return np.asarray(np.round(np.arange(num_frames) / FPS, 2), np.float64)
 
 

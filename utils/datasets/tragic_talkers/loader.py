@@ -1,4 +1,4 @@
-"""Batches of chunks to train a localizer on."""
+"""Batches of chunks to train a localizer."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-AHEAD = 2  # batches that are read while one is learned from
+AHEAD = 2  # batches read in advance
 
 
 class ChunkBatch(NamedTuple):
-    """Sounds of 2 s, scaled, and what is known of the K views that each is learned for."""
+    """Scaled features of 2 s of audio, and the labels of its K views."""
 
     features: Tensor  # (B, 16, 960, 64) float32
-    cameras: Tensor  # (B, K) int64, from 0, at their rig
+    cameras: Tensor  # (B, K) int64, index in their rig
     positions: Tensor  # (B, K, 60) float32, fraction of the view's width
-    located: Tensor  # (B, K, 60) bool, whether the position is a speaker's
+    located: Tensor  # (B, K, 60) bool, whether the position is that of a speaker
     speaking: Tensor  # (B, K, 60) bool
-    counted: Tensor  # (B, K) bool, False where a sound has fewer views than others
+    counted: Tensor  # (B, K) bool, False for padding if some audio has fewer views
 
 
 @dataclass(frozen=True)
 class ChunkLoaderOptions:
-    """How chunks come together."""
+    """How batches are made."""
 
-    batch_size: Annotated[int, "chunks of a batch, or sounds with group_cameras"] = 32
-    seed: Annotated[int, "of the order"] = 42
-    shuffle: Annotated[bool, "in random order"] = True
+    batch_size: Annotated[int, "chunks per batch; with group_cameras, pieces of audio"] = 32
+    seed: Annotated[int, "seed of the order"] = 42
+    shuffle: Annotated[bool, "random order"] = True
     group_cameras: Annotated[
         bool,
-        "learn what a sound is to all cameras of its rig at once: an epoch costs an eleventh; "
-        "published are single views in random order",
+        "train on all cameras of a rig with one piece of audio at once: an epoch costs an "
+        "eleventh; published: single views in random order",
     ] = False
-    num_threads: Annotated[int, "that read features or work them out"] = 2
+    num_threads: Annotated[int, "threads that read or compute features"] = 2
 
     def __post_init__(self) -> None:
         for flag, count in (("batchSize", self.batch_size), ("numThreads", self.num_threads)):
@@ -53,17 +53,17 @@ class ChunkLoaderOptions:
 
 
 class ChunkLoader:
-    """Gives batches of chunks, epoch after epoch; the last of an epoch may be smaller.
+    """Yields batches of chunks, epoch by epoch; the last batch of an epoch may be smaller.
 
-    An epoch's batches depend on the seed and its number alone; each of `world_size` processes
-    gets its share of every batch.
+    Batches depend only on the seed and the epoch's number; each of `world_size` processes gets its
+    share of every batch.
 
     Args:
-        chunks: All that `source` gives features of.
-        chosen: Which of them are learned from, by place.
-        source: Gives their features.
-        scaler: They are scaled by it.
-        options: How.
+        chunks: All chunks of `source`.
+        chosen: Indices of the chunks to load.
+        source: Provides the features.
+        scaler: Scales the features.
+        options: How batches are made.
         share: Rank and world size.
     """
 
@@ -78,24 +78,24 @@ class ChunkLoader:
     ) -> None:
         if scaler.feature != source.feature:
             raise UserError(
-                f"expected a scaler of {source.feature}, the feature that is read, got one of "
+                f"expected a scaler of {source.feature}, the loaded feature, got one of "
                 f"{scaler.feature}"
             )
         if not len(chosen):
-            raise UserError("expected chunks to learn from, got none")
+            raise UserError("expected chunks to load, got none")
         self.chunks, self.source, self.scaler = chunks, source, scaler
         self.options, self.share = options, share
-        sounds: dict[int, list[int]] = {}
+        groups: dict[int, list[int]] = {}
         for number in chosen:
-            sounds.setdefault(source.groups[number], []).append(number)
-        self.items = list(sounds.values()) if options.group_cameras else [[n] for n in chosen]
+            groups.setdefault(source.groups[number], []).append(number)
+        self.items = list(groups.values()) if options.group_cameras else [[n] for n in chosen]
 
-    def len_epoch(self, number: int) -> int:  # noqa: ARG002 - all epochs are alike
+    def len_epoch(self, number: int) -> int:  # noqa: ARG002 - the same for all epochs
         """Return the number of batches of an epoch."""
         return -(-len(self.items) // self.options.batch_size)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[ChunkBatch]:
-        """Yield the batches of an epoch, from 1, without the first `skip`."""
+        """Yield the batches of an epoch, counted from 1, after the first `skip`."""
         size, (rank, world_size) = self.options.batch_size, self.share
         order = np.arange(len(self.items))
         if self.options.shuffle:
@@ -104,22 +104,21 @@ class ChunkLoader:
         plans = [order[start : start + size].tolist()[rank::world_size] for start in starts]
         ahead: list[tuple[list[list[int]], list[Future[NDArray[np.floating]]]]] = []
         with ThreadPoolExecutor(self.options.num_threads) as pool:
-            for place in range(len(plans) + AHEAD):
-                if place < len(plans):
-                    views = [self.items[item] for item in plans[place]]
-                    reading = [pool.submit(self.source.read, numbers[0]) for numbers in views]
-                    ahead.append((views, reading))
-                if (place >= AHEAD or place >= len(plans)) and ahead:
+            for index in range(len(plans) + AHEAD):
+                if index < len(plans):
+                    views = [self.items[item] for item in plans[index]]
+                    futures = [pool.submit(self.source.read, numbers[0]) for numbers in views]
+                    ahead.append((views, futures))
+                if (index >= AHEAD or index >= len(plans)) and ahead:
                     yield self._batch(*ahead.pop(0))
 
     def _batch(
-        self, views: Sequence[Sequence[int]], reading: Sequence[Future[NDArray[np.floating]]]
+        self, views: Sequence[Sequence[int]], futures: Sequence[Future[NDArray[np.floating]]]
     ) -> ChunkBatch:
-        """Return a batch; a process may get none of a small one."""
+        """Return a batch; a process's share of a small batch may be empty."""
         import torch
 
-        most = max(map(len, views), default=1)
-        shape = (len(views), most)
+        shape = (len(views), max(map(len, views), default=1))
         counted = np.zeros(shape, np.bool_)
         cameras = np.zeros(shape, np.int64)
         positions = np.zeros((*shape, CHUNK_FRAMES), np.float32)
@@ -128,11 +127,11 @@ class ChunkLoader:
             for column, number in enumerate(numbers):
                 chunk = self.chunks[number]
                 counted[row, column] = True
-                cameras[row, column] = chunk.view.place
+                cameras[row, column] = chunk.view.rig_index
                 positions[row, column] = chunk.positions
                 located[row, column] = chunk.located
                 speaking[row, column] = chunk.speaking
-        scaled = [self.scaler(done.result()) for done in reading]
+        scaled = [self.scaler(future.result()) for future in futures]
         features = np.stack(scaled) if scaled else np.zeros((0, *self._shape()), np.float32)
         arrays = (features, cameras, positions, located, speaking, counted)
         return ChunkBatch(*(torch.from_numpy(array) for array in arrays))

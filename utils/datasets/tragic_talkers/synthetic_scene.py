@@ -1,9 +1,8 @@
-"""Make sequences of somebody who walks and talks before an array of 16 microphones.
+"""Generate sequences of a person who walks and talks in front of an array of 16 microphones.
 
 `python -m utils.datasets.tragic_talkers.synthetic_scene FOLDER` writes them in the layout of
-TragicTalkers, with the
-truth for the array's eleven cameras. Voices come from espeak-ng where it is installed, else they
-are bursts of noise.
+TragicTalkers, with ground truth for the array's eleven cameras. Speech is synthesised by espeak-ng
+if installed, else replaced by bursts of noise.
 """
 
 import argparse
@@ -46,22 +45,22 @@ CONDITION = "GT_GT"
 VARIANTS = ("en-us+f3", "en-gb+f5", "en-us+m3", "en-gb+m1", "en-us+f1", "en-gb+m7")
 PAUSES_S = (0.4, 1.6)
 BURSTS_S = (0.5, 2.5)
-STEPS_S = (1.0, 3.0)  # from one place that the walker heads for to the next
-ACROSS = (0.12, 0.88)  # of the middle camera's view, where the walker stays
+STEPS_S = (1.0, 3.0)  # time between two targets of the walk
+ACROSS = (0.12, 0.88)  # range of positions in the middle camera's view
 DISTANCES = (1.6, 3.6)  # m
-LOUDNESS = 0.5  # of the loudest sample that any microphone records
-NOISE_DB = -35.0  # of each microphone's own noise, below the speech
+PEAK = 0.5  # of all microphones' samples
+NOISE_DB = -35.0  # noise of each microphone, relative to the speech
 
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What is made."""
+    """Properties of generated sequences."""
 
     seconds: Annotated[int, "length of each sequence, s"] = 30
     voices: Annotated[
-        Literal["auto", "speech", "noise"], "auto is speech where espeak-ng is installed"
+        Literal["auto", "speech", "noise"], "auto: speech if espeak-ng is installed"
     ] = "auto"
-    room: Annotated[Room, "what the sound meets"] = Room()
+    room: Annotated[Room, "the simulated room"] = Room()
 
     def __post_init__(self) -> None:
         if self.seconds < 2:
@@ -69,7 +68,7 @@ class SceneOptions:
 
     @property
     def with_speech(self) -> bool:
-        """Whether somebody speaks."""
+        """Whether sequences have speech rather than noise."""
         return self.voices == "speech" or (
             self.voices == "auto" and shutil.which("espeak-ng") is not None
         )
@@ -77,15 +76,15 @@ class SceneOptions:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A sequence as it happened."""
+    """A generated sequence."""
 
-    sounds: NDArray[np.float64]  # (N, 16)
-    path: NDArray[np.float64]  # (T, 3) m, where the walker's mouth is in each frame
+    signals: NDArray[np.float64]  # (N, 16) of the microphones
+    path: NDArray[np.float64]  # (T, 3) m, position of the mouth in each frame
     speaking: NDArray[np.bool_]  # (T,)
 
 
-def made_rig() -> ArrayGeometry:
-    """Return the array of made scenes: 16 microphones within 42 cm, eleven cameras above them."""
+def synthetic_rig() -> ArrayGeometry:
+    """Return the array of generated scenes: 16 microphones within 42 cm, eleven cameras above."""
     across = 0.21 * np.array(
         [
             -1,
@@ -116,23 +115,23 @@ def made_rig() -> ArrayGeometry:
 
 
 def make_scene(geometry: ArrayGeometry, options: SceneOptions, seed: int) -> Scene:
-    """Return a sequence that differs with the seed."""
+    """Return a random sequence; the seed determines it."""
     generator = np.random.default_rng(seed)
-    sound, speaking = _voice(options, generator)
+    waveform, speaking = _voice(options, generator)
     path = _walk(geometry.cameras[len(geometry.cameras) // 2], options.seconds, generator)
-    found = simulate_room(sound, path, geometry.microphones, options.room)
-    loud = found[np.repeat(speaking, RATE // FPS)]
-    level = np.sqrt((loud**2).mean()) if len(loud) else 0.0
-    found += generator.normal(0, level * 10 ** (NOISE_DB / 20) + 1e-6, found.shape)
-    return Scene(found * (LOUDNESS / np.abs(found).max()), path, speaking)
+    signals = simulate_room(waveform, path, geometry.microphones, options.room)
+    speech = signals[np.repeat(speaking, RATE // FPS)]
+    level = np.sqrt((speech**2).mean()) if len(speech) else 0.0
+    signals += generator.normal(0, level * 10 ** (NOISE_DB / 20) + 1e-6, signals.shape)
+    return Scene(signals * (PEAK / np.abs(signals).max()), path, speaking)
 
 
 def _voice(
     options: SceneOptions, generator: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return what the walker says, and in which frames."""
+    """Return the waveform of the voice, and whether it is active in each frame."""
     total = options.seconds * RATE
-    sound = np.zeros(total)
+    waveform = np.zeros(total)
     speaking = np.zeros(options.seconds * FPS, np.bool_)
     variant = VARIANTS[generator.integers(len(VARIANTS))]
     voice = Voice(variant, int(generator.integers(30, 60)), int(generator.integers(140, 175)))
@@ -140,27 +139,27 @@ def _voice(
     while start < total:
         part, spans = _words(voice, generator) if options.with_speech else _burst(generator)
         part = part[: total - start]
-        sound[start : start + len(part)] = part
+        waveform[start : start + len(part)] = part
         for begin_s, end_s in spans:
             first, last = (round((start / RATE + at_s) * FPS) for at_s in (begin_s, end_s))
             speaking[first:last] = True
         start += len(part) + round(generator.uniform(*PAUSES_S) * RATE)
-    return sound, speaking
+    return waveform, speaking
 
 
 def _words(
     voice: Voice, generator: np.random.Generator
 ) -> tuple[NDArray[np.float64], list[tuple[float, float]]]:
-    """Return a sentence and when in it the voice is heard."""
+    """Return the waveform of a sentence and its spans of speech, s."""
     from scipy.signal import resample_poly
 
-    said = speak(SENTENCES[generator.integers(len(SENTENCES))], voice)
+    speech = speak(SENTENCES[generator.integers(len(SENTENCES))], voice)
     common = np.gcd(RATE, VOICE_RATE)
-    return resample_poly(said, RATE // common, VOICE_RATE // common), speech_spans(said)
+    return resample_poly(speech, RATE // common, VOICE_RATE // common), speech_spans(speech)
 
 
 def _burst(generator: np.random.Generator) -> tuple[NDArray[np.float64], list[tuple[float, float]]]:
-    """Return noise as dark as speech whose loudness goes up and down as syllables do."""
+    """Return low-pass noise, modulated at the rate of syllables, and its span, s."""
     from scipy.signal import lfilter
 
     length_s = generator.uniform(*BURSTS_S)
@@ -171,22 +170,22 @@ def _burst(generator: np.random.Generator) -> tuple[NDArray[np.float64], list[tu
 
 
 def _walk(camera: Camera, seconds: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return where the walker is in each frame, (T, 3): straight from one place to the next."""
-    moments, places = [0.0], []
+    """Return the position in each frame, (T, 3) m: straight lines between random targets."""
+    moments, targets = [0.0], []
     while moments[-1] < seconds:
         moments.append(moments[-1] + generator.uniform(*STEPS_S))
     for _ in moments:
-        away = generator.uniform(*DISTANCES)
-        places.append(camera.point(np.array(generator.uniform(*ACROSS)), away))
+        distance = generator.uniform(*DISTANCES)
+        targets.append(camera.point(np.array(generator.uniform(*ACROSS)), distance))
     times = np.arange(seconds * FPS) / FPS
-    return np.stack([np.interp(times, moments, [p[axis] for p in places]) for axis in range(3)], 1)
+    return np.stack([np.interp(times, moments, [p[axis] for p in targets]) for axis in range(3)], 1)
 
 
 def write_scene(root: Path, split: Split, name: str, scene: Scene, geometry: ArrayGeometry) -> None:
-    """Write a sequence as the first rig recorded it, and the truth of its eleven views."""
+    """Write a sequence as recorded by the first rig, and the ground truth of its eleven views."""
     layout = TragicTalkers(root)
     folder = layout.audio_folder(split, name)
-    for number, samples in zip(RIGS[1], scene.sounds.T, strict=True):
+    for number, samples in zip(RIGS[1], scene.signals.T, strict=True):
         _write_wav(folder / f"{number:02d}_made.wav", samples)
     for number, camera in enumerate(geometry.cameras, start=1):
         across = camera.place(scene.path) * WIDTH
@@ -204,7 +203,7 @@ def _write_wav(path: Path, samples: NDArray[np.float64]) -> None:
 
 @dataclass(frozen=True)
 class SequencePlan:
-    """One sequence to make."""
+    """A sequence to generate."""
 
     name: str
     split: Split
@@ -215,7 +214,7 @@ class SequencePlan:
 def plan(
     prefix: str, num_train: int, num_test: int, options: SceneOptions, seed: int = 0
 ) -> list[SequencePlan]:
-    """Return sequences of one kind, to train on first, each with a seed of its own."""
+    """Return sequences of one kind, first those for training, each with its own seed."""
     return [
         SequencePlan(
             f"{prefix}{number + 1}",
@@ -228,36 +227,36 @@ def plan(
 
 
 def make_data(root: Path, plans: Sequence[SequencePlan]) -> ArrayGeometry:
-    """Write sequences, labels to train on and the array's geometry; return that.
+    """Write sequences, training labels and the array's geometry; return the geometry.
 
     Args:
-        root: A folder like the published `data`.
-        plans: What is made.
+        root: Target folder, with the layout of the published `data`.
+        plans: The sequences.
     """
-    geometry = made_rig()
+    geometry = synthetic_rig()
     (root / "TragicTalkers").mkdir(parents=True, exist_ok=True)
     labels = {}
-    for wanted in plans:
-        scene = make_scene(geometry, wanted.options, wanted.seed)
-        write_scene(root, wanted.split, wanted.name, scene, geometry)
+    for sequence in plans:
+        scene = make_scene(geometry, sequence.options, sequence.seed)
+        write_scene(root, sequence.split, sequence.name, scene, geometry)
         for number, camera in enumerate(geometry.cameras, start=1):
             truth = ViewTruth(camera.place(scene.path)[None], scene.speaking[None])
-            if wanted.split == "development":
-                labels[CameraView(wanted.name, number)] = labels_of_truth(truth, 1.0)
+            if sequence.split == "development":
+                labels[CameraView(sequence.name, number)] = labels_of_truth(truth, 1.0)
     write_labels(labels, TragicTalkers(root).labels_path(CONDITION))
     write_geometry(geometry, root / "geometry.json")
     return geometry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and make sequences."""
+    """Parse the command line and generate sequences."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where to write them")
-    parser.add_argument("--train", type=int, default=6, help="sequences to train on")
-    parser.add_argument("--test", type=int, default=2, help="sequences to test on")
-    parser.add_argument("--seconds", type=int, default=30, help="length of each")
+    parser.add_argument("folder", type=Path, help="target folder")
+    parser.add_argument("--train", type=int, default=6, help="number of training sequences")
+    parser.add_argument("--test", type=int, default=2, help="number of test sequences")
+    parser.add_argument("--seconds", type=int, default=30, help="length of each sequence, s")
     parser.add_argument("--voices", choices=("auto", "speech", "noise"), default="auto")
-    parser.add_argument("--echoes", type=int, default=0, help="walls that an echo may have met")
+    parser.add_argument("--echoes", type=int, default=0, help="maximum number of reflections")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     scenes = SceneOptions(options.seconds, options.voices, Room(options.echoes))

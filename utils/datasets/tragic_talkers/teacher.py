@@ -1,8 +1,8 @@
-"""Make labels for an array from what visual networks found in the videos of its cameras.
+"""Create training labels of an array from results of visual networks on its cameras' videos.
 
 `python -m utils.datasets.tragic_talkers.teacher DATA RESULTS --teacher talknet --activity VAD`
-reads RESULTS/VIEW/result.json for each view (demoTalkNet.py writes it) and writes
-DATA/csv/development_talknet_VAD.csv, a supervision condition to train on.
+reads RESULTS/VIEW/result.json of each view (written by demoTalkNet.py) and writes
+DATA/csv/development_talknet_VAD.csv, a supervision condition for training.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from utils.output.results import Result
 from utils.structures import FPS
 
 Activity = Literal["GT", "VAD"]
-NOWHERE = 1.0  # position in frames without a speaker, as in the published labels past an end
+NOWHERE = 1.0  # position in frames without a speaker, as after the end of published labels
 LEVEL_STEP = RATE // 100  # samples, 10 ms
 
 
@@ -35,14 +35,14 @@ def _ignore(*_: object) -> None:
 
 
 def view_labels(result: Result, activity: NDArray[np.bool_] | None) -> ViewLabels:
-    """Return the labels that a visual network's result gives for a view, at 30 frames/s.
+    """Return the labels of a view from a visual network's result, at 30 frames/s.
 
-    The speaker is the face with the highest score of at least 0; the position is the middle of
-    its box.
+    The speaker is the face with the highest score of at least 0; the position is the centre of its
+    box.
 
     Args:
-        result: Of the view's video.
-        activity: (T,) when speech is heard; None takes the visual network's word for it.
+        result: Result of the view's video.
+        activity: (T,) speech activity; None if the visual network decides.
     """
     count = num_frames(result.video.duration_s) if activity is None else len(activity)
     frames = np.floor(np.arange(count) * FPS / LABEL_FPS + 1e-9).astype(np.int64)
@@ -50,39 +50,41 @@ def view_labels(result: Result, activity: NDArray[np.bool_] | None) -> ViewLabel
     positions = np.full(count, NOWHERE, np.float32)
     for track in result.tracks:
         rows = frames - track.start
-        there = np.flatnonzero((rows >= 0) & (rows < len(track.boxes)))
-        better = there[track.scores[rows[there]] >= np.maximum(best[there], 0.0)]
-        middle = track.boxes[rows[better]][:, [0, 2]].mean(axis=1) / result.video.width
-        best[better], positions[better] = track.scores[rows[better]], middle
+        visible = np.flatnonzero((rows >= 0) & (rows < len(track.boxes)))
+        better = visible[track.scores[rows[visible]] >= np.maximum(best[visible], 0.0)]
+        centres = track.boxes[rows[better]][:, [0, 2]].mean(axis=1) / result.video.width
+        best[better], positions[better] = track.scores[rows[better]], centres
     located = np.isfinite(best)
     speaking = located if activity is None else activity
     return ViewLabels(frame_times(count), positions, located, speaking)
 
 
-def heard_activity(sound: ArraySound, count: int) -> NDArray[np.bool_]:
-    """Return in which of `count` frames a voice is heard, by the first microphone's loudness."""
+def voice_activity(audio: ArraySound, count: int) -> NDArray[np.bool_]:
+    """Return the voice activity in `count` frames, by the level of the first microphone."""
     levels = []
-    for start in range(0, sound.num_samples - LEVEL_STEP + 1, RATE):
-        stop = min(start + RATE, sound.num_samples)
-        steps = sound.read(start, stop)[:, 0]
+    for start in range(0, audio.num_samples - LEVEL_STEP + 1, RATE):
+        stop = min(start + RATE, audio.num_samples)
+        steps = audio.read(start, stop)[:, 0]
         steps = steps[: len(steps) // LEVEL_STEP * LEVEL_STEP].reshape(-1, LEVEL_STEP)
         levels.append(10 * np.log10(steps.var(axis=1) + 1e-10))
     voice = find_voice(np.concatenate([*levels, np.empty(0)]).astype(np.float32))
     moments = np.floor((np.arange(count) + 0.5) / LABEL_FPS * (RATE // LEVEL_STEP)).astype(int)
-    there = moments < len(voice)
-    return np.asarray(there & voice[np.where(there, moments, 0)] if len(voice) else there, np.bool_)
+    inside = moments < len(voice)
+    if not len(voice):
+        return np.asarray(inside, np.bool_)
+    return np.asarray(inside & voice[np.where(inside, moments, 0)], np.bool_)
 
 
 def true_activity(layout: TragicTalkers, view: CameraView) -> NDArray[np.bool_]:
-    """Return in which frames anybody speaks by the ground truth."""
+    """Return the speech activity of anybody in each frame of the ground truth."""
     return np.asarray(read_truth(layout.truth_path(view)).speaking.any(axis=0), np.bool_)
 
 
 def read_results(folder: Path) -> dict[CameraView, Path]:
-    """Return the result.json of each view for which there is one, in order.
+    """Return the result.json of each view that has one, in order.
 
     Raises:
-        FileNotFoundError: There is none at all.
+        FileNotFoundError: No view has one.
     """
     paths = sorted(folder.glob("*-cam[0-9][0-9]/result.json"))
     if not paths:
@@ -93,23 +95,23 @@ def read_results(folder: Path) -> dict[CameraView, Path]:
     return {CameraView.parse(path.parent.name): path for path in paths}
 
 
-def teach(
+def write_teacher_labels(
     layout: TragicTalkers,
     results: Mapping[CameraView, Path],
     teacher: str,
     activity: Activity,
     progress: Callable[[int, int], None] = _ignore,
 ) -> Path:
-    """Write a supervision condition from results of a visual network; return its table.
+    """Write a supervision condition from results of a visual network; return its path.
 
     Args:
-        layout: Where the sound or the truth of the views' sequences lies.
+        layout: Paths of the sequences' audio and ground truth.
         results: The result.json of each view.
-        teacher: What the condition is called; its first half.
-        activity: Where speech activity comes from: ground truth, or loudness of the sound.
-        progress: Told how many of how many views are done.
+        teacher: First half of the condition's name.
+        activity: Source of speech activity: ground truth, or the level of the audio.
+        progress: Called with the number of views done and in total.
     """
-    heard: dict[tuple[str, int], ArraySound] = {}
+    opened: dict[tuple[str, int], ArraySound] = {}
     labels = {}
     for number, (view, path) in enumerate(sorted(results.items()), start=1):
         result = Result.read_json(path)
@@ -117,9 +119,9 @@ def teach(
             speaking = true_activity(layout, view)
         else:
             key = view.sequence, view.rig
-            sound = heard.get(key) or layout.sound("development", *key)
-            heard[key] = sound
-            speaking = heard_activity(sound, num_frames(sound.duration_s))
+            audio = opened.get(key) or layout.audio("development", *key)
+            opened[key] = audio
+            speaking = voice_activity(audio, num_frames(audio.duration_s))
         labels[view] = view_labels(result, speaking)
         progress(number, len(results))
     target = layout.labels_path(f"{teacher}_{activity}")
@@ -128,11 +130,11 @@ def teach(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse the command line and make labels."""
+    """Parse the command line and create labels."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the data set")
     parser.add_argument("results", type=Path, help="folder with VIEW/result.json of each view")
-    parser.add_argument("--teacher", default="talknet", help="what the condition is called")
+    parser.add_argument("--teacher", default="talknet", help="first half of the condition's name")
     parser.add_argument("--activity", choices=("GT", "VAD"), default="VAD")
     add_debug(parser)
     options = parser.parse_args(arguments)
@@ -140,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def make_labels() -> None:
         layout = TragicTalkers(options.data)
         results = read_results(options.results)
-        print(teach(layout, results, options.teacher, options.activity))
+        print(write_teacher_labels(layout, results, options.teacher, options.activity))
 
     return exit_status(make_labels, ErrorReport(debug=options.debug))
 

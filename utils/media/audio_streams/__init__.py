@@ -1,1 +1,1 @@
-"""Which audio streams and channels of a file are heard, and their samples piece by piece."""
+"""Choose the audio streams and channels of a file, and read their samples piece by piece."""

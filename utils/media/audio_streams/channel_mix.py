@@ -1,7 +1,7 @@
 """Mix several channels into one so that nothing audible is lost.
 
-The usual mix is FFmpeg's: the mean of stereo, a weighted sum of surround sound. It cancels what is
-out of phase, and leaves out channels that it takes for low-frequency effects or does not know.
+The usual mix is FFmpeg's: the mean of stereo, a weighted sum of surround channels. It cancels
+signals that are out of phase, and omits low-frequency and unknown channels.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from av import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-WINDOW_S = 0.1  # powers are compared within so much sound, every half of it
-LOWER_RATE = 16000  # samples/s, or a little more, that powers are measured at
-BAND_HZ = (200, 4000)  # of speech; effects and rumble below do not count
-SILENT = 1e-6  # power: fainter windows do not count
-LOUD = 1e-2  # of the power that 5 % of the others exceed: likewise
+WINDOW_S = 0.1  # length of the windows whose powers are compared; they overlap by half
+LOWER_RATE = 16000  # samples/s, or a little more, at which powers are measured
+BAND_HZ = (200, 4000)  # of speech; excludes effects and rumble
+SILENT = 1e-6  # power; fainter windows are ignored
+LOUD = 1e-2  # fraction of the 95th percentile of the power; fainter windows are ignored
 CANCELLED = 10**-0.6  # of the power that independent channels would have
 LEFT_OUT = 10**-2.5  # of the power of the loudest channel
-MAX_LOST = 0.1  # share of the loud windows that the usual mix may lose
-MIN_LOST = 10  # windows, half a second: to lose less is no reason for another mix
-WORST_DB = -30.0  # a loss greater than that is no worse
-NEAR_DB = 3.0  # mixes that lose as little as the best to this much are as good
+MAX_LOST = 0.1  # fraction of the loud windows that the usual mix may lose
+MIN_LOST = 10  # windows (half a second); fewer are no reason for another mix
+WORST_DB = -30.0  # larger losses are clipped to this
+NEAR_DB = 3.0  # mixes within this of the smallest loss count as equal
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def mono_frame(samples: NDArray[np.float32], like: AudioFrame) -> AudioFrame:
 
 
 def as_stereo(frame: AudioFrame) -> AudioFrame:
-    """Return a mono frame as stereo at its own level; a resampler would take 3 dB off."""
+    """Return a mono frame as stereo at the same level; a resampler would attenuate it by 3 dB."""
     samples = np.repeat(channels_of(frame), 2)
     result = AudioFrame.from_ndarray(samples[None], "flt", "stereo")
     result.sample_rate = frame.sample_rate

@@ -1,4 +1,4 @@
-"""Choose which audio tracks of a file are read, and how their channels are mixed."""
+"""Choose the audio tracks of a file to read, and how their channels are mixed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,20 +28,20 @@ NO_LANGUAGE = {None, "", "und", "mis", "mul", "zxx"}
 
 @dataclass(frozen=True)
 class SoundSource:
-    """One audio track that is read."""
+    """One audio track to read."""
 
     number: int  # from 1, among the file's audio tracks
     index: int  # of its stream in the container
     start_s: Fraction  # of its first sample, on the video's clock
-    mix: ChannelMix | None  # how its channels become one; None for FFmpeg's way
+    mix: ChannelMix | None  # how its channels are mixed; None for FFmpeg's mix
 
 
 @dataclass(frozen=True)
 class SoundChoice:
-    """Which audio tracks are read; several are mixed by their mean."""
+    """The audio tracks to read; several are mixed by their mean."""
 
     num_tracks: int  # in the file
-    sources: tuple[SoundSource, ...]  # none where there is no sound
+    sources: tuple[SoundSource, ...]  # empty without audio
     reason: str
 
     @property
@@ -51,7 +51,7 @@ class SoundChoice:
 
     @property
     def channels(self) -> str:
-        """How channels are mixed, by track, if not as FFmpeg does it; else empty."""
+        """How channels are mixed, by track, if not FFmpeg's mix; else empty."""
         mixes = [(source.number, source.mix) for source in self.sources if source.mix is not None]
         return "; ".join(f"track {number}: {mix.name}" for number, mix in mixes)
 
@@ -61,13 +61,13 @@ class SoundChoice:
         return AudioFacts(self.num_tracks, numbers, self.reason, self.channels)
 
     def describe(self) -> str:
-        """Return one line that says which tracks are read and why."""
+        """Return one line that states which tracks are read and why."""
         numbers = " and ".join(str(source.number) for source in self.sources)
         plural = "s" if len(self.sources) > 1 else ""
         text = f"audio track{plural} {numbers or 'none'} of {self.num_tracks}: {self.reason}"
         if self.channels:
             text += (
-                f"; the usual mix of the channels would lose sound, used instead: {self.channels}"
+                f"; the usual mix of the channels would lose audio, used instead: {self.channels}"
             )
         return text
 
@@ -87,28 +87,28 @@ class _Track:
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
-        """What comes first is preferred."""
+        """Sort key; tracks that sort first are preferred."""
         return (self.secondary, not self.default, self.number)
 
     def fits(self, other: "_Track") -> bool:
-        """Return whether both may be parts of one recording, not versions of it."""
-        known = {self.language, other.language} - NO_LANGUAGE
-        return len(known) < 2 and not (self.secondary or other.secondary)
+        """Return whether both may be parts of one recording rather than versions of it."""
+        languages = {self.language, other.language} - NO_LANGUAGE
+        return len(languages) < 2 and not (self.secondary or other.secondary)
 
 
 def choose_sound(video: VideoInfo, track: str = "auto") -> SoundChoice:
     """Return which audio tracks of a video are read.
 
-    With "auto" it is the first track with speech, mixed with others that have speech of the same
-    language; tracks marked as default come before others, those marked as comments or the like
-    after them. It depends on the file alone, never on the part that is read.
+    With "auto" it is the first track with speech, mixed with others that have speech in the same
+    language; tracks marked as default come first, secondary ones (comments and the like) last. The
+    choice depends only on the file, not on the part that is read.
 
     Args:
-        video: What `probe` found.
+        video: Result of `probe`.
         track: "auto", "all" to mix all, or a number from 1.
 
     Raises:
-        UserError: There is no track of that number, or it cannot be decoded.
+        UserError: The track does not exist or cannot be decoded.
     """
     status = video.path.stat()
     return _choose(video, track, (status.st_mtime_ns, status.st_size))
@@ -117,22 +117,22 @@ def choose_sound(video: VideoInfo, track: str = "auto") -> SoundChoice:
 @lru_cache(maxsize=1024)  # a file is opened many times
 def _choose(video: VideoInfo, track: str, _version: tuple[int, int]) -> SoundChoice:
     tracks, main = _read_tracks(video)
-    wanted = [each for each in tracks if each.decodable]
+    usable = [each for each in tracks if each.decodable]
     if track.isdecimal():
-        wanted = [_find(video, tracks, int(track))]
-    if not wanted:
-        return SoundChoice(len(tracks), (), "none can be decoded" if tracks else "no sound")
-    only = wanted[0] if len(wanted) == 1 else None
+        usable = [_find(video, tracks, int(track))]
+    if not usable:
+        return SoundChoice(len(tracks), (), "none can be decoded" if tracks else "no audio")
+    only = usable[0] if len(usable) == 1 else None
     if only is not None and only.index == main and only.num_channels == 1:
         if not video.has_sound:
             return SoundChoice(len(tracks), (), "none can be decoded")
         source = SoundSource(only.number, only.index, video.sound_start_s, None)
-        reason = "as asked for" if track.isdecimal() else "the only one that can be decoded"
+        reason = "as requested" if track.isdecimal() else "the only one that can be decoded"
         return SoundChoice(len(tracks), (source,), reason)
-    samples = sample_tracks(video.path, [each.index for each in wanted])
-    heard = [pair for pair in zip(wanted, samples, strict=True) if pair[1].heard]
-    heard.sort(key=lambda pair: pair[0].rank)
-    chosen, reason = _select(heard, track)
+    samples = sample_tracks(video.path, [each.index for each in usable])
+    decoded = [pair for pair in zip(usable, samples, strict=True) if pair[1].heard]
+    decoded.sort(key=lambda pair: pair[0].rank)
+    chosen, reason = _select(decoded, track)
     sources = tuple(
         SoundSource(each.number, each.index, _start_s(video, each, main, sample), sample.mix)
         for each, sample in sorted(chosen, key=lambda pair: pair[0].number)
@@ -172,8 +172,8 @@ def _find(video: VideoInfo, tracks: Sequence[_Track], number: int) -> _Track:
         raise UserError(f"--audioTrack {number}: {video.path} has no audio track; leave it out")
     if not 1 <= number <= len(tracks):
         raise UserError(
-            f"--audioTrack {number}: expected 1 to {len(tracks)}, for {video.path} has so many "
-            "audio tracks"
+            f"--audioTrack {number}: expected 1 to {len(tracks)}, the number of audio tracks in "
+            f"{video.path}"
         )
     found = tracks[number - 1]
     if not found.decodable:
@@ -185,29 +185,29 @@ def _find(video: VideoInfo, tracks: Sequence[_Track], number: int) -> _Track:
     return found
 
 
-Heard = list[tuple[_Track, TrackSample]]
+SampledTracks = list[tuple[_Track, TrackSample]]
 
 
-def _select(heard: Heard, track: str) -> tuple[Heard, str]:
-    """Return the tracks to mix and why; `heard` are those that could be decoded, best first."""
-    if not heard or track.isdecimal():
-        return heard, "as asked for" if heard else "none can be decoded"
-    sounding = [pair for pair in heard if (pair[1].pitch.levels > FLOOR_DB).any()]
+def _select(decoded: SampledTracks, track: str) -> tuple[SampledTracks, str]:
+    """Return the tracks to mix and the reason; `decoded` are the candidates, best first."""
+    if not decoded or track.isdecimal():
+        return decoded, "as requested" if decoded else "none can be decoded"
+    audible = [pair for pair in decoded if (pair[1].pitch.levels > FLOOR_DB).any()]
     if track == "all":
-        return sounding or heard[:1], "mixed, as asked for" if len(sounding) > 1 else "as asked for"
-    if len(heard) == 1:
-        return heard, "the only one that can be decoded"
-    speaking = [pair for pair in sounding if pair[1].pitch.hold_speech]
+        return audible or decoded[:1], "mixed, as requested" if len(audible) > 1 else "as requested"
+    if len(decoded) == 1:
+        return decoded, "the only one that can be decoded"
+    speaking = [pair for pair in audible if pair[1].pitch.hold_speech]
     if not speaking:
-        reason = "no speech was found in any; the first that is not silent"
-        return (sounding or heard)[:1], reason if sounding else "all are silent; the first"
+        reason = "no track has speech; the first that is not silent"
+        return (audible or decoded)[:1], reason if audible else "all are silent; the first"
     chosen = speaking[:1]
     for each, sample in speaking[1:]:
         fits = all(each.fits(other) for other, _ in chosen)
         if fits and not any(sample.same_as(other) for _, other in chosen):
             chosen.append((each, sample))
     if len(chosen) > 1:
-        return chosen, "mixed, for each has speech of its own"
+        return chosen, "mixed, because each has different speech"
     return chosen, "the first with speech" if len(speaking) > 1 else "the only one with speech"
 
 

@@ -15,12 +15,12 @@ from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.decoding import decode_from
 from utils.structures import SAMPLE_RATE
 
-DRIFT_S = Fraction(40, 1000)  # time stamps may be off by this much before sound is moved
+DRIFT_S = Fraction(40, 1000)  # deviation of time stamps up to which audio is not moved
 
 
 @dataclass(frozen=True)
 class SoundFormat:
-    """The target of resampling; channels are mixed as `choose_sound` says, else as FFmpeg does."""
+    """Target format of resampling; channels are mixed by `choose_sound` or else by FFmpeg."""
 
     rate: int = SAMPLE_RATE  # samples/s
     num_channels: int = 1  # 1 or 2
@@ -37,7 +37,7 @@ Piece = tuple[int, NDArray[np.int16]]  # position of the first sample, samples (
 def read_pieces(
     video: VideoInfo, options: ReadOptions, target: SoundFormat, report: ReadReport
 ) -> Iterator[Piece]:
-    """Yield (position, samples (N, C)) in order, without overlap; what lies between is silent.
+    """Yield (position, samples (N, C)) in order, without overlap; gaps between them are silent.
 
     Position 0 is the start of the span, at the target's rate. Several audio tracks are mixed by
     their mean.
@@ -63,12 +63,12 @@ def _mixed(tracks: Sequence[Iterator[Piece]]) -> Iterator[Piece]:
         total = np.zeros((count, heads[0][1][1].shape[1]), np.int32)
         rest = []
         for track, (position, samples) in heads:
-            coming: Piece | None = (position, samples)
+            head: Piece | None = (position, samples)
             if position == start:
                 total += samples[:count]
-                coming = (stop, samples[count:]) if len(samples) > count else next(track, None)
-            if coming is not None:
-                rest.append((track, coming))
+                head = (stop, samples[count:]) if len(samples) > count else next(track, None)
+            if head is not None:
+                rest.append((track, head))
         heads = rest
         yield start, np.rint(total / len(tracks)).astype(np.int16)
 
@@ -101,8 +101,8 @@ def _placed(
 ) -> Iterator[Piece]:
     """Yield resampled audio with the position of its first sample, which may be negative.
 
-    Sound runs on as long as its time stamps agree with the number of samples to `DRIFT_S`; where
-    they do not, a new run begins at the time stamp.
+    As long as time stamps agree with the number of samples within `DRIFT_S`, samples follow each
+    other without a gap; otherwise a new run begins at the time stamp.
     """
     start_s = options.from_s
     resampler: AudioResampler | None = None
@@ -127,13 +127,13 @@ def _placed(
 
 
 def _prepared(frame: AudioFrame, target: SoundFormat, mix: ChannelMix | None) -> AudioFrame:
-    """Return a frame for the resampler; channels that FFmpeg mixes well are left to it."""
+    """Return a frame for the resampler, mixed if FFmpeg's own mix is not used."""
     if mix is not None and (target.num_channels == 1 or frame.layout.nb_channels > 2):
         frame = mix.apply(frame)
     if target.num_channels == 2 and frame.layout.nb_channels == 1:
         frame = as_stereo(frame)
     frame = finite(frame)
-    frame.pts = None  # the resampler is to count, not to compare time stamps
+    frame.pts = None  # the resampler counts samples instead of comparing time stamps
     return frame
 
 

@@ -1,7 +1,7 @@
 """Measure the audio tracks of a file on a fixed sample of it, two minutes in all.
 
-The sample depends on nothing but the file, so what is decided by it does not depend on the part
-of the file that is read.
+The sample depends only on the file, so decisions based on it do not depend on the part that is
+read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,26 +32,26 @@ from utils.media.container import frame_time, open_media
 
 PIECE_S = 4  # a piece
 NUM_PIECES = 30
-SLACK_S = 2  # how far beyond a piece another track's packets are still waited for
-PREROLL_S = Fraction(1, 10)  # decoded before a piece, for decoders that start with a faint frame
+SLACK_S = 2  # how far beyond a piece to wait for packets of another track
+PREROLL_S = Fraction(1, 10)  # decoded before a piece; some decoders start with a faint frame
 STEPS_PER_S = RATE // HOP
 MIN_COMMON = 100  # steps that two tracks must share to be compared
-SAME = 0.8  # correlation of the levels of two tracks from which they hold the same sound
+SAME = 0.8  # correlation of the levels from which two tracks have the same content
 
 
 @dataclass
 class TrackSample:
-    """What the sample tells of one track."""
+    """Measurements of one track."""
 
     first_s: Fraction | None = None  # time of its first frame on the container's clock
     heard: bool = False  # whether anything could be decoded
-    mixes: list[ChannelMix] = field(default_factory=list)  # candidates; none where it is mono
+    mixes: list[ChannelMix] = field(default_factory=list)  # candidates; empty for mono
     powers: list[NDArray[np.float32]] = field(default_factory=list)  # (W, M) of each chunk
     steps: list[tuple[int, PitchSteps]] = field(default_factory=list)  # with number of the first
 
     @property
     def mix(self) -> ChannelMix | None:
-        """How its channels are mixed; None for the usual way."""
+        """How its channels are mixed; None for the usual mix."""
         return choose_mix(np.concatenate(self.powers), self.mixes) if self.powers else None
 
     @property
@@ -64,7 +64,7 @@ class TrackSample:
         )
 
     def same_as(self, other: "TrackSample") -> bool:
-        """Tell whether another track holds the same sound, perhaps in another format."""
+        """Return whether another track has the same content, perhaps in another format."""
         size = max(
             (first + len(part.levels) for first, part in self.steps + other.steps), default=0
         )
@@ -99,7 +99,7 @@ class _Meter:
         self._usual: NDArray[np.float32] | None = None
 
     def add(self, frame: AudioFrame, time_s: Fraction | None) -> None:
-        """Collect a frame; one whose format differs from those before starts anew."""
+        """Collect a frame; a change of format measures the frames before it first."""
         if not frame.samples:
             return
         sample = self.sample
@@ -124,7 +124,7 @@ class _Meter:
             self.measure()
 
     def measure(self) -> None:
-        """Measure what was collected and let it go."""
+        """Measure the collected frames and drop them."""
         like, parts = self._like, self._parts
         self._like, self._parts, self._num_samples = None, [], 0
         if like is None:
@@ -134,7 +134,7 @@ class _Meter:
         if len(channels) > 1:
             mixes = self.sample.mixes
             if not mixes or len(channels) != len(mixes[0].weights):
-                return  # a change of channels in the middle of the file: the first ones count
+                return  # the number of channels changed within the file; the first one counts
             powers = measure_powers(channels, like.sample_rate, mixes)
             self.sample.powers.append(powers)
             mix = choose_mix(powers, mixes) or mixes[0]
@@ -153,7 +153,7 @@ class _Meter:
 def sample_tracks(path: Path, indices: Sequence[int]) -> list[TrackSample]:
     """Decode the sample of a file and measure the streams with these indices in the container.
 
-    Pitch and levels are for comparing tracks, so they are not measured of a single one.
+    Pitch and levels serve to compare tracks, so they are not measured for a single one.
     """
     with open_media(path) as container:
         meters = {index: _Meter(pitch=len(indices) > 1) for index in indices}
@@ -163,7 +163,7 @@ def sample_tracks(path: Path, indices: Sequence[int]) -> list[TrackSample]:
         start_s = Fraction(container.start_time or 0, 1000000)
         for offset_s, length_s in _pieces(Fraction(container.duration or 0, 1000000)):
             if offset_s:
-                with suppress(av.error.FFmpegError):  # what cannot seek is read on
+                with suppress(av.error.FFmpegError):  # without seeking, reading continues
                     container.seek(int((start_s + offset_s) * 1000000))
             _read_piece(container, meters, start_s + offset_s, length_s)
             for meter in meters.values():
@@ -173,7 +173,7 @@ def sample_tracks(path: Path, indices: Sequence[int]) -> list[TrackSample]:
 
 
 def _pieces(duration_s: Fraction) -> list[tuple[Fraction, Fraction]]:
-    """Return start and length of the pieces; one where they would cover the file, or none ends."""
+    """Return start and length of the pieces; one for short files or an unknown duration."""
     total_s = Fraction(NUM_PIECES * PIECE_S)
     if duration_s <= total_s:
         return [(Fraction(0), total_s)]
@@ -184,7 +184,7 @@ def _pieces(duration_s: Fraction) -> list[tuple[Fraction, Fraction]]:
 def _read_piece(
     container: InputContainer, meters: dict[int, _Meter], start_s: Fraction, length_s: Fraction
 ) -> None:
-    """Give the meters what lies within a piece; it ends when all have theirs, or much later."""
+    """Pass the frames of a piece to the meters, until all are complete or `SLACK_S` has passed."""
     open_indices = set(meters)
     for packet in _packets(container, meters):
         meter = meters[packet.stream.index]
@@ -206,7 +206,7 @@ def _read_piece(
 
 
 def _packets(container: InputContainer, meters: dict[int, _Meter]) -> Iterator[Packet]:
-    """Yield the packets of the tracks up to where the file ends or breaks off."""
+    """Yield the packets of the tracks up to the end of the file or the first error."""
     streams = [stream for stream in container.streams.audio if stream.index in meters]
     with suppress(av.error.FFmpegError):
         yield from container.demux(*streams)

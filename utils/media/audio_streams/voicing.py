@@ -1,7 +1,7 @@
-"""Tell speech from music, noise and silence, by the pitch of the audio alone.
+"""Distinguish speech from music, noise and silence by pitch alone.
 
-A voice glides from pitch to pitch; instruments hold theirs, noise has none. The share of loud
-sound whose pitch moves smoothly is 15 to 32 % in speech and below 6 % in music.
+The pitch of speech glides, that of instruments is held, and noise has none. The fraction of loud
+audio whose pitch moves smoothly is 15 to 32 % in speech and below 6 % in music.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 8000  # samples/s that pitch is measured at
+RATE = 8000  # samples/s at which pitch is measured
 SIZE, HOP = 400, 80  # samples: 50 ms every 10 ms
 LAGS = (20, 115)  # samples: 400 to 70 Hz
 VOICED = 0.6  # correlation with the sound one period before, from which a step has a pitch
 RUN = 4  # steps in a row that have a pitch before it counts
-SMOOTH = 0.6  # semitones a step: faster changes are jumps from note to note or errors
-MOVING = 0.12  # semitones in three steps: slower changes are an instrument's
-FLOOR_DB = -60.0  # of full scale; fainter steps are silent
-BELOW_PEAK_DB = 22.0  # steps this far below the loudest hundredth do not count as loud
-MIN_SPEECH_S = 0.5  # of moving pitch in all
+SMOOTH = 0.6  # semitones per step; faster changes are jumps between notes or errors
+MOVING = 0.12  # semitones in three steps; slower changes are those of instruments
+FLOOR_DB = -60.0  # relative to full scale; fainter steps are silent
+BELOW_PEAK_DB = 22.0  # steps this far below the 99th percentile do not count as loud
+MIN_SPEECH_S = 0.5  # of moving pitch in total
 MIN_SHARE = 0.1  # of the loud steps
 
 
@@ -27,11 +27,11 @@ class PitchSteps:
     """Properties of the 10 ms steps of some audio."""
 
     levels: NDArray[np.float32]  # (L,) dB of full scale
-    moving: NDArray[np.bool_]  # (L,) whether there is a pitch that moves as a voice's does
+    moving: NDArray[np.bool_]  # (L,) whether the pitch moves like that of speech
 
     @property
     def loud(self) -> NDArray[np.bool_]:
-        """Return which steps (L,) are loud, compared with the loudest."""
+        """Return which steps (L,) are loud, relative to the loudest."""
         if not len(self.levels):
             return np.zeros(0, np.bool_)
         threshold = max(FLOOR_DB, float(np.percentile(self.levels, 99)) - BELOW_PEAK_DB)
@@ -64,7 +64,7 @@ def measure_pitch(samples: NDArray[np.float32]) -> PitchSteps:
 
 
 def _autocorrelation(parts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the correlation of each row (L, N) with itself later, 1 at lag 0, up to `LAGS`."""
+    """Return the normalised autocorrelation of each row (L, N), 1 at lag 0, up to `LAGS`."""
     window = np.hanning(SIZE).astype(np.float32)
     size = 1024  # no lag within LAGS wraps around
 
@@ -77,7 +77,7 @@ def _autocorrelation(parts: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _moving(semitones: NDArray[np.float64], voiced: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell at which steps (L,) a run begins whose pitch moves, but without a jump."""
+    """Return at which steps (L,) a run begins whose pitch moves without a jump."""
     moving = np.zeros(len(voiced), np.bool_)
     if len(voiced) < RUN:
         return moving

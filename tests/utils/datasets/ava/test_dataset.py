@@ -1,4 +1,4 @@
-"""AVA's tables are read and built, and both layouts give the same entities and values."""
+"""AVA: reading and creation of tables; both layouts contain the same entities and values."""
 
 import wave
 from fractions import Fraction
@@ -37,25 +37,25 @@ def faces_of(video: str, rate: Fraction, seconds: float) -> LabelledFace:
 
 
 def publish(root: Path, movies: list[Movie], split: str = "train") -> None:
-    """Write the published layout, as its scripts make it."""
+    """Write the published layout, as the published scripts do."""
     rows: list[str] = []
     for movie in movies:
-        sound = write_movie(movie, root / "orig_videos" / "trainval" / movie.file)
+        waveform = write_movie(movie, root / "orig_videos" / "trainval" / movie.file)
         for number in range(len(movie.faces)):
             name, frames = movie.entity(number), movie.frames(number)
             times = [round(float(frame / movie.fps), 2) for frame in frames]
-            pictures = AvaFolder(root).faces(split) / movie.name / name
-            pictures.mkdir(parents=True)
+            faces = AvaFolder(root).faces(split) / movie.name / name
+            faces.mkdir(parents=True)
             for frame, time in zip(frames, times, strict=True):
-                picture = np.full((84, 80, 3), level(int(frame)), np.uint8)
-                cv2.imwrite(str(pictures / f"{time:.2f}.jpg"), picture)
-            path = AvaFolder(root).sounds(split) / movie.name / f"{name}.wav"
+                face = np.full((84, 80, 3), level(int(frame)), np.uint8)
+                cv2.imwrite(str(faces / f"{time:.2f}.jpg"), face)
+            path = AvaFolder(root).audio(split) / movie.name / f"{name}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             with wave.open(str(path), "wb") as file:
                 file.setnchannels(1)
                 file.setsampwidth(2)
                 file.setframerate(16000)
-                part = sound[int(times[0] * 16000) : int(times[-1] * 16000)]
+                part = waveform[int(times[0] * 16000) : int(times[-1] * 16000)]
                 file.writeframes(part.astype("<i2").tobytes())
             labels = [int(frame // 10 % 3 == 0) for frame in frames]
             rows.append(f"{name}\t{len(frames)}\t{float(movie.fps)}\t{labels}\t{len(rows)}\n")
@@ -64,7 +64,7 @@ def publish(root: Path, movies: list[Movie], split: str = "train") -> None:
     AvaFolder(root).labels(split).write_text(table(movies))
 
 
-def test_both_layouts_give_the_same(tmp_path: Path) -> None:
+def test_both_layouts_are_equal(tmp_path: Path) -> None:
     publish(tmp_path, MOVIES)
     published = AvaSplit(tmp_path, "train")
     prepare(tmp_path, "train", AvaPrepareOptions(num_processes=1))
@@ -81,7 +81,7 @@ def test_both_layouts_give_the_same(tmp_path: Path) -> None:
             assert (one.timestamps == two.timestamps).all()
 
 
-def test_published_clips_that_are_short_repeat_their_last_picture(tmp_path: Path) -> None:
+def test_short_published_clips_repeat_the_last_image(tmp_path: Path) -> None:
     publish(tmp_path, MOVIES[:1])
     whole = AvaSplit(tmp_path, "train").read(0)
     folder = AvaFolder(tmp_path).faces("train") / MOVIES[0].name / MOVIES[0].entity(0)
@@ -90,11 +90,11 @@ def test_published_clips_that_are_short_repeat_their_last_picture(tmp_path: Path
     short = AvaSplit(tmp_path, "train").read(0)
     assert (short.faces[:-3] == whole.faces[:-3]).all()
     assert (short.faces[-3:] == whole.faces[-4]).all()
-    (AvaFolder(tmp_path).sounds("train") / MOVIES[0].name / f"{MOVIES[0].entity(1)}.wav").unlink()
+    (AvaFolder(tmp_path).audio("train") / MOVIES[0].name / f"{MOVIES[0].entity(1)}.wav").unlink()
     assert AvaSplit(tmp_path, "train").missing == [MOVIES[0].entity(1)]
 
 
-def test_an_unprepared_folder_says_what_to_do(tmp_path: Path) -> None:
+def test_unprepared_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="--download --dataPathAVA"):
         AvaSplit(tmp_path, "val")
     with pytest.raises(ValueError, match="expected a split of train, val, test"):
@@ -130,7 +130,7 @@ def test_labels_are_read_with_and_without_header(tmp_path: Path) -> None:
     ],
     ids=["short", "time", "box", "nan", "label"],
 )
-def test_a_wrong_row_is_named(tmp_path: Path, row: str, message: str) -> None:
+def test_invalid_rows(tmp_path: Path, row: str, message: str) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(GOOD_ROW + row)
     with pytest.raises(ValueError, match=message) as failure:
@@ -138,7 +138,7 @@ def test_a_wrong_row_is_named(tmp_path: Path, row: str, message: str) -> None:
     assert f"{path}, line 2" in str(failure.value)
 
 
-def test_one_time_twice_is_refused(tmp_path: Path) -> None:
+def test_repeated_time(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(GOOD_ROW * 2)
     with pytest.raises(ValueError, match="entity e:1 has two rows at 1 s"):
@@ -155,7 +155,7 @@ def test_tables_merge_sorted_with_a_header(tmp_path: Path) -> None:
         merge_tables({"bad": GOOD_ROW + "a,b\n"}, tmp_path / "all.csv")
 
 
-def test_the_loader_table_is_built_and_read_back(tmp_path: Path) -> None:
+def test_loader_table(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(table(MOVIES))
     faces = read_labels([path])

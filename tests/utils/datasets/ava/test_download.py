@@ -1,4 +1,4 @@
-"""A server on this machine plays the mirrors: what comes is whole, the rest is reported."""
+"""Download from a local server: complete files, resuming, and reports of failures."""
 
 import hashlib
 import json
@@ -41,21 +41,21 @@ def mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[AvaMirro
 
 
 def quiet(name: str, done: int, total: int | None) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def fetched_paths() -> list[tuple[str, str | None]]:
     return [(path, part) for command, path, part in Mirror.asked if command == "GET"]
 
 
-def test_all_that_is_there_comes_and_the_rest_is_reported(
+def test_available_movies_are_downloaded_and_others_reported(
     tmp_path: Path, mirror: AvaMirrors
 ) -> None:
     report = download(tmp_path, quiet, sources=mirror)
     assert sorted(report.fetched) == [GOOD.file, VAL.file] and report.already == []
     assert report.gone == {
         GONE.file: "HTTP 404",
-        UNLISTED.name: "the mirror's list of movies does not have it",
+        UNLISTED.name: "it is not on the mirror's list of movies",
     }
     assert list(report.broken) == [BROKEN.file] and report.failed == {}
     folder = AvaFolder(tmp_path)
@@ -77,24 +77,20 @@ def test_all_that_is_there_comes_and_the_rest_is_reported(
     assert len(AvaSplit(tmp_path, "train").missing) == 3
 
 
-def test_what_is_refused_has_failed_and_what_is_gone_is_gone(
-    tmp_path: Path, mirror: AvaMirrors
-) -> None:
+def test_http_errors(tmp_path: Path, mirror: AvaMirrors) -> None:
     codes = {GOOD: 403, BROKEN: 410, GONE: 404, VAL: 500}
     Mirror.errors = {f"/movies/trainval/{movie.file}": code for movie, code in codes.items()}
     report = download(tmp_path, quiet, sources=mirror)
-    assert report.failed == {GOOD.file: "HTTP 403, the server refuses it", VAL.file: "HTTP 500"}
+    assert report.failed == {GOOD.file: "HTTP 403, access denied", VAL.file: "HTTP 500"}
     assert report.gone == {
         BROKEN.file: "HTTP 410",
         GONE.file: "HTTP 404",
-        UNLISTED.name: "the mirror's list of movies does not have it",
+        UNLISTED.name: "it is not on the mirror's list of movies",
     }
     assert (report.fetched, report.already) == ([], [])
 
 
-def test_a_movie_that_is_there_need_not_be_on_the_mirror(
-    tmp_path: Path, mirror: AvaMirrors
-) -> None:
+def test_existing_movie_is_kept_without_the_mirror(tmp_path: Path, mirror: AvaMirrors) -> None:
     download(tmp_path, quiet, ("val",), mirror)
     for code in (403, 404):
         Mirror.errors = {f"/movies/trainval/{VAL.file}": code}
@@ -104,18 +100,18 @@ def test_a_movie_that_is_there_need_not_be_on_the_mirror(
 
 def test_progress_counts_movies(tmp_path: Path, mirror: AvaMirrors) -> None:
     counted: list[int] = []
-    told: dict[str, tuple[int, int | None]] = {}
+    reports: dict[str, tuple[int, int | None]] = {}
 
     def grow(name: str, done: int, total: int | None) -> None:
         if counted:  # labels and lists come before
-            told[name] = (done, total)
+            reports[name] = (done, total)
 
     download(tmp_path, grow, sources=mirror, count=counted.append)
     assert counted == [4]
-    assert told == dict.fromkeys((GOOD.file, BROKEN.file, GONE.file, VAL.file), (1, 1))
+    assert reports == dict.fromkeys((GOOD.file, BROKEN.file, GONE.file, VAL.file), (1, 1))
 
 
-def test_a_download_that_breaks_off_goes_on(tmp_path: Path, mirror: AvaMirrors) -> None:
+def test_interrupted_download_is_resumed(tmp_path: Path, mirror: AvaMirrors) -> None:
     path = f"/movies/trainval/{VAL.file}"
     Mirror.cut.add(path)
     assert download(tmp_path, quiet, ("val",), mirror).fetched == [VAL.file]
@@ -123,7 +119,7 @@ def test_a_download_that_breaks_off_goes_on(tmp_path: Path, mirror: AvaMirrors) 
     assert [part for asked, part in fetched_paths() if asked == path] == [None, f"bytes={half}-"]
 
 
-def test_stopped_by_the_user_it_keeps_what_came(tmp_path: Path, mirror: AvaMirrors) -> None:
+def test_ctrl_c_keeps_partial_files(tmp_path: Path, mirror: AvaMirrors) -> None:
     path = f"/movies/trainval/{VAL.file}"
     Mirror.files[path] = body = Mirror.files[path] + bytes(3_000_000)
 
@@ -134,15 +130,15 @@ def test_stopped_by_the_user_it_keeps_what_came(tmp_path: Path, mirror: AvaMirro
     with pytest.raises(KeyboardInterrupt):
         download(tmp_path, stop, ("val",), mirror)
     part = AvaFolder(tmp_path).videos("val") / (VAL.file + ".part")
-    there = part.stat().st_size
-    assert 1_000_000 < there < len(body)
+    size = part.stat().st_size
+    assert 1_000_000 < size < len(body)
     Mirror.asked.clear()
     assert download(tmp_path, quiet, ("val",), mirror).fetched == [VAL.file]
-    assert (path, f"bytes={there}-") in fetched_paths()
+    assert (path, f"bytes={size}-") in fetched_paths()
     assert part.with_name(VAL.file).read_bytes() == body
 
 
-def test_a_list_with_checksums_is_kept_to(tmp_path: Path, mirror: AvaMirrors) -> None:
+def test_list_with_checksums(tmp_path: Path, mirror: AvaMirrors) -> None:
     digest = hashlib.md5(Mirror.files[f"/movies/trainval/{VAL.file}"]).hexdigest()
     Mirror.files[LIST] = f"file_name,md5\n{VAL.file},{'0' * 32}\n".encode()
     report = download(tmp_path, quiet, ("val",), mirror)
@@ -155,33 +151,35 @@ def test_a_list_with_checksums_is_kept_to(tmp_path: Path, mirror: AvaMirrors) ->
         read_list(table_path, "trainval")
 
 
-def test_archives_of_ones_own_are_kept(tmp_path: Path, mirror: AvaMirrors) -> None:
-    """Neither a wrong archive nor a table that cannot be written removes what the user has."""
+def test_existing_archives_are_kept(tmp_path: Path, mirror: AvaMirrors) -> None:
+    """Neither an invalid archive nor a table that cannot be written removes the user's files."""
     folder = AvaFolder(tmp_path)
     (tmp_path / "csv").mkdir()
-    own = {split: tmp_path / "csv" / f"ava_activespeaker_{split}_v1.0.tar.bz2" for split in TABLES}
-    own["train"].write_bytes(archive([VAL], "train"))
-    own["val"].write_bytes(b"no archive")
-    with pytest.raises(ResourceError, match=r"train.*was there before .*: expected MD5"):
+    archives = {
+        split: tmp_path / "csv" / f"ava_activespeaker_{split}_v1.0.tar.bz2" for split in TABLES
+    }
+    archives["train"].write_bytes(archive([VAL], "train"))
+    archives["val"].write_bytes(b"no archive")
+    with pytest.raises(ResourceError, match=r"train.*which existed .*: expected MD5"):
         download_labels(folder, "train", mirror, quiet)
-    with pytest.raises(ResourceError, match=r"val.*was there before .* is not the archive"):
+    with pytest.raises(ResourceError, match=r"val.*which existed .*: expected an archive"):
         download_labels(folder, "val", mirror, quiet)
-    assert sorted((tmp_path / "csv").iterdir()) == sorted(own.values())
-    own["val"].unlink()
+    assert sorted((tmp_path / "csv").iterdir()) == sorted(archives.values())
+    archives["val"].unlink()
     folder.labels("val").mkdir()  # so that no table can be written there
     with pytest.raises(IsADirectoryError):
         download_labels(folder, "val", mirror, quiet)
-    assert own["val"].is_file()
+    assert archives["val"].is_file()
 
 
-def test_wrong_archives_are_refused(tmp_path: Path, mirror: AvaMirrors) -> None:
+def test_invalid_archives(tmp_path: Path, mirror: AvaMirrors) -> None:
     folder = AvaFolder(tmp_path)
     (tmp_path / "csv").mkdir()
     Mirror.files["/labels/ava_activespeaker_train_v1.0.tar.bz2"] = archive([VAL], "train")
     with pytest.raises(ResourceError, match="expected MD5"):
         download_labels(folder, "train", mirror, quiet)
     Mirror.files["/labels/ava_activespeaker_val_v1.0.tar.bz2"] = b"no archive"
-    with pytest.raises(ResourceError, match="is not the archive of tables expected"):
+    with pytest.raises(ResourceError, match="expected an archive of tables"):
         download_labels(folder, "val", mirror, quiet)
     with pytest.raises(UserError, match="labels of test are not public"):
         download(tmp_path, quiet, ("test",), mirror)

@@ -1,4 +1,4 @@
-"""Preparation cuts every labelled face at its time, pads what is short, and goes on."""
+"""Preparation of AVA: crops at the right times, padding, resuming, and reports."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def make(root: Path, movies: list[Movie] = MOVIES) -> AvaFolder:
     return folder
 
 
-def test_every_face_is_cut_at_its_time(tmp_path: Path) -> None:
+def test_faces_are_cropped_at_their_times(tmp_path: Path) -> None:
     folder = make(tmp_path)
     seen: list[tuple[float, float]] = []
     report = prepare(tmp_path, "train", ONE, lambda done, total: seen.append((done, total)))
@@ -77,7 +77,7 @@ def all_but_04(folder: AvaFolder) -> list[LabelledFace]:
     return [face for face in faces if face.video != "video_no_04"]
 
 
-def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_interrupted_preparation_is_resumed(tmp_path: Path) -> None:
     folder = make(tmp_path, MOVIES[:2])
     prepare(tmp_path, "train", ONE)
     store = folder.store("train")
@@ -94,7 +94,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert prepare(tmp_path, "train", ONE).already == 3
 
 
-def test_changed_labels_are_cut_anew(tmp_path: Path) -> None:
+def test_changed_labels_are_stored_again(tmp_path: Path) -> None:
     folder = make(tmp_path, MOVIES[:2])
     prepare(tmp_path, "train", ONE)
     text = folder.labels("train").read_text()
@@ -112,7 +112,7 @@ def test_changed_labels_are_cut_anew(tmp_path: Path) -> None:
     assert prepare(tmp_path, "train", ONE).already == 3
 
 
-def test_processes_write_the_same(tmp_path: Path) -> None:
+def test_processes_write_the_same_store(tmp_path: Path) -> None:
     folder = make(tmp_path, MOVIES[:3])
     report = prepare(tmp_path, "train", AvaPrepareOptions(num_processes=2))
     both = {path.name: path.read_bytes() for path in folder.store("train").glob("*/*.face")}
@@ -124,7 +124,7 @@ def test_processes_write_the_same(tmp_path: Path) -> None:
     assert one == both and len(one) == 3
 
 
-def test_a_video_damaged_in_the_middle_still_gives_the_rest(tmp_path: Path) -> None:
+def test_video_damaged_in_the_middle(tmp_path: Path) -> None:
     movie = Movie("video_no_01", faces=((0.2, 3.8),), suffix=".mkv")
     folder = make(tmp_path, [movie])
     path = folder.videos("train") / movie.file
@@ -136,7 +136,7 @@ def test_a_video_damaged_in_the_middle_still_gives_the_rest(tmp_path: Path) -> N
     assert AvaSplit(tmp_path, "train").read(0).faces.shape == (90, 112, 112)
 
 
-def test_other_forms(tmp_path: Path) -> None:
+def test_other_crop_formats(tmp_path: Path) -> None:
     make(tmp_path, MOVIES[:1])
     prepare(tmp_path, "train", AvaPrepareOptions(1, crop_size=64, colour=True))
     assert AvaSplit(tmp_path, "train").read(0).faces.shape == (50, 64, 64, 3)
@@ -153,8 +153,8 @@ def test_labels_that_contradict_the_loader_table(tmp_path: Path) -> None:
         prepare(tmp_path, "val", ONE)
 
 
-def test_pictures_come_from_the_nearest_frame(tmp_path: Path) -> None:
-    """Irregular frames: each label gets the picture whose time is nearest."""
+def test_images_are_those_of_the_nearest_frame(tmp_path: Path) -> None:
+    """Irregular frames: each label gets the image nearest in time."""
     folder = AvaFolder(tmp_path)
     times = np.cumsum(np.random.default_rng(0).choice([0.02, 0.04, 0.07], 60)).round(2)
     times -= times[0]
@@ -175,19 +175,19 @@ def test_pictures_come_from_the_nearest_frame(tmp_path: Path) -> None:
     expected = np.array([level(int(number)) for number in distance.argmin(axis=1)])
     found = part.faces[:, 50, 50].astype(int)
     assert clear.sum() > 20 and np.abs(found - expected)[clear].max() <= 3
-    assert not part.waveform.any()  # no sound at all is silence
+    assert not part.waveform.any()  # no audio is silence
 
 
-def test_boxes_are_truncated_and_kept_in_the_picture() -> None:
-    picture = np.zeros((100, 200), np.uint8)
-    picture[10:50, 20:100] = 255
+def test_boxes_are_truncated_and_clipped_to_the_image() -> None:
+    image = np.zeros((100, 200), np.uint8)
+    image[10:50, 20:100] = 255
     inside = np.array([20.9 / 200, 10.9 / 100, 100.9 / 200, 50.9 / 100])
-    assert (crop_box(picture, inside, 112) == 255).all()
-    assert crop_box(picture, np.array([-0.5, -0.5, 2.0, 2.0]), 112).shape == (112, 112)
-    assert crop_box(picture, np.array([0.999, 0.999, 0.9995, 0.9995]), 8).shape == (8, 8)
+    assert (crop_box(image, inside, 112) == 255).all()
+    assert crop_box(image, np.array([-0.5, -0.5, 2.0, 2.0]), 112).shape == (112, 112)
+    assert crop_box(image, np.array([0.999, 0.999, 0.9995, 0.9995]), 8).shape == (8, 8)
 
 
-def test_long_unlabelled_parts_are_left_out(tmp_path: Path) -> None:
+def test_long_unlabelled_parts_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(table([Movie("video_no_01", faces=((0, 5), (20, 22), (60, 62), (3, 30)))]))
     faces = read_labels([path])

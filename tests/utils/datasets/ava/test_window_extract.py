@@ -1,4 +1,4 @@
-"""Pictures and sound of windows are those of the video, and what is done is not done again."""
+"""Extracted windows: their images and audio, resuming, batches and processes."""
 
 import dataclasses
 import pickle
@@ -14,8 +14,8 @@ from utils.datasets.ava.window_extract import (
     ExtractionWork,
     ExtractOptions,
     _own_rate,
+    audio_path,
     extract,
-    sound_path,
     track_name,
 )
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
@@ -53,7 +53,7 @@ def extracted(
     return folder
 
 
-def test_pictures_are_those_of_their_rows(extracted: Path, labels: list[VideoRows]) -> None:
+def test_images_are_those_of_their_rows(extracted: Path, labels: list[VideoRows]) -> None:
     store = EntityStore(extracted / "faces")
     tracks = thinned_tracks(labels[0], WINDOWS)
     names = [info.name for info in store.entities]
@@ -62,12 +62,12 @@ def test_pictures_are_those_of_their_rows(extracted: Path, labels: list[VideoRow
         part = store.read(names.index(track_name(labels[0], track)))
         frames = np.rint(labels[0].timestamps[track] * 25).astype(int)
         assert part.faces.shape == (len(track), 24, 24)
-        wanted = np.array([level(frame) for frame in frames])
-        assert np.abs(part.faces.mean((1, 2)) - wanted).max() < 3
+        expected = np.array([level(frame) for frame in frames])
+        assert np.abs(part.faces.mean((1, 2)) - expected).max() < 3
         assert part.labels.tolist() == labels[0].speaking[track].astype(int).tolist()
 
 
-def test_published_pictures_are_late(videos: Path, labels: list[VideoRows], tmp_path: Path) -> None:
+def test_published_images_are_late(videos: Path, labels: list[VideoRows], tmp_path: Path) -> None:
     late = dataclasses.replace(OPTIONS, late_pictures=True)
     extract(tmp_path, labels, {MOVIE.name: videos / MOVIE.file}, late, WINDOWS)
     track = thinned_tracks(labels[0], WINDOWS)[0]
@@ -80,7 +80,7 @@ def test_published_pictures_are_late(videos: Path, labels: list[VideoRows], tmp_
         assert min(abs(face.mean() - one) for one in near) < 3
 
 
-def test_sound_is_that_before_each_window(
+def test_audio_ends_with_each_window(
     videos: Path, extracted: Path, labels: list[VideoRows]
 ) -> None:
     windows = WindowSet(extracted, labels, OPTIONS, WINDOWS)
@@ -90,16 +90,16 @@ def test_sound_is_that_before_each_window(
     np.testing.assert_array_equal(windows.speaking, labels[0].speaking[indices[:, -1]])
     assert windows.names == [(MOVIE.name, name) for name in labels[0].names]
     length_s = float(labels[0].timestamps.max()) + OPTIONS.margin_s  # from 0 on
-    sound = Sound(probe(videos / MOVIE.file), ReadOptions()).read(0, round(length_s * 16000))
-    assert np.load(sound_path(extracted, MOVIE.name)).shape == (num_rows(len(sound)), 13)
-    wanted = ava_asd_mfcc(sound, labels[0].timestamps, indices)
+    waveform = Sound(probe(videos / MOVIE.file), ReadOptions()).read(0, round(length_s * 16000))
+    assert np.load(audio_path(extracted, MOVIE.name)).shape == (num_rows(len(waveform)), 13)
+    expected = ava_asd_mfcc(waveform, labels[0].timestamps, indices)
     for number in range(len(windows)):
-        vectors, pictures = windows.read(number)
-        np.testing.assert_allclose(vectors, wanted[number], atol=2e-3)
-        assert pictures.shape == (5, 24, 24) and pictures.dtype == np.uint8
+        vectors, images = windows.read(number)
+        np.testing.assert_allclose(vectors, expected[number], atol=2e-3)
+        assert images.shape == (5, 24, 24) and images.dtype == np.uint8
 
 
-def test_it_is_done_once(
+def test_extraction_is_done_once(
     videos: Path, extracted: Path, labels: list[VideoRows], tmp_path: Path
 ) -> None:
     times = {path: path.stat().st_mtime_ns for path in extracted.glob("*/*/*.face")}
@@ -115,7 +115,7 @@ def test_it_is_done_once(
     assert native == []
 
 
-def test_changed_labels_are_extracted_anew(
+def test_changed_labels_are_extracted_again(
     videos: Path, labels: list[VideoRows], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows, files = labels[0], {MOVIE.name: videos / MOVIE.file}
@@ -134,20 +134,20 @@ def test_changed_labels_are_extracted_anew(
     tracks = thinned_tracks(rows, WINDOWS)
     assert after == {track_name(rows, track): len(track) for track in tracks}
     assert before.keys() == after.keys() and before != after
-    assert "tracks have no pictures" not in caplog.text
+    assert "tracks have no images" not in caplog.text
     next((tmp_path / "faces").glob("*/*.face")).unlink()
     WindowSet(tmp_path, labels, OPTIONS, WINDOWS)
-    assert "1 tracks have no pictures there" in caplog.text
+    assert "1 tracks have no images" in caplog.text
 
 
-def test_missing_and_broken_videos_are_told(
+def test_missing_and_broken_videos_are_reported(
     extracted: Path, labels: list[VideoRows], tmp_path: Path
 ) -> None:
     broken = tmp_path / "b.mp4"
     broken.write_bytes(b"no video")
     more = [dataclasses.replace(labels[0], video=name) for name in ("a", "b")]
     found = extract(extracted, [*labels, *more], {"b": broken}, OPTIONS, WINDOWS)
-    assert found[0] == "video a: no video a.* is there"
+    assert found[0] == "video a: found no video a.*"
     assert found[1].startswith("video b: ") and len(found) == 2
     assert len(WindowSet(extracted, [*labels, *more], OPTIONS, WINDOWS)) > 0
 
@@ -176,16 +176,16 @@ def test_batches(extracted: Path, labels: list[VideoRows]) -> None:
     assert bool(batch.mask.all())
 
 
-def test_windows_travel_to_other_processes(extracted: Path, labels: list[VideoRows]) -> None:
+def test_windows_can_be_pickled(extracted: Path, labels: list[VideoRows]) -> None:
     windows = WindowSet(extracted, labels, OPTIONS, WINDOWS)
-    wanted = windows.read(3)
+    expected = windows.read(3)
     found = pickle.loads(pickle.dumps(windows)).read(3)
-    np.testing.assert_array_equal(found[0], wanted[0])
-    np.testing.assert_array_equal(found[1], wanted[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 @pytest.mark.slow
-def test_processes_read_the_same(extracted: Path, labels: list[VideoRows]) -> None:
+def test_workers_yield_the_same_batches(extracted: Path, labels: list[VideoRows]) -> None:
     windows = WindowSet(extracted, labels, OPTIONS, WINDOWS)
     windows.read(0)
     alone = next(WindowLoader(windows, WindowChoice()).in_order([1, 2]))
@@ -194,15 +194,15 @@ def test_processes_read_the_same(extracted: Path, labels: list[VideoRows]) -> No
 
 
 @pytest.mark.slow
-def test_processes_extract_the_same(
+def test_processes_write_the_same_store(
     videos: Path, extracted: Path, labels: list[VideoRows], tmp_path: Path
 ) -> None:
-    told: list[tuple[int, int]] = []
-    work = ExtractionWork(2, lambda done, total: told.append((done, total)))
+    reports: list[tuple[int, int]] = []
+    work = ExtractionWork(2, lambda done, total: reports.append((done, total)))
     twin = dataclasses.replace(labels[0], video="twin")
     files = dict.fromkeys((MOVIE.name, "twin"), videos / MOVIE.file)
     assert extract(tmp_path, [*labels, twin], files, OPTIONS, WINDOWS, work) == []
-    assert told == [(1, 2), (2, 2)]
+    assert reports == [(1, 2), (2, 2)]
     alone, both = (
         WindowSet(folder, rows, OPTIONS, WINDOWS)
         for folder, rows in ((extracted, labels), (tmp_path, [*labels, twin]))
@@ -212,7 +212,7 @@ def test_processes_extract_the_same(
         np.testing.assert_array_equal(one, other)
 
 
-def test_small_faces_are_left_out(extracted: Path, labels: list[VideoRows]) -> None:
+def test_small_faces_are_skipped(extracted: Path, labels: list[VideoRows]) -> None:
     # Of 160 x 120: one face is 80 x 84, the other 64 x 84 pixels.
     assert len(WindowSet(extracted, labels, OPTIONS, WINDOWS, min_face=64)) == len(
         WindowSet(extracted, labels, OPTIONS, WINDOWS)
@@ -223,8 +223,8 @@ def test_small_faces_are_left_out(extracted: Path, labels: list[VideoRows]) -> N
         WindowSet(extracted, labels, OPTIONS, WINDOWS, min_face=500)
 
 
-def test_wrong_options() -> None:
-    with pytest.raises(ValueError, match="size must be within 8 and 1024, got 4"):
+def test_invalid_options() -> None:
+    with pytest.raises(ValueError, match="size must be between 8 and 1024, got 4"):
         ExtractOptions(size=4)
     with pytest.raises(ValueError, match="share must be above 0 and at most 1, got 0"):
         WindowChoice(share=0)

@@ -1,4 +1,4 @@
-"""Labels become tracks and windows as published, with the lost rows only where they are asked."""
+"""Tracks and windows of labels as published; rows are dropped only on request."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ PUBLISHED = WindowOptions(DATA["fps"], DATA["window"], DATA["stride"], lose_rows
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, VideoRows]:
-    """Return the published rows, by way of the files that they come in."""
+    """Return the published rows, read from files."""
     path = tmp_path_factory.mktemp("tables") / "all.csv"
     lines = [",".join(map(str, row)) for video in VIDEOS for row in DATA["rows"][video]]
     path.write_text("\n".join(lines) + "\n")
@@ -52,18 +52,18 @@ def records(rows: VideoRows, indices: Any) -> list[Any]:
 
 @pytest.mark.parametrize("video", VIDEOS)
 def test_published_windows(tables: dict[str, VideoRows], video: str) -> None:
-    rows, wanted = tables[video], DATA["videos"][video]
+    rows, expected = tables[video], DATA["videos"][video]
     bounds = track_bounds(rows, lose_rows=True)
-    assert [stop - start for start, stop in bounds] == wanted["track_lengths"]
+    assert [stop - start for start, stop in bounds] == expected["track_lengths"]
     first = [records(rows, [start])[0] if stop > start else None for start, stop in bounds]
-    assert first == wanted["first"]
+    assert first == expected["first"]
     tracks = [rows.timestamps[track].tolist() for track in thinned_tracks(rows, PUBLISHED)]
-    assert tracks == wanted["filled_timestamps"]
+    assert tracks == expected["filled_timestamps"]
     windows = all_windows(rows, PUBLISHED)
-    assert rows.timestamps[windows].tolist() == wanted["chunk_timestamps"]
-    assert records(rows, windows[:, -1]) == wanted["chunk_last"]
+    assert rows.timestamps[windows].tolist() == expected["chunk_timestamps"]
+    assert records(rows, windows[:, -1]) == expected["chunk_last"]
     alike = WindowOptions(DATA["fps"], DATA["window"], DATA["stride"], True, one_label=True)
-    assert len(all_windows(rows, alike)) == wanted["homogeneous"]
+    assert len(all_windows(rows, alike)) == expected["homogeneous"]
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_published_draws(tables: dict[str, VideoRows], name: str, least: int) ->
         speaking.append(rows.speaking[windows[:, -1]])
         smallest.append(sizes[windows].min((1, 2)))
     kept = np.concatenate(speaking)[np.concatenate(smallest) >= least]
-    wanted = DATA[name]
+    expected = DATA[name]
     # The published lists bear each other's names.
     counts = (len(kept), int((~kept).sum()), int(kept.sum()))
-    assert counts == (wanted["kept"], wanted["list_speaking"], wanted["list_not_speaking"])
+    assert counts == (expected["kept"], expected["list_speaking"], expected["list_not_speaking"])
     drawn = draw_balanced(kept, 1.0, np.random.default_rng(0))
-    assert len(drawn) == len(set(drawn.tolist())) == wanted["epoch_size"]
+    assert len(drawn) == len(set(drawn.tolist())) == expected["epoch_size"]
     assert kept[drawn].sum() == len(drawn) / 2
 
 
@@ -110,22 +110,22 @@ def test_tracks(times: list[float], faces: Any, kept: Any, lost: Any) -> None:
     assert track_bounds(rows, lose_rows=True) == lost
 
 
-def test_no_row_is_lost_by_default() -> None:
+def test_no_row_is_dropped_by_default() -> None:
     rows = rows_at([t / 25 for t in range(25)] + [3 + t / 25 for t in range(25)])
     assert [track[0] for track in thinned_tracks(rows, WindowOptions())] == [0, 25]
 
 
-def test_thinning_takes_the_nearest_row_and_of_two_the_first() -> None:
+def test_subsampling_uses_the_nearest_row() -> None:
     assert thin_out(np.array([0.0, 0.0625, 0.1875, 0.25, 0.4]), 8).tolist() == [0, 1, 3]
 
 
-def test_the_last_window_is_not_taken() -> None:
+def test_the_last_window_is_skipped() -> None:
     assert window_starts(5, WindowOptions()).tolist() == []
     assert window_starts(6, WindowOptions()).tolist() == [0]
     assert window_starts(10, WindowOptions()).tolist() == [0, 4]
 
 
-def test_tables_with_a_header_and_of_one_video_each(tmp_path: Path) -> None:
+def test_tables_with_header_per_video(tmp_path: Path) -> None:
     header = "video_id,frame_timestamp,x1,y1,x2,y2,label,entity_id\n"
     for video in ("a", "b"):
         row = f"{video},1.5,0.1,0.2,0.3,0.4,NOT_SPEAKING,{video}:0\n"
@@ -145,11 +145,11 @@ def test_tables_with_a_header_and_of_one_video_each(tmp_path: Path) -> None:
         ("v,1,0,0,1", "expected 8 columns, found 5"),
         ("v,1,0,0,1,1,LOUD,v:0", "expected a label of .* found 'LOUD'"),
         ("v,1,0.5,0,0.2,1,NOT_SPEAKING,v:0", "a box x1 < x2"),
-        ("v,-1,0,0,1,1,NOT_SPEAKING,v:0", "a time from 0 upward"),
+        ("v,-1,0,0,1,1,NOT_SPEAKING,v:0", "a time of 0 or more"),
         ("v,x,0,0,1,1,NOT_SPEAKING,v:0", "could not convert"),
     ],
 )
-def test_wrong_rows_are_named(tmp_path: Path, row: str, problem: str) -> None:
+def test_invalid_rows(tmp_path: Path, row: str, problem: str) -> None:
     path = tmp_path / "t.csv"
     path.write_text("v,1,0,0,1,1,NOT_SPEAKING,v:0\n" + row + "\n")
     with pytest.raises(ValueError, match=rf"t\.csv, line 2: .*{problem}"):
@@ -157,10 +157,10 @@ def test_wrong_rows_are_named(tmp_path: Path, row: str, problem: str) -> None:
 
 
 def test_draws_need_both_classes() -> None:
-    with pytest.raises(ValueError, match="found 3 that speak and 0 that do not"):
+    with pytest.raises(ValueError, match="found 3 speaking and 0 not speaking"):
         draw_balanced(np.ones(3, np.bool_), 1.0, np.random.default_rng(0))
 
 
-def test_wrong_options() -> None:
+def test_invalid_options() -> None:
     with pytest.raises(ValueError, match="stride must be 1 or more, got 0"):
         WindowOptions(stride=0)

@@ -1,4 +1,4 @@
-"""Labels of others become own data: the same faces, times and labels."""
+"""Importers keep the faces, times and labels of other data sets."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ AVA_HEADER = (
 
 
 def write_small_video(path: Path) -> None:
-    """Five frames of 200 x 100 with a little sound."""
+    """Five frames of 200 x 100 with audio."""
     frames = (np.full((100, 200, 3), 90, np.uint8) for _ in range(5))
     write_video(path, frames, Fraction(25), np.zeros(3200, np.int16))
 
@@ -57,12 +57,14 @@ def test_ava(tmp_path: Path, header: bool) -> None:
     assert found == [(4, "label"), (5, "value"), (6, "video missing"), (8, "columns")]
 
 
-def test_nothing_to_import_leaves_the_table(tmp_path: Path) -> None:
+def test_without_rows_the_table_is_kept(tmp_path: Path) -> None:
     labels, target = tmp_path / "labels.csv", tmp_path / "train.csv"
     target.write_text("what was there")
     (tmp_path / "gone.srt").write_text("1")  # of the same name, and no video
     labels.write_text("gone,900.04,0.1,0.2,0.5,0.9,NOT_SPEAKING,gone_0:1,0,0\n")
-    with pytest.raises(UserError, match=r"not one row .*line 1: video missing: found no file gone"):
+    with pytest.raises(
+        UserError, match=r"expected rows .*line 1: video missing: found no file gone"
+    ):
         import_ava(labels, tmp_path, target)
     assert target.read_text() == "what was there"
 

@@ -1,4 +1,4 @@
-"""Own data is read row by row, checked, and cut into a store just as the demo cuts faces."""
+"""Custom data: reading and checking of tables, and preparation with the crops of the demo."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ RATE = 16000
 
 
 def pictures(count: int) -> Iterator[NDArray[np.uint8]]:
-    """Smooth pictures, 160 x 120, that change slowly."""
+    """Smooth images, 160 x 120, that change slowly."""
     y, x = np.mgrid[:120, :160]
     for index in range(count):
         grey = 128 + 80 * np.sin((x + 2 * index) / 14) * np.cos(y / 11)
@@ -60,17 +60,19 @@ def dense(video: str, entity: str, stop_s: float = 1.6, label: int = 1) -> list[
     [
         ("a.mp4,x,0.5,1,2,3,4", "columns", "8 values"),
         ("a.mp4,x,zero,1,2,3,4,1", "value", "a number"),
-        ("a.mp4,x,-1,1,2,3,4,1", "time", "0 or later"),
-        ("a.mp4,x,nan,1,2,3,4,1", "time", "0 or later"),
+        ("a.mp4,x,-1,1,2,3,4,1", "time", "0 or more"),
+        ("a.mp4,x,nan,1,2,3,4,1", "time", "0 or more"),
         ("a.mp4,x,0.5,3,2,1,4,1", "box", "x1 < x2"),
-        ("a.mp4,x,0.5,nan,2,3,4,1", "box", "finite"),
+        ("a.mp4,x,0.5,nan,2,3,4,1", "box", "pixels within"),
         ("a.mp4,x,0.5,1,2,3,4,2", "label", "unlabelled"),
-        (",x,0.5,1,2,3,4,1", "value", "both named"),
-        ("a.mp4,x,0,5,6,7,8,1", "duplicate", "one row a moment"),
+        (",x,0.5,1,2,3,4,1", "value", "names of both"),
+        ("a.mp4,x,0,5,6,7,8,1", "duplicate", "one row per time"),
     ],
     ids=["short", "text", "early", "no time", "reversed", "nan", "label", "unnamed", "twice"],
 )
-def test_wrong_rows_are_named_and_left_out(tmp_path: Path, row: str, kind: str, part: str) -> None:
+def test_invalid_rows_are_reported_and_skipped(
+    tmp_path: Path, row: str, kind: str, part: str
+) -> None:
     good = ["a.mp4,x,0,1,2,3,4,1", "a.mp4,x,1,1,2,3,4,0"]
     table = write_table(tmp_path / "train.csv", [good[0], row, good[1]])
     problems: list[TableProblem] = []
@@ -93,7 +95,7 @@ def test_wrong_rows_are_named_and_left_out(tmp_path: Path, row: str, kind: str, 
     ],
     ids=["empty", "names", "half UTF-16", "no text", "endless"],
 )
-def test_wrong_tables(tmp_path: Path, content: bytes, found: str) -> None:
+def test_invalid_tables(tmp_path: Path, content: bytes, found: str) -> None:
     table = tmp_path / "train.csv"
     table.write_bytes(content)
     problems: list[TableProblem] = []
@@ -136,19 +138,19 @@ def test_tables_of_spreadsheets(
     assert entity.lines.tolist() == [2 + bool(lead), 3 + bool(lead)]
 
 
-def test_a_decimal_point_is_the_same_throughout(tmp_path: Path) -> None:
+def test_mixed_decimal_separators(tmp_path: Path) -> None:
     rows = ["a.mp4;x;0,5;1;2;3;4;1", "a.mp4;x;1.000;1;2;3;4;1", "a.mp4;x;one,two;1;2;3;4;1"]
     table = write_table(tmp_path / "train.csv", rows, HEADER.replace(",", ";"))
     problems: list[TableProblem] = []
     (entity,) = read_table(table, None, problems)
     assert entity.times.tolist() == [0.5]
-    assert [(one.line, one.found, one.expected) for one in problems] == [
-        (3, "time_s '1.000'", "',' for a decimal point, as before"),
+    assert [(problem.line, problem.found, problem.expected) for problem in problems] == [
+        (3, "time_s '1.000'", "',' as the decimal separator, as in earlier rows"),
         (4, "time_s 'one,two'", "a number"),
     ]
 
 
-def test_splits_come_from_a_column_or_the_file_name(tmp_path: Path) -> None:
+def test_split_from_column_or_file_name(tmp_path: Path) -> None:
     rows = ["a.mp4,x,0,1,2,3,4,1,train", "a.mp4,y,0,1,2,3,4,1,val"]
     table = write_table(tmp_path / "all.csv", rows, HEADER + ",split")
     problems: list[TableProblem] = []
@@ -192,7 +194,7 @@ def test_crops_are_those_of_the_demo(tmp_path: Path, video: Path) -> None:
     np.testing.assert_allclose(part.timestamps, np.arange(41) / 25)
 
 
-def test_preparing_goes_on_and_follows_changes(tmp_path: Path, video: Path) -> None:
+def test_prepare_resumes_and_updates(tmp_path: Path, video: Path) -> None:
     table = write_table(tmp_path / "train.csv", [*dense("a.mp4", "x"), *dense("gone.mp4", "y")])
     store = tmp_path / "store"
     first = prepare(table, None, store, video.parent)
@@ -213,7 +215,7 @@ def test_preparing_goes_on_and_follows_changes(tmp_path: Path, video: Path) -> N
         )
 
 
-def test_what_the_tables_have_no_more_is_removed(tmp_path: Path, video: Path) -> None:
+def test_entities_missing_from_the_tables_are_removed(tmp_path: Path, video: Path) -> None:
     (tmp_path / "b.mp4").write_bytes(video.read_bytes())
     (tmp_path / "a.mp4").write_bytes(video.read_bytes())
     table = write_table(tmp_path / "train.csv", [*dense("a.mp4", "x"), *dense("b.mp4", "y")])
@@ -239,9 +241,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_table_that_cannot_be_read_removes_nothing(
-    tmp_path: Path, video: Path, content: bytes
-) -> None:
+def test_unreadable_table_removes_nothing(tmp_path: Path, video: Path, content: bytes) -> None:
     table = write_table(tmp_path / "train.csv", dense("a.mp4", "x"))
     assert prepare(table, "train", tmp_path / "store", video.parent).entities == 1
     before = {path: path.read_bytes() for path in (tmp_path / "store").rglob("*.*")}
@@ -260,8 +260,8 @@ def test_a_table_without_rows_removes_nothing(tmp_path: Path, video: Path) -> No
     assert [info.name for info in EntityStore(tmp_path / "store").entities] == ["a.mp4:x:0"]
 
 
-def test_rows_that_cannot_be_read_remove_nothing(tmp_path: Path, video: Path) -> None:
-    """A video, or an entity of one, whose rows cannot be read stays until all rows can be."""
+def test_unreadable_rows_remove_nothing(tmp_path: Path, video: Path) -> None:
+    """Entities whose rows may be unreadable are kept until all rows can be read."""
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_bytes(video.read_bytes())
     good = [*dense("a.mp4", "x"), *dense("a.mp4", "y"), *dense("b.mp4", "z")]
@@ -284,9 +284,7 @@ def test_rows_that_cannot_be_read_remove_nothing(tmp_path: Path, video: Path) ->
     assert prepare(table, None, tmp_path / "store").removed == 0
 
 
-def test_removals_are_counted_in_the_log(
-    tmp_path: Path, video: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_removals_are_logged(tmp_path: Path, video: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = DataOptions("own", tmp_path, video.parent, num_processes=1)
     table = write_table(tmp_path / "train.csv", [*dense("a.mp4", "x"), *dense("a.mp4", "y")])
     prepare_split(data, CustomOptions(), "train")
@@ -300,7 +298,7 @@ def test_removals_are_counted_in_the_log(
     assert len(EntityStore(custom_store(tmp_path, "train"))) == 1
 
 
-def test_an_entity_of_two_tables_is_taken_from_the_first(tmp_path: Path, video: Path) -> None:
+def test_entity_in_two_tables(tmp_path: Path, video: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(video.read_bytes())
     for name, label in (("one", 1), ("two", 0)):
         rows = [f"{row},train" for row in dense("a.mp4", "x", label=label)]
@@ -314,7 +312,7 @@ def test_an_entity_of_two_tables_is_taken_from_the_first(tmp_path: Path, video: 
     assert len(EntityStore(tmp_path / "store")) == 1
 
 
-def test_faces_that_are_lost_are_cut_again(tmp_path: Path, video: Path) -> None:
+def test_missing_faces_are_prepared_again(tmp_path: Path, video: Path) -> None:
     table = write_table(tmp_path / "train.csv", dense("a.mp4", "x"))
     prepare(table, None, tmp_path / "store", video.parent)
     (file,) = (tmp_path / "store").glob("??/*.face")
@@ -324,7 +322,7 @@ def test_faces_that_are_lost_are_cut_again(tmp_path: Path, video: Path) -> None:
     assert (report.entities, report.removed, file.read_bytes()) == (1, 0, content)
 
 
-def test_a_changed_person_is_stored(tmp_path: Path, video: Path) -> None:
+def test_changed_person(tmp_path: Path, video: Path) -> None:
     for person in ("ann", "bob"):
         rows = [f"{row},{person}" for row in dense("a.mp4", "x")]
         table = write_table(tmp_path / "train.csv", rows, HEADER + ",person")
@@ -332,7 +330,7 @@ def test_a_changed_person_is_stored(tmp_path: Path, video: Path) -> None:
         assert [info.person for info in EntityStore(tmp_path / "store").entities] == [person]
 
 
-def test_a_table_of_another_split_is_left_alone(tmp_path: Path, video: Path) -> None:
+def test_table_of_another_split_is_ignored(tmp_path: Path, video: Path) -> None:
     write_table(tmp_path / "train.csv", ["a.mp4,x,0.5,3,2,1,4,1"])
     write_table(tmp_path / "val.csv", dense("a.mp4", "x"))
     report = prepare(tmp_path, "val", tmp_path / "store", video.parent)
@@ -340,7 +338,7 @@ def test_a_table_of_another_split_is_left_alone(tmp_path: Path, video: Path) -> 
     assert [problem.kind for problem in check(tmp_path, video.parent).problems] == ["box"]
 
 
-def test_two_entities_in_one_place_are_kept_apart(tmp_path: Path, video: Path) -> None:
+def test_two_entities_with_identical_boxes(tmp_path: Path, video: Path) -> None:
     rows = [*dense("a.mp4", "x"), *dense("a.mp4", "y", label=0)]
     write_table(tmp_path / "train.csv", rows)
     prepare(tmp_path, "train", tmp_path / "store", video.parent)
@@ -350,7 +348,7 @@ def test_two_entities_in_one_place_are_kept_apart(tmp_path: Path, video: Path) -
     assert (problem.kind, problem.line) == ("overlap", 19)
 
 
-def test_check_names_what_is_wrong_with_videos(tmp_path: Path, video: Path) -> None:
+def test_check_reports_problems_of_videos(tmp_path: Path, video: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video at all")
     (tmp_path / "a.mp4").write_bytes(video.read_bytes())
     rows = [
@@ -384,7 +382,7 @@ def test_check_names_what_is_wrong_with_videos(tmp_path: Path, video: Path) -> N
     assert list(report.lines())[-1].startswith("6 problems: 1 x box, 1 x short")
 
 
-def test_check_finds_leaks_between_splits(tmp_path: Path, video: Path) -> None:
+def test_check_reports_leaks_between_splits(tmp_path: Path, video: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(video.read_bytes())
     for split, entity in (("train", "x"), ("val", "x")):
         rows = [f"{row},ann" for row in dense("a.mp4", entity)]

@@ -1,4 +1,4 @@
-"""People are cut out and put into pictures where their boxes say."""
+"""Cut-out people and images composed of them, with correct boxes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ def background() -> NDArray[np.uint8]:
     return np.asarray(cv2.imencode(".jpg", grey)[1], np.uint8)
 
 
-def test_cutout_holds_the_face(portrait: NDArray[np.uint8], person: Cutout) -> None:
+def test_cutout_contains_the_face(portrait: NDArray[np.uint8], person: Cutout) -> None:
     image, matte = person.decode()
     assert image.shape[:2] == matte.shape
     x1, y1, x2, y2 = (round(value) for value in person.face)
@@ -44,11 +44,11 @@ def test_cutout_holds_the_face(portrait: NDArray[np.uint8], person: Cutout) -> N
     middle = matte[y1 + 30 : y2 - 30, x1 + 30 : x2 - 30]
     assert middle.min() > 250
     assert matte[:10, :10].max() == 0
-    wanted = portrait[120:332, 183:353].astype(int)
-    assert np.abs(image[y1 : y1 + 212, x1 : x1 + 170] - wanted).mean() < 6
+    expected = portrait[120:332, 183:353].astype(int)
+    assert np.abs(image[y1 : y1 + 212, x1 : x1 + 170] - expected).mean() < 6
 
 
-def test_small_faces_are_not_cut_out(portrait: NDArray[np.uint8]) -> None:
+def test_small_faces_are_skipped(portrait: NDArray[np.uint8]) -> None:
     assert cut_out(portrait, np.array([10, 10, 26, 30], np.float32), "hopper") is None
 
 
@@ -57,32 +57,30 @@ def test_composites_differ_from_the_background_where_boxes_are(
 ) -> None:
     sizes: list[float] = []
     for seed in range(12):
-        made = CompositeMaker([person], [background], np.random.default_rng(seed)).compose()
-        height, width = made.picture.shape[:2]
-        assert len(made.boxes) == len(made.clear)
-        for box in made.boxes:
+        composite = CompositeMaker([person], [background], np.random.default_rng(seed)).compose()
+        height, width = composite.image.shape[:2]
+        assert len(composite.boxes) == len(composite.clear)
+        for box in composite.boxes:
             x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height]).astype(int)
-            assert made.picture[y1 : y2 + 1, x1 : x2 + 1].std() > 5
+            assert composite.image[y1 : y2 + 1, x1 : x2 + 1].std() > 5
             sizes.append(float(box[3] - box[1]))
     assert len(sizes) > 10
     assert min(sizes) < 40 and max(sizes) > 100
 
 
-def test_composites_depend_on_the_generator_alone(
-    person: Cutout, background: NDArray[np.uint8]
-) -> None:
+def test_composites_are_reproducible(person: Cutout, background: NDArray[np.uint8]) -> None:
     one, same, other = (
         CompositeMaker([person], [background], np.random.default_rng(seed)).compose()
         for seed in (3, 3, 4)
     )
-    assert np.array_equal(one.picture, same.picture)
+    assert np.array_equal(one.image, same.image)
     assert np.array_equal(one.boxes, same.boxes)
-    assert not np.array_equal(one.picture.shape, other.picture.shape) or not np.array_equal(
-        one.picture, other.picture
+    assert not np.array_equal(one.image.shape, other.image.shape) or not np.array_equal(
+        one.image, other.image
     )
 
 
-def test_people_who_are_hard_to_find_are_drawn_more_often(
+def test_people_who_are_hard_to_detect_are_drawn_more_often(
     background: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = np.full((120, 100), 255, np.uint8)
@@ -94,13 +92,13 @@ def test_people_who_are_hard_to_find_are_drawn_more_often(
     monkeypatch.setattr(composites, "HARD", 1.0)
     for hard, stronger in ((False, 0), (True, 1)):
         people = [red, replace(green, hard=True)] if hard else [red]
-        made = CompositeMaker(people, [background], np.random.default_rng(1)).compose()
-        (x1, y1, x2, y2), *_ = np.array(made.boxes).astype(int)
-        face = made.picture[max(0, y1) : y2, max(0, x1) : x2].reshape(-1, 3)
+        composite = CompositeMaker(people, [background], np.random.default_rng(1)).compose()
+        (x1, y1, x2, y2), *_ = np.array(composite.boxes).astype(int)
+        face = composite.image[max(0, y1) : y2, max(0, x1) : x2].reshape(-1, 3)
         assert np.median(face, axis=0).argmax() == stronger
 
 
-def test_a_hidden_face_is_gone_and_nothing_else(person: Cutout) -> None:
+def test_hide_face_changes_only_the_face(person: Cutout) -> None:
     image, _ = person.decode()
     x1, y1, x2, y2 = (round(value) for value in person.face)
     for seed in range(6):
@@ -111,20 +109,20 @@ def test_a_hidden_face_is_gone_and_nothing_else(person: Cutout) -> None:
         assert changed.max() == 0
 
 
-def test_blending_a_face_into_itself_changes_little(person: Cutout) -> None:
+def test_blending_a_face_with_itself(person: Cutout) -> None:
     image, _ = person.decode()
     same = blend_face(image, person.face, person, np.random.default_rng(0))
     assert np.abs(same.astype(int) - image).mean() < 1
 
 
-def test_recolour_keeps_shape_and_darkens_or_lights() -> None:
+def test_recolour() -> None:
     image = np.full((20, 30, 3), 100, np.uint8)
     means = [recolour(image, np.random.default_rng(seed), 1.0).mean() for seed in range(20)]
     assert min(means) < 80
     assert max(means) > 120
 
 
-def test_little_light_darkens_and_never_lights() -> None:
+def test_dim_only_darkens() -> None:
     image = np.full((40, 60, 3), 200, np.uint8)
     means = [dim(image, np.random.default_rng(seed)).mean() for seed in range(20)]
     assert max(means) < 180
@@ -132,17 +130,17 @@ def test_little_light_darkens_and_never_lights() -> None:
     assert dim(np.zeros_like(image), np.random.default_rng(0)).max() == 0
 
 
-def test_people_are_named_by_the_index(tmp_path: Path) -> None:
+def test_people_of_an_index(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4", "c.avi"):
         (tmp_path / name).touch()
     (tmp_path / "INDEX.csv").write_text("file,identity\na.mp4,ann\nb.mp4,ann\n", "utf-8")
     people = find_videos([tmp_path])
-    assert {who: [path.name for path in paths] for who, paths in people.items()} == {
+    assert {name: [path.name for path in paths] for name, paths in people.items()} == {
         "ann": ["a.mp4", "b.mp4"],
         "c": ["c.avi"],
     }
 
 
-def test_a_folder_without_videos_is_named(tmp_path: Path) -> None:
+def test_folder_without_videos(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected videos"):
         find_videos([tmp_path])

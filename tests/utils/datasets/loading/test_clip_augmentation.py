@@ -1,4 +1,4 @@
-"""Clips are resized and changed as ASC and ASDNet do it, and alike for one generator."""
+"""Resizing and augmentation of clips as in ASC and ASDNet."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_mean_area_of_crops(published: bool, area: float) -> None:
     assert outside == 0
 
 
-def test_a_change_depends_on_the_generator_alone() -> None:
+def test_augmentation_is_reproducible() -> None:
     for changes in (ClipAugmentation(), ClipAugmentation("clip", published_crop=True)):
         one, same, other = (
             augment_clip(clip(), changes, np.random.default_rng(seed)) for seed in (3, 3, 4)
@@ -48,7 +48,7 @@ def test_a_change_depends_on_the_generator_alone() -> None:
 
 @pytest.mark.parametrize(("mode", "num_looks"), [("clip", 1), ("frame", 5)])
 def test_colours_of_a_clip(mode: str, num_looks: int) -> None:
-    """Equal frames stay equal if colours are drawn once, and become as many as there are draws."""
+    """Equal frames stay equal if colours are drawn once per clip, and else differ."""
     still = np.repeat(clip(1), 5, axis=0)
     changes = ClipAugmentation("clip" if mode == "clip" else "frame")
     changed = augment_clip(still, changes, np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Batches of clips hold what their rows say, are the same for one seed, and are resumed exactly."""
+"""Batches of clips: contents, reproducibility and resuming."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ ALL = ClipLoaderOptions(batch_size=16, n_data_loader_thread=0, every_row=True)
 
 
 class Coloured(MadeFaces):
-    """The made faces in colour; entity 3 has frames without a label."""
+    """The generated faces in colour; entity 3 has unlabelled frames."""
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
         part = super().read(index, start, stop)
@@ -61,7 +61,7 @@ def same(one: Sequence[TrainingBatch], two: Sequence[TrainingBatch]) -> bool:
     )
 
 
-def test_every_row_is_there_in_order(data: Coloured) -> None:
+def test_all_rows_in_order(data: Coloured) -> None:
     batches = load(data, ALL)
     rows = np.concatenate([batch.rows for batch in batches]).tolist()
     assert rows == [[e, row] for e, length in enumerate(LENGTHS) for row in range(length)]
@@ -74,8 +74,8 @@ def test_every_row_is_there_in_order(data: Coloured) -> None:
             around = rows_around(LENGTHS[entity], np.array([row]), 5, 2)
             faces = resize_faces(part.faces, SIZE)[around[0]]
             assert np.array_equal(batch.faces[index].numpy(), faces)
-            sound = asc_mfcc(part.waveform, part.timestamps - part.timestamps[0], around)
-            np.testing.assert_allclose(batch.audio[index].numpy(), sound[0], atol=1e-5)
+            features = asc_mfcc(part.waveform, part.timestamps - part.timestamps[0], around)
+            np.testing.assert_allclose(batch.audio[index].numpy(), features[0], atol=1e-5)
             assert int(batch.labels[index]) == part.labels[row]
             assert bool(batch.mask[index]) == (part.labels[row] != -1)
 
@@ -105,24 +105,24 @@ def test_speech_is_of_all_faces_of_a_video(data: Coloured) -> None:
 
 
 class Labels:
-    """A data set that gives labels alone: 300 frames, the last 10 of them speaking."""
+    """A data set that can only read labels: 300 frames, the last 10 of them speaking."""
 
     entities: Sequence[EntityInfo] = [EntityInfo("e", "v", 300, Fraction(FPS), 10)]
 
     def read(self, index: int, start: int = 0, stop: int | None = None) -> EntityPart:
-        raise AssertionError(f"pictures of {index} were read, {start} to {stop}")
+        raise AssertionError(f"images of {index} were read, {start} to {stop}")
 
     def read_labels(self, index: int) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
         assert index == 0
         return (np.arange(300) >= 290).astype(np.int8), np.arange(300) / FPS
 
 
-def test_labels_are_read_without_pictures_where_that_is_possible() -> None:
+def test_labels_are_read_without_images() -> None:
     speech = SpeechTimes.of(Labels())
     assert speech.at("v", np.array([0.04, 11.6, 11.96, 0.05, 99])).tolist() == [0, 1, 1, -1, -1]
 
 
-def test_speech_where_nobody_is_labelled() -> None:
+def test_speech_without_labels() -> None:
     speech = SpeechTimes({"v": np.empty((2, 0), np.int64)})
     assert speech.at("v", np.array([0.04, 5])).tolist() == [-1, -1]
 
@@ -148,13 +148,13 @@ def test_processes_share_each_batch(data: Coloured) -> None:
 
 
 @pytest.mark.slow
-def test_workers_give_the_same(data: Coloured) -> None:
+def test_workers_yield_the_same_batches(data: Coloured) -> None:
     loader = ClipLoader(data, FORM, CLIP, replace(DRAWN, n_data_loader_thread=1))
     assert same(list(loader.epoch(1)), load(data, DRAWN))
     assert same(list(loader.epoch(2, skip=1)), load(data, DRAWN, epoch=2, skip=1))
 
 
-def test_grey_faces_are_refused_where_colour_is_read() -> None:
+def test_grey_faces_for_a_colour_network() -> None:
     loader = ClipLoader(MadeFaces(LENGTHS), FORM, CLIP, ALL)
     with pytest.raises(ValueError, match=r"the network reads colour.*again in colour"):
         next(loader.epoch(1))
@@ -162,7 +162,7 @@ def test_grey_faces_are_refused_where_colour_is_read() -> None:
     assert grey.faces.shape == (16, 5, SIZE, SIZE)
 
 
-def test_wrong_options_are_refused(data: Coloured) -> None:
+def test_invalid_options(data: Coloured) -> None:
     with pytest.raises(ValueError, match="batch_size must be 1 or more"):
         ClipLoaderOptions(batch_size=0)
     with pytest.raises(ValueError, match="expected a rank below 2, got 2"):

@@ -1,4 +1,4 @@
-"""Batches of contexts are those of their rows, are the same for one seed."""
+"""Batches of contexts: contents and reproducibility."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,7 +75,7 @@ def test_every_row_once(store: FeatureStore) -> None:
         assert len(batches) == ContextLoader(store, FORM, options).len_epoch(1)
 
 
-def test_contexts_without_chance_are_ranked_by_size(store: FeatureStore) -> None:
+def test_contexts_without_drawing_are_ranked_by_size(store: FeatureStore) -> None:
     videos = [store.read(index) for index in range(len(store))]
     for batch in load(store, ALL):
         assert batch.faces.shape[1:] == (3, 5, 6)
@@ -115,7 +115,7 @@ def test_processes_share_each_batch(store: FeatureStore) -> None:
             assert torch.equal(part.labels, batch.labels[rank::5])
 
 
-def test_wrong_options_are_refused(store: FeatureStore) -> None:
+def test_invalid_options(store: FeatureStore) -> None:
     with pytest.raises(ValueError, match="batch_size must be 1 or more"):
         ContextLoaderOptions(seed=-1)
     with pytest.raises(ValueError, match="expected a rank below 1, got 1"):

@@ -1,4 +1,4 @@
-"""Batches hold every frame once, are the same for one seed, and are resumed exactly."""
+"""Batches of sequences: coverage, reproducibility and resuming."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ CHANGED = replace(ALL, augment=True, shifted_share=0.3, foreign_share=0.3)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> EntityStore:
-    """Entities whose pictures tell their number, with drawn sound and labels."""
+    """Entities whose images encode their number, with random audio and labels."""
     folder = tmp_path_factory.mktemp("store")
     rng = np.random.default_rng(0)
     writer = EntityStoreWriter(folder, SIZE)
@@ -44,8 +44,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EntityStore:
             f"e{number}", f"v{number}", length, fps, int((labels == 1).sum()), f"p{number}"
         )
         faces = rng.integers(0, 40, (length, 1, 1)) + 20 * number + np.zeros((1, SIZE, SIZE))
-        sound = rng.normal(0, 1000, int(length / fps * 16000)).astype(np.int16)
-        writer.add(info, faces.astype(np.uint8), sound, labels, np.arange(length) / float(fps))
+        waveform = rng.normal(0, 1000, int(length / fps * 16000)).astype(np.int16)
+        writer.add(info, faces.astype(np.uint8), waveform, labels, np.arange(length) / float(fps))
     return EntityStore(folder)
 
 
@@ -85,7 +85,7 @@ def test_every_frame_is_in_one_batch(store: EntityStore, options: SequenceLoader
     assert set(seen) == expected and set(seen.values()) == {1}
 
 
-def test_a_clip_is_what_the_store_has(store: EntityStore) -> None:
+def test_clips_equal_the_store(store: EntityStore) -> None:
     for batch in load(store, ALL):
         for row, item in enumerate(items_of(batch)):
             part = store.read(item.entity, item.start, item.stop)
@@ -123,7 +123,7 @@ def test_processes_share_each_batch(store: EntityStore) -> None:
 
 
 @pytest.mark.slow
-def test_workers_give_the_same_and_a_killed_one_is_said(store: EntityStore) -> None:
+def test_workers_yield_the_same_batches_and_may_be_killed(store: EntityStore) -> None:
     options = replace(CHANGED, n_data_loader_thread=2)
     loader = SequenceLoader(store, FORM, options)
     assert same(list(loader.epoch(1)), load(store, CHANGED))
@@ -155,7 +155,7 @@ def command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
-def test_wrong_sound_counts_as_not_speaking(store: EntityStore) -> None:
+def test_mismatched_audio_counts_as_not_speaking(store: EntityStore) -> None:
     plain = load(store, ALL)
     for options in (replace(ALL, shifted_share=1.0), replace(ALL, foreign_share=1.0)):
         changed = load(store, options)
@@ -190,16 +190,18 @@ def test_published_batches_cut_to_the_shortest(store: EntityStore) -> None:
     assert all(batch.mask.all() for batch in batches)
 
 
-def test_long_lists_lose_no_time_to_padding() -> None:
+def test_padding_is_rare_in_large_data_sets() -> None:
     rng = np.random.default_rng(0)
-    lengths = np.clip(rng.gamma(1.2, 75, 30000).astype(int), 8, 310).tolist()  # as AVA's are
+    lengths = np.clip(
+        rng.gamma(1.2, 75, 30000).astype(int), 8, 310
+    ).tolist()  # distributed as in AVA
     plans = plan_batches(lengths, 2500, 0, rng)
     assert sum(len(item) for plan in plans for item in plan.items) == sum(lengths)
     read = sum(plan.num_frames * len(plan.items) for plan in plans)
     assert read < 1.005 * sum(lengths) and read / len(plans) > 2300
 
 
-def test_other_forms_of_faces(store: EntityStore, tmp_path: Path) -> None:
+def test_other_crop_formats(store: EntityStore, tmp_path: Path) -> None:
     small = next(iter(SequenceLoader(store, replace(FORM, size=8), ALL).epoch(1)))
     assert small.faces.shape[2:] == (8, 8)
     with pytest.raises(ValueError, match=r"the network reads colour.*again in colour"):
@@ -218,7 +220,7 @@ def test_other_forms_of_faces(store: EntityStore, tmp_path: Path) -> None:
     assert grey.shape == (1, 5, SIZE, SIZE) and abs(float(grey.float().mean()) - 60) < 5
 
 
-def test_damaged_data_are_named(store: EntityStore) -> None:
+def test_damaged_data_is_named(store: EntityStore) -> None:
     path = sorted(store.folder.glob("*/*.face"))[0]
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
@@ -231,7 +233,7 @@ def test_damaged_data_are_named(store: EntityStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("invalid", "message"),
     [
         ({"batch_size": 0}, "--batchSize must be 1 or more, got 0"),
         ({"n_data_loader_thread": -1}, "--nDataLoaderThread must be 0 or more"),
@@ -239,6 +241,6 @@ def test_damaged_data_are_named(store: EntityStore) -> None:
     ],
     ids=["batch", "workers", "shares"],
 )
-def test_wrong_options_are_refused(wrong: dict[str, float], message: str) -> None:
+def test_invalid_options(invalid: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SequenceLoaderOptions(**wrong)  # type: ignore[arg-type]
+        SequenceLoaderOptions(**invalid)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Batches of several faces hold who is seen when, and are the same for one seed."""
+"""Batches of several faces: contents, choice of the others, and reproducibility."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +10,7 @@ import torch
 
 from utils.datasets.entities import EntityInfo
 from utils.datasets.loading.batch_plans import BatchPlan, EntityRange, plan_batches, plan_whole
-from utils.datasets.loading.sequence_batches import SequenceAugmentation
+from utils.datasets.loading.sequence_batches import BatchSource, SequenceAugmentation
 from utils.datasets.loading.speaker_batches import SpeakerBatchMaker
 from utils.datasets.loading.speaker_choice import SpeakerOptions
 from utils.datasets.loading.training_batch import TrainingBatch
@@ -37,7 +37,7 @@ SPEAKERS = SpeakerOptions()
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> EntityStore:
-    """Each picture tells its entity by its level, and each sound too; labels change by turns."""
+    """Each entity has its own grey level and audio level; labels alternate."""
     folder = tmp_path_factory.mktemp("store")
     writer = EntityStoreWriter(folder, SIZE)
     rng = np.random.default_rng(0)
@@ -49,8 +49,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EntityStore:
         )
         levels = 60 + 20 * number + frames % 4
         faces = np.broadcast_to(levels[:, None, None], (len(frames), SIZE, SIZE)).astype(np.uint8)
-        sound = rng.normal(0, 500 + 300 * number, 640 * len(frames)).astype(np.int16)
-        writer.add(info, faces, sound, labels, 900 + frames / 25)
+        waveform = rng.normal(0, 500 + 300 * number, 640 * len(frames)).astype(np.int16)
+        writer.add(info, faces, waveform, labels, 900 + frames / 25)
     return EntityStore(folder)
 
 
@@ -62,7 +62,8 @@ def make(
     share: tuple[int, int] = (0, 1),
     epoch: int = 1,
 ) -> TrainingBatch:
-    maker = SpeakerBatchMaker(store, FORM, changes or SequenceAugmentation(), *share, speakers)
+    source = BatchSource(store, FORM, changes or SequenceAugmentation(), *share)
+    maker = SpeakerBatchMaker(source, speakers)
     batch = maker.make((epoch, plan))
     assert isinstance(batch, TrainingBatch)
     return batch
@@ -80,7 +81,7 @@ def same(one: TrainingBatch, two: TrainingBatch) -> bool:
 
 
 def owners(batch: TrainingBatch, clip: int) -> list[int]:
-    """Return which entity each face of a clip is, by its level of grey."""
+    """Return the entity of each face of a clip, recognised by its grey level."""
     return [
         round((int(faces[mask].max()) - 61) / 20)
         for faces, mask in zip(batch.faces[clip], batch.mask[clip], strict=True)
@@ -93,7 +94,9 @@ def frames_of(item: EntityRange) -> range:
 
 
 @pytest.mark.parametrize("min_share", [0.5, 0.0], ids=["training", "validation"])
-def test_every_face_stands_where_it_is_seen(store: EntityStore, min_share: float) -> None:
+def test_faces_are_at_the_frames_where_they_are_visible(
+    store: EntityStore, min_share: float
+) -> None:
     rng = np.random.default_rng(0)
     for plan in plan_batches(LENGTHS, 160, 45, rng):
         batch = make(store, plan, speakers=replace(SPEAKERS, min_share=min_share))
@@ -115,17 +118,17 @@ def test_every_face_stands_where_it_is_seen(store: EntityStore, min_share: float
                 labels[: len(frames)] = torch.tensor([f // 5 % 2 == entity % 2 for f in frames])
                 labels[~batch.mask[row, speaker]] = -1
                 assert torch.equal(batch.labels[row, speaker], labels)
-                pictures = batch.faces[row, speaker].float().mean((1, 2))
+                images = batch.faces[row, speaker].float().mean((1, 2))
                 levels = torch.tensor([float(60 + 20 * entity + f % 4) for f in frames])
                 levels = torch.nn.functional.pad(levels, (0, length - len(frames)))
                 levels[~batch.mask[row, speaker]] = 0
-                assert (pictures - levels).abs().max() < 2
+                assert (images - levels).abs().max() < 2
             part = store.read(item.entity, item.start, item.stop)
             features = align(align(log_mel(part.waveform), len(item)), length)
             np.testing.assert_array_equal(batch.audio[row], features)
 
 
-def test_whoever_is_alone_is_repeated(store: EntityStore) -> None:
+def test_single_face_is_repeated(store: EntityStore) -> None:
     plan = plan_whole(LENGTHS)[ALONE]
     batch = make(store, plan, SequenceAugmentation(augment=True))
     assert batch.mask.all()
@@ -156,8 +159,8 @@ def test_the_same_seed_gives_the_same_batches(store: EntityStore) -> None:
             assert torch.equal(getattr(part, name), getattr(whole, name)[rank::3]), name
 
 
-def test_each_face_is_changed_by_itself(store: EntityStore) -> None:
-    """Turned faces have black corners; whether one is turned says nothing of the others."""
+def test_each_face_is_augmented_separately(store: EntityStore) -> None:
+    """Rotated faces have black corners; each is rotated independently of the others."""
     plan = plan_whole(LENGTHS)[0]
     turned = set()
     for seed in range(40):
@@ -186,7 +189,7 @@ def test_half_of_the_clips_get_noise_of_any_other_entity(store: EntityStore) -> 
     [SequenceAugmentation(shifted_share=1.0), SequenceAugmentation(foreign_share=1.0)],
     ids=["shifted", "foreign"],
 )
-def test_with_a_wrong_sound_nobody_speaks(
+def test_with_mismatched_audio_nobody_speaks(
     store: EntityStore, changes: SequenceAugmentation
 ) -> None:
     plan = plan_whole(LENGTHS)[0]
@@ -197,7 +200,7 @@ def test_with_a_wrong_sound_nobody_speaks(
     assert (wrong.labels[wrong.mask] == 0).all()
 
 
-def test_one_entity_only(tmp_path: Path) -> None:
+def test_single_entity(tmp_path: Path) -> None:
     writer = EntityStoreWriter(tmp_path, SIZE)
     faces = np.full((5, SIZE, SIZE), 100, np.uint8)
     info = EntityInfo("e", "v", 5, Fraction(25), 0)

@@ -1,4 +1,4 @@
-"""Who is compared with whom: the published draw, and the rule for scoring."""
+"""The choice of the faces to compare: as published, and for scoring."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ VALIDATION = SpeakerOptions(min_share=0.0)
 
 
 def span(start: int, stop: int, length: int = 10) -> NDArray[np.int64]:
-    """Rows of an entity that is seen at frames [start, stop) of a clip."""
+    """Rows of an entity that is visible at frames [start, stop) of a clip."""
     rows = np.full(length, ABSENT, np.int64)
     rows[start:stop] = np.arange(stop - start)
     return rows
@@ -40,7 +40,7 @@ def draws(rows: dict[int, NDArray[np.int64]], options: SpeakerOptions) -> Counte
         ({}, {(9, 9, 9)}, {(9, 9, 9)}),
         ({1: (0, 5), 2: (6, 10)}, {(9, 9, 9)}, {(9, 9, 9)}),  # not at frame 5
         ({1: (0, 6)}, {(9, 1, 1)}, {(9, 1, 1)}),
-        ({1: (5, 10)}, {(9, 9, 9)}, {(9, 1, 1)}),  # half is not more than half
+        ({1: (5, 10)}, {(9, 9, 9)}, {(9, 1, 1)}),  # more than half is required
         (
             {1: (0, 10), 2: (5, 6), 3: (4, 10)},
             {(9, 1, 3), (9, 3, 1)},
@@ -54,7 +54,7 @@ def test_published_draw(
     train: set[tuple[int, ...]],
     validation: set[tuple[int, ...]],
 ) -> None:
-    rows = {entity: span(*there) for entity, there in spans.items()}
+    rows = {entity: span(*frames) for entity, frames in spans.items()}
     assert set(draws(rows, SpeakerOptions())) == train
     assert set(draws(rows, VALIDATION)) == validation
 
@@ -84,7 +84,7 @@ def test_rows_at(times: list[float], moments: list[float], expected: list[int]) 
 
 
 class Plain:
-    """Two videos; entities are seen from one frame to another, pictures are never needed twice."""
+    """Two videos whose entities are visible for a range of frames; counts the reads."""
 
     spans = (("a", 0, 30), ("a", 10, 20), ("b", 0, 30), ("a", 40, 50), ("a", 5, 45))
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a process that reads keeps its type and tells where it was."""
+"""Errors in worker processes keep their type and traceback."""
 
 import pytest
 
@@ -6,14 +6,14 @@ from utils.datasets.loading.workers import BatchReader, WorkerTraceback
 
 
 class TwoPartError(Exception):
-    """Cannot be pickled as it is."""
+    """Cannot be pickled."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__(f"{one} {two}")
 
 
 class Maker:
-    """Fails in one way or another."""
+    """Fails in the way that the plan names."""
 
     def make(self, plan: str) -> str:
         if plan == "file":
@@ -44,7 +44,7 @@ def test_errors_of_workers_keep_type_and_traceback() -> None:
 
 
 @pytest.mark.parametrize(("plan", "kind"), [("file", FileNotFoundError), ("bug", KeyError)])
-def test_errors_of_this_process_are_as_they_are(plan: str, kind: type[Exception]) -> None:
+def test_errors_of_the_main_process_are_unchanged(plan: str, kind: type[Exception]) -> None:
     with pytest.raises(kind) as raised:
         list(BatchReader(Maker(), 0).batches([plan]))
     assert raised.value.__cause__ is None

@@ -1,4 +1,4 @@
-"""The store gives back what was put in, in part and whole, and says what is damaged."""
+"""The entity store: round trips, partial reads, and error messages about damaged files."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ from utils.files import replacing
 NUM_FRAMES = 40
 LABELS = np.array([1, 0, -1, 1] * 10, np.int8)
 TIMES = 900 + np.arange(NUM_FRAMES) / 30
-SOUND = np.random.default_rng(0).integers(-32768, 32768, 20000).astype(np.int16)
+WAVEFORM = np.random.default_rng(0).integers(-32768, 32768, 20000).astype(np.int16)
 ODD_NAMES = ["-a/b:1", "..", "CON", "Größe 東京", "x" * 400, "a%2Fb", "a/b", "A/B"]
 
 
@@ -27,34 +27,34 @@ def info(name: str = "video:1") -> EntityInfo:
 
 
 def faces(size: int = 112, colour: bool = False) -> NDArray[np.uint8]:
-    """Smooth pictures, which JPEG keeps well, a bit lighter each."""
+    """Smooth images, which JPEG preserves well, each a bit lighter than the last."""
     ramp = np.add.outer(np.arange(size), np.arange(size)) * (150 / (2 * size))
-    pictures = (ramp + np.arange(NUM_FRAMES)[:, None, None]).astype(np.uint8)
-    return np.stack([pictures, pictures + 30, pictures + 60], axis=-1) if colour else pictures
+    images = (ramp + np.arange(NUM_FRAMES)[:, None, None]).astype(np.uint8)
+    return np.stack([images, images + 30, images + 60], axis=-1) if colour else images
 
 
 def write(folder: Path, name: str = "video:1") -> Path:
-    EntityStoreWriter(folder).add(info(name), faces(), SOUND, LABELS, TIMES)
+    EntityStoreWriter(folder).add(info(name), faces(), WAVEFORM, LABELS, TIMES)
     return entity_path(folder, name)
 
 
 @pytest.mark.parametrize(
     ("size", "colour"), [(112, False), (112, True), (64, False)], ids=["grey", "colour", "small"]
 )
-def test_what_goes_in_comes_out(tmp_path: Path, size: int, colour: bool) -> None:
-    pictures = faces(size, colour)
-    EntityStoreWriter(tmp_path, size, colour).add(info(), iter(pictures), SOUND, LABELS, TIMES)
+def test_round_trip(tmp_path: Path, size: int, colour: bool) -> None:
+    images = faces(size, colour)
+    EntityStoreWriter(tmp_path, size, colour).add(info(), iter(images), WAVEFORM, LABELS, TIMES)
     store = EntityStore(tmp_path)
     assert store.entities == [info()]
     part = store.read(0)
-    assert part.faces.shape == pictures.shape
-    assert np.abs(part.faces.astype(int) - pictures).max() <= (8 if colour else 3)
-    assert (part.waveform == SOUND).all() and part.waveform.dtype == np.int16
+    assert part.faces.shape == images.shape
+    assert np.abs(part.faces.astype(int) - images).max() <= (8 if colour else 3)
+    assert (part.waveform == WAVEFORM).all() and part.waveform.dtype == np.int16
     assert (part.labels == LABELS).all() and (part.timestamps == TIMES).all()
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 1), (7, 29), (39, 40), (0, 40)])
-def test_a_part_is_a_part_of_the_whole(tmp_path: Path, start: int, stop: int) -> None:
+def test_partial_read(tmp_path: Path, start: int, stop: int) -> None:
     write(tmp_path)
     store = EntityStore(tmp_path)
     whole, part = store.read(0), store.read(0, start, stop)
@@ -62,26 +62,26 @@ def test_a_part_is_a_part_of_the_whole(tmp_path: Path, start: int, stop: int) ->
     assert (part.labels == LABELS[start:stop]).all()
     assert (part.timestamps == TIMES[start:stop]).all()
     per_frame = 16000 * 1001 / 30000
-    last = len(SOUND) if stop == NUM_FRAMES else int(stop * per_frame)
-    assert (part.waveform == SOUND[int(start * per_frame) : last]).all()
+    last = len(WAVEFORM) if stop == NUM_FRAMES else int(stop * per_frame)
+    assert (part.waveform == WAVEFORM[int(start * per_frame) : last]).all()
 
 
-def test_a_range_outside_is_refused(tmp_path: Path) -> None:
+def test_invalid_range(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ValueError, match=r"within \[0, 40\), got \[3, 41\)"):
         EntityStore(tmp_path).read(0, 3, 41)
 
 
-def test_pictures_that_repeat_are_stored_once(tmp_path: Path) -> None:
+def test_repeated_images_are_stored_once(tmp_path: Path) -> None:
     one = faces()[0]
-    EntityStoreWriter(tmp_path).add(info(), [one] * NUM_FRAMES, SOUND, LABELS, TIMES)
+    EntityStoreWriter(tmp_path).add(info(), [one] * NUM_FRAMES, WAVEFORM, LABELS, TIMES)
     repeated = entity_path(tmp_path, "video:1").stat().st_size
-    assert repeated < 2 * len(SOUND) + 40 * 28 + 3000
+    assert repeated < 2 * len(WAVEFORM) + 40 * 28 + 3000
     part = EntityStore(tmp_path).read(0, 20, 25)
     assert (part.faces == part.faces[0]).all() and part.faces.shape == (5, 112, 112)
 
 
-def test_any_name_is_only_a_name(tmp_path: Path) -> None:
+def test_names_with_special_characters(tmp_path: Path) -> None:
     for name in ODD_NAMES:
         write(tmp_path / "store", name)
     store = EntityStore(tmp_path / "store")
@@ -94,7 +94,7 @@ def test_any_name_is_only_a_name(tmp_path: Path) -> None:
     assert not writer.holds(ODD_NAMES[0], LABELS, TIMES + 1)
 
 
-def test_the_index_is_mended(tmp_path: Path) -> None:
+def test_the_index_is_rebuilt(tmp_path: Path) -> None:
     write(tmp_path, "a")
     EntityStoreWriter(tmp_path).write_index()
     write(tmp_path, "b")
@@ -106,13 +106,13 @@ def test_the_index_is_mended(tmp_path: Path) -> None:
     assert [entity.name for entity in EntityStore(tmp_path).entities] == ["b"]
 
 
-def test_a_replaced_entity_is_not_mistaken_for_the_one_before(tmp_path: Path) -> None:
-    """Even if it has as many bytes and nobody writes the index anew."""
+def test_replaced_entity_is_read(tmp_path: Path) -> None:
+    """Even if it has the same size and the index is not written again."""
     path = write(tmp_path)
     EntityStoreWriter(tmp_path).write_index()
     num_bytes = path.stat().st_size
     other = replace(info(), person="Bob")
-    EntityStoreWriter(tmp_path).add(other, faces(), SOUND, LABELS, TIMES)
+    EntityStoreWriter(tmp_path).add(other, faces(), WAVEFORM, LABELS, TIMES)
     assert path.stat().st_size == num_bytes
     assert EntityStoreWriter(tmp_path).stored() == [other]
     assert EntityStore(tmp_path).entities == [other]
@@ -120,7 +120,7 @@ def test_a_replaced_entity_is_not_mistaken_for_the_one_before(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("kept", [0, 5, 5000, -300, -20, -1])
-def test_a_file_that_breaks_off_is_named(tmp_path: Path, kept: int) -> None:
+def test_truncated_file_is_named(tmp_path: Path, kept: int) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ValueError, match="damaged or cut off") as failure:
@@ -128,12 +128,12 @@ def test_a_file_that_breaks_off_is_named(tmp_path: Path, kept: int) -> None:
     assert str(path) in str(failure.value)
 
 
-def test_damage_inside_is_found(tmp_path: Path) -> None:
+def test_damaged_content_is_found(tmp_path: Path) -> None:
     path = write(tmp_path)
     whole = path.read_bytes()
     store = EntityStore(tmp_path)
     assert list(store.verify()) == []
-    for place in (300, whole.index(SOUND.tobytes()) + 9, len(whole) - 2000 + 900):
+    for place in (300, whole.index(WAVEFORM.tobytes()) + 9, len(whole) - 2000 + 900):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         assert [damage.path for damage in store.verify()] == [path], place
     path.write_bytes(whole[:300] + b"?" + whole[301:])
@@ -141,14 +141,14 @@ def test_damage_inside_is_found(tmp_path: Path) -> None:
         store.read(0, 0, 5)
 
 
-def test_another_version_is_refused(tmp_path: Path) -> None:
+def test_other_version(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.write_bytes(path.read_bytes()[:-1] + b"9")
     with pytest.raises(ValueError, match="expected version 1 of the format, found 9"):
         EntityStore(tmp_path)
 
 
-def test_an_unfinished_entity_leaves_nothing(tmp_path: Path) -> None:
+def test_unfinished_entity_is_removed(tmp_path: Path) -> None:
     writer = EntityStoreWriter(tmp_path)
     with pytest.raises(RuntimeError, match="stop"), writer.open(info()) as entity:
         entity.append(faces()[0], 1, 0.0)
@@ -159,16 +159,16 @@ def test_an_unfinished_entity_leaves_nothing(tmp_path: Path) -> None:
     assert not writer.holds("video:1", LABELS, TIMES)
 
 
-def test_wrong_input_is_refused(tmp_path: Path) -> None:
+def test_invalid_input(tmp_path: Path) -> None:
     writer = EntityStoreWriter(tmp_path)
     with pytest.raises(ValueError, match=r"expected 40 frames, 20 of them speaking, got 40 and 0"):
-        writer.add(info(), faces(), SOUND, np.zeros(40, np.int8), TIMES)
+        writer.add(info(), faces(), WAVEFORM, np.zeros(40, np.int8), TIMES)
     with pytest.raises(ValueError, match=r"expected uint8 crops of shape \(112, 112\)"):
-        writer.add(info(), faces(64), SOUND, LABELS, TIMES)
+        writer.add(info(), faces(64), WAVEFORM, LABELS, TIMES)
     with pytest.raises(ValueError, match="expected an int16 waveform"):
-        writer.add(info(), faces(), SOUND.astype(np.float32), LABELS, TIMES)
+        writer.add(info(), faces(), WAVEFORM.astype(np.float32), LABELS, TIMES)
     with pytest.raises(ValueError, match="expected a label -1, 0 or 1, got 2"):
-        writer.add(info(), faces(), SOUND, LABELS + 1, TIMES)
+        writer.add(info(), faces(), WAVEFORM, LABELS + 1, TIMES)
     write(tmp_path)
     with pytest.raises(ValueError, match="write into another folder"):
         EntityStoreWriter(tmp_path, colour=True)
@@ -182,7 +182,7 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda size: "0" * size)
     path = entity_path(tmp_path, "video:1")
     with replacing(path) as temporary:
@@ -190,11 +190,11 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path.unlink()
     temporary.symlink_to("/dev/full")
     with pytest.raises(DiskFullError, match="disk is full: entity video:1"):
-        EntityStoreWriter(tmp_path).add(info(), faces(), SOUND, LABELS, TIMES)
+        EntityStoreWriter(tmp_path).add(info(), faces(), WAVEFORM, LABELS, TIMES)
     assert not path.exists()
 
 
-def test_leftovers_go_but_not_what_somebody_is_writing(tmp_path: Path) -> None:
+def test_only_abandoned_files_are_removed(tmp_path: Path) -> None:
     writer, other = EntityStoreWriter(tmp_path), EntityStoreWriter(tmp_path)
     left = entity_path(tmp_path, "b").with_name(".b.1234abcd.face")
     left.parent.mkdir()
@@ -204,6 +204,6 @@ def test_leftovers_go_but_not_what_somebody_is_writing(tmp_path: Path) -> None:
         for face, label, time_s in zip(faces(), LABELS, TIMES, strict=True):
             entity.append(face, int(label), float(time_s))
         other.remove_leftovers()
-        entity.finish(SOUND)
+        entity.finish(WAVEFORM)
     assert not left.exists()
     assert [one.name for one in EntityStore(tmp_path).entities] == ["a"]

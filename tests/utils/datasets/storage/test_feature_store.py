@@ -1,4 +1,4 @@
-"""Features come back as they were written, in a tenth of the space of the published tables."""
+"""The feature store: round trips, size compared with published tables, and error messages."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.asc import read_feature_table, write_feature_table, write_score_table
+from benchmarks.asc_data import read_feature_table, write_feature_table, write_score_table
 from utils.datasets.storage.feature_store import (
     FeatureFormat,
     FeatureStore,
@@ -18,7 +18,7 @@ from utils.datasets.storage.feature_store import (
 FORM = FeatureFormat("asc_encoder", 64, 11, "ab12" * 16)
 
 
-def made(video: str, counts: tuple[int, ...] = (7, 3), width: int = 64) -> VideoFeatures:
+def make_features(video: str, counts: tuple[int, ...] = (7, 3), width: int = 64) -> VideoFeatures:
     rng = np.random.default_rng(len(video))
     num_rows = sum(counts)
     return VideoFeatures(
@@ -35,21 +35,21 @@ def made(video: str, counts: tuple[int, ...] = (7, 3), width: int = 64) -> Video
     )
 
 
-def assert_same(found: VideoFeatures, wanted: VideoFeatures, half: bool) -> None:
+def assert_same(found: VideoFeatures, expected: VideoFeatures, half: bool) -> None:
     assert (found.video, list(found.entities), list(found.counts)) == (
-        wanted.video,
-        list(wanted.entities),
-        list(wanted.counts),
+        expected.video,
+        list(expected.entities),
+        list(expected.counts),
     )
     for name in ("timestamps", "labels", "logits"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     if half:
-        np.testing.assert_allclose(found.embeddings, wanted.embeddings, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(found.embeddings, expected.embeddings, rtol=1e-3, atol=1e-6)
     else:
-        np.testing.assert_array_equal(found.embeddings, wanted.embeddings)
-    assert (found.boxes is None) == (wanted.boxes is None)
-    if wanted.boxes is not None:
-        np.testing.assert_array_equal(found.boxes, wanted.boxes)
+        np.testing.assert_array_equal(found.embeddings, expected.embeddings)
+    assert (found.boxes is None) == (expected.boxes is None)
+    if expected.boxes is not None:
+        np.testing.assert_array_equal(found.boxes, expected.boxes)
 
 
 def rows_of(features: VideoFeatures) -> list[tuple[NDArray[np.int8], NDArray[np.float64]]]:
@@ -63,8 +63,8 @@ def rows_of(features: VideoFeatures) -> list[tuple[NDArray[np.int8], NDArray[np.
     )
 
 
-def test_changed_faces_are_not_held(tmp_path: Path) -> None:
-    features, writer = made("one"), FeatureStoreWriter(tmp_path, FORM)
+def test_holds_is_false_for_changed_faces(tmp_path: Path) -> None:
+    features, writer = make_features("one"), FeatureStoreWriter(tmp_path, FORM)
     writer.add(features)
     names, (first, second) = list(features.entities), rows_of(features)
     turned = (np.where(first[0] == 1, 0, 1).astype(np.int8), first[1])
@@ -77,7 +77,7 @@ def test_changed_faces_are_not_held(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("half", [True, False], ids=["float16", "float32"])
 def test_round_trip(tmp_path: Path, half: bool) -> None:
-    videos = [made("b/ü:1"), made(".a"), made("none", ())]
+    videos = [make_features("b/ü:1"), make_features(".a"), make_features("none", ())]
     writer = FeatureStoreWriter(tmp_path, replace(FORM, half=half))
     for features in videos:
         given = (features.video, features.entities, rows_of(features))
@@ -96,38 +96,38 @@ def test_round_trip(tmp_path: Path, half: bool) -> None:
         assert len(found) == 0 or isinstance(found.embeddings, np.memmap)
 
 
-def test_a_video_written_again_is_replaced(tmp_path: Path) -> None:
+def test_video_is_replaced(tmp_path: Path) -> None:
     writer = FeatureStoreWriter(tmp_path, FORM)
-    writer.add(made("v"))
-    writer.add(made("v", (4,)))
+    writer.add(make_features("v"))
+    writer.add(make_features("v", (4,)))
     assert list(FeatureStore(tmp_path).num_rows) == [4]
 
 
-def test_other_features_are_refused(tmp_path: Path) -> None:
-    FeatureStoreWriter(tmp_path, FORM).add(made("v"))
+def test_other_format(tmp_path: Path) -> None:
+    FeatureStoreWriter(tmp_path, FORM).add(make_features("v"))
     with pytest.raises(ValueError, match=r"expected .* clips of 5.*found .* clips of 11"):
         FeatureStoreWriter(tmp_path, replace(FORM, clip_length=5))
     with pytest.raises(ValueError, match="expected embeddings of 64 channels, got 8"):
-        FeatureStoreWriter(tmp_path, FORM).add(made("w", width=8))
+        FeatureStoreWriter(tmp_path, FORM).add(make_features("w", width=8))
     store = FeatureStore(tmp_path)
-    with pytest.raises(ValueError, match=r"expected features of asdnet_encoder, 672 numbers"):
+    with pytest.raises(ValueError, match=r"expected features of asdnet_encoder, 672 channels"):
         store.check("asdnet_encoder", 672)
     other = tmp_path / "other"
-    FeatureStoreWriter(other, replace(FORM, weights="cd34")).add(made("w"))
+    FeatureStoreWriter(other, replace(FORM, weights="cd34")).add(make_features("w"))
     next(other.glob("*.features")).rename(tmp_path / "w.features")
     with pytest.raises(ValueError, match=r"w\.features: expected .*ab12.* found .*cd34"):
         FeatureStore(tmp_path)
 
 
-def test_numbers_beyond_float16_are_refused(tmp_path: Path) -> None:
-    large = replace(made("v"), embeddings=np.full((10, 64), 1e5, np.float32))
+def test_values_beyond_float16(tmp_path: Path) -> None:
+    large = replace(make_features("v"), embeddings=np.full((10, 64), 1e5, np.float32))
     with pytest.raises(ValueError, match="v: embeddings are not finite or too large for float16"):
         FeatureStoreWriter(tmp_path, FORM).add(large)
     FeatureStoreWriter(tmp_path, replace(FORM, half=False)).add(large)
 
 
-def test_damage_is_named(tmp_path: Path) -> None:
-    FeatureStoreWriter(tmp_path, FORM).add(made("v"))
+def test_damaged_file_is_named(tmp_path: Path) -> None:
+    FeatureStoreWriter(tmp_path, FORM).add(make_features("v"))
     path = tmp_path / "v.features"
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[1:], whole[:-40] + whole[-39:], b""):
@@ -136,7 +136,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
             FeatureStore(tmp_path)
     path.write_bytes(whole[:400] + bytes([whole[400] ^ 1]) + whole[401:])
     store = FeatureStore(tmp_path)
-    with pytest.raises(ValueError, match="its data fail the checksum"):
+    with pytest.raises(ValueError, match="its data fails the checksum"):
         store.verify()
 
 
@@ -147,13 +147,13 @@ def test_empty_folders_are_named(tmp_path: Path) -> None:
         FeatureStore(tmp_path / "nothing")
 
 
-def test_wrong_shapes_are_named() -> None:
+def test_invalid_shapes() -> None:
     with pytest.raises(ValueError, match=r"v: expected logits \(10, 2\), got \(9, 2\)"):
-        replace(made("v"), logits=np.zeros((9, 2), np.float32))
+        replace(make_features("v"), logits=np.zeros((9, 2), np.float32))
 
 
 def test_published_table(tmp_path: Path) -> None:
-    features = made("v", (300, 200))
+    features = make_features("v", (300, 200))
     write_feature_table(features, tmp_path / "v.csv")
     first = (tmp_path / "v.csv").read_text().splitlines()[0]
     assert first.startswith(f"v,902.1,v_0900:0,{float(features.labels[0])},")
@@ -164,7 +164,7 @@ def test_published_table(tmp_path: Path) -> None:
     assert sizes[0] > 4 * sizes[1]
 
 
-def test_tables_with_numpy_texts_are_read(tmp_path: Path) -> None:
+def test_tables_with_numpy_reprs(tmp_path: Path) -> None:
     path = tmp_path / "v.csv"
     path.write_text(
         'v,902.1,b,1.0,0.5,-1.5,"[np.float32(0.25), np.float32(-1e-05)]"\n'
@@ -188,7 +188,7 @@ def test_tables_with_numpy_texts_are_read(tmp_path: Path) -> None:
     ],
     ids=["number", "videos", "widths"],
 )
-def test_wrong_tables_are_named(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_tables(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "v.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -196,7 +196,7 @@ def test_wrong_tables_are_named(tmp_path: Path, text: str, message: str) -> None
 
 
 def test_score_table(tmp_path: Path) -> None:
-    features = made("v", (2, 1))
+    features = make_features("v", (2, 1))
     logits = np.array([[0.5, -0.25], [1, 2], [0.1, 3]], np.float32)
     write_score_table(features, logits, tmp_path / "v.csv")
     assert (tmp_path / "v.csv").read_text().splitlines() == [

@@ -1,4 +1,4 @@
-"""Jobs are done in other processes just as in this one; a process that dies is said."""
+"""Jobs run in worker processes: results, errors, killed processes and signals."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from utils.errors import ResourceError
 
 
 def square(number: int) -> tuple[int, int]:
-    """Return the square and who worked it out; -1 kills the process, -2 is an error."""
+    """Return the square and the process's id; -1 kills the process, -2 raises an error."""
     if number == -1:
         os.kill(os.getpid(), signal.SIGKILL)
     if number == -2:
@@ -25,24 +25,24 @@ def square(number: int) -> tuple[int, int]:
     return number * number, os.getpid()
 
 
-def test_all_is_done_once_in_other_processes() -> None:
+def test_each_job_is_done_once() -> None:
     here = dict(run_parallel(square, range(7), 1))
-    there = dict(run_parallel(square, range(7), 2))
+    results = dict(run_parallel(square, range(7), 2))
     assert {job: found for job, (found, _) in here.items()} == {i: i * i for i in range(7)}
-    assert {job: found for job, (found, _) in there.items()} == {i: i * i for i in range(7)}
+    assert {job: found for job, (found, _) in results.items()} == {i: i * i for i in range(7)}
     assert {pid for _, pid in here.values()} == {os.getpid()}
-    assert os.getpid() not in {pid for _, pid in there.values()}
+    assert os.getpid() not in {pid for _, pid in results.values()}
     assert list(run_parallel(square, [], 2)) == []
 
 
-def test_a_killed_process_and_an_error_end_it() -> None:
+def test_killed_process_and_error() -> None:
     with pytest.raises(ResourceError, match=r"was killed.* smaller --numProcesses"):
         list(run_parallel(square, [-1, 2, 3], 2))
     with pytest.raises(ValueError, match="no square"):
         list(run_parallel(square, [1, -2], 2))
 
 
-def test_jobs_are_taken_only_a_few_ahead() -> None:
+def test_jobs_are_consumed_lazily() -> None:
     taken = []
 
     def jobs() -> Iterator[int]:
@@ -56,7 +56,7 @@ def test_jobs_are_taken_only_a_few_ahead() -> None:
     done.close()
 
 
-def test_an_error_of_a_process_tells_where_it_was() -> None:
+def test_error_keeps_the_worker_traceback() -> None:
     with pytest.raises(ValueError, match="no square") as raised:
         list(run_parallel(square, [-2], 2))
     assert "in square" in str(raised.value.__cause__)
@@ -90,7 +90,7 @@ if __name__ == "__main__":
 def main_process(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    """Start a process with two workers, all in a group of their own; give where they tell ids."""
+    """Start a process with two workers in a new group; yield it and the file of their ids."""
     script, told = tmp_path / "main.py", tmp_path / "ids"
     script.write_text(MAIN)
     with subprocess.Popen(
@@ -109,7 +109,7 @@ def main_process(
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    """Wait for something that happens soon, on a slow machine within a minute."""
+    """Wait until a condition holds, at most one minute."""
     for _ in range(600):
         if done():
             return
@@ -118,7 +118,7 @@ def wait_until(done: Callable[[], bool]) -> None:
 
 
 def runs(pid: int) -> bool:
-    """Tell whether a process runs, rather than having ended unnoticed."""
+    """Return whether a process is running; zombies are not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -139,7 +139,7 @@ def test_workers_ignore_signals_to_all_and_end_with_their_parent(
         return [int(line) for line in told.read_text().split()] if told.exists() else []
 
     assert sorted(process.stdout.readline() for _ in range(3)) == ["0\n", "1\n", "starting\n"]
-    wait_until(lambda: len(ids()) == 4)  # two jobs are done, and two being done
+    wait_until(lambda: len(ids()) == 4)  # two jobs are done, two are running
     workers = set(ids()[2:])
     for worker in workers:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -152,7 +152,7 @@ def test_workers_ignore_signals_to_all_and_end_with_their_parent(
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals to groups are POSIX")
-def test_ctrl_c_waits_for_no_job(main_process: tuple[subprocess.Popen[str], Path]) -> None:
+def test_ctrl_c_does_not_wait_for_jobs(main_process: tuple[subprocess.Popen[str], Path]) -> None:
     process, told = main_process
     wait_until(lambda: told.exists() and len(told.read_text().split()) == 4)
     os.killpg(process.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""The demo clip is what its labels say, and made clips move the mouths that speak."""
+"""The demo clip and its labels; generated clips: speech, mouths, and reproducibility."""
 
 import hashlib
 import json
@@ -60,7 +60,7 @@ def test_demo_is_the_labelled_file(demo: dict[str, Any]) -> None:
     assert len(content) == demo["bytes"] <= 3_000_000
 
 
-def test_demo_is_720p_with_sound(demo: dict[str, Any]) -> None:
+def test_demo_is_720p_with_audio(demo: dict[str, Any]) -> None:
     with av.open(str(DEMO_FOLDER / demo["file"])) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         assert (video.codec_context.name, video.width, video.height) == ("h264", 1280, 720)
@@ -71,7 +71,7 @@ def test_demo_is_720p_with_sound(demo: dict[str, Any]) -> None:
 
 
 def test_demo_has_every_case(demo: dict[str, Any]) -> None:
-    """Count in steps of 0.1 s: each alone, both, nobody, a voice off screen; and one cut."""
+    """In steps of 0.1 s: each person alone, both, nobody, an off-screen voice; and one cut."""
     times = np.arange(0, demo["duration"], 0.1)
 
     def heard(rows: list[list[Any]]) -> NDArray[np.bool_]:
@@ -118,7 +118,7 @@ def test_speech_spans(
     assert np.array(found) == pytest.approx(np.array(expected), abs=0.04)
 
 
-def test_mouth_is_open_while_the_voice_is_heard() -> None:
+def test_mouth_is_open_during_speech() -> None:
     opening, rounding = mouth_motion(beeps((0.4, 0.8), length_s=1.2), 40)
     assert opening.min() >= 0
     assert opening.max() <= 1
@@ -127,7 +127,7 @@ def test_mouth_is_open_while_the_voice_is_heard() -> None:
     assert rounding[11:19].min() > 0.5  # 500 Hz alone is a dark vowel
 
 
-def test_an_open_mouth_changes_the_lower_face_alone(portrait: Portrait) -> None:
+def test_open_mouth_changes_only_the_lower_face(portrait: Portrait) -> None:
     _, y1, _, y2 = portrait.face
     scale = 150 / (y2 - y1)
     pose = Pose(320, 150, scale)
@@ -139,7 +139,7 @@ def test_an_open_mouth_changes_the_lower_face_alone(portrait: Portrait) -> None:
     assert 320 - 75 < columns.min() < 320 < columns.max() < 320 + 75
 
 
-def test_the_face_is_where_its_box_is(portrait: Portrait) -> None:
+def test_face_box(portrait: Portrait) -> None:
     x1, y1, x2, y2 = portrait.face
     scale = 150 / (y2 - y1)
     box = face_box(portrait, Pose(300, 170, scale))
@@ -152,7 +152,7 @@ def test_the_face_is_where_its_box_is(portrait: Portrait) -> None:
     np.testing.assert_allclose(moved[90:240, 220:420], still[100:250, 200:400], atol=2)
 
 
-def test_blinks_change_the_eyes_alone(portrait: Portrait) -> None:
+def test_blinks_change_only_the_eyes(portrait: Portrait) -> None:
     x1, y1, x2, y2 = portrait.face
     scale = 150 / (y2 - y1)
     pose = Pose(320, 150, scale)
@@ -165,11 +165,11 @@ def test_blinks_change_the_eyes_alone(portrait: Portrait) -> None:
     assert np.abs(rows - level).max() < 14
 
 
-def test_scripts_differ_by_seed_and_by_nothing_else() -> None:
+def test_scripts_depend_only_on_the_seed() -> None:
     assert random_script(3, 2, 5, None) == random_script(3, 2, 5, None)
     assert random_script(3, 2, 5, None) != random_script(4, 2, 5, None)
     assert len(random_script(3, 1, 7, 5.0).turns) == 7
-    assert {turn.who for turn in random_script(3, 1, 2, 5.0).turns} <= set(PORTRAITS)
+    assert {turn.person for turn in random_script(3, 1, 2, 5.0).turns} <= set(PORTRAITS)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def staged() -> SyntheticVideo:
 
 
 @needs_voices
-def test_lips_move_with_their_own_voice_alone(staged: SyntheticVideo) -> None:
+def test_lips_move_only_with_their_own_voice(staged: SyntheticVideo) -> None:
     for name, spoken in (("collins", staged.spoken[0]), ("hopper", staged.spoken[2])):
         opening = np.array([pose.opening for pose in staged.poses[name]])
         times = (np.arange(staged.num_frames) + 0.5) / 25
@@ -193,23 +193,23 @@ def test_lips_move_with_their_own_voice_alone(staged: SyntheticVideo) -> None:
 
 
 @needs_voices
-def test_sound_is_where_the_labels_are(staged: SyntheticVideo, tmp_path: Path) -> None:
+def test_audio_matches_the_labels(staged: SyntheticVideo, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     found = labels(staged, tmp_path / "a.mp4")
     assert [row[2] for row in found["speaking"]] == ["collins", "hopper"]
-    sound = np.abs(soundtrack(staged).astype(int))
-    assert len(sound) == staged.num_frames * RATE // 25
+    audio = np.abs(soundtrack(staged).astype(int))
+    assert len(audio) == staged.num_frames * RATE // 25
     spans = found["speaking"] + found["offscreen_voice"]
-    silent = np.ones(len(sound), bool)
+    silent = np.ones(len(audio), bool)
     for start, stop, *_ in spans:
-        assert sound[round(start * RATE) : round(stop * RATE)].max() > 5000
+        assert audio[round(start * RATE) : round(stop * RATE)].max() > 5000
         silent[round((start - 0.03) * RATE) : round((stop + 0.03) * RATE)] = False
-    assert sound[silent].max() < 1200
+    assert audio[silent].max() < 1200
 
 
 @needs_voices
 @pytest.mark.slow
-def test_the_same_seed_makes_the_same_clip(tmp_path: Path) -> None:
+def test_clips_are_reproducible(tmp_path: Path) -> None:
     script = random_script(5, 1, 1, 0.6)
     make_clip(script, tmp_path / "a.mp4")
     options = ["--seed", "5", "--persons", "1", "--turns", "1", "--duration", "0.6"]

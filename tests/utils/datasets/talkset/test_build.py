@@ -1,4 +1,4 @@
-"""A TalkSet is built of any videos: who is heard, what is seen and the labels fit together."""
+"""Building a TalkSet from videos: audio, faces and labels fit, runs can be resumed."""
 
 import shutil
 import wave
@@ -38,22 +38,22 @@ from utils.tracking.crops import CropOptions, crop_faces
 from utils.tracking.tracks import GivenTracks
 
 RATE = 16000
-TONES = {"ann": 500, "bob": 800, "cat": 1300, "dan": 2100}  # Hz: by its tone a voice is known
+TONES = {"ann": 500, "bob": 800, "cat": 1300, "dan": 2100}  # Hz; identifies a voice
 SPEECH_S = (0.8, 2.4)
 LENGTH_S = 3.6
 OPTIONS = TalkSetOptions(dict.fromkeys(KINDS, 2), val_share=0.5, seed=3)
 
 
 def heads(voice: bool) -> Iterator[NDArray[np.uint8]]:
-    """Faces of 96 pixels whose lower half flickers while they talk."""
+    """Faces of 96 pixels whose lower half flickers during speech."""
     generator = np.random.default_rng(1)
     face = np.kron(generator.integers(60, 200, (12, 12)), np.ones((8, 8))).astype(np.uint8)
     for index in range(int(LENGTH_S * 25)):
-        picture = np.full((128, 128, 3), 90, np.uint8)
-        picture[16:112, 16:112] = face[..., None]
+        image = np.full((128, 128, 3), 90, np.uint8)
+        image[16:112, 16:112] = face[..., None]
         if voice and SPEECH_S[0] <= index / 25 < SPEECH_S[1] and index % 2:
-            picture[64:112, 16:112] //= 2
-        yield picture
+            image[64:112, 16:112] //= 2
+        yield image
 
 
 def speak(tone: int) -> NDArray[np.int16]:
@@ -66,7 +66,7 @@ def speak(tone: int) -> NDArray[np.int16]:
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two talking heads each of four people, one without sound, and a file that is none."""
+    """Two talking heads each of four people, one without audio, and a file that is no video."""
     folder = tmp_path_factory.mktemp("heads")
     paths = [folder / name / f"{take}.mkv" for name in TONES for take in (1, 2)]
     for path in paths:
@@ -80,7 +80,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def find_faces(video: VideoInfo) -> Iterator[CropPiece | Shot]:
-    """Cut the one face, whose place is known, as the demo does."""
+    """Crop the only face, at its given position, as the demo does."""
     boxes = np.tile(np.array([16, 16, 112, 112], np.float32), (int(LENGTH_S * 25), 1))
     frames = read_frames(video, None, ReadOptions())
     return crop_faces(frames, GivenTracks([FaceTrack(0, boxes)]), CropOptions())
@@ -98,7 +98,7 @@ def built(
 
 
 def tone_of(samples: NDArray[np.int16]) -> str:
-    """Return who is heard, nobody where it is quiet."""
+    """Return the person whose voice is active, or an empty name during silence."""
     if np.abs(samples).max() < 1000:
         return ""
     spectrum = np.abs(np.fft.rfft(samples.astype(np.float64)))
@@ -124,7 +124,7 @@ def test_report(built: tuple[Path, TalkSetReport]) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_sound_and_labels_fit(built: tuple[Path, TalkSetReport], split: str) -> None:
+def test_audio_and_labels_fit(built: tuple[Path, TalkSetReport], split: str) -> None:
     folder, report = built
     store = EntityStore(folder / split)
     clips = {f"{clip.number:06d}_{clip.kind}": clip for clip in read_clips(folder / f"{split}.txt")}
@@ -146,7 +146,7 @@ def test_sound_and_labels_fit(built: tuple[Path, TalkSetReport], split: str) -> 
                 assert SPEECH_S[0] < time_s < SPEECH_S[1]
 
 
-def test_building_goes_on_and_repeats(
+def test_build_resumes_and_is_reproducible(
     built: tuple[Path, TalkSetReport], videos: list[Path], tmp_path: Path
 ) -> None:
     folder, report = built
@@ -164,13 +164,13 @@ def test_building_goes_on_and_repeats(
         build_talkset(videos, tmp_path / "copy", FaceFinding(never), replace(OPTIONS, seed=4))
 
 
-def test_processes_build_the_same(
+def test_processes_build_the_same_clips(
     built: tuple[Path, TalkSetReport], videos: list[Path], tmp_path: Path
 ) -> None:
     folder, report = built
     seen: list[tuple[str, int, int]] = []
     faces = FaceFinding(find_faces, {"--detectEvery": 2}, num_processes=2)
-    found = build_talkset(videos, tmp_path, faces, OPTIONS, lambda *told: seen.append(told))
+    found = build_talkset(videos, tmp_path, faces, OPTIONS, lambda *report: seen.append(report))
     assert found == report
     there = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.face")}
     assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.face")} == (
@@ -185,7 +185,7 @@ def test_processes_build_the_same(
         build_talkset(videos, tmp_path, other, OPTIONS)
 
 
-def test_what_is_not_to_be_had_is_counted(videos: list[Path], tmp_path: Path) -> None:
+def test_missing_clips_are_counted(videos: list[Path], tmp_path: Path) -> None:
     mute = [path for path in videos if path.stem == "mute"]
     report = build_talkset(
         mute, tmp_path, FACES, TalkSetOptions(dict.fromkeys(KINDS, 1), val_share=0)
@@ -196,9 +196,9 @@ def test_what_is_not_to_be_had_is_counted(videos: list[Path], tmp_path: Path) ->
 
 def test_published_lists(videos: list[Path], tmp_path: Path) -> None:
     root = videos[0].parents[1]
-    sounds = tmp_path / "sounds"
-    (sounds / "bob").mkdir(parents=True)
-    with wave.open(str(sounds / "bob" / "9.wav"), "wb") as file:
+    audio = tmp_path / "audio"
+    (audio / "bob").mkdir(parents=True)
+    with wave.open(str(audio / "bob" / "9.wav"), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(speak(TONES["bob"]).tobytes())
     clips = [
@@ -209,7 +209,7 @@ def test_published_lists(videos: list[Path], tmp_path: Path) -> None:
     ]
     write_clips(tmp_path / "list.txt", clips)
     found = read_lists([tmp_path / "list.txt"], np.random.default_rng(0))
-    report = build_from_lists(found, [sounds, root], tmp_path / "set", FACES)
+    report = build_from_lists(found, [audio, root], tmp_path / "set", FACES)
     assert (report.broken, report.missing) == (
         {"gone/1.mp4": "no such file"},
         {"train": {"FAudio": 1}},
@@ -227,7 +227,7 @@ def test_published_lists(videos: list[Path], tmp_path: Path) -> None:
     assert tone_of(mixed[int(2.5 * RATE) :]) == ""
 
 
-def test_clips_of_one_number_are_refused(videos: list[Path], tmp_path: Path) -> None:
+def test_repeated_clip_numbers(videos: list[Path], tmp_path: Path) -> None:
     clip = TalkClip("TAudio", "ann/1.wav", "ann/1.mp4", 3.0, (0, 3.0), (0, 0), 0)
     clips = [clip, replace(clip, audio="bob/1.wav", video="bob/1.mp4")]
     with pytest.raises(UserError, match="found 000000_TAudio more than once"):
@@ -235,7 +235,7 @@ def test_clips_of_one_number_are_refused(videos: list[Path], tmp_path: Path) -> 
     assert not (tmp_path / "train.txt").exists()
 
 
-def test_people_are_named_by_table_or_folder(tmp_path: Path) -> None:
+def test_people_from_table_or_folder(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("dev/id00012/x/1.mp4", "dev/ann/2.mp4", "dev/3.mp4")]
     found = {path: person.name for path, person in name_people(paths, None).items()}
     assert list(found.values()) == ["id00012", "ann", "3"]
@@ -252,9 +252,7 @@ def test_people_are_named_by_table_or_folder(tmp_path: Path) -> None:
         name_people(paths, table)
 
 
-def test_a_people_table_is_read_as_spreadsheets_save_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_people_table_of_a_spreadsheet(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = [tmp_path / name for name in ("a/1.mp4", "b/1.mp4", "b/2.mp4")]
     table = tmp_path / "people.csv"
     rows = "file;identity;kind\r\n2.mp4;Zoë;\r\na/1.mp4;Ann\r\ngone.mp4;Bob;speech\r\n"
@@ -267,13 +265,13 @@ def test_a_people_table_is_read_as_spreadsheets_save_it(
     ("rows", "problem"),
     [
         ("1.mp4,ann", "'1.mp4' is the name of 2 videos"),
-        ("2.mp4,ann\n2.mp4,bob", "line 3: '2.mp4' stands with another person before"),
+        ("2.mp4,ann\n2.mp4,bob", "line 3: '2.mp4' has another person in a row above"),
         ("2.mp4,ann,loud", "line 2: expected file, identity"),
         ("2.mp4", "line 2: expected file, identity"),
     ],
     ids=["two files", "two persons", "kind", "short"],
 )
-def test_wrong_people_tables(tmp_path: Path, rows: str, problem: str) -> None:
+def test_invalid_people_tables(tmp_path: Path, rows: str, problem: str) -> None:
     paths = [tmp_path / name for name in ("a/1.mp4", "b/1.mp4", "b/2.mp4")]
     (tmp_path / "people.csv").write_text(f"file,identity,kind\n{rows}\n")
     with pytest.raises(UserError, match=problem):
@@ -281,7 +279,7 @@ def test_wrong_people_tables(tmp_path: Path, rows: str, problem: str) -> None:
 
 
 class Counted(list[Path]):
-    """Counts how often somebody goes through the whole list."""
+    """Counts the iterations over the whole list."""
 
     passes = 0
 
@@ -290,7 +288,7 @@ class Counted(list[Path]):
         return super().__iter__()
 
 
-def test_naming_many_videos_takes_time_in_proportion() -> None:
+def test_naming_people_is_linear_in_the_number_of_videos() -> None:
     videos = Counted(Path(f"/v/{number % 100:02}/{number}.mkv") for number in range(20_000))
     named = names_below(videos)
     assert videos.passes <= 2
@@ -307,19 +305,19 @@ def test_names_of_relative_and_absolute_paths() -> None:
     assert names_below([]) == {}
 
 
-def test_the_clips_of_many_people() -> None:
-    """Held out are about as many as are wanted, and no clip has people of the other part."""
+def test_clips_of_many_people() -> None:
+    """The held-out share is about as requested, and clips have no people of the other split."""
     sources = [
         SourceFace(f"s{one}", f"v{one}", f"p{one}", 0, 100, True, [(0, 400)], [])
         for one in range(20_000)
     ]
     held = split_people(sources, 0.1, np.random.default_rng(0))
     assert len(held) == 2000
-    own = [source for source in sources if source.person in held]
-    clips = ClipPlanner(own, np.random.default_rng(0)).clips("FAudio", 50)
+    chosen = [source for source in sources if source.person in held]
+    clips = ClipPlanner(chosen, np.random.default_rng(0)).clips("FAudio", 50)
     assert len(clips) == 50
     names = {split_name(name)[0] for clip in clips for name in (clip.audio, clip.video)}
-    assert names <= {source.name for source in own}
+    assert names <= {source.name for source in chosen}
 
 
 def stored_people(folder: Path) -> dict[str, set[str]]:
@@ -329,10 +327,10 @@ def stored_people(folder: Path) -> dict[str, set[str]]:
     }
 
 
-def test_a_changed_table_of_people_changes_the_split(
+def test_changed_people_table_changes_the_split(
     built: tuple[Path, TalkSetReport], videos: list[Path], tmp_path: Path
 ) -> None:
-    """Stored faces and clips get the names of the new table, and nobody is in both splits."""
+    """Stored faces and clips get the names of the new table; nobody is in both splits."""
     folder, report = built
     before = stored_people(folder)
     assert before["train"] | before["val"] <= {*TONES, "eve"}
@@ -363,7 +361,7 @@ def test_a_changed_table_of_people_changes_the_split(
     assert people["val"] <= set(again.people["val"])
 
 
-def test_people_seen_together_are_held_out_together() -> None:
+def test_people_of_one_video_are_held_out_together() -> None:
     people = ["a", "b;c", "c", "d", "e", "f;a"]
     sources = [SourceFace(one, one, one, 0, 100, True, [], []) for one in people]
     for seed in range(20):

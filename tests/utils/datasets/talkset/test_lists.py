@@ -1,4 +1,4 @@
-"""TalkSet's lists are read, made and cut as published."""
+"""TalkSet's lists are read, generated and cut as published."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_lists_are_read_as_published(tmp_path: Path) -> None:
     ["Sung a b 1 0 1 0 0", "TAudio a b 1 0 1", "TAudio a b 1 0 x 0 0", "TAudio a b nan 0 1 0 0"],
     ids=["kind", "short", "text", "nan"],
 )
-def test_wrong_lines_are_named(tmp_path: Path, line: str) -> None:
+def test_invalid_lines(tmp_path: Path, line: str) -> None:
     path = tmp_path / "list.txt"
     path.write_text(f"TAudio a b 1 0 1 0 0\n{line}\n")
     with pytest.raises(ValueError, match=r"list\.txt, line 2: expected kind audio video"):
@@ -99,7 +99,7 @@ def test_published_clips() -> None:
     assert (mixed_clip.t, mixed_clip.f) == ((1.25, 3.0), (0.0, 1.25))
 
 
-def test_lists_are_known_by_their_lines(tmp_path: Path) -> None:
+def test_kind_of_list_is_recognised(tmp_path: Path) -> None:
     lines = {
         "vox": "1 a.wav a.mp4 5\n0 a.wav b.mp4 5\n",
         "mixed": "10 silence/v/1 100 250 300 7\n",
@@ -114,9 +114,9 @@ def test_lists_are_known_by_their_lines(tmp_path: Path) -> None:
     made = read_lists(inputs, np.random.default_rng(1))
     assert sorted(clip.kind for clip in made) == sorted(KINDS)
     assert made == read_lists(inputs, np.random.default_rng(1))
-    own = read_lists([paths["clips"]], np.random.default_rng(1))
-    assert own == list(read_clips(paths["clips"]))
-    with pytest.raises(ValueError, match="do not go together"):
+    unchanged = read_lists([paths["clips"]], np.random.default_rng(1))
+    assert unchanged == list(read_clips(paths["clips"]))
+    with pytest.raises(ValueError, match="cannot be combined"):
         read_lists([paths["clips"], paths["vox"]], np.random.default_rng(1))
     with pytest.raises(ValueError, match="expected a list with lines, found none"):
         read_lists([paths["empty"]], np.random.default_rng(1))

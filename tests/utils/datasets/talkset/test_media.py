@@ -1,4 +1,4 @@
-"""Files of sound alone are mixed as those with images are."""
+"""Audio files are mixed like the audio of videos."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.made_sound import speech
-from utils.datasets.talkset.compose import read_sound
+from utils.datasets.talkset.compose import read_audio
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
@@ -21,5 +21,5 @@ def test_out_of_phase(tmp_path: Path, name: str) -> None:
         frame.sample_rate, frame.pts = 16000, 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    found = read_sound(tmp_path / name, 1.0, 32000)
+    found = read_audio(tmp_path / name, 1.0, 32000)
     np.testing.assert_allclose(found, voice[16000:48000], atol=1)

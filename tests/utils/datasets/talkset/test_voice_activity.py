@@ -1,4 +1,4 @@
-"""A voice is told from silence and noise by its energy, a still mouth from a moving one."""
+"""Voice activity by energy, and mouth motion."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ QUIET, LOUD = -62.0, -20.0
 
 
 def levels(*runs: tuple[float, int]) -> NDArray[np.float32]:
-    """Levels in dB, given as (level, how many steps of 10 ms)."""
+    """Levels in dB, given as (level, number of steps of 10 ms)."""
     return np.concatenate([np.full(count, level, np.float32) for level, count in runs])
 
 
@@ -33,7 +33,7 @@ def levels(*runs: tuple[float, int]) -> NDArray[np.float32]:
     ],
     ids=[
         *("speech", "short pause", "long pause", "click", "noise", "digital silence"),
-        *("music", "faint", "no sound", "nothing"),
+        *("music", "faint", "no audio", "nothing"),
     ],
 )
 def test_find_voice(runs: list[tuple[float, int]], expected: list[tuple[int, int]]) -> None:
@@ -52,7 +52,7 @@ def test_mouth_motion_is_that_of_the_lower_face() -> None:
     assert mouth_motion(crops[:1]).tolist() == [0.0]
 
 
-def test_journal_goes_on_where_it_broke_off(
+def test_journal_ignores_an_incomplete_last_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "done.jsonl"
@@ -63,7 +63,7 @@ def test_journal_goes_on_where_it_broke_off(
     path.write_bytes(whole + '{"c": ["ä'.encode()[:-1])  # a character in two bytes, and its first
     again = JobJournal(path, {"size": 1}, "mend it")
     assert again.done == {"a": [1], "ä b": {"x": None}}
-    assert "the last line was broken off" in caplog.text
+    assert "the last line is incomplete" in caplog.text
     assert path.read_bytes() != whole  # only a writer mends it
     again.add("c", 3)
     assert path.read_bytes() == whole + b'{"c": 3}\n'

@@ -1,4 +1,4 @@
-"""Chunks start where published ones start; folds are the published ones."""
+"""Chunks and folds are as published."""
 
 import json
 from pathlib import Path
@@ -23,13 +23,13 @@ def labels(num_frames: int) -> ViewLabels:
 
 
 @pytest.mark.parametrize(("step_s", "name"), [(1, "train_step_1s"), (2, "test_step_2s")])
-def test_start_rows_are_the_published_ones(step_s: int, name: str) -> None:
+def test_published_start_rows(step_s: int, name: str) -> None:
     expected = SCHEDULE["chunk_start_rows_1045_frames"][name]
     assert start_rows(frame_times(1045), step_s) == expected
 
 
 @pytest.mark.parametrize("count", [25, 26])
-def test_folds_are_the_published_ones(count: int) -> None:
+def test_published_folds(count: int) -> None:
     names = [f"{number:02d}" for number in range(count)]
     expected = SCHEDULE[f"folds_of_{count}_sorted_indices"]
     found = folds(reversed(names))
@@ -37,14 +37,14 @@ def test_folds_are_the_published_ones(count: int) -> None:
 
 
 def test_chunks_overlap_and_end_in_silence() -> None:
-    known = labels(100)
+    view_labels = labels(100)
     view = CameraView("a", 13)
-    chunks = cut({view: known})
+    chunks = cut({view: view_labels})
     assert [chunk.start_s for chunk in chunks] == [0, 1, 2, 3]
     assert [chunk.first_sample for chunk in chunks] == [0, 48000, 96000, 144000]
-    np.testing.assert_array_equal(chunks[1].positions, np.append(known.positions[30:90], []))
+    np.testing.assert_array_equal(chunks[1].positions, np.append(view_labels.positions[30:90], []))
     last = chunks[3]
-    np.testing.assert_array_equal(last.positions[:10], known.positions[90:])
+    np.testing.assert_array_equal(last.positions[:10], view_labels.positions[90:])
     assert (last.positions[10:] == 1).all()
     assert not last.located[10:].any()
     assert not last.speaking[10:].any()
@@ -56,12 +56,12 @@ def test_first_samples() -> None:
     assert [first_sample(second) for second in range(200)] == [48000 * s for s in range(200)]
 
 
-def test_short_views_are_named() -> None:
+def test_short_views() -> None:
     with pytest.raises(ValueError, match=r"b-cam01: expected at least 60 frames.* found 59"):
         cut({CameraView("b", 1): labels(59)})
 
 
-def test_a_fold_keeps_sequences_apart() -> None:
+def test_folds_separate_sequences() -> None:
     chunks = cut({CameraView(name, camera): labels(60) for name in "abcde" for camera in (1, 12)})
     groups = folds("abcde")
     seen = []

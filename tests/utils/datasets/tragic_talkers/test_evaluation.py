@@ -1,4 +1,4 @@
-"""The evaluation of a folder gives the official numbers and files, from tables to plot."""
+"""The evaluation of a folder gives the official numbers, tables and plot."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ NAMES = sorted(key.removesuffix(".gt_x") for key in MADE if key.endswith(".gt_x"
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> TragicTalkers:
-    """Lay the reference data out as published, with a forward table."""
+    """Write the reference data in the published layout, with a forward table."""
     root = tmp_path_factory.mktemp("data")
     (root / "TragicTalkers").mkdir()
     found = TragicTalkers(root)
@@ -37,7 +37,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> TragicTalkers:
 
 
 @pytest.mark.parametrize("tolerance", [89, 222])
-def test_official_numbers_come_out(layout: TragicTalkers, tolerance: int, tmp_path: Path) -> None:
+def test_official_numbers(layout: TragicTalkers, tolerance: int, tmp_path: Path) -> None:
     expected = json.loads(str(MADE["results_json"]))[str(tolerance)]
     frames = compare_all(layout, read_heard(layout.root / "test_forward.csv"))
     found = evaluate(frames, tolerance)
@@ -61,9 +61,9 @@ def test_official_numbers_come_out(layout: TragicTalkers, tolerance: int, tmp_pa
     assert plot.stat().st_size > 5000
 
 
-def test_wrong_input_is_an_error(layout: TragicTalkers) -> None:
+def test_invalid_input(layout: TragicTalkers) -> None:
     short = Heard(np.zeros(5, np.float32), np.zeros(5, np.float32))
-    with pytest.raises(ValueError, match=f"{NAMES[0]}: expected 1045 frames .* heard 5"):
+    with pytest.raises(ValueError, match=f"{NAMES[0]}: expected 1045 frames .* found 5"):
         compare_all(layout, {NAMES[0]: short})
     with pytest.raises(FileNotFoundError, match="conversation1_t3-cam02_GT"):
         compare_all(layout, {"conversation1_t3-cam02": short})

@@ -1,4 +1,4 @@
-"""Stored features are those of the sound, in every layout; a break loses nothing."""
+"""Stored features equal those of the audio in every layout; writing can be resumed."""
 
 import fcntl
 from collections.abc import Iterator
@@ -45,16 +45,16 @@ def live(layout: TragicTalkers, chunks: list[AudioChunk]) -> LiveFeatures:
     return LiveFeatures(layout, "development", chunks, "gcc_phat")
 
 
-def test_cameras_of_a_rig_share_their_sound(chunks: list[AudioChunk]) -> None:
+def test_cameras_of_a_rig_share_their_audio(chunks: list[AudioChunk]) -> None:
     assert len(chunks) == 33
     assert group(chunks) == [0, 1, 2] * 11
 
 
-def test_features_of_the_sound(
+def test_features_of_the_audio(
     layout: TragicTalkers, chunks: list[AudioChunk], live: LiveFeatures
 ) -> None:
-    sound = layout.sound("development", "walk1", 1)
-    np.testing.assert_array_equal(live.read(1), gcc_phat(sound.read(48000, 144000)))
+    audio = layout.audio("development", "walk1", 1)
+    np.testing.assert_array_equal(live.read(1), gcc_phat(audio.read(48000, 144000)))
     np.testing.assert_array_equal(live.read(1), live.read(4))
     fast = LiveFeatures(layout, "development", chunks, "gcc_phat", "float32")
     np.testing.assert_allclose(fast.read(1), live.read(1), atol=1e-3)
@@ -62,7 +62,7 @@ def test_features_of_the_sound(
 
 @pytest.mark.parametrize("shape", ["shared", "published"])
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0), ("float16", 0.04)])
-def test_a_store_holds_the_features(
+def test_stored_features(
     tmp_path: Path,
     chunks: list[AudioChunk],
     live: LiveFeatures,
@@ -95,7 +95,7 @@ def test_a_store_holds_the_features(
 
 
 class Part:
-    """The first chunks of a source; fails where it is told to, and counts."""
+    """Counts the reads of a source, and fails at a given one."""
 
     def __init__(self, source: LiveFeatures, count: int, fail_at: int = -1) -> None:
         self.feature = source.feature
@@ -110,7 +110,7 @@ class Part:
         return self.source.read(number)
 
 
-def test_a_break_loses_nothing(
+def test_interrupted_writing_is_resumed(
     tmp_path: Path, chunks: list[AudioChunk], live: LiveFeatures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("utils.datasets.tragic_talkers.features.FLUSH_EVERY", 1)
@@ -128,7 +128,7 @@ def test_a_break_loses_nothing(
     stored.close()
 
 
-def test_what_another_process_writes_is_left_alone(
+def test_file_written_by_another_process(
     tmp_path: Path, chunks: list[AudioChunk], live: LiveFeatures
 ) -> None:
     part = tmp_path / "store.h5.part"
@@ -142,7 +142,7 @@ def test_what_another_process_writes_is_left_alone(
     assert part.read_bytes() == content
 
 
-def test_another_plan_begins_anew(
+def test_other_plan_starts_over(
     tmp_path: Path, chunks: list[AudioChunk], live: LiveFeatures
 ) -> None:
     path = tmp_path / "store.h5"
@@ -157,7 +157,7 @@ def test_another_plan_begins_anew(
         assert not part.exists()
 
 
-def test_a_store_of_other_chunks_is_refused(
+def test_store_of_other_chunks(
     tmp_path: Path, chunks: list[AudioChunk], live: LiveFeatures
 ) -> None:
     path = tmp_path / "store.h5"
@@ -170,7 +170,7 @@ def test_a_store_of_other_chunks_is_refused(
         StoredFeatures(path, chunks[:1], "salsa_lite")
 
 
-def test_the_scaler_counts_every_view(live: LiveFeatures) -> None:
+def test_scaler_is_weighted_by_views(live: LiveFeatures) -> None:
     scaler = measure_scaler(live)
     everything = np.concatenate([live.read(number) for number in range(3)], axis=1)
     exact = everything.astype(np.float64)
@@ -180,8 +180,8 @@ def test_the_scaler_counts_every_view(live: LiveFeatures) -> None:
 
 
 @pytest.fixture
-def spoilt(tmp_path: Path, layout: TragicTalkers) -> Iterator[Path]:
-    """Copy a sequence to a folder, to spoil it."""
+def damaged(tmp_path: Path, layout: TragicTalkers) -> Iterator[Path]:
+    """Copy a sequence to a folder, to damage it."""
     folder = tmp_path / "TragicTalkers" / "audio" / "development" / "walk1"
     folder.mkdir(parents=True)
     for path in layout.audio_folder("development", "walk1").iterdir():
@@ -189,21 +189,21 @@ def spoilt(tmp_path: Path, layout: TragicTalkers) -> Iterator[Path]:
     yield folder
 
 
-def test_useless_sound_is_named(tmp_path: Path, spoilt: Path, chunks: list[AudioChunk]) -> None:
+def test_unusable_audio(tmp_path: Path, damaged: Path, chunks: list[AudioChunk]) -> None:
     def open_it(checks: SoundChecks | None = None) -> LiveFeatures:
         layout = TragicTalkers(tmp_path)
         return LiveFeatures(layout, "development", chunks, "gcc_phat", checks=checks)
 
     open_it(SoundChecks())
-    write_wav(spoilt / "07_made.wav", np.zeros((144000, 1)))
+    write_wav(damaged / "07_made.wav", np.zeros((144000, 1)))
     open_it()
     with pytest.raises(ValueError, match=r"sequence walk1, rig 01: .*silent microphone 07"):
         open_it(SoundChecks())
-    for path in spoilt.iterdir():
+    for path in damaged.iterdir():
         write_wav(path, np.zeros((90000, 1)))
-    with pytest.raises(ValueError, match=r"at least 2 s of sound, a chunk, found 1\.88 s"):
+    with pytest.raises(ValueError, match=r"at least 2 s of audio, a chunk, found 1\.88 s"):
         open_it()
-    (spoilt / "02_made.wav").unlink()
+    (damaged / "02_made.wav").unlink()
     with pytest.raises(FileNotFoundError, match="found none for 02"):
         open_it()
     with pytest.raises(ValueError, match="a feature of gcc_phat, salsa_lite"):

@@ -1,4 +1,4 @@
-"""Tables of truth and labels are read as published and written alike; faults are named."""
+"""Tables of ground truth and labels: reading, writing, and error messages."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ TRUTH = ViewTruth(
 )
 
 
-def test_truth_is_read_as_published(tmp_path: Path) -> None:
+def test_published_truth(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     write_truth(TRUTH, path)
     lines = path.read_text().splitlines()
@@ -40,12 +40,12 @@ def test_truth_is_read_as_published(tmp_path: Path) -> None:
         ("0,1,2,1,SPEAKING\n0,1,2,1,LOUD\n", "line 2: expected frame, x, y"),
         ("0,1,2,1,SPEAKING\n2,1,2,1,SPEAKING\n", "line 2: expected frame 1 of person 1, found 2"),
         ("0,1,2,1\n", "line 1: expected 5 columns, found 4"),
-        ("0,1,2,1,SPEAKING\n1,1,2,1,SPEAKING\n0,1,2,2,SPEAKING\n", r"each person, found \[1, 2\]"),
+        ("0,1,2,1,SPEAKING\n1,1,2,1,SPEAKING\n0,1,2,2,SPEAKING\n", r"per person, found \[1, 2\]"),
         ("", "found none"),
     ],
     ids=["state", "gap", "columns", "lengths", "empty"],
 )
-def test_wrong_truth_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
+def test_invalid_truth(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=problem):
@@ -54,7 +54,7 @@ def test_wrong_truth_is_an_error(tmp_path: Path, text: str, problem: str) -> Non
         read_truth(tmp_path / "gone.csv")
 
 
-def test_labels_of_truth_follow_the_first_speaker() -> None:
+def test_labels_of_truth_are_those_of_the_first_speaker() -> None:
     found = labels_of_truth(TRUTH, 2000)
     assert found.speaking.tolist() == [True, True, False, True]
     np.testing.assert_array_equal(found.located, found.speaking)
@@ -62,7 +62,7 @@ def test_labels_of_truth_follow_the_first_speaker() -> None:
     np.testing.assert_allclose(found.times, [0, 0.03, 0.07, 0.1])
 
 
-def test_labels_are_read_as_they_were_written(tmp_path: Path) -> None:
+def test_labels_round_trip(tmp_path: Path) -> None:
     yes = np.array([True, False, True])
     labels = {
         CameraView("b", 3): ViewLabels(
@@ -75,8 +75,8 @@ def test_labels_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert path.read_text().splitlines()[1] == "b-cam03,0.00,0.100000,SPEAKING,NOT_SPEAKING"
     found = read_labels(path)
     assert list(found) == list(labels)
-    for view, known in labels.items():
-        for name, values in vars(known).items():
+    for view, view_labels in labels.items():
+        for name, values in vars(view_labels).items():
             np.testing.assert_allclose(getattr(found[view], name), values, atol=1e-6)
 
 
@@ -90,14 +90,14 @@ GOOD = "a-cam01,0.00,0.5,SPEAKING,SPEAKING\n"
         (HEAD, "a row for each frame, found none"),
         (HEAD + "a-cam01,x,0.5,SPEAKING,SPEAKING\n", "line 2: expected view, time"),
         (HEAD + "a-cam99,0.00,0.5,SPEAKING,SPEAKING\n", "a-cam99"),
-        (HEAD + GOOD + GOOD, "order of time, found 0.0 s after 0.0 s"),
+        (HEAD + GOOD + GOOD, "sorted by time, found 0.0 s after 0.0 s"),
     ],
     ids=["empty", "no time", "no view", "order"],
 )
-def test_wrong_labels_are_errors(tmp_path: Path, text: str, problem: str) -> None:
+def test_invalid_labels(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "l.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=problem):
         read_labels(path)
-    with pytest.raises(FileNotFoundError, match="labels to train on"):
+    with pytest.raises(FileNotFoundError, match="training labels"):
         read_labels(tmp_path / "gone.csv")

@@ -1,4 +1,4 @@
-"""Views, rigs and folders are the published ones; what is missing is named."""
+"""Views, rigs and folders are as published; missing files are named."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from utils.datasets.tragic_talkers.layout import (
 
 
 @pytest.mark.parametrize(
-    ("name", "view", "rig", "place"),
+    ("name", "view", "rig", "rig_index"),
     [
         ("interactive4_t3-cam06", CameraView("interactive4_t3", 6), 1, 5),
         ("a-b-cam11", CameraView("a-b", 11), 1, 10),
@@ -24,20 +24,20 @@ from utils.datasets.tragic_talkers.layout import (
         ("a-cam22", CameraView("a", 22), 2, 10),
     ],
 )
-def test_views(name: str, view: CameraView, rig: int, place: int) -> None:
+def test_views(name: str, view: CameraView, rig: int, rig_index: int) -> None:
     found = CameraView.parse(name)
     assert found == view
     assert found.name == name
-    assert (found.rig, found.place) == (rig, place)
+    assert (found.rig, found.rig_index) == (rig, rig_index)
 
 
 @pytest.mark.parametrize("name", ["a-cam00", "a-cam23", "a-cam1", "cam01", "-cam01x"])
-def test_other_names_are_errors(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected a view such as .* found"):
         CameraView.parse(name)
 
 
-def test_paths_are_the_published_ones(tmp_path: Path) -> None:
+def test_published_paths(tmp_path: Path) -> None:
     (tmp_path / "data" / "TragicTalkers").mkdir(parents=True)
     layout = TragicTalkers(tmp_path)
     view = CameraView("interactive1_t2", 14)
@@ -54,7 +54,7 @@ def test_paths_are_the_published_ones(tmp_path: Path) -> None:
     assert TragicTalkers(root).root == root
 
 
-def test_no_data_is_an_error(tmp_path: Path) -> None:
+def test_missing_data(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="TragicTalkers/audio"):
         TragicTalkers(tmp_path)
     (tmp_path / "TragicTalkers").mkdir()
@@ -66,18 +66,18 @@ def test_no_data_is_an_error(tmp_path: Path) -> None:
 
 def test_both_rigs_are_opened_in_order(tmp_path: Path) -> None:
     for rig, numbers in RIGS.items():
-        for place, number in enumerate(numbers):
-            level = (100 * rig + place) / 1000
+        for index, number in enumerate(numbers):
+            level = (100 * rig + index) / 1000
             write_wav(tmp_path / f"{number:02d}-xyz.wav", np.full((100, 1), level))
     write_wav(tmp_path / "17-xyz.wav", np.zeros((100, 1)))
     for rig, numbers in RIGS.items():
-        sound = open_microphones(tmp_path, numbers)
+        audio = open_microphones(tmp_path, numbers)
         expected = (100 * rig + np.arange(16)) / 1000
-        np.testing.assert_allclose(sound.read(0, 1)[0], expected, atol=1e-4)
-        assert sound.names[0] == f"microphone {numbers[0]:02d}"
+        np.testing.assert_allclose(audio.read(0, 1)[0], expected, atol=1e-4)
+        assert audio.names[0] == f"microphone {numbers[0]:02d}"
 
 
-def test_missing_and_double_microphones_are_named(tmp_path: Path) -> None:
+def test_missing_and_repeated_microphones(tmp_path: Path) -> None:
     for number in RIGS[1]:
         write_wav(tmp_path / f"{number:02d}.wav", np.zeros((100, 1)))
     (tmp_path / "04.wav").unlink()
@@ -86,7 +86,7 @@ def test_missing_and_double_microphones_are_named(tmp_path: Path) -> None:
         open_microphones(tmp_path, RIGS[1])
     for name in ("04.wav", "15.wav", "15b.wav"):
         write_wav(tmp_path / name, np.zeros((100, 1)))
-    with pytest.raises(ValueError, match=r"one WAV file a microphone, found 15\.wav, 15b\.wav"):
+    with pytest.raises(ValueError, match=r"one WAV file per microphone, found 15\.wav, 15b\.wav"):
         open_microphones(tmp_path, RIGS[1])
     with pytest.raises(FileNotFoundError, match="found no folder"):
         open_microphones(tmp_path / "gone", RIGS[1])

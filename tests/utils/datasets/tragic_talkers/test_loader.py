@@ -1,4 +1,4 @@
-"""Batches hold every chunk once an epoch, scaled, however many processes share them."""
+"""Batches have every chunk once per epoch, with any number of processes."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from utils.datasets.tragic_talkers.scaler import Scaler
 
 
 class Numbered:
-    """Features whose values are the number of their sound."""
+    """Features whose values are the number of their group."""
 
     feature = "gcc_phat"
 
@@ -52,26 +52,26 @@ def loader(share: tuple[int, int] = (0, 1), **options: object) -> ChunkLoader:
 
 
 def views_of(batches: list[ChunkBatch]) -> list[tuple[float, ...]]:
-    """Return what identifies each view of batches: its sound, camera and positions."""
+    """Return what identifies each view of batches: its group, camera and positions."""
     found: list[tuple[float, ...]] = []
     for batch in batches:
         for row, column in np.argwhere(batch.counted.numpy()):
-            sound = 2 * float(batch.features[row, 0, 0, 0]) + 1
+            group = 2 * float(batch.features[row, 0, 0, 0]) + 1
             position = float(batch.positions[row, column, 7])
-            found.append((sound, float(batch.cameras[row, column]), position))
+            found.append((group, float(batch.cameras[row, column]), position))
     return found
 
 
 def expected() -> list[tuple[float, ...]]:
     groups = group(CHUNKS)
     return [
-        (groups[number], chunk.view.place, float(chunk.positions[7]))
+        (groups[number], chunk.view.rig_index, float(chunk.positions[7]))
         for number, chunk in enumerate(CHUNKS)
     ]
 
 
 @pytest.mark.parametrize(("grouped", "num_batches"), [(False, 4), (True, 3)])
-def test_every_view_comes_once(grouped: bool, num_batches: int) -> None:
+def test_every_view_once(grouped: bool, num_batches: int) -> None:
     one = loader(group_cameras=grouped)
     assert one.len_epoch(1) == num_batches
     for epoch in (1, 2):
@@ -80,13 +80,13 @@ def test_every_view_comes_once(grouped: bool, num_batches: int) -> None:
         assert sorted(views_of(batches)) == sorted(expected())
 
 
-def test_a_batch_says_what_is_known() -> None:
+def test_labels_of_a_batch() -> None:
     (batch,) = loader(batch_size=99, shuffle=False).epoch(1)
     for number, chunk in enumerate(CHUNKS):
         np.testing.assert_array_equal(batch.positions[number, 0], chunk.positions)
         np.testing.assert_array_equal(batch.located[number, 0], chunk.located)
         np.testing.assert_array_equal(batch.speaking[number, 0], chunk.speaking)
-        assert batch.cameras[number, 0] == chunk.view.place
+        assert batch.cameras[number, 0] == chunk.view.rig_index
 
 
 def test_the_order_depends_on_seed_and_epoch() -> None:
@@ -97,13 +97,13 @@ def test_the_order_depends_on_seed_and_epoch() -> None:
     assert views_of(list(loader(shuffle=False).epoch(1))) == expected()
 
 
-def test_an_epoch_goes_on_where_it_was() -> None:
+def test_epoch_is_resumed() -> None:
     whole = list(loader().epoch(3))
     rest = list(loader().epoch(3, skip=2))
     assert views_of(rest) == views_of(whole[2:])
 
 
-def test_processes_share_every_batch() -> None:
+def test_processes_share_each_batch() -> None:
     whole = list(loader().epoch(1))
     shares = [list(loader((rank, 3)).epoch(1)) for rank in range(3)]
     for number, batch in enumerate(whole):
@@ -113,11 +113,11 @@ def test_processes_share_every_batch() -> None:
     assert list(loader((5, 6)).epoch(1))[-1].features.shape == (0, 16, 32, 64)
 
 
-def test_wrong_settings_are_errors() -> None:
+def test_invalid_settings() -> None:
     other = Scaler("salsa_lite", SCALER.mean, SCALER.std)
     with pytest.raises(ValueError, match=r"scaler of gcc_phat, .* one of salsa_lite"):
         ChunkLoader(CHUNKS, [0], Numbered(CHUNKS), other, ChunkLoaderOptions())
-    with pytest.raises(ValueError, match="chunks to learn from, got none"):
+    with pytest.raises(ValueError, match="chunks to load, got none"):
         ChunkLoader(CHUNKS, [], Numbered(CHUNKS), SCALER, ChunkLoaderOptions())
     with pytest.raises(ValueError, match="--batchSize must be at least 1"):
         ChunkLoaderOptions(batch_size=0)

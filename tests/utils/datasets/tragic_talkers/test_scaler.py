@@ -1,4 +1,4 @@
-"""The scaler equals the reference; one of another feature is recognised and refused."""
+"""The scaler equals the reference; the feature of a scaler is checked."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ ARRAYS = [inputs(f"scaler{number}", (16, 24, 64), -2, 3) for number in range(3)]
 
 
 def scaler_of(feature: str) -> Scaler:
-    """Return a scaler with the means that a feature has."""
+    """Return a scaler with means typical of a feature."""
     mean = np.full((16, 1, 64), 0.01, np.float32)
     channels = {"gcc_phat": [15], "salsa_lite": [0], "array_log_mel": list(range(16))}[feature]
     mean[channels] = -60
     return Scaler(feature, mean, np.ones_like(mean))
 
 
-def test_equals_the_reference() -> None:
+def test_reference() -> None:
     found = fit("gcc_phat", [(array, 1) for array in ARRAYS])
     np.testing.assert_allclose(found.mean, REFERENCE["scaler_mean"], atol=1e-5, rtol=0)
     np.testing.assert_allclose(found.std, REFERENCE["scaler_std"], atol=1e-5, rtol=0)
@@ -40,26 +40,24 @@ def test_weights_are_repetitions() -> None:
 
 
 @pytest.mark.parametrize("feature", ["gcc_phat", "salsa_lite", "array_log_mel"])
-@pytest.mark.parametrize("published", [False, True], ids=["own file", "published file"])
-def test_a_scaler_of_another_feature_is_refused(
-    tmp_path: Path, feature: str, published: bool
-) -> None:
+@pytest.mark.parametrize("published", [False, True], ids=["named", "published"])
+def test_scaler_of_another_feature(tmp_path: Path, feature: str, published: bool) -> None:
     path = tmp_path / "feature_scaler.h5"
-    own = scaler_of(feature)
-    write_scaler(own, path)
+    scaler = scaler_of(feature)
+    write_scaler(scaler, path)
     if published:
         with h5py.File(path, "r+") as file:
             del file.attrs["feature"]
     found = read_scaler(path, feature)
-    np.testing.assert_array_equal(found.mean, own.mean)
-    np.testing.assert_array_equal(found.std, own.std)
+    np.testing.assert_array_equal(found.mean, scaler.mean)
+    np.testing.assert_array_equal(found.std, scaler.std)
     other = "salsa_lite" if feature != "salsa_lite" else "gcc_phat"
     with pytest.raises(ValueError, match=f"scaler of {other}, found one of {feature}"):
         read_scaler(path, other)
-    assert recognise(own.mean) == feature
+    assert recognise(scaler.mean) == feature
 
 
-def test_other_files_are_errors(tmp_path: Path) -> None:
+def test_invalid_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"expected a scaler, found no file .*gone\.h5"):
         read_scaler(tmp_path / "gone.h5", "gcc_phat")
     path = tmp_path / "a.h5"
@@ -76,17 +74,15 @@ def test_other_files_are_errors(tmp_path: Path) -> None:
     ("arrays", "problem"),
     [
         ([np.zeros((16, 4, 64))], "channel 0 constant in bin 0"),
-        ([], "features to measure"),
+        ([], "features to fit a scaler"),
     ],
     ids=["silence", "nothing"],
 )
-def test_features_that_do_not_vary_are_errors(
-    arrays: list[NDArray[np.float64]], problem: str
-) -> None:
+def test_constant_features(arrays: list[NDArray[np.float64]], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         fit("gcc_phat", [(array, 1) for array in arrays])
 
 
-def test_other_numbers_of_channels_are_errors() -> None:
-    with pytest.raises(ValueError, match="16 channels as the scaler, found 4"):
+def test_other_number_of_channels() -> None:
+    with pytest.raises(ValueError, match="16 channels as in the scaler, found 4"):
         scaler_of("gcc_phat")(np.zeros((4, 960, 64)))

@@ -1,4 +1,4 @@
-"""Made sequences: exact delays, echoes of a box, and the truth in the published layout."""
+"""Generated sequences: delays, echoes, and ground truth in the published layout."""
 
 import shutil
 from pathlib import Path
@@ -10,13 +10,18 @@ from utils.arrays.geometry import SPEED_OF_SOUND, read_geometry
 from utils.datasets.tragic_talkers.labels import read_labels, read_truth
 from utils.datasets.tragic_talkers.layout import CameraView, TragicTalkers
 from utils.datasets.tragic_talkers.synthetic_room import Room, simulate_room
-from utils.datasets.tragic_talkers.synthetic_scene import SceneOptions, made_rig, main, make_scene
+from utils.datasets.tragic_talkers.synthetic_scene import (
+    SceneOptions,
+    main,
+    make_scene,
+    synthetic_rig,
+)
 from utils.features.gcc_phat import ZERO_LAG, gcc_phat
 
 RATE = 48000
 
 
-def test_a_still_source_is_heard_late_and_faint() -> None:
+def test_delay_and_gain_of_a_still_source() -> None:
     times = np.arange(4800) / RATE
     tone = np.sin(2 * np.pi * 1000 * times)
     distance = 3.7
@@ -29,9 +34,9 @@ def test_a_still_source_is_heard_late_and_faint() -> None:
     assert not found[: int(distance / SPEED_OF_SOUND * RATE) - 2].any()
 
 
-def test_delays_are_the_geometrys() -> None:
+def test_delays_match_the_geometry() -> None:
     noise = np.random.default_rng(0).normal(size=9600)
-    rig = made_rig()
+    rig = synthetic_rig()
     place = np.array([0.8, 2.0, 0.1])
     found = simulate_room(noise, np.stack([place, place]), rig.microphones, Room())
     delays = rig.delays(place)
@@ -41,7 +46,7 @@ def test_delays_are_the_geometrys() -> None:
     assert expected.min() < -12
 
 
-def test_walls_give_echoes_from_their_mirror_images() -> None:
+def test_echoes_come_from_mirror_images() -> None:
     click = np.zeros(4800)
     click[100] = 1
     room = Room(order=1, reflection=0.5, size=(6, 7, 3), array_at=(3, 1, 1))
@@ -68,7 +73,7 @@ def test_walls_give_echoes_from_their_mirror_images() -> None:
     assert (found**2).sum() < 2.5 * loud
 
 
-def test_a_source_that_comes_closer_sounds_higher() -> None:
+def test_doppler_effect() -> None:
     times = np.arange(RATE) / RATE
     tone = np.sin(2 * np.pi * 1000 * times)
     path = np.array([[0, 20.0, 0], [0, 10.0, 0]])  # 10 m/s
@@ -78,25 +83,25 @@ def test_a_source_that_comes_closer_sounds_higher() -> None:
 
 
 @pytest.mark.parametrize("voices", ["noise", "speech"])
-def test_a_scene_holds_what_it_says(voices: str) -> None:
+def test_scene(voices: str) -> None:
     if voices == "speech" and not shutil.which("espeak-ng"):
         pytest.skip("espeak-ng is not installed")
-    scene = make_scene(made_rig(), SceneOptions(6, voices), 1)  # type: ignore[arg-type]
-    assert scene.sounds.shape == (6 * RATE, 16)
-    assert np.abs(scene.sounds).max() == pytest.approx(0.5)
-    frames = scene.sounds[:, 0].reshape(180, -1)
+    scene = make_scene(synthetic_rig(), SceneOptions(6, voices), 1)  # type: ignore[arg-type]
+    assert scene.signals.shape == (6 * RATE, 16)
+    assert np.abs(scene.signals).max() == pytest.approx(0.5)
+    frames = scene.signals[:, 0].reshape(180, -1)
     level = 10 * np.log10((frames**2).mean(axis=1))
     inner = np.convolve(scene.speaking, np.ones(7), "same") >= 7
     outside = np.convolve(scene.speaking, np.ones(7), "same") == 0
     assert np.median(level[inner]) > np.median(level[outside]) + 15
-    across = made_rig().cameras[5].place(scene.path)
+    across = synthetic_rig().cameras[5].place(scene.path)
     assert across.min() >= 0.1
     assert across.max() <= 0.9
-    again = make_scene(made_rig(), SceneOptions(6, voices), 1)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(again.sounds, scene.sounds)
+    again = make_scene(synthetic_rig(), SceneOptions(6, voices), 1)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(again.signals, scene.signals)
 
 
-def test_the_command_writes_the_published_layout(
+def test_command_writes_the_published_layout(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--train", "1", "--test", "1", "--seconds", "3", "--voices", "noise"]
@@ -105,18 +110,18 @@ def test_the_command_writes_the_published_layout(
     layout = TragicTalkers(tmp_path)
     assert layout.sequences("development") == ["walk1"]
     assert layout.sequences("test") == ["walk2"]
-    sound = layout.sound("test", "walk2", 1)
-    assert (sound.num_microphones, sound.num_samples) == (16, 3 * RATE)
+    audio = layout.audio("test", "walk2", 1)
+    assert (audio.num_microphones, audio.num_samples) == (16, 3 * RATE)
     labels = read_labels(layout.labels_path("GT_GT"))
     assert list(labels) == [CameraView("walk1", camera) for camera in range(1, 12)]
     truth = read_truth(layout.truth_path(CameraView("walk1", 4)))
-    known = labels[CameraView("walk1", 4)]
-    np.testing.assert_allclose(truth.positions[0] / 2448, known.positions, atol=1e-3)
-    np.testing.assert_array_equal(truth.speaking[0], known.speaking)
+    view_labels = labels[CameraView("walk1", 4)]
+    np.testing.assert_allclose(truth.positions[0] / 2448, view_labels.positions, atol=1e-3)
+    np.testing.assert_array_equal(truth.speaking[0], view_labels.speaking)
     assert len(read_geometry(tmp_path / "geometry.json").microphones) == 16
 
 
-def test_wrong_settings_are_errors() -> None:
+def test_invalid_settings() -> None:
     with pytest.raises(ValueError, match="--seconds"):
         SceneOptions(1)
     with pytest.raises(ValueError, match="order of 0 or more"):

@@ -1,4 +1,4 @@
-"""Labels made from what visual networks found: who scores highest speaks, and where."""
+"""Labels created from results of visual networks."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -10,13 +10,13 @@ from tests.made_array import write_wav
 from utils.arrays.sound import open_array
 from utils.datasets.tragic_talkers.labels import ViewTruth, read_labels, write_truth
 from utils.datasets.tragic_talkers.layout import RIGS, CameraView, TragicTalkers
-from utils.datasets.tragic_talkers.teacher import heard_activity, main, view_labels
+from utils.datasets.tragic_talkers.teacher import main, view_labels, voice_activity
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.structures import ScoredTrack, Shot
 
 
 def track(number: int, start: int, left: float, scores: list[float]) -> ScoredTrack:
-    """Return a face 100 px wide."""
+    """Return a face track 100 px wide."""
     count = len(scores)
     boxes = np.tile(np.array([left, 50, left + 100, 150], np.float32), (count, 1))
     values = np.array(scores, np.float32)
@@ -30,7 +30,7 @@ def result(tracks: list[ScoredTrack], duration_s: float = 4.0) -> Result:
     return Result(facts, ModelRecord("talknet"), ModelRecord("yunet"), [Shot(0, 100)], tracks)
 
 
-def test_the_highest_score_is_the_speaker() -> None:
+def test_speaker_has_the_highest_score() -> None:
     tracks = [
         track(0, 0, 100, [1.0] * 50 + [-1.0] * 50),
         track(1, 25, 700, [-2.0] * 25 + [2.0] * 40),
@@ -47,7 +47,7 @@ def test_the_highest_score_is_the_speaker() -> None:
     np.testing.assert_allclose(found.times[:3], [0, 0.03, 0.07])
 
 
-def test_activity_is_kept_apart_from_places() -> None:
+def test_activity_is_independent_of_positions() -> None:
     activity = np.arange(90) < 45
     found = view_labels(result([track(0, 50, 100, [1.0] * 50)]), activity)
     assert len(found) == 90
@@ -56,11 +56,11 @@ def test_activity_is_kept_apart_from_places() -> None:
     assert found.located[60:].all()
 
 
-def test_loudness_tells_activity(tmp_path: Path) -> None:
+def test_activity_by_level(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.001, (4 * 48000, 1))
     noise[48000:96000] *= 100
     array = open_array(write_wav(tmp_path / "a.wav", noise), 1)
-    found = heard_activity(array, 130)
+    found = voice_activity(array, 130)
     assert found[33:58].all()
     assert not found[:28].any()
     assert not found[63:].any()
@@ -83,7 +83,7 @@ def lay_out(root: Path, activity: str) -> TragicTalkers:
 
 
 @pytest.mark.parametrize("activity", ["GT", "VAD"])
-def test_the_command_writes_a_condition(tmp_path: Path, activity: str) -> None:
+def test_command_writes_a_condition(tmp_path: Path, activity: str) -> None:
     layout = lay_out(tmp_path, activity)
     results = tmp_path / "results"
     for name, left in (("a-cam03", 100), ("a-cam14", 500)):
@@ -102,7 +102,7 @@ def test_the_command_writes_a_condition(tmp_path: Path, activity: str) -> None:
         assert not found.speaking[35:].any()
 
 
-def test_no_results_are_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_results(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "TragicTalkers").mkdir()
     assert main([str(tmp_path), str(tmp_path / "none")]) == 1
     (message,) = caplog.messages

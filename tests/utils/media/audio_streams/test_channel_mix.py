@@ -1,4 +1,4 @@
-"""The usual mix of channels stays unless it loses sound; then another is used that does not."""
+"""The usual mix of channels is used unless it loses audio; then another one is used."""
 
 from pathlib import Path
 
@@ -201,7 +201,7 @@ def test_what_is_not_finite_is_silent(tmp_path: Path, num_channels: int, format_
 
 
 def write_floats(path: Path, samples: Samples, codec: str, format_name: str) -> None:
-    """Write a video with floating-point sound at 48 kHz as it stands."""
+    """Write a video with floating-point audio at 48 kHz."""
     write_tracks(path.with_suffix(".mp4"), [])
     layout = {1: "mono", 2: "stereo"}[samples.shape[1]]
     with av.open(str(path.with_suffix(".mp4"))) as source, av.open(str(path), "w") as container:

@@ -1,4 +1,4 @@
-"""The tracks with speech are read, unless told otherwise; any part sounds as the whole."""
+"""By default the tracks with speech are read; every part has the audio of the whole."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +39,7 @@ def made(samples: Samples, kind: int = 0, language: str = "", title: str = "") -
 
 DEFAULT, COMMENT = Disposition.default.value, Disposition.comment.value
 FIRST, ONLY = "the first with speech", "the only one with speech"
-MIXED = "mixed, for each has speech of its own"
+MIXED = "mixed, because each has different speech"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ MIXED = "mixed, for each has speech of its own"
         (
             [made(SILENT), made(MUSIC)],
             [2],
-            "no speech was found in any; the first that is not silent",
+            "no track has speech; the first that is not silent",
         ),
         ([made(SILENT), made(SILENT)], [1], "all are silent; the first"),
     ],
@@ -82,7 +82,7 @@ MIXED = "mixed, for each has speech of its own"
         "the same twice",
         "the same twice and another",
         "no speech",
-        "no sound",
+        "no audio",
     ],
 )
 def test_by_default(
@@ -103,7 +103,7 @@ def test_as_asked_for(tmp_path: Path, track: str, expected: Samples) -> None:
     path = tmp_path / "a.mkv"
     write_tracks(path, [made(MUSIC), made(ANNA), made(SILENT)])
     np.testing.assert_allclose(heard(path, audio_track=track), expected, atol=2 / 32768)
-    assert "as asked for" in chosen(path, track)[1]
+    assert "as requested" in chosen(path, track)[1]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov", "ts"])
@@ -199,7 +199,7 @@ def test_no_such_track(tmp_path: Path, track: str) -> None:
 
 def test_track_of_a_file_without_any(tmp_path: Path) -> None:
     write_tracks(tmp_path / "a.mkv", [])
-    assert choose_sound(probe(tmp_path / "a.mkv")).facts() == AudioFacts(0, (), "no sound", "")
+    assert choose_sound(probe(tmp_path / "a.mkv")).facts() == AudioFacts(0, (), "no audio", "")
     with pytest.raises(UserError, match="has no audio track; leave it out"):
         choose_sound(probe(tmp_path / "a.mkv"), "1")
 
@@ -215,8 +215,8 @@ def test_what_is_said(tmp_path: Path) -> None:
     write_tracks(path, [made(ANNA), made(np.stack([BERT, -BERT], axis=1))])
     choice = choose_sound(probe(path))
     assert choice.describe() == (
-        "audio tracks 1 and 2 of 2: mixed, for each has speech of its own; the usual mix of the "
-        "channels would lose sound, used instead: track 2: channel 1 minus channel 2"
+        "audio tracks 1 and 2 of 2: mixed, because each has different speech; the usual mix of the "
+        "channels would lose audio, used instead: track 2: channel 1 minus channel 2"
     )
     assert not choice.usual
     np.testing.assert_allclose(heard(path), (ANNA + BERT) / 2, atol=2 / 32768)

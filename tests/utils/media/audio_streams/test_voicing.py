@@ -1,4 +1,4 @@
-"""Speech is told from music, noise and silence."""
+"""Speech is distinguished from music, noise and silence."""
 
 import numpy as np
 import pytest

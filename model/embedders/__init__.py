@@ -1,0 +1,1 @@
+"""One face embedder a file; the file name is its name on the command line."""

@@ -1,0 +1,98 @@
+"""Face embedding: choose an embedder, and embed the chosen crops of each track."""
+
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.checkpoints.registry import default_checkpoint, get_weights
+from model.contract import FaceEmbedder
+from model.names import embedder_names
+from utils.downloads import Progress
+from utils.errors import UserError, WeightsUnavailableError
+from utils.model_options import AUTO_EMBEDDERS, EmbedderOptions
+from utils.structures import FaceCrops, TrackEmbeddings
+
+# Where eyes, nose and corners of the mouth lie in the boxes of a detector that does not find them,
+# as fractions of the box: the means of YuNet's points (benchmarks/face_points.py).
+PLACES = {
+    "yunet": ((0.30, 0.38), (0.64, 0.38), (0.45, 0.57), (0.32, 0.73), (0.61, 0.74)),
+}
+
+
+@dataclass(frozen=True)
+class EmbedderChoice:
+    """An embedder, and one line that says which it is and why."""
+
+    embedder: FaceEmbedder
+    reason: str
+
+
+def load_embedder(
+    name: str = "auto", device: str = "cpu", progress: Progress | None = None
+) -> FaceEmbedder:
+    """Return a face embedder; see `choose_embedder`."""
+    choice = choose_embedder(EmbedderOptions(name), device, progress)
+    if choice is None:
+        raise UserError("'none' is no embedder; leave it out instead")
+    return choice.embedder
+
+
+def choose_embedder(
+    options: EmbedderOptions, device: str = "cpu", progress: Progress | None = None
+) -> EmbedderChoice | None:
+    """Load the requested embedder, or none; one that is named explicitly is never replaced.
+
+    Args:
+        options: Which one.
+        device: Where it runs.
+        progress: Told the bytes of a download.
+
+    Raises:
+        UserError: There is no embedder of that name.
+        WeightsUnavailableError: Its weights are not available; one line that says what was tried
+            and what to do.
+    """
+    choices = ("auto", *embedder_names(), "none")
+    if options.embedder not in choices:
+        raise UserError(
+            f"expected an embedder named one of {', '.join(choices)}; got {options.embedder!r}"
+        )
+    if options.embedder == "none":
+        return None
+    names = AUTO_EMBEDDERS if options.embedder == "auto" else (options.embedder,)
+    problems: list[str] = []
+    for name in names:
+        try:
+            weights = get_weights(default_checkpoint(name).name, progress)
+        except WeightsUnavailableError as error:
+            problems.append(str(error))
+            continue
+        reason = f"{name} ({weights.file.path.name})"
+        if options.embedder != "auto":
+            reason += ", as asked for"
+        elif name == names[0]:
+            reason += ", the first choice"
+        else:
+            reason += f", because {names[0]} is not available (--embedder {names[0]} says why)"
+        load = import_module(f"model.embedders.{name}").load
+        return EmbedderChoice(load(weights, device), reason)
+    raise WeightsUnavailableError(
+        f"no face embedder is available: {'; '.join(problems)}; "
+        "or pass --embedder none: tracks are not joined to people"
+    )
+
+
+def places_of(detector: str | None) -> NDArray[np.float64]:
+    """Return where the five points of a face (5, 2) lie in a detector's boxes, as fractions.
+
+    Args:
+        detector: Its name; None for boxes that were given.
+    """
+    return np.array(PLACES.get(detector or "", PLACES["yunet"]))
+
+
+def embed_track(embedder: FaceEmbedder, track: int, faces: FaceCrops) -> TrackEmbeddings:
+    """Return the embeddings of a track under its number in the video."""
+    return TrackEmbeddings(track, embedder.embed(faces.crops), faces.qualities, faces.thumbnail)

@@ -1,0 +1,1 @@
+"""Many videos: lists, shards, states, engines, collecting results; analysing one is given."""
