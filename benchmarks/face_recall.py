@@ -23,7 +23,7 @@ from model.checkpoints.registry import get_weights
 from model.contract import FaceDetector
 from model.detection import load_detector
 from model.detectors.yunet import YuNet
-from model.shipped.tiny_fcos_pictures import look
+from model.shipped.tiny_fcos_marks import look
 from utils.boxes import iou
 
 STEP_S = 0.25

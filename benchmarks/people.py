@@ -3,10 +3,10 @@
 python -m benchmarks.people FOLDER_OF_LABELLED_CLIPS RESULTS
 
 The folder holds labels, NAME.json or NAME.labels.json; RESULTS holds NAME/result.json of the same
-clips. Prints a row a clip and one for all: tracks that could be labelled, pairs of them, pairwise
-precision and recall; diarisation error (DER) with a speaker a person and a speaker a track; speech
-off screen that is labelled, the share of it that is found and the share of what is found that is
-wrong.
+clips. Prints a row per clip and one for all: tracks that could be labelled, pairs of them that show
+one person, pairwise precision and recall; diarisation error (DER) with a speaker per person and
+with one per track; off-screen speech that is labelled, the share of it that is found and the share
+of what is found that is wrong.
 """
 
 import argparse

@@ -8,7 +8,7 @@ from utils.errors import UserError
 
 AUTO_NETWORKS = ("talknet", "lr_asd", "synchrony")  # the first with weights; the last is shipped
 
-AUTO_EMBEDDERS = ("face_reid",)  # the same
+AUTO_EMBEDDERS = ("face_reid", "bundled")  # the same
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
 from model.layers.folding import Foldable, fold_norms
 from model.layers.nms import suppress
+from utils.boxes import iou
 from utils.errors import UserError
 from utils.model_options import DetectorOptions
 from utils.structures import Detections
@@ -29,6 +30,7 @@ WIDTHS = (16, 32, 48, 64, 64)  # channels at strides 2, 4, 8, 16, 32
 HEAD = 48  # channels of the head, at all levels
 CONFIDENCE = 0.52
 OVERLAP = 0.4  # IoU above which the weaker of two boxes is dropped
+LARGE = 96.0  # pixels of a face's height from which on it also counts if half the size shows it
 LONGER_SIDE = 480  # pixels
 BATCH_PIXELS = 500_000  # per forward pass, so that activations stay in the cache
 LOG_SIDES = (-4.0, 5.0)  # bounds of the log distances, in cells
@@ -156,7 +158,11 @@ def decode(distances: Tensor, places: Tensor) -> Tensor:
 
 
 class TinyFcos:
-    """Finds faces with the bundled weights, on the CPU."""
+    """Finds faces with the bundled weights, on the CPU.
+
+    Each image is also searched at half its size, where large faces are found that are missed in
+    the whole: training showed few faces larger than its crops.
+    """
 
     name = "tiny_fcos"
 
@@ -190,26 +196,54 @@ class TinyFcos:
         return found
 
     def _detect_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        inputs = pad(torch.from_numpy(np.stack(images)))
+        inputs = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+        halves = functional.avg_pool2d(inputs, 2, ceil_mode=True)  # stays channels_last in memory
+        found = []
+        for fine, half in zip(self._look(inputs), self._look(halves), strict=True):
+            found.append(add_large(fine, Detections(2 * half.boxes, half.confidences)))
+        return found
+
+    def _look(self, images: Tensor) -> list[Detections]:
+        """Find the faces of images (B, 3, h, w) at one scale."""
+        inputs = pad(images)
         logits, distances = look_both_ways(self._network, inputs)
         places = cells(*inputs.shape[2:])
-        confidences = torch.sigmoid(logits)
         found = []
-        for confidence, reach in zip(confidences, distances, strict=True):
-            strong = torch.nonzero(confidence >= self._confidence).squeeze(1)
-            strong = strong[confidence[strong].argsort(descending=True, stable=True)]
-            boxes = decode(reach[strong], places[strong]).numpy()
-            kept = suppress(boxes, np.arange(len(boxes)), OVERLAP)
-            found.append(Detections(boxes[kept], confidence[strong].numpy()[kept]))
+        for one, reach in zip(torch.sigmoid(logits), distances, strict=True):
+            strong = torch.nonzero(one >= self._confidence).squeeze(1)
+            boxes = decode(reach[strong], places[strong])
+            found.append(strongest(Detections(boxes.numpy(), one[strong].numpy())))
         return found
 
 
+def strongest(found: Detections) -> Detections:
+    """Return detections from the strongest to the weakest, one for each face."""
+    order = np.argsort(-found.confidences, kind="stable")
+    kept = order[suppress(found.boxes[order], np.arange(len(order)), OVERLAP)]
+    return Detections(found.boxes[kept], found.confidences[kept])
+
+
+def add_large(fine: Detections, coarse: Detections) -> Detections:
+    """Return detections with the large faces that are found at half the size alone.
+
+    Args:
+        fine: Found in the image.
+        coarse: Found in the image at half the size, in pixels of the whole one.
+    """
+    is_large = coarse.boxes[:, 3] - coarse.boxes[:, 1] >= LARGE
+    overlap = iou(coarse.boxes[:, None], fine.boxes[None]).max(axis=1, initial=0)
+    added = is_large & (overlap <= OVERLAP)
+    boxes = np.concatenate([fine.boxes, coarse.boxes[added]])
+    return strongest(
+        Detections(boxes, np.concatenate([fine.confidences, coarse.confidences[added]]))
+    )
+
+
 def pad(images: Tensor) -> Tensor:
-    """Convert images (B, h, w, 3) uint8 to (B, 3, H, W) float, padded with grey below and right."""
-    height, width = images.shape[1:3]
+    """Return images (B, 3, h, w) as (B, 3, H, W), grey added below and right."""
+    height, width = images.shape[2:]
     below, right = -height % STRIDES[-1], -width % STRIDES[-1]
-    inputs = images.permute(0, 3, 1, 2).float()  # stays channels_last in memory
-    return functional.pad(inputs, (0, right, 0, below), value=127.5)
+    return functional.pad(images, (0, right, 0, below), value=127.5)
 
 
 def load(weights: RawWeights, options: DetectorOptions, device: str, precision: str) -> TinyFcos:  # noqa: ARG001

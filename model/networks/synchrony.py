@@ -149,23 +149,29 @@ class Synchrony(Network):
 
     def scores(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Tensor:
         """Return the score that each refiner gives, (refiners, B, T)."""
-        audio, levels = audio[..., :NUM_CHANNELS], audio[..., NUM_CHANNELS:]
-        first, visual = _score(self._first_logits(audio, faces)), _score(self.head_visual(faces))
+        first, corrections = self.split_scores(compared, audio, faces)
+        return first + corrections
+
+    def split_scores(
+        self, compared: Comparison, audio: Tensor, faces: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the first score (B, T), and what each refiner adds to it, (refiners, B, T)."""
+        levels = audio[..., NUM_CHANNELS:]
+        first, visual = self.first_score(audio, faces), _score(self.head_visual(faces))
         profile = CORRELATION_SCALE * compared.profile
         first_scores = torch.stack((first, visual), 1) / FIRST_SCORE_SCALE
         rows = torch.cat((compared.evidence, levels.transpose(1, 2), first_scores), 1)
         corrections = torch.stack([refiner(profile, rows) for refiner in self.judges])
-        return first + corrections - SILENCE_PENALTY * _silence(levels[..., 0])
+        return first - SILENCE_PENALTY * _silence(levels[..., 0]), corrections
 
-    def _first_logits(self, audio: Tensor, faces: Tensor) -> Tensor:
-        """Return LR-ASD's logits (B, T, 2), each second scored separately."""
+    def first_score(self, audio: Tensor, faces: Tensor) -> Tensor:
+        """Return the score (B, T) before correction, each second scored separately."""
         num_clips, length = faces.shape[:2]
-        rows = torch.cat((audio, faces), 2).transpose(1, 2)
+        rows = torch.cat((audio[..., :NUM_CHANNELS], faces), 2).transpose(1, 2)
         rows = functional.pad(rows, (0, -length % FIRST_SCORE_FRAMES), mode="replicate")
         seconds = rows.transpose(1, 2).reshape(-1, FIRST_SCORE_FRAMES, 2 * NUM_CHANNELS)
         hidden = self.recurrent_gate(self.recurrence(self.gate(seconds))[0])
-        logits: Tensor = self.head_opinion(hidden)
-        return logits.reshape(num_clips, -1, 2)[:, :length]
+        return _score(self.head_opinion(hidden).reshape(num_clips, -1, 2)[:, :length])
 
 
 def _silence(level: Tensor) -> Tensor:

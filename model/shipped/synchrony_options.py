@@ -24,14 +24,18 @@ class SynchronyTraining:
     videos: Annotated[str, "folders of videos of talking heads, with commas between"] = ""
     people: Annotated[Path | None, "CSV table of who is in which video: file,identity,kind"] = None
     faces_only: Annotated[str, "folders of videos whose sound means nothing"] = ""
-    teacher: Annotated[str, "weights of LR-ASD: a name of pretrain/weights.toml, or a file"] = (
-        "lr_asd_talkset"
+    teachers: Annotated[str, "networks to learn from, LR-ASD first, with commas between"] = (
+        "lr_asd,light_asd"
     )
     save_path: Annotated[Path, "folder for faces, pairings, checkpoints and weights"] = Path(NAME)
+    selection: Annotated[
+        str, "folders of videos of people not trained on, to weight the refiners by; none: 1"
+    ] = ""
+    selection_people: Annotated[Path | None, "CSV table of who is in them"] = None
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
-    seeing_steps: Annotated[int, "batches of the first stage: see what the teacher sees"] = 60
-    matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 500
-    num_pairings: Annotated[int, "pairings that the third stage learns from"] = 240
+    seeing_steps: Annotated[int, "batches of the first stage: learn from the teachers"] = 60
+    matching_steps: Annotated[int, "batches of the second stage: find the voice of a face"] = 200
+    num_pairings: Annotated[int, "pairings that the third stage learns from"] = 80
     judging_steps: Annotated[int, "batches of the third stage: judge by the evidence"] = 300
     noise: Annotated[float, "most noise in the third stage, relative to voices and faces"] = 1.0
     bf16: Annotated[bool, "see in half precision: two to three times as fast where the CPU can"] = (
@@ -51,7 +55,7 @@ class SynchronyTraining:
     @property
     def settings(self) -> Settings:
         """What must be the same when training is resumed."""
-        places = ("videos", "people", "faces_only", "save_path", "teacher")
+        places = ("videos", "people", "faces_only", "save_path", "selection", "selection_people")
         return {name: value for name, value in vars(self).items() if name not in places}
 
 

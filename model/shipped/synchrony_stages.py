@@ -3,11 +3,9 @@
 import math
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,70 +16,19 @@ from utils.datasets.entities import SPEAKING, UNLABELLED
 from utils.datasets.pairings.crop_augmentation import change_crops
 from utils.datasets.pairings.pairings import Pairer
 from utils.datasets.pairings.pool import EmbeddedFace, stacked
-from utils.datasets.storage.entity_store import EntityStore
-from utils.datasets.talkset.sources import SourceFace
 from utils.errors import UserError
 from utils.features.mfcc import align, mfcc
 
-SEEN_FRAMES = 58
-SEEN_CLIPS = 4
-REMEMBERED_CLIPS = 2  # of the first stage, in each step of the second
-MATCHED_CLIPS = 6
-MATCHED_FRAMES = 116
+MATCHED_CLIPS = 5
+MATCHED_FRAMES = 100
 MATCHED_LAG = 30  # frames
 MATCHED_WINDOWS = (51, 101)
 ALONE_SHARE = 0.75  # of voices that are heard with no other beside them
 JUDGED_FRAMES = (30, 60, 100, 150, 250, 400, 600)  # of a part of a pairing
 JUDGED_CLIPS = 16
 JUDGED_AT_ONCE = 2400  # frames of all clips, where these are long
-AT_ONCE = 72  # frames that are encoded together
 RIDGE = 0.1  # of the mean power, added to every direction's
 SHARPNESS = 10.0  # of the choice between lags
-
-
-class SeeingLessons:
-    """Faces of all people, and what a teacher sees in them: the student sees them changed."""
-
-    def __init__(self, store: EntityStore, sources: Sequence[SourceFace], teacher: Network) -> None:
-        self.store, self.teacher = store, teacher
-        places = {entity.name: index for index, entity in enumerate(store.entities)}
-        self.people: dict[str, list[int]] = {}
-        for source in sources:
-            if source.num_frames >= SEEN_FRAMES // 2:
-                self.people.setdefault(source.person, []).append(places[source.name])
-        frames = [self._num_frames(person) for person in self.people]
-        self.weights = np.sqrt(frames) / np.sqrt(frames).sum()
-
-    def _num_frames(self, person: str) -> int:
-        return sum(self.store.entities[place].num_frames for place in self.people[person])
-
-    def loss(
-        self, network: Synchrony, rng: np.random.Generator, num_clips: int, bf16: bool = False
-    ) -> Tensor:
-        """Return how far the student is from the teacher on some clips."""
-        clips = [self._clip(rng) for _ in range(num_clips)]
-        changed = [change_crops(clip, rng) for clip in clips]
-        start, stop = network.radius, SEEN_FRAMES - network.radius
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            with torch.no_grad():
-                wanted = self.teacher.encode_faces(torch.from_numpy(np.stack(clips)), start, stop)
-            found = network.encode_faces(torch.from_numpy(np.stack(changed)), start, stop)
-        return _distance(found, wanted)
-
-    def _clip(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Return the crops of a moment; short sources end in a still."""
-        person = list(self.people)[rng.choice(len(self.weights), p=self.weights)]
-        place = self.people[person][rng.integers(len(self.people[person]))]
-        num_frames = self.store.entities[place].num_frames
-        start = int(rng.integers(max(1, num_frames - SEEN_FRAMES + 1)))
-        crops = self.store.read(place, start, min(num_frames, start + SEEN_FRAMES)).faces
-        return np.pad(crops, ((0, SEEN_FRAMES - len(crops)), (0, 0), (0, 0)), mode="edge")
-
-
-def _distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """Return the squared error relative to the variance, and the lack of likeness."""
-    error = (found - wanted).square().mean() / wanted.var()
-    return error + (1 - functional.cosine_similarity(found, wanted, dim=2)).mean()
 
 
 def matching_loss(
@@ -187,14 +134,6 @@ def draw_embedded(pool: Sequence[EmbeddedFace], rng: np.random.Generator) -> lis
     faces *= 1 + 0.1 * rng.standard_normal((count, 1, NUM_CHANNELS), np.float32)
     labels = chosen.labels.astype(np.int64)
     return [torch.from_numpy(array) for array in (audio, faces, labels, chosen.seams)]
-
-
-def encode_track(network: Network, crops: NDArray[np.uint8]) -> Tensor:
-    """Return the embeddings (T, C) of a track, some frames at a time."""
-    faces = torch.from_numpy(crops)[None]
-    edges = [*range(0, len(crops), AT_ONCE), len(crops)]
-    parts = [network.encode_faces(faces, start, stop)[0] for start, stop in pairwise(edges)]
-    return torch.cat(parts)
 
 
 @torch.no_grad()

@@ -28,16 +28,16 @@ class Targets:
     counted: Tensor  # (B, N) bool, it matters what is said here
 
 
-def stack(pictures: Sequence[AnnotatedImage]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return pictures (B, 3, H, W) uint8, boxes (B, M, 4), and (B, M) which are clear.
+def stack(annotated: Sequence[AnnotatedImage]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return images (B, 3, H, W) uint8, boxes (B, M, 4), and (B, M) which are clear.
 
     Boxes are filled up with empty ones far away.
     """
-    images = torch.from_numpy(np.stack([one.image for one in pictures])).permute(0, 3, 1, 2)
-    most = max(1, *(len(one.boxes) for one in pictures))
-    boxes = torch.full((len(pictures), most, 4), -1e6)
-    clear = torch.zeros((len(pictures), most), dtype=torch.bool)
-    for row, one in enumerate(pictures):
+    images = torch.from_numpy(np.stack([one.image for one in annotated])).permute(0, 3, 1, 2)
+    most = max(1, *(len(one.boxes) for one in annotated))
+    boxes = torch.full((len(annotated), most, 4), -1e6)
+    clear = torch.zeros((len(annotated), most), dtype=torch.bool)
+    for row, one in enumerate(annotated):
         boxes[row, : len(one.boxes)] = torch.from_numpy(one.boxes)
         clear[row, : len(one.boxes)] = torch.from_numpy(one.clear)
     return images, boxes, clear

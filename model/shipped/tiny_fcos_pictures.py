@@ -1,9 +1,8 @@
-"""Make pictures to train a face detector on, marked by another detector: the teacher."""
+"""Make images to train a face detector on, marked by another detector: the teacher."""
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -11,41 +10,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import FaceDetector
+from model.shipped.tiny_fcos_marks import SAME, SURE, MarkedFrame, look, mark_video
 from utils.boxes import iou
 from utils.datasets.face_pictures.augmentation import hide_face
 from utils.datasets.face_pictures.composites import Composite, CompositeMaker
-from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, sample_frames
+from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos
 from utils.datasets.face_pictures.images import AnnotatedImage, ImageFolder
 from utils.datasets.face_pictures.turning import likeness, turn_head
 from utils.files import check_folder
-from utils.structures import Detections
 
 logger = logging.getLogger(__name__)
 
-SURE = 0.6  # the teacher's confidence from which on a box is a face
-DOUBTFUL = 0.4  # below it there is none; between them there may or may not be one
-SAME = 0.4  # IoU from which on two boxes are of one face
-STORED = 480  # pixels of the longer side of a picture
+STORED = 480  # pixels of the longer side of an image
+VIDEOS = 6  # of each person that are read at most,
+LONGEST_S = 30.0  # and so much of each
 FRAMES = 48  # of each person that are kept,
-CHOICE = 6  # each the hardest of so many neighbours, and the others too
+CHOICE = 3  # each the hardest of so many neighbours, and the others too
 HARD = 0.85  # if the teacher is less certain than this of a face in them, or the student errs
-TURNED = 30  # heads turned away that are made of each person,
-FRONTAL = 0.4  # of faces that are so much like themselves in the mirror
+FRONTAL = 0.4  # heads are turned of faces that are so much like themselves in the mirror
 NEARBY = 0.25  # IoU with the face of the model from which on the teacher means it
 BACKGROUND = 1024  # pixels of the longer side of a background that is held
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What pictures are made of."""
+    """What images are made of."""
 
     videos: Sequence[Path]  # folders
-    backgrounds: Path  # a folder of pictures, in any depth
+    backgrounds: Path  # a folder of images, in any depth
     held_out: Sequence[str] = ()  # people who are left out
     only_held_out: bool = False  # all others are left out instead
     seed: int = 0
     student: FaceDetector | None = None  # its mistakes are trained on more
+    num_turned: int = 30  # heads turned away that are made of each person
 
 
 def prepare(
@@ -55,37 +53,37 @@ def prepare(
     count: int,
     advance: Callable[[int], object],
 ) -> ImageFolder:
-    """Return a folder of `count` marked pictures, making what is missing.
+    """Return a folder of `count` marked images, making what is missing.
 
     Args:
         teacher: Finds faces from a confidence of `DOUBTFUL` on.
         sources: What they are made of.
         folder: Where they lie.
         count: How many are wanted, frames of the videos included.
-        advance: Told after each picture how many there are.
+        advance: Told after each image how many there are.
     """
     check_folder(folder)
-    pictures = ImageFolder(folder)
-    if len(pictures) >= count:
-        return pictures
+    images = ImageFolder(folder)
+    if len(images) >= count:
+        return images
     material = gather(teacher, sources)
-    people = material.cutouts + turn_heads(teacher, material.cutouts, sources.seed)
+    people = material.cutouts + turn_heads(teacher, material.cutouts, sources)
     backgrounds = read_backgrounds(sources.backgrounds) + material.faceless
     logger.info("%d people cut out or turned, %d backgrounds", len(people), len(backgrounds))
-    for index in range(len(pictures), count):
+    for index in range(len(images), count):
         rng = np.random.default_rng((sources.seed, index))
         if index < len(material.frames):
-            pictures.add(material.frames[index])
+            images.add(material.frames[index])
         else:
             composer = CompositeMaker(people, backgrounds, rng)
-            pictures.add(mark(teacher, composer.compose()))
-        advance(len(pictures))
-    return pictures
+            images.add(mark(teacher, composer.compose()))
+        advance(len(images))
+    return images
 
 
 @dataclass(frozen=True)
 class Material:
-    """What the videos give to make pictures of."""
+    """What the videos give to make images of."""
 
     cutouts: list[Cutout] = field(default_factory=list)
     frames: list[AnnotatedImage] = field(default_factory=list)  # as they are
@@ -98,47 +96,54 @@ def gather(teacher: FaceDetector, sources: Sources) -> Material:
     for name, videos in find_videos(sources.videos).items():
         if (name in sources.held_out) != sources.only_held_out:
             continue
-        frames = sample_frames(videos, FRAMES * CHOICE)
-        while neighbours := list(islice(frames, CHOICE)):
-            seen = [(frame, look(teacher, frame)) for frame in neighbours]
-            seen.sort(key=lambda one: _ease(one[1]))
-            for number, (frame, found) in enumerate(seen):
-                wrong = sources.student is not None and errs(sources.student, frame, found)
-                if number == 0 or wrong or _ease(found) < HARD:
-                    _keep(material, frame, found, name)
+        step = -(-len(videos) // VIDEOS)
+        most = max(1, FRAMES * CHOICE // len(videos[::step]))
+        frames: list[MarkedFrame] = []
+        for path in videos[::step]:
+            frames += mark_video(teacher, path, most, LONGEST_S)
+        for start in range(0, len(frames), CHOICE):
+            neighbours = sorted(frames[start : start + CHOICE], key=lambda one: one.ease)
+            for number, frame in enumerate(neighbours):
+                if number == 0 or frame.ease < HARD or _misleads(sources.student, frame):
+                    _keep(material, frame, name)
             rng = np.random.default_rng((sources.seed, len(material.frames)))
-            material.faceless.append(_faceless(*seen[0], rng))
+            material.faceless.append(_faceless(neighbours[0], rng))
         logger.info("%s: %d cut out so far", name, len(material.cutouts))
     return material
 
 
-def errs(student: FaceDetector, frame: NDArray[np.uint8], found: Detections) -> bool:
-    """Return whether a student misses a face that the teacher is sure of, or finds a false one."""
-    overlap = iou(found.boxes[:, None], look(student, frame).boxes[None])
-    missed = overlap[found.confidences >= SURE].max(axis=1, initial=0) < SAME
+def _misleads(student: FaceDetector | None, frame: MarkedFrame) -> bool:
+    return student is not None and errs(student, frame)
+
+
+def errs(student: FaceDetector, frame: MarkedFrame) -> bool:
+    """Return whether a student misses a face that is clearly there, or finds a false one."""
+    overlap = iou(frame.boxes[:, None], look(student, frame.image).boxes[None])
+    missed = overlap[frame.clear].max(axis=1, initial=0) < SAME
     return bool(missed.any() or (overlap.max(axis=0, initial=0) < SAME).any())
 
 
-def _keep(material: Material, frame: NDArray[np.uint8], found: Detections, identity: str) -> None:
+def _keep(material: Material, frame: MarkedFrame, identity: str) -> None:
     """Add a frame as it is, and the people in it cut out."""
-    sure = found.confidences >= SURE
-    for box, confidence in zip(found.boxes[sure], found.confidences[sure], strict=True):
-        cut = cut_out(frame, box, identity)
+    image = frame.image
+    clear = frame.clear
+    for box, confidence in zip(frame.boxes[clear], frame.confidences[clear], strict=True):
+        cut = cut_out(image, box, identity)
         if cut is not None:
             material.cutouts.append(replace(cut, hard=bool(confidence < HARD)))
-    material.frames.append(reduced(frame, found.boxes, sure))
+    material.frames.append(reduced(image, frame.boxes, clear))
 
 
-def turn_heads(teacher: FaceDetector, cutouts: Sequence[Cutout], seed: int) -> list[Cutout]:
+def turn_heads(teacher: FaceDetector, cutouts: Sequence[Cutout], sources: Sources) -> list[Cutout]:
     """Return people seen from in front, turned away, where the teacher still sees a face."""
     people: dict[str, list[Cutout]] = {}
     for one in cutouts:
         if likeness(one) >= FRONTAL:
             people.setdefault(one.identity, []).append(one)
-    rng = np.random.default_rng((seed, 1))
+    rng = np.random.default_rng((sources.seed, 1))
     heads = []
     for fronts in people.values():
-        for _ in range(TURNED):
+        for _ in range(sources.num_turned):
             head = confirmed(teacher, turn_head(fronts[rng.integers(len(fronts))], rng))
             if head is not None:
                 heads.append(head)
@@ -160,31 +165,13 @@ def confirmed(teacher: FaceDetector, head: Cutout) -> Cutout | None:
     return replace(head, face=(x1, y1, x2, y2), hard=hard)
 
 
-def _ease(found: Detections) -> float:
-    """Return how certain the teacher is of the hardest face that it is sure of."""
-    return float(found.confidences[found.confidences >= SURE].min(initial=1.0))
-
-
-def _faceless(
-    frame: NDArray[np.uint8], found: Detections, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def _faceless(frame: MarkedFrame, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return a frame whose faces are hidden, to put others into, as the bytes of a JPEG file."""
-    for box in found.boxes:
+    image = frame.image
+    for box in frame.boxes:
         left, top, right, bottom = (float(value) for value in box)
-        frame = hide_face(frame, (left, top, right, bottom), rng)
-    return _encode(np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), np.uint8))
-
-
-def look(teacher: FaceDetector, picture: NDArray[np.uint8]) -> Detections:
-    """Return the teacher's faces in pixels of the picture, whatever size it wants to see."""
-    height, width = picture.shape[:2]
-    wanted = teacher.image_size(width, height)
-    how = cv2.INTER_AREA if wanted[0] < width else cv2.INTER_LINEAR
-    seen = np.asarray(cv2.resize(picture, wanted, interpolation=how), np.uint8)
-    found = teacher.detect([seen])[0]
-    scale = np.array([width / wanted[0], height / wanted[1]] * 2, np.float32)
-    landmarks = None if found.landmarks is None else found.landmarks * scale[:2]
-    return Detections(found.boxes * scale, found.confidences, landmarks)
+        image = hide_face(image, (left, top, right, bottom), rng)
+    return _encode(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), np.uint8))
 
 
 def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
@@ -215,34 +202,34 @@ def mark(teacher: FaceDetector, made: Composite) -> AnnotatedImage:
 
 
 def reduced(
-    picture: NDArray[np.uint8], boxes: NDArray[np.float32], clear: NDArray[np.bool_]
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], clear: NDArray[np.bool_]
 ) -> AnnotatedImage:
-    """Return a picture in the size in which it is kept."""
-    scale = min(1.0, STORED / max(picture.shape[:2]))
-    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    """Return an image in the size in which it is kept."""
+    scale = min(1.0, STORED / max(image.shape[:2]))
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return AnnotatedImage(np.asarray(small, np.uint8), boxes * np.float32(scale), clear)
 
 
 def read_backgrounds(folder: Path) -> list[NDArray[np.uint8]]:
-    """Return the pictures below a folder, none too large, as the bytes of JPEG files.
+    """Return the images below a folder, none too large, as the bytes of JPEG files.
 
     Raises:
         FileNotFoundError: There is none.
     """
     held = []
-    for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() in PICTURES):
+    for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() in IMAGES):
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None or min(image.shape[:2]) < 64:
             continue
         held.append(_encode(np.asarray(image, np.uint8)))
     if not held:
-        kinds = ", ".join(PICTURES)
-        raise FileNotFoundError(f"expected pictures ({kinds}) below {folder}, found none")
+        kinds = ", ".join(IMAGES)
+        raise FileNotFoundError(f"expected images ({kinds}) below {folder}, found none")
     return held
 
 
 def _encode(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a BGR picture, none too large, as the bytes of a JPEG file."""
+    """Return a BGR image, none too large, as the bytes of a JPEG file."""
     scale = BACKGROUND / max(image.shape[:2])
     if scale < 1:
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

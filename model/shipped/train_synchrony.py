@@ -6,7 +6,6 @@ Run again, the command continues where it was stopped. LR-ASD is the teacher.
 """
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,71 +19,49 @@ from torch import Tensor
 from model.checkpoints import training as checkpoints
 from model.checkpoints.build import load_single
 from model.contract import Network
-from model.face_finding import choose_finder
 from model.networks.synchrony import Synchrony
 from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
 from model.scoring.windows import inference_copy
+from model.shipped.calibration import calibrate
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
+from model.shipped.source_faces import find_people
+from model.shipped.synchrony_lessons import KEPT_CLIPS, LESSON_CLIPS, Lessons, encode_track
 from model.shipped.synchrony_options import NAME, Stage, SynchronyTraining
 from model.shipped.synchrony_stages import (
     MATCHED_FRAMES,
-    REMEMBERED_CLIPS,
-    SEEN_CLIPS,
-    SeeingLessons,
     draw_embedded,
-    encode_track,
     matching_loss,
     measure,
     refiner_loss,
     set_statistics,
     take_over,
 )
-from model.training.prepare_data import find_videos
 from model.training.recipes import seeded
 from model.training.run import Run
 from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
 from utils.commands import run_command
+from utils.datasets.pairings.film import FilmPairer
 from utils.datasets.pairings.pairings import SITUATIONS, Pairer
 from utils.datasets.pairings.pool import PairingPool
 from utils.datasets.storage.entity_store import EntityStore
-from utils.datasets.talkset.faces import FaceFinding, find_all
-from utils.datasets.talkset.sources import SourceFace, VideoPerson, name_people
+from utils.datasets.talkset.sources import SourceFace
 from utils.files import check_folder
-from utils.model_options import DetectorOptions
 from utils.progress import bar
 from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
+SELECTION_FRAMES = 250  # of the longest track that refiners are weighted by
 JUDGED_FRAMES = 600  # of a pairing in the pools: as long as the evidence needs
-FITTED_PAIRINGS, FITTED_FRAMES = 160, 200  # from which the first projections come
+FITTED_PAIRINGS, FITTED_FRAMES = 100, 200  # from which the first projections come
 SEEING, MATCHING, JUDGING = "seeing", "matching", "judging"  # the stages
 FITTING = "fitting"  # what begins the second
-HELD_OUT_EACH = 6  # pairings of each situation
+HELD_OUT_EACH = 2  # pairings of each situation
 MATCHED_BATCHES = 4  # of people held out
+FIRST_PARTS = ("visual_encoder.", "gate.", "recurrence.", "recurrent_gate.", "head_opinion.")
 COLUMNS = ("stage", "step", "loss", "held_out_loss", *SITUATIONS)  # of log.csv
-
-
-def find_people(options: SynchronyTraining) -> tuple[EntityStore, list[SourceFace]]:
-    """Return the faces of all videos; those found before are not searched for again."""
-    faces_only = [Path(folder) for folder in options.faces_only.split(",") if folder]
-    unheard = find_videos(faces_only) if faces_only else []
-    talking = find_videos([Path(folder) for folder in options.videos.split(",")])
-    talking = [path for path in talking if path not in unheard]
-    people = name_people(talking, options.people)
-    people |= {path: VideoPerson(f"face {path.stem}", talks=False) for path in unheard}
-    root = os.path.commonpath([path.parent for path in people])
-    videos = {path.relative_to(root).as_posix(): path for path in people}
-    finder = choose_finder(DetectorOptions(detector="yunet"), "cpu")
-    folder = options.save_path / "sources"
-    with bar("finding faces", len(videos), "videos") as advance:
-        finding = FaceFinding(finder, finder.settings)
-        faces = find_all(videos, people, folder, finding, lambda _, done, __: advance(done))
-    for key, problem in faces.broken.items():
-        logger.warning("%s: %s", key, problem)
-    return EntityStore(folder), faces.sources
 
 
 class StageObjective(SeededObjective):
@@ -109,7 +86,7 @@ class StagedTraining:
 
     Args:
         options: How.
-        teacher: LR-ASD, made for inference.
+        teachers: LR-ASD and others, made for inference.
         store: Holds the faces of all people.
         sources: What is known of them.
     """
@@ -117,17 +94,17 @@ class StagedTraining:
     def __init__(
         self,
         options: SynchronyTraining,
-        teacher: Network,
+        teachers: Sequence[Network],
         store: EntityStore,
         sources: Sequence[SourceFace],
     ) -> None:
-        self.options, self.teacher, self.store = options, teacher, store
+        self.options, self.teachers, self.store = options, teachers, store
         self.learned = [one for one in sources if not options.is_held_out(one.person)]
         self.held_out = [one for one in sources if options.is_held_out(one.person)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             self.network = Synchrony()
-        take_over(self.network, teacher)
+        take_over(self.network, teachers[0])
         self.measured: Pairer | None = None
         if self.held_out:
             self.measured = Pairer(store, self.held_out, MATCHED_FRAMES)
@@ -146,15 +123,15 @@ class StagedTraining:
     def stages(self) -> list[Stage]:
         """Return the stages in order."""
         options, network = self.options, self.network
-        lessons = SeeingLessons(self.store, self.learned, self.teacher)
+        lessons = Lessons(self.store, self.learned, self.teachers)
         pairer = Pairer(self.store, self.learned, MATCHED_FRAMES)
 
         def seeing(rng: np.random.Generator) -> Tensor:
-            return lessons.loss(network, rng, SEEN_CLIPS, options.bf16)
+            return lessons.loss(network, rng, LESSON_CLIPS, options.bf16)
 
         def matching(rng: np.random.Generator) -> Tensor:
             # The lessons keep the encoder from forgetting all people but the few in the pairings.
-            kept = lessons.loss(network, rng, REMEMBERED_CLIPS, options.bf16)
+            kept = lessons.loss(network, rng, KEPT_CLIPS, options.bf16)
             return matching_loss(network, pairer, rng, bf16=options.bf16) + kept
 
         def judging(rng: np.random.Generator) -> Tensor:
@@ -162,7 +139,7 @@ class StagedTraining:
             return refiner_loss(network, batch, options.noise * torch.rand(len(batch[0])))
 
         def is_encoder(name: str) -> bool:
-            return name.startswith("visual_encoder.")
+            return name.startswith(FIRST_PARTS)
 
         def is_refiner(name: str) -> bool:
             return name.startswith("judges.")
@@ -172,7 +149,7 @@ class StagedTraining:
 
         return [
             Stage(SEEING, options.seeing_steps, 3e-4, is_encoder, seeing),
-            Stage(MATCHING, options.matching_steps, 1.5e-4, matches, matching),
+            Stage(MATCHING, options.matching_steps, 2e-4, matches, matching),
             Stage(JUDGING, options.judging_steps, 1e-3, is_refiner, judging),
         ]
 
@@ -182,7 +159,19 @@ class StagedTraining:
         for number, stage in enumerate(self.stages()):
             if stage.num_steps and not self._learn(stage, number):
                 return False
+        if self.options.selection:
+            self._calibrate()
         return True
+
+    def _calibrate(self) -> None:
+        """Weight the refiners by people not trained on, and write the final weights."""
+        options = self.options
+        folder = options.save_path / "selection"
+        found = find_people(options.selection, options.selection_people, "", folder)
+        pairer = FilmPairer(*found, options.seed, SELECTION_FRAMES)
+        teacher = cast("Network", load_single(options.teachers.split(",")[0]))
+        calibrate(self.network, teacher, pairer)
+        self._write()
 
     def _learn(self, stage: Stage, number: int) -> bool:
         """Train a stage to its end; return False if stopped before."""
@@ -271,17 +260,27 @@ class StagedTraining:
     def _report(self, stage: Stage) -> Evaluated:
         """Measure on people held out, and write the weights."""
         measures = self._measure(stage)
+        self._write()
+        return Evaluated(measures=measures)
+
+    def _write(self) -> None:
         weights = self.options.save_path / f"{NAME}.safetensors"
         checkpoints.write_halves(self.network.state_dict(), weights)
-        return Evaluated(measures=measures)
+
+
+def _load_teacher(name: str) -> Network:
+    return inference_copy(cast("Network", load_single(name)), "fp32")
 
 
 def train(options: SynchronyTraining) -> int:
     """Train the network from the first stage to the last; return the exit status."""
     if options.bf16:
         warn_of_slow_bf16("cpu")
-    teacher = cast("Network", load_single("lr_asd", options.teacher))
-    training = StagedTraining(options, inference_copy(teacher, "fp32"), *find_people(options))
+    teachers = [_load_teacher(name) for name in options.teachers.split(",")]
+    found = find_people(
+        options.videos, options.people, options.faces_only, options.save_path / "sources"
+    )
+    training = StagedTraining(options, teachers, *found)
     return 0 if training.train() else 1
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from model.checkpoints import training as checkpoints
+from model.checkpoints.files import read_weights
 from model.checkpoints.registry import find_file, get_weights
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
@@ -26,7 +27,8 @@ from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
-from model.shipped.tiny_fcos_pictures import DOUBTFUL, Sources, prepare
+from model.shipped.tiny_fcos_marks import DOUBTFUL
+from model.shipped.tiny_fcos_pictures import Sources, prepare
 from model.training.run import Run
 from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
@@ -41,8 +43,7 @@ from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
-TEACHER_SIDE = 640  # pixels of the longer side of pictures that the teacher sees
-HELD_OUT_PICTURES = 500
+TEACHER_SIDE = 640  # pixels of the longer side of images that the teacher sees
 AVERAGE = 0.998  # of the weights' past that each step keeps in their average
 FOUND = 0.4  # IoU from which on a face is found
 COLUMNS = ("step", "score_loss", "box_loss", "recall", "false_boxes", "iou")  # of log.csv
@@ -53,13 +54,16 @@ class DetectorTraining:
     """How the face detector is trained."""
 
     videos: Annotated[str, "folders of videos with faces, with commas between"] = ""
-    backgrounds: Annotated[Path, "folder of pictures to put faces into"] = Path("backgrounds")
-    save_path: Annotated[Path, "folder for pictures, checkpoints and weights"] = Path("detector")
-    num_pictures: Annotated[int, "pictures made to train on"] = 12000
+    backgrounds: Annotated[Path, "folder of images to put faces into"] = Path("backgrounds")
+    save_path: Annotated[Path, "folder for images, checkpoints and weights"] = Path("detector")
+    num_pictures: Annotated[int, "images made to train on"] = 12000
+    num_turned: Annotated[int, "heads turned away that are made of each person"] = 30
     held_out: Annotated[str, "people not trained on, for measuring, with commas between"] = ""
+    num_held_out: Annotated[int, "images made of them"] = 500
     student: Annotated[str, "weights trained before, whose mistakes are trained on more"] = ""
+    initial: Annotated[str, "weights to start from; nothing: random ones"] = ""
     steps: Annotated[int, "batches"] = 5000
-    batch_size: Annotated[int, "pictures in a batch"] = 24
+    batch_size: Annotated[int, "images in a batch"] = 24
     side: Annotated[int, "of the crops that it trains on, pixels; a multiple of 32"] = 224
     lr: Annotated[float, "learning rate at its highest"] = 2e-3
     warm_up: Annotated[int, "steps until the learning rate is there"] = 200
@@ -74,14 +78,16 @@ class DetectorTraining:
             raise UserError(f"--side must be 64, 96, 128 ..., got {self.side}")
 
     def sources(self, only_held_out: bool) -> Sources:
-        """Return what pictures are made of: of the people trained on, or of the others."""
+        """Return what images are made of: of the people trained on, or of the others."""
         folders = [Path(folder) for folder in self.videos.split(",")]
         held_out = tuple(name for name in self.held_out.split(",") if name)
         student = None
         if self.student:
             options = DetectorOptions(TinyFcos.name)
             student = load(find_file(self.student), options, "cpu", "fp32")
-        return Sources(folders, self.backgrounds, held_out, only_held_out, self.seed, student)
+        return Sources(
+            folders, self.backgrounds, held_out, only_held_out, self.seed, student, self.num_turned
+        )
 
 
 class DetectionObjective(SeededObjective):
@@ -89,17 +95,19 @@ class DetectionObjective(SeededObjective):
 
     Args:
         options: How it is trained.
-        pictures: What it is trained on.
+        images: What it is trained on.
     """
 
     advice = "lower --lr"
 
-    def __init__(self, options: DetectorTraining, pictures: ImageFolder) -> None:
+    def __init__(self, options: DetectorTraining, images: ImageFolder) -> None:
         super().__init__()
-        self.options, self.pictures = options, pictures
+        self.options, self.images = options, images
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(options.seed)
             self.network: TinyFcosNetwork = TinyFcosNetwork()
+        if options.initial:
+            self.network.load_state_dict(read_weights(find_file(options.initial)).state)
         self.averaged = TinyFcosNetwork().requires_grad_(False)
         self.averaged.load_state_dict(self.network.state_dict())
         self.losses: list[list[float]] = []  # of scores and of boxes, since the last measurement
@@ -109,8 +117,8 @@ class DetectionObjective(SeededObjective):
         """Return the loss of the batch that a seed draws; correct answers are not counted."""
         side = self.options.side
         rng = np.random.default_rng(seed)
-        indices = rng.integers(len(self.pictures), size=self.options.batch_size)
-        batch = draw_batch(self.pictures, [int(index) for index in indices], side, rng)
+        indices = rng.integers(len(self.images), size=self.options.batch_size)
+        batch = draw_batch(self.images, [int(index) for index in indices], side, rng)
         images, boxes, clear = stack(batch)
         places = cells(side, side)
         targets = assign(places, boxes, clear)
@@ -135,7 +143,7 @@ class DetectionObjective(SeededObjective):
 
 def settings(options: DetectorTraining) -> dict[str, str | int | float | bool]:
     """Return what must be the same when a run is resumed."""
-    places = ("videos", "backgrounds", "save_path", "student")
+    places = ("videos", "backgrounds", "save_path", "student", "initial")
     return {name: value for name, value in vars(options).items() if name not in places}
 
 
@@ -144,9 +152,9 @@ def steps_of(options: DetectorTraining) -> SeededSteps:
     return SeededSteps((options.seed,), options.steps, options.keep_every)
 
 
-def begin(options: DetectorTraining, pictures: ImageFolder) -> Run:
+def begin(options: DetectorTraining, images: ImageFolder) -> Run:
     """Return a new run, or the one that the folder holds, where it was stopped."""
-    objective, steps = DetectionObjective(options, pictures), steps_of(options)
+    objective, steps = DetectionObjective(options, images), steps_of(options)
     weights = list(objective.network.parameters())
     groups = [
         {"params": [one for one in weights if one.ndim > 1], "weight_decay": 0.02},
@@ -188,25 +196,25 @@ def follow(averaged: TinyFcosNetwork, network: TinyFcosNetwork, kept: float) -> 
             own[name].copy_(value)
 
 
-def measure(network: TinyFcosNetwork, pictures: ImageFolder) -> dict[str, float]:
-    """Return recall, false boxes a picture and the mean IoU of what is found in pictures."""
+def measure(network: TinyFcosNetwork, images: ImageFolder) -> dict[str, float]:
+    """Return recall, false boxes an image and the mean IoU of what is found in images."""
     copy = TinyFcosNetwork()
     copy.load_state_dict(network.state_dict())
     detector = TinyFcos(copy)
     faces = found = false = 0
     shared: list[float] = []
-    for index in range(len(pictures)):
-        picture = pictures.read(index)
-        boxes = detector.detect([picture.image])[0].boxes
-        overlap = iou(picture.boxes[:, None], boxes[None])
-        best = overlap.max(axis=1, initial=0)[picture.clear]
+    for index in range(len(images)):
+        annotated = images.read(index)
+        boxes = detector.detect([annotated.image])[0].boxes
+        overlap = iou(annotated.boxes[:, None], boxes[None])
+        best = overlap.max(axis=1, initial=0)[annotated.clear]
         faces += len(best)
         found += int((best >= FOUND).sum())
         shared += list(best[best >= FOUND])
         false += int((overlap.max(axis=0, initial=0) < FOUND).sum())
     return {
         "recall": found / max(1, faces),
-        "false_boxes": false / max(1, len(pictures)),
+        "false_boxes": false / max(1, len(images)),
         "iou": float(np.mean(shared)) if shared else 0.0,
     }
 
@@ -236,15 +244,15 @@ def learn(run: Run, held_out: ImageFolder) -> bool:
 
 
 def train(options: DetectorTraining) -> int:
-    """Make the pictures, then train to the last step; return the exit status."""
+    """Make the images, then train to the last step; return the exit status."""
     check_folder(options.save_path)
     if options.bf16:
         warn_of_slow_bf16("cpu")
     teacher = YuNet(get_weights("yunet"), DOUBTFUL, TEACHER_SIDE)
     folders = []
-    for name, count in (("pictures", options.num_pictures), ("held_out", HELD_OUT_PICTURES)):
+    for name, count in (("pictures", options.num_pictures), ("held_out", options.num_held_out)):
         sources = options.sources(only_held_out=name == "held_out")
-        with bar(f"making {name}", count, "pictures") as advance:
+        with bar(f"making {name}", count, "images") as advance:
             folders.append(prepare(teacher, sources, options.save_path / name, count, advance))
     begun = time.monotonic()
     is_complete = learn(begin(options, folders[0]), folders[1])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model.checkpoints import registry as weights
 from model.checkpoints.registry import Checkpoint, find_weights, get_weights
@@ -21,6 +22,7 @@ from utils.model_options import EmbedderOptions
 from utils.structures import FaceCrops
 
 PRETRAIN = os.environ.get("TALKNET_PRETRAIN")
+SHIPPED = Path(__file__).parents[2] / "pretrain" / "bundled.safetensors"
 FILES = ("face-reidentification-retail-0095.bin", "face-reidentification-retail-0095.xml")
 
 
@@ -73,6 +75,19 @@ def test_one_of_two_files_is_not_enough(offline: Path, there: str) -> None:
         load_embedder("face_reid")
     missing = FILES[1 - FILES.index(there)]
     assert missing in str(failure.value) and there not in str(failure.value)
+
+
+def test_the_shipped_embedder_takes_over(offline: Path) -> None:
+    """Where nothing can be downloaded, the repository's own file is enough."""
+    (offline / SHIPPED.name).write_bytes(SHIPPED.read_bytes())
+    choice = choose_embedder(EmbedderOptions("auto"))
+    assert choice is not None and choice.embedder.name == "bundled"
+    assert choice.reason == (
+        "bundled (bundled.safetensors), because face_reid is not available "
+        "(--embedder face_reid says why)"
+    )
+    with pytest.raises(WeightsUnavailableError, match="no face embedder is available"):
+        choose_embedder(EmbedderOptions("face_reid"))
 
 
 @pytest.fixture
@@ -135,7 +150,7 @@ class Brightness:
     weights: WeightsFile | None = None
     threshold = 0.5
 
-    def embed(self, crops: np.ndarray) -> np.ndarray:
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         means = crops.mean(axis=(1, 2)).astype(np.float32)
         return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)
 

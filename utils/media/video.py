@@ -57,6 +57,7 @@ def read_frames(
     options: ReadOptions,
     report: ReadReport | None = None,
     colour: bool = False,
+    every: int = 1,
 ) -> Iterator[Frame]:
     """Yield the frames of a video at 25 frames/s, mapped by time stamps.
 
@@ -73,6 +74,7 @@ def read_frames(
         options: Which part is read.
         report: Filled with what was decoded and what was lost.
         colour: Also give `Frame.colour`.
+        every: Yield only the frames whose index is a multiple; the others are not converted.
     """
     reader = _ArrayReader(video, image_size or (video.width, video.height), colour)
     source = read_source_frames(video, options, report or ReadReport())
@@ -80,11 +82,11 @@ def read_frames(
     held: SourceFrame | None = None
     for held in source:
         start, stop = nearest_tick(held.start_s), nearest_tick(held.stop_s)
-        if stop > start:
+        if indices := range(start + -start % every, stop, every):
             frame = reader.frame(held.image)
-            for index in range(start, stop):
+            for index in indices:
                 yield replace(frame, index=index)
-            next_tick = stop
+        next_tick = stop if stop > start else next_tick
     if next_tick is None and held is not None:  # shorter than half a tick: still one frame
         yield replace(reader.frame(held.image), index=nearest_tick(held.start_s))
 

@@ -17,14 +17,17 @@ from model.detectors.tiny_fcos import (
     STRIDES,
     TinyFcos,
     TinyFcosNetwork,
+    add_large,
     cells,
     decode,
     load,
     mirrored_cells,
     pad,
+    strongest,
 )
 from utils.boxes import iou
 from utils.model_options import DetectorOptions
+from utils.structures import Detections
 
 ROOT = Path(__file__).parents[3]
 DEMO = (ROOT / "demo" / "001.mp4", ROOT / "demo" / "001.labels.json")
@@ -92,8 +95,7 @@ def test_decode() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 31), (32, 64), (180, 320)])
 def test_network_says_something_of_every_cell(size: tuple[int, int]) -> None:
-    images = torch.zeros((2, *size, 3), dtype=torch.uint8)
-    inputs = pad(images)
+    inputs = pad(torch.zeros((2, 3, *size)))
     height, width = inputs.shape[2:]
     assert (height % STRIDES[-1], width % STRIDES[-1]) == (0, 0)
     assert height - size[0] < STRIDES[-1] and width - size[1] < STRIDES[-1]
@@ -165,6 +167,42 @@ def test_cells_of_the_mirror_image() -> None:
     places, other = cells(32, 64), cells(32, 64)[where]
     assert torch.equal(other[:, 0], 64 - places[:, 0])
     assert torch.equal(other[:, 1:], places[:, 1:])
+
+
+def test_the_strongest_box_of_each_face_is_kept() -> None:
+    boxes = np.array([[0, 0, 40, 40], [90, 0, 130, 40], [2, 0, 42, 40]], np.float32)
+    found = strongest(Detections(boxes, np.array([0.6, 0.7, 0.8], np.float32)))
+    assert found.boxes.tolist() == boxes[[2, 1]].tolist()
+    assert found.confidences.tolist() == pytest.approx([0.8, 0.7])
+
+
+def squares(*rows: tuple[float, float, float]) -> Detections:
+    """Make detections on one line, each given as left side, size and confidence."""
+    table = np.array(rows, np.float32).reshape(-1, 3)
+    left, size = table[:, 0], table[:, 1]
+    boxes = np.stack([left, 0 * left, left + size, size], axis=1)
+    return Detections(boxes, table[:, 2])
+
+
+ADDED: dict[str, tuple[list[tuple[float, float, float]], ...]] = {
+    "a large face": ([], [(10, 100, 0.6)], [(10, 100, 0.6)]),
+    "a small face": ([], [(10, 90, 0.9)], []),
+    "found at both": ([(10, 100, 0.6)], [(14, 100, 0.9)], [(10, 100, 0.6)]),
+    "two faces": ([(10, 40, 0.6)], [(200, 120, 0.9)], [(200, 120, 0.9), (10, 40, 0.6)]),
+    "nothing": ([], [], []),
+}
+
+
+@pytest.mark.parametrize(("fine", "coarse", "expected"), ADDED.values(), ids=list(ADDED))
+def test_half_the_size_adds_large_faces(
+    fine: list[tuple[float, float, float]],
+    coarse: list[tuple[float, float, float]],
+    expected: list[tuple[float, float, float]],
+) -> None:
+    found = add_large(squares(*fine), squares(*coarse))
+    assert found.boxes.tolist() == squares(*expected).boxes.tolist()
+    assert found.confidences.tolist() == squares(*expected).confidences.tolist()
+    assert found.boxes.dtype == found.confidences.dtype == np.float32
 
 
 def test_no_images(detector: TinyFcos) -> None:

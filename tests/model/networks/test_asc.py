@@ -19,22 +19,23 @@ def contexts(num: int, speakers: int, length: int) -> Tensor:
     return torch.from_numpy(inputs("contexts", (num, speakers, length, 1024), 0, 0.7))
 
 
-@pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
 @pytest.mark.parametrize(("length", "speakers"), [(11, 3), (11, 1), (5, 2), (3, 4)])
-def test_published_outputs(length: int, speakers: int, folded: bool) -> None:
+def test_published_outputs(length: int, speakers: int) -> None:
+    """As stored, and with normalisations folded."""
     name = f"L{length}S{speakers}"
     network = filled(ASC(length, speakers))
-    if folded:
-        fold_norms(network)
     shape = EXPECTED[f"{name}.input_shape"].tolist()
     features = torch.from_numpy(inputs(f"{name}.features", shape, 0, 0.7))  # (B, C, L, S)
-    with torch.inference_mode():
-        found = {
-            "logits": network(features.permute(0, 3, 2, 1)).av[:, 0],
-            "refined": network.refine(features)[:1],
-        }
-    for part, values in found.items():
-        assert_near(values, EXPECTED[f"{name}.{part}"], part)
+    for folded in (False, True):
+        if folded:
+            fold_norms(network)
+        with torch.inference_mode():
+            found = {
+                "logits": network(features.permute(0, 3, 2, 1)).av[:, 0],
+                "refined": network.refine(features)[:1],
+            }
+        for part, values in found.items():
+            assert_near(values, EXPECTED[f"{name}.{part}"], f"{part}, folded: {folded}")
 
 
 def test_published_names_load_strictly() -> None:
@@ -86,8 +87,10 @@ def test_wrong_variants_are_refused(variant: dict[str, int], message: str) -> No
 
 
 def test_a_context_of_another_shape_is_refused() -> None:
+    with torch.device("meta"):
+        network = ASC(3, 2)
     with pytest.raises(ValueError, match=r"contexts of 2 faces, 3 moments.*got \(1, 3, 3, 1024\)"):
-        ASC(3, 2)(contexts(1, 3, 3))
+        network(contexts(1, 3, 3))
 
 
 def test_alone_as_together_again_and_in_bf16() -> None:
@@ -114,12 +117,3 @@ def test_the_recurrence_stays_in_fp32() -> None:
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         network(contexts(1, 1, 3).bfloat16())
     assert found == [torch.float32, torch.float32]
-
-
-def test_every_parameter_learns() -> None:
-    network = ASC(5, 3)
-    logits = network(contexts(4, 3, 5)).av[:, 0]
-    loss = torch.nn.functional.cross_entropy(logits, torch.arange(4) % 2)
-    loss.backward()  # type: ignore[no-untyped-call]
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None and parameter.grad.any(), name

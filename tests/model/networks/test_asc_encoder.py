@@ -32,15 +32,16 @@ def clips(num_clips: int, length: int, size: int = 32) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(audio), torch.from_numpy(faces)
 
 
-@pytest.mark.parametrize("folded", [False, True], ids=["whole", "folded"])
 @pytest.mark.parametrize(("name", "length"), [("k11", 11), ("k5", 5)])
-def test_published_outputs(name: str, length: int, folded: bool) -> None:
+def test_published_outputs(name: str, length: int) -> None:
+    """As stored, and with normalisations folded."""
     network = filled(ASCEncoder(length))
-    if folded:
-        fold_norms(network)
-    with torch.inference_mode():
-        found = network.score(*case(name))
-    assert_scores_near(found, EXPECTED, name)
+    for folded in (False, True):
+        if folded:
+            fold_norms(network)
+        with torch.inference_mode():
+            found = network.score(*case(name))
+        assert_scores_near(found, EXPECTED, name)
 
 
 def test_published_names_load_strictly() -> None:
@@ -67,7 +68,8 @@ def test_variants(length: int, num_parameters: int) -> None:
 def test_a_clip_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match=r"clip_length must be odd.*got 4"):
         ASCEncoder(4)
-    network = ASCEncoder(3).eval()
+    with torch.device("meta"):
+        network = ASCEncoder(3).eval()
     with pytest.raises(ValueError, match=r"expected clips of 3 RGB faces.*got \(1, 5, 32, 32, 3\)"):
         network(*clips(1, 5))
 
@@ -95,16 +97,6 @@ def test_alone_as_together_again_and_in_bf16() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             coarse = network(audio, faces).av.float()
     torch.testing.assert_close(coarse, together, atol=0.05 * float(together.abs().max()), rtol=0)
-
-
-def test_every_parameter_learns() -> None:
-    network = ASCEncoder(3)
-    logits = network(*clips(2, 3))
-    labels = torch.tensor([0, 1])
-    heads = torch.stack([logits.av, logits.audio, logits.visual])[:, :, 0]
-    torch.nn.functional.cross_entropy(heads.flatten(0, 1), labels.repeat(3)).backward()  # type: ignore[no-untyped-call]
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None and parameter.grad.any(), name
 
 
 def test_imagenet_weights_fill_both_trunks() -> None:
@@ -137,5 +129,7 @@ def test_without_torchvision_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("keys", [(), ("conv1.weight",)], ids=["no stem", "stem alone"])
 def test_other_weights_to_begin_from(keys: tuple[str, ...]) -> None:
     state = {name: torch.zeros(64, 3, 7, 7) for name in keys}
+    with torch.device("meta"):
+        network = ASCEncoder()
     with pytest.raises(UserError, match="these are not ResNet-18 weights: "):
-        ASCEncoder().begin_from(state)
+        network.begin_from(state)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.checkpoints.build import load_released, recognise
 from model.networks.asdnet import ASDNet
@@ -44,8 +44,10 @@ def test_published_names_load_strictly() -> None:
         assert torch.equal(value, state[published_name(network, name)].to(value.dtype))
     assert ASDNet.variant_of(network.state_dict()) == {"num_speakers": 4}
     assert recognise(state) == "asdnet"
+    with torch.device("meta"):
+        other = ASDNet(num_speakers=3)
     with pytest.raises(ValueError, match="fits asdnet with num_speakers=4"):
-        load_released(ASDNet(num_speakers=3), state)
+        load_released(other, state)
 
 
 @pytest.mark.parametrize("num_speakers", [2, 3, 4, 5, 6])
@@ -69,8 +71,10 @@ def test_refused(arguments: tuple[int, int], message: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 672), (1, 4, 64, 672), (1, 4, 8, 512)])
 def test_other_features_are_refused(shape: tuple[int, ...]) -> None:
+    with torch.device("meta"):
+        network = ASDNet(length=8)
     with pytest.raises(ValueError, match=r"S, L, C = \(4, 8, 672\), got \(1, "):
-        ASDNet(length=8)(torch.zeros(shape))
+        network(torch.zeros(shape))
 
 
 def test_batch_is_contexts_one_by_one() -> None:
@@ -83,22 +87,3 @@ def test_batch_is_contexts_one_by_one() -> None:
         assert torch.equal(network(embeddings).av, together)
     assert together.shape == (3, 1, 2) and together.isfinite().all()
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
-
-
-def test_trains() -> None:
-    """Every parameter gets a gradient, and steps lower the loss."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = ASDNet(length=8).train()
-        embeddings, labels = contexts("train", (4, 672, 8, 4)), torch.tensor([0, 1, 1, 0])
-        optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-        losses = []
-        for _ in range(5):
-            loss = nn.functional.cross_entropy(network(embeddings).av[:, 0], labels)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            for key, parameter in network.named_parameters():
-                assert parameter.grad is not None and parameter.grad.any(), key
-            optimiser.step()
-            losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]

@@ -11,11 +11,10 @@ from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
 from model.scoring.windows import inference_copy
 from model.shipped import synchrony_stages
+from model.shipped.synchrony_lessons import Lessons
 from model.shipped.synchrony_stages import (
-    SeeingLessons,
     _find_voices,
     draw_embedded,
-    encode_track,
     matching_loss,
     measure,
     refiner_loss,
@@ -109,9 +108,9 @@ def test_voices_may_be_early_or_late() -> None:
 
 def test_half_precision_changes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synchrony_stages, "MATCHED_CLIPS", 2)
-    store, sources = make_people(tmp_path)
+    store, sources = make_people(tmp_path, 70)
     teacher = inference_copy(filled(LRASD()), "fp32")
-    lessons, pairer = SeeingLessons(store, sources, teacher), Pairer(store, sources, 60)
+    lessons, pairer = Lessons(store, sources, [teacher]), Pairer(store, sources, 60)
     network = begun()
     take_over(network, teacher)
     rng = np.random.default_rng
@@ -141,25 +140,6 @@ def test_noise_hides_what_moves_together_but_not_the_opinion() -> None:
     assert opinions[0] == opinions[1]
 
 
-def test_seeing_is_learned(tmp_path: Path) -> None:
-    """A student that begins with the teacher's weights is nearer than another, and comes nearer."""
-    teacher = inference_copy(filled(LRASD()), "fp32")
-    lessons = SeeingLessons(*make_people(tmp_path), teacher)
-    network, stranger = begun(), begun()
-    take_over(network, teacher)
-    optimiser = torch.optim.Adam(network.visual_encoder.parameters(), 1e-4)
-    losses = []
-    for _ in range(2):
-        loss = lessons.loss(network, np.random.default_rng(0), 1)
-        losses.append(loss.item())
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    with torch.no_grad():
-        assert losses[0] < lessons.loss(stranger, np.random.default_rng(0), 1).item()
-    assert losses[-1] < losses[0]
-
-
 def test_matching_is_learned_through_the_visual_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,13 +165,3 @@ def test_own_voices_in_step_are_found() -> None:
     assert own < 0.2
     assert late > 5
     assert other > 5
-
-
-@pytest.mark.parametrize("num_frames", [5, 100])
-def test_a_track_is_encoded_in_parts(num_frames: int) -> None:
-    network = filled(Synchrony())
-    rng = np.random.default_rng(0)
-    crops = rng.integers(0, 256, (num_frames, 112, 112), np.uint8)
-    with torch.inference_mode():
-        whole = network.encode_faces(torch.from_numpy(crops)[None])[0]
-        torch.testing.assert_close(encode_track(network, crops), whole, atol=1e-3, rtol=1e-4)

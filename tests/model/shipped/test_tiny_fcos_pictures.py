@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from model.checkpoints.registry import find_file
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, load
-from model.shipped import tiny_fcos_pictures
+from model.shipped import tiny_fcos_marks, tiny_fcos_pictures
+from model.shipped.tiny_fcos_marks import MarkedFrame, look
 from model.shipped.tiny_fcos_pictures import (
     STORED,
-    SURE,
     Sources,
     confirmed,
     errs,
     gather,
-    look,
     mark,
     prepare,
     read_backgrounds,
@@ -31,7 +30,6 @@ from utils.boxes import iou
 from utils.datasets.face_pictures.composites import Composite
 from utils.datasets.face_pictures.cutouts import pack
 from utils.model_options import DetectorOptions
-from utils.structures import Detections
 
 ROOT = Path(__file__).parents[3]
 WEIGHTS = ROOT / "pretrain" / "tiny_fcos.safetensors"
@@ -69,6 +67,7 @@ def _sure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no face be hard: the small detector that teaches here is less certain than YuNet."""
     monkeypatch.setattr(tiny_fcos_pictures, "HARD", 0.0)
     monkeypatch.setattr(tiny_fcos_pictures, "CHOICE", 3)
+    monkeypatch.setattr(tiny_fcos_marks, "EVERY", 1)
 
 
 def test_people_are_gathered_from_videos(teacher: TinyFcos, sources: Sources) -> None:
@@ -104,27 +103,33 @@ def test_frames_in_which_the_student_errs_are_kept(teacher: TinyFcos, sources: S
     assert len(gather(teacher, replace(sources, student=blind)).frames) == 6
 
 
-def test_a_student_errs_where_it_misses_a_sure_face_or_finds_a_false_one(teacher: TinyFcos) -> None:
-    picture = demo_picture()
-    found = look(teacher, picture)
-    assert not errs(teacher, picture, found)
+def test_a_student_errs_where_it_misses_a_clear_face_or_finds_a_false_one(
+    teacher: TinyFcos,
+) -> None:
+    image = demo_picture()
+    encoded = np.asarray(cv2.imencode(".png", image[..., ::-1])[1], np.uint8)
+    found = look(teacher, image)
+    seen = MarkedFrame(encoded, found.boxes, found.confidences, np.ones(2, bool))
+    assert not errs(teacher, seen)
     one_more = np.concatenate([found.boxes, [[500, 300, 560, 350]]]).astype(np.float32)
-    for certain, wrong in ((0.9, True), (SURE - 0.1, False)):
-        certainties = np.append(found.confidences, certain).astype(np.float32)
-        assert errs(teacher, picture, Detections(one_more, certainties)) == wrong
-    assert errs(teacher, picture, Detections(found.boxes[:1], found.confidences[:1]))
+    confidences = np.append(found.confidences, 0.9).astype(np.float32)
+    for clear in (True, False):
+        missed = MarkedFrame(encoded, one_more, confidences, np.array([True, True, clear]))
+        assert errs(teacher, missed) == clear
+    assert errs(teacher, replace(seen, boxes=found.boxes[:1], clear=np.ones(1, bool)))
 
 
 def test_turned_heads_have_faces_where_the_teacher_sees_them(
     teacher: TinyFcos, sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tiny_fcos_pictures, "TURNED", 3)
     monkeypatch.setattr(tiny_fcos_pictures, "FRONTAL", 0.0)
     monkeypatch.setattr(tiny_fcos_pictures, "SURE", 0.5)
-    cutouts = gather(teacher, sources).cutouts
-    heads = turn_heads(teacher, cutouts, 0)
+    three = replace(sources, num_turned=3)
+    cutouts = gather(teacher, three).cutouts
+    heads = turn_heads(teacher, cutouts, three)
     assert 1 <= len(heads) <= 3
-    assert [one.face for one in heads] == [one.face for one in turn_heads(teacher, cutouts, 0)]
+    assert [one.face for one in heads] == [one.face for one in turn_heads(teacher, cutouts, three)]
+    assert turn_heads(teacher, cutouts, replace(sources, num_turned=0)) == []
     for one in heads:
         assert one.modelled and one.identity == "pair"
         image, matte = one.decode()
@@ -146,13 +151,13 @@ def test_people_held_out_are_left_out(teacher: TinyFcos, sources: Sources) -> No
 
 
 def test_making_goes_on_where_it_stopped(
-    teacher: TinyFcos, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: TinyFcos, sources: Sources, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tiny_fcos_pictures, "TURNED", 2)
+    two = replace(sources, num_turned=2)
     told: list[int] = []
-    prepare(teacher, sources, tmp_path / "a", 5, told.append)
-    stopped = prepare(teacher, sources, tmp_path / "a", 8, told.append)
-    through = prepare(teacher, sources, tmp_path / "b", 8, told.append)
+    prepare(teacher, two, tmp_path / "a", 5, told.append)
+    stopped = prepare(teacher, two, tmp_path / "a", 8, told.append)
+    through = prepare(teacher, two, tmp_path / "b", 8, told.append)
     assert told == [*range(1, 9), *range(1, 9)]
     assert len(stopped) == len(through) == 8
     for index in range(8):
@@ -183,5 +188,5 @@ def test_marks_are_where_the_teacher_sees_faces_or_where_they_were_put(teacher: 
 
 def test_backgrounds_are_needed(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(FileNotFoundError, match="expected pictures"):
+    with pytest.raises(FileNotFoundError, match="expected images"):
         read_backgrounds(tmp_path)

@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import Synchrony
 from model.scoring.windows import inference_copy
-from model.shipped import synchrony_stages, train_synchrony
+from model.shipped import synchrony_lessons, synchrony_stages, train_synchrony
 from model.shipped.synchrony_options import Stage, SynchronyTraining
 from model.shipped.train_synchrony import StagedTraining, main
 from model.training.trainer import Trainer
@@ -37,8 +38,9 @@ def options(folder: Path) -> SynchronyTraining:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a step look at less, for speed."""
-    monkeypatch.setattr(train_synchrony, "SEEN_CLIPS", 1)
-    monkeypatch.setattr(train_synchrony, "REMEMBERED_CLIPS", 1)
+    monkeypatch.setattr(synchrony_lessons, "LESSON_FRAMES", 43)
+    monkeypatch.setattr(train_synchrony, "LESSON_CLIPS", 1)
+    monkeypatch.setattr(train_synchrony, "KEPT_CLIPS", 1)
     monkeypatch.setattr(train_synchrony, "FITTED_PAIRINGS", 4)
     monkeypatch.setattr(train_synchrony, "FITTED_FRAMES", 100)
     monkeypatch.setattr(train_synchrony, "MATCHED_FRAMES", 60)
@@ -49,8 +51,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def staged(chosen: SynchronyTraining, people: Path) -> StagedTraining:
-    teacher = inference_copy(filled(LRASD()), "fp32")
-    return StagedTraining(chosen, teacher, *make_people(people))
+    teachers = [inference_copy(filled(kind()), "fp32") for kind in (LRASD, LightASD)]
+    return StagedTraining(chosen, teachers, *make_people(people))
 
 
 class StoppedError(Exception):
@@ -144,7 +146,6 @@ def test_wrong_usage_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--videos must name a folder" in capsys.readouterr().err
 
 
-def test_missing_weights_are_said(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    teacher = str(tmp_path / "none.model")
-    assert main(["--videos", str(tmp_path), "--teacher", teacher]) == 1
-    assert "none.model" in caplog.text
+def test_unknown_teachers_are_refused(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    assert main(["--videos", str(tmp_path), "--teachers", "lr_asd,nobody"]) == 1
+    assert "nobody" in caplog.text

@@ -149,3 +149,19 @@ def test_wrong_flags(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None
     shown = capsys.readouterr().err
     assert "--videos must name a folder" in shown
     assert "--side must be 64, 96, 128 ..., got 50" in shown
+
+
+def test_training_starts_from_given_weights(pictures: ImageFolder, tmp_path: Path) -> None:
+    first = objective_of(begin(options_in(tmp_path / "first"), pictures)).network
+    with torch.no_grad():
+        first.get_parameter("score.bias").fill_(0.5)
+    weights = tmp_path / "first.safetensors"
+    write_halves(first.state_dict(), weights)
+    options = replace(options_in(tmp_path / "second"), initial=str(weights))
+    objective = objective_of(begin(options, pictures))
+    for network in (objective.network, objective.averaged):
+        assert network.get_parameter("score.bias").item() == 0.5
+        assert torch.equal(
+            network.get_parameter("stem.conv.weight"),
+            first.get_parameter("stem.conv.weight").half().float(),
+        )

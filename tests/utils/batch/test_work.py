@@ -100,8 +100,8 @@ def test_names_count_by_the_content_of_their_table(tmp_path: Path) -> None:
 
 
 def test_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = ("result.json", "scores.csv", "speech.csv", "speech.rttm", "speech.vtt")
-    tables = (*tables, "people.csv", "timeline.png")
+    segments = ("speech.csv", "speech.rttm", "speech.vtt")
+    tables = ("result.json", "scores.csv", *segments, "people.csv", "timeline.png")
     assert work_of("--noVideo", "--noReport").outputs == tables
     assert work_of().outputs == (*tables, "video_out.mp4", "report.html")
     monkeypatch.setenv("TALKNET_OFFICIAL_TREE", "1")

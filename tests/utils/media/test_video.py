@@ -51,6 +51,15 @@ def nearest(pts_s: Sequence[Fraction], stop_s: Fraction) -> dict[int, int]:
     }
 
 
+@pytest.mark.parametrize("fps", [12, 25, 60], ids=str)
+def test_every_fifth_frame_is_that_of_the_whole(tmp_path: Path, fps: int) -> None:
+    write_video(tmp_path / "a.mp4", numbered(50), fps)
+    whole = numbers(read(tmp_path / "a.mp4"))
+    fifth = read_frames(probe(tmp_path / "a.mp4"), None, ReadOptions(), every=5)
+    expected = {index: image for index, image in whole.items() if index % 5 == 0}
+    assert numbers(list(fifth)) == expected
+
+
 @pytest.mark.parametrize(
     "fps",
     [1, 5, 12, Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 50, 60, 120, 240],

@@ -14,7 +14,7 @@ WIDTHS = (640, 640, 512, 400)  # of an image, pixels
 ASPECTS = (16 / 9, 16 / 9, 4 / 3, 1.0, 3 / 4, 9 / 16)
 FACE_HEIGHTS = (14.0, 500.0)  # pixels in an image of width 640; drawn on a log scale
 HIDDEN = 0.35  # a face covered by more than this share may be detected or not
-HARD = 0.2  # share of people drawn from those that are hard to detect
+HARD = 0.35  # share of people drawn from those that are hard to detect
 GONE = 0.8  # a face covered by more than this share is not a face
 
 

@@ -1,7 +1,7 @@
 """Cut people out of video frames, to compose other images with their faces."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.files import reading_table
-from utils.media.container import ReadOptions, probe
-from utils.media.video import read_frames
 
 INDEX = "INDEX.csv"  # beside the videos, with columns file and identity
 SUFFIXES = (".mp4", ".mpg", ".avi", ".webm", ".mkv", ".mov")
@@ -62,17 +60,6 @@ def _identities(index: Path) -> dict[str, str]:
     with reading_table(index) as file:
         rows = list(csv.DictReader(file))
     return {row["file"]: row["identity"] for row in rows if row.get("identity")}
-
-
-def sample_frames(videos: Sequence[Path], num_frames: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield about `num_frames` RGB frames, evenly spread over the videos of one person."""
-    per_video = max(1, round(num_frames / len(videos)))
-    for path in videos[:: max(1, len(videos) // num_frames)]:
-        video = probe(path)
-        period = max(1, max(1, round(video.duration_s * 25)) // per_video)
-        for frame in read_frames(video, None, ReadOptions(threads=1)):
-            if frame.index % period == period // 2:
-                yield frame.image
 
 
 def cut_out(frame: NDArray[np.uint8], box: NDArray[np.float32], identity: str) -> Cutout | None:

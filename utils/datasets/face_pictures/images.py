@@ -23,6 +23,10 @@ SMALLEST = 7.0  # pixels of a face's height; smaller faces may be detected or no
 BEND = (0.7, 0.25)  # maximum log of the local scale of columns and of rows
 DARK = 0.15  # share of crops in low light
 FAINT = 3.0  # grey levels; in low light, a face with less contrast may be detected or not
+TURNED = 0.3  # share of crops turned in their plane
+TURN = 25.0  # degrees, at most
+COARSE = 0.15  # share of crops reduced and enlarged again
+COARSEST = 0.35  # smallest factor of that
 FILL = 127  # grey level of padding
 
 
@@ -115,6 +119,8 @@ def augment(annotated: AnnotatedImage, rng: np.random.Generator) -> AnnotatedIma
     image, boxes = annotated.image, annotated.boxes
     if rng.random() < 0.5:
         image, boxes = bend(image, boxes, rng)
+    if rng.random() < TURNED:
+        image, boxes = turn(image, boxes, rng)
     if rng.random() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
         width = image.shape[1]
@@ -132,6 +138,8 @@ def augment(annotated: AnnotatedImage, rng: np.random.Generator) -> AnnotatedIma
     if rng.random() < 0.25:
         spread = rng.uniform(0.3, 1.4, 2)
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), *spread), np.uint8)
+    if rng.random() < COARSE:
+        image = coarsen(image, rng)
     if rng.random() < 0.25:
         noise = rng.normal(0, rng.uniform(2, 14), image.shape[:2]).astype(np.float32)
         image = np.clip(image + noise[..., None], 0, 255).astype(np.uint8)
@@ -140,6 +148,29 @@ def augment(annotated: AnnotatedImage, rng: np.random.Generator) -> AnnotatedIma
         encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
     return AnnotatedImage(image, boxes, clear)
+
+
+def turn(
+    image: NDArray[np.uint8], boxes: NDArray[np.float32], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return an image turned in its plane, and the boxes, which keep their size."""
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-TURN, TURN), 1.0)
+    border = (FILL, FILL, FILL)
+    turned = cv2.warpAffine(image, matrix, (width, height), borderValue=border)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    halves = (boxes[:, 2:] - boxes[:, :2]) / 2
+    moved = centres @ matrix[:, :2].T + matrix[:, 2]
+    placed = np.concatenate([moved - halves, moved + halves], axis=1)
+    return np.asarray(turned, np.uint8), placed.astype(np.float32)
+
+
+def coarsen(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the image reduced and enlarged again."""
+    size = image.shape[1], image.shape[0]
+    share = rng.uniform(COARSEST, 0.8)
+    small = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _contrasts(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -6,6 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.datasets.pairings.film import coded
+from utils.structures import FPS
+
 Picture = NDArray[np.uint8]
 Change = Callable[[Picture], Picture]
 
@@ -19,13 +22,23 @@ def change_crops(crops: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[
     size = crops.shape[1]
     move = _mover(size, len(crops), rng)
     changes = _changes(size, rng)
+    crops = crops[_shown_frames(len(crops), rng)]
     changed = np.empty_like(crops)
     for frame, crop in enumerate(crops):
         picture = move(np.ascontiguousarray(crop), frame)
         for change in changes:
             picture = change(picture)
         changed[frame] = picture
-    return changed
+    return coded(changed, int(rng.integers(26, 42))) if rng.random() < 0.25 else changed
+
+
+def _shown_frames(num_frames: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return which frame is shown in each frame (T,): some videos have few images a second."""
+    frames = np.arange(num_frames)
+    if rng.random() < 0.8:
+        return frames
+    rate = float(rng.uniform(10, 24)) / FPS
+    return np.asarray(np.ceil(np.floor(frames * rate) / rate), np.intp)
 
 
 def _mover(

@@ -201,7 +201,7 @@ class Pairer:
         sounds, speaks = [], []
         for part in parts:
             source = self.sources[part.source]
-            spoken = _speaking_frames(source)[part.start : part.stop][part.played]
+            spoken = speaking_frames(source)[part.start : part.stop][part.played]
             sound = _played(self._read(part).waveform, part.num_frames)
             loud = sound.reshape(-1, SAMPLES_PER_FRAME)[spoken]
             power = np.mean(np.square(loud)) if source.talks and spoken.any() else np.inf
@@ -230,7 +230,7 @@ def _seams(parts: Sequence[SourcePart], length: int) -> NDArray[np.bool_]:
     return seams
 
 
-def _speaking_frames(source: SourceFace) -> NDArray[np.bool_]:
+def speaking_frames(source: SourceFace) -> NDArray[np.bool_]:
     """Tell for each frame of a source whether a voice is heard in at least half of it."""
     steps = np.zeros(source.num_steps, np.bool_)
     for start, stop in source.voice:

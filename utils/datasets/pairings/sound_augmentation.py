@@ -86,6 +86,22 @@ def limit_band(sound: Samples, rng: np.random.Generator) -> Samples:
     return np.fft.irfft(spectrum, len(sound)).astype(np.float32)
 
 
+def degrade(waveform: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.int16]:
+    """Return recorded audio with noise, in another room or at another level, or as it is."""
+    if rng.random() < 0.3:
+        return waveform
+    sound = waveform.astype(np.float32)
+    power = np.sqrt(np.mean(np.square(sound)) + 1)
+    if rng.random() < 0.6:
+        sound = sound + noise(len(sound), rng) * power * gain(-rng.uniform(5, 30))
+    if rng.random() < 0.2:
+        sound = reverberate(sound, rng)
+    if rng.random() < 0.2:
+        sound = limit_band(sound, rng)
+    sound = sound * gain(rng.uniform(-12, 3))
+    return np.clip(np.rint(sound), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+
+
 def record(sound: Samples, rng: np.random.Generator) -> NDArray[np.int16]:
     """Return a sound of power 1 as a microphone gives it: at some level, over some hiss."""
     if rng.random() < 0.5:

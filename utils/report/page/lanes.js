@@ -108,6 +108,7 @@ const lanes = (() => {
     format.byId("legend-offscreen").hidden = !model.offscreen.length;
     rows.forEach(fill);
     if (selected && !findSelected()) select(null);
+    showSpeakers(player.time());
     draw();
   }
 
@@ -219,6 +220,10 @@ const lanes = (() => {
   function followTime(time_s) {
     if (!player.video.paused) reveal(time_s);
     placePlayhead(time_s);
+    showSpeakers(time_s);
+  }
+
+  function showSpeakers(time_s) {
     const frame = overlay.frameAt(time_s);
     const speaking = [];
     for (const row of rows) {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from utils.datasets.face_pictures import composites
 from utils.datasets.face_pictures.augmentation import blend_face, dim, hide_face, recolour
 from utils.datasets.face_pictures.composites import CompositeMaker
-from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, pack, sample_frames
+from utils.datasets.face_pictures.cutouts import Cutout, cut_out, find_videos, pack
 
 FACE = (183.0, 120.5, 353.0, 333.0)
 
@@ -144,10 +144,3 @@ def test_people_of_an_index(tmp_path: Path) -> None:
 def test_folder_without_videos(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected videos"):
         find_videos([tmp_path])
-
-
-def test_sampled_frames_are_spread_over_the_video() -> None:
-    demo = Path(__file__).parents[4] / "demo" / "001.mp4"
-    frames = list(sample_frames([demo], 4))
-    assert 4 <= len(frames) <= 5
-    assert {frame.shape for frame in frames} == {(720, 1280, 3)}

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from utils.datasets.face_pictures import images
 from utils.datasets.face_pictures.images import (
+    FILL,
     AnnotatedImage,
     ImageFolder,
     augment,
     bend,
+    coarsen,
     crop,
     draw_batch,
+    turn,
 )
 
 
@@ -118,6 +121,25 @@ def test_boxes_after_bending(seed: int) -> None:
     assert np.abs(bent[0] - bright_part(image)).max() <= 2
     assert bent[1].tolist() == pytest.approx([-20, -10, 330, 220])
     assert np.abs(bent[0] - annotated.boxes[0]).max() > 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_follow_the_turn(seed: int) -> None:
+    image = np.full((200, 320, 3), 20, np.uint8)
+    cv2.circle(image, (200, 80), 30, (230, 230, 230), -1)
+    boxes = np.array([[170, 50, 230, 110]], np.float32)
+    turned, moved = turn(image, boxes, np.random.default_rng(seed))
+    turned[(turned == FILL).all(axis=2)] = 20
+    assert np.abs(moved[0] - bright_part(turned)).max() <= 2
+    assert np.abs(moved[0] - boxes[0]).max() > 0.1
+
+
+def test_coarse_images_keep_their_size_and_lose_detail() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    coarse = coarsen(image, np.random.default_rng(1))
+    assert coarse.shape == image.shape
+    assert coarse.std() < 0.8 * image.std()
+    assert abs(coarse.mean() - image.mean()) < 2
 
 
 def test_tiny_and_cut_faces_are_not_clear() -> None:

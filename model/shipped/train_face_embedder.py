@@ -1,0 +1,293 @@
+"""Train the bundled face embedder; docs/notes/face_embedder.md has its results.
+
+python -m model.shipped.train_face_embedder --videos DIR,DIR --selection DIR --savePath DIR
+
+Run again, the command continues where it was stopped. face_reid is the teacher, and YuNet finds the
+faces.
+"""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from model.checkpoints import training as checkpoints
+from model.checkpoints.registry import get_weights
+from model.contract import FaceEmbedder
+from model.detectors.yunet import YuNet
+from model.embedders import face_reid
+from model.embedders.bundled import Bundled, BundledNetwork, reduce
+from model.ranks import Ranks
+from model.shipped import face_embedder_faces as face_sets
+from model.shipped.face_embedder_faces import Faces, FaceSources
+from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
+from model.training.run import Run
+from model.training.run_logs import EpochRow, Evaluated, write_table
+from model.training.trainer import Schedule, StepOptions, Trainer
+from utils.commands import run_command
+from utils.datasets.face_pictures.made_faces import spoil
+from utils.errors import UserError
+from utils.files import check_folder
+from utils.metrics.verification import same_person_auc
+from utils.progress import bar
+from utils.training_options import RunOptions
+
+logger = logging.getLogger(__name__)
+
+AVERAGE = 0.99  # of the weights' past that each step keeps in their average
+PAIRS = 4.0  # weight of the similarities of pairs, beside that to the teacher
+GROUP = 3  # crops of a person that are compared at once when measuring
+COLUMNS = ("step", "own_loss", "pair_loss", "auc", "teacher_auc")  # of log.csv
+
+
+@dataclass(frozen=True)
+class EmbedderTraining:
+    """How the face embedder is trained."""
+
+    videos: Annotated[str, "folders of videos with faces, with commas between"] = ""
+    selection: Annotated[
+        str, "folders of videos of other people, by which the best weights are chosen"
+    ] = ""
+    held_out: Annotated[str, "people of --videos to choose by too, with commas between"] = ""
+    left_out: Annotated[str, "files and people that are not used, with commas between"] = ""
+    save_path: Annotated[Path, "folder for faces, checkpoints and weights"] = Path("embedder")
+    each: Annotated[int, "real faces of a person to train on, at most"] = 8
+    num_faces: Annotated[int, "faces to train on, real and made"] = 900
+    steps: Annotated[int, "batches"] = 600
+    batch_size: Annotated[int, "faces in a batch"] = 64
+    lr: Annotated[float, "learning rate at its highest"] = 2e-3
+    warm_up: Annotated[int, "steps until the learning rate is there"] = 50
+    keep_every: Annotated[int, "steps from one checkpoint and measurement to the next"] = 50
+    seed: Annotated[int, "of all that is chosen at random"] = 0
+
+    def __post_init__(self) -> None:
+        if not self.videos or not self.selection:
+            raise UserError("--videos and --selection must name folders of videos with faces")
+
+    def sources(self, for_selection: bool) -> list[FaceSources]:
+        """Return whose faces are used: to choose by, or to train on."""
+        videos, selection = (_paths(names) for names in (self.videos, self.selection))
+        held_out, left_out = (_names(names) for names in (self.held_out, self.left_out))
+        if not for_selection:
+            return [FaceSources(videos, (*left_out, *held_out), each=self.each)]
+        own = [FaceSources(videos, left_out, only=held_out)] if held_out else []
+        return [FaceSources(selection, left_out), *own]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def _paths(text: str) -> list[Path]:
+    return [Path(name) for name in _names(text)]
+
+
+class EmbeddingObjective(SeededObjective):
+    """The embedder and its losses, with the average of its weights over the steps.
+
+    Args:
+        options: How it is trained.
+        faces: What it is trained on.
+    """
+
+    advice = "lower --lr"
+
+    def __init__(self, options: EmbedderTraining, faces: Faces) -> None:
+        super().__init__()
+        self.options, self.faces = options, faces
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(options.seed)
+            self.network: BundledNetwork = BundledNetwork()
+        self.averaged = BundledNetwork().requires_grad_(False)
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.losses: list[list[float]] = []  # of faces and of pairs, since the last measurement
+        self.best = -math.inf  # AUC of the weights that were written
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, seed: Seed) -> tuple[Tensor, Tensor]:
+        """Return the loss of the batch that a seed draws; correct answers are not counted."""
+        rng = np.random.default_rng(seed)
+        indices = rng.choice(len(self.faces), self.options.batch_size, replace=False)
+        crops = np.stack([spoil(self.faces.crops[index], rng) for index in indices])
+        images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+        targets = torch.from_numpy(self.faces.targets[indices])
+        found = functional.normalize(self.network(reduce(images)))
+        own_loss = (1 - (found * targets).sum(dim=1)).mean()
+        pair_loss = functional.mse_loss(found @ found.T, targets @ targets.T)
+        self.losses.append([own_loss.item(), pair_loss.item()])
+        return own_loss + PAIRS * pair_loss, own_loss.new_zeros(())
+
+    def after_update(self, num_updates: int) -> None:
+        """Move the average of the weights towards the weights."""
+        kept = min(AVERAGE, num_updates / (num_updates + 10))
+        own = self.averaged.state_dict()
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                if value.dtype.is_floating_point:
+                    own[name].lerp_(value, 1 - kept)
+                else:
+                    own[name].copy_(value)
+
+    def state(self) -> dict[str, Any]:
+        """Return the average of the weights, the losses to report and the best AUC so far."""
+        averaged = self.averaged.state_dict()
+        return {"averaged": averaged, "losses": list(self.losses), "best": self.best}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Load what `state` returned."""
+        self.averaged.load_state_dict(state["averaged"])
+        self.losses, self.best = list(state["losses"]), state["best"]
+
+
+def steps_of(options: EmbedderTraining) -> SeededSteps:
+    """Return the steps of a training."""
+    return SeededSteps((options.seed,), options.steps, options.keep_every)
+
+
+def begin(options: EmbedderTraining, faces: Faces) -> Run:
+    """Return a new run, or the one that the folder holds, where it was stopped."""
+    objective, steps = EmbeddingObjective(options, faces), steps_of(options)
+    weights = list(objective.network.parameters())
+    groups = [
+        {"params": [one for one in weights if one.ndim > 1], "weight_decay": 0.05},
+        {"params": [one for one in weights if one.ndim == 1], "weight_decay": 0.0},
+    ]
+
+    def log(folder: Path, rows: Sequence[EpochRow]) -> None:
+        records = [{"step": steps.steps_after(row.epoch), **row.measures} for row in rows]
+        write_table(folder / "log.csv", COLUMNS, records)
+
+    trainer = Trainer(
+        objective,
+        torch.optim.AdamW(groups, lr=options.lr),
+        Schedule(lambda position: rate(position.updates, options), steps.num_epochs),
+        Ranks(),
+        StepOptions(options.seed, max_gradient=10.0),
+    )
+    places = ("videos", "selection", "save_path")
+    settings = {name: value for name, value in vars(options).items() if name not in places}
+    run = Run(trainer, RunOptions(options.save_path), settings, log)
+    run.resume()
+    return run
+
+
+def rate(step: int, options: EmbedderTraining) -> float:
+    """Return the learning rate: a straight rise, then half a cosine down to nothing."""
+    if step < options.warm_up:
+        return options.lr * (step + 1) / options.warm_up
+    done = (step - options.warm_up) / max(1, options.steps - options.warm_up)
+    return options.lr * (0.5 + 0.5 * math.cos(math.pi * min(1.0, done)))
+
+
+def measure(vectors: NDArray[np.float32], people: NDArray[np.int64]) -> float:
+    """Return the same-person AUC of groups of a few neighbouring crops.
+
+    Args:
+        vectors: (N, C), unit vectors of crops.
+        people: (N,) whose each is; the crops of one person in order of time.
+    """
+    means, owners = [], []
+    for person in np.unique(people):
+        own = vectors[people == person]
+        for group in np.array_split(own, max(1, len(own) // GROUP)):
+            mean = group.mean(axis=0)
+            means.append(mean / np.linalg.norm(mean))
+            owners.append(person)
+    first, second = np.triu_indices(len(means), 1)
+    table, names = np.stack(means), np.array(owners)
+    return same_person_auc(
+        (table[first] * table[second]).sum(axis=1), names[first] == names[second]
+    )
+
+
+def spoiled(faces: Faces, seed: int) -> Faces:
+    """Return the faces of a selection, each second one spoiled as in training.
+
+    The teacher's vectors remain those of the faces before.
+    """
+    rng = np.random.default_rng(seed)
+    crops = faces.crops.copy()
+    for index in range(0, len(crops), 2):
+        crops[index] = spoil(crops[index], rng)
+    return Faces(crops, faces.targets, faces.people)
+
+
+def report(objective: EmbeddingObjective, selection: Faces, teacher_auc: float) -> Evaluated:
+    """Measure the averaged network; write its weights if they are the best so far."""
+    own_loss, pair_loss = np.mean(objective.losses, axis=0).tolist()
+    objective.losses.clear()
+    copy = BundledNetwork()
+    copy.load_state_dict(objective.averaged.state_dict())
+    auc = measure(Bundled(copy).embed(selection.crops), selection.people)
+    if auc > objective.best:
+        objective.best = auc
+        weights = objective.options.save_path / f"{Bundled.name}.safetensors"
+        checkpoints.write_halves(objective.averaged.state_dict(), weights)
+    measures = {"own_loss": own_loss, "pair_loss": pair_loss, "auc": auc}
+    return Evaluated(measures=measures | {"teacher_auc": teacher_auc})
+
+
+def learn(run: Run, selection: Faces, teacher_auc: float) -> bool:
+    """Train to the last step; return False if it was stopped before."""
+    objective = run.trainer.objective
+    assert isinstance(objective, EmbeddingObjective)
+    steps = steps_of(objective.options)
+
+    def log(row: EpochRow) -> None:
+        record = {"step": steps.steps_after(row.epoch), **row.measures}
+        logger.info(", ".join(f"{name} {value:.4g}" for name, value in record.items()))
+
+    return train_steps(
+        run, steps, "training", lambda: report(objective, selection, teacher_auc), log
+    )
+
+
+def prepare(options: EmbedderTraining, teacher: FaceEmbedder, for_selection: bool) -> Faces:
+    """Return the faces to train on, or to choose by; made anew if the folder does not hold them."""
+    path = options.save_path / ("selection.npz" if for_selection else "faces.npz")
+    if path.is_file():
+        return face_sets.read(path)
+    detector = YuNet(get_weights("yunet"))
+    people: dict[str, NDArray[np.uint8]] = {}
+    for sources in options.sources(for_selection):
+        with bar("collecting faces", 0, "people") as advance:
+            people |= face_sets.collect(detector, sources, advance)
+    logger.info("%d faces of %d people", sum(map(len, people.values())), len(people))
+    count = sum(map(len, people.values())) if for_selection else options.num_faces
+    with bar("making faces", count, "faces") as advance:
+        faces = face_sets.make(teacher, people, count, options.seed, advance)
+    face_sets.write(faces, path)
+    return faces
+
+
+def train(options: EmbedderTraining) -> int:
+    """Make the faces, then train to the last step; return the exit status."""
+    check_folder(options.save_path)
+    teacher = face_reid.load(get_weights("face_reid"), "cpu")
+    selection = spoiled(prepare(options, teacher, for_selection=True), options.seed)
+    teacher_auc = measure(selection.targets, selection.people)
+    faces = prepare(options, teacher, for_selection=False)
+    begun = time.monotonic()
+    is_complete = learn(begin(options, faces), selection, teacher_auc)
+    logger.info("trained for %.0f s", time.monotonic() - begun)
+    return 0 if is_complete else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, train, return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    return run_command(train, EmbedderTraining, __doc__, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

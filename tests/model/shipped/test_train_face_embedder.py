@@ -1,0 +1,134 @@
+"""Training an embedder learns, goes on exactly where it stopped, and writes its best weights."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoints.registry import find_file
+from model.embedders.bundled import load
+from model.shipped.face_embedder_faces import Faces
+from model.shipped.train_face_embedder import (
+    EmbedderTraining,
+    EmbeddingObjective,
+    begin,
+    learn,
+    measure,
+    rate,
+    report,
+    spoiled,
+    steps_of,
+)
+from model.training.run import Hooks, Run
+from utils.errors import UserError
+
+
+def made_faces() -> Faces:
+    """Return faces that differ in a few dark spots, six crops of each of eight people."""
+    rng = np.random.default_rng(0)
+    crops = np.full((48, 64, 64, 3), 150, np.uint8)
+    targets = rng.normal(size=(8, 256)).astype(np.float32)
+    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    for person in range(8):
+        for x, y in rng.integers(4, 60, (6, 2)):
+            crops[6 * person : 6 * person + 6, y - 4 : y + 4, x - 4 : x + 4] = rng.integers(
+                0, 90, 3
+            )
+    return Faces(crops, targets.repeat(6, axis=0), np.arange(8).repeat(6))
+
+
+def options_in(folder: Path, **changes: int) -> EmbedderTraining:
+    settings = {"steps": 6, "batch_size": 8, "warm_up": 2, "keep_every": 4} | changes
+    return EmbedderTraining("videos", "others", save_path=folder, **settings)  # type: ignore[arg-type]
+
+
+def objective_of(run: Run) -> EmbeddingObjective:
+    assert isinstance(run.trainer.objective, EmbeddingObjective)
+    return run.trainer.objective
+
+
+def train_until(run: Run, num_steps: int) -> bool:
+    """Train and stop after so many steps."""
+    objective = objective_of(run)
+    hooks = Hooks(stop=lambda: run.trainer.position.updates >= num_steps)
+    evaluate = lambda: report(objective, made_faces(), 1.0)  # noqa: E731
+    return run.train(steps_of(objective.options), evaluate, hooks)
+
+
+def test_it_goes_on_exactly(tmp_path: Path) -> None:
+    whole = begin(options_in(tmp_path / "whole"), made_faces())
+    assert learn(whole, made_faces(), 0.75)
+    for stop in (1, 3, 5):
+        assert not train_until(begin(options_in(tmp_path / "parts"), made_faces()), stop)
+    parts = begin(options_in(tmp_path / "parts"), made_faces())
+    assert learn(parts, made_faces(), 0.75)
+    for one, other in ((whole, parts),):
+        ours, theirs = objective_of(one).state(), objective_of(other).state()
+        assert ours["best"] == theirs["best"]
+        for name, value in ours["averaged"].items():
+            assert torch.equal(value, theirs["averaged"][name]), name
+    rows = (tmp_path / "parts" / "log.csv").read_text().splitlines()
+    assert rows[0] == "step,own_loss,pair_loss,auc,teacher_auc"
+    assert [row.split(",")[0] for row in rows[1:]] == ["4", "6"]
+    assert [float(row.split(",")[-1]) for row in rows[1:]] == [1.0, 0.75]  # as measured
+    with pytest.raises(UserError, match=r"batch.?[sS]ize"):
+        begin(options_in(tmp_path / "parts", batch_size=4), made_faces())
+
+
+def test_it_learns_and_writes_the_best(tmp_path: Path) -> None:
+    run = begin(options_in(tmp_path, steps=30, keep_every=15), made_faces())
+    assert learn(run, made_faces(), 1.0)
+    first, second = (row.measures["own_loss"] for row in run.rows)
+    assert second < first < 1.1
+    objective = objective_of(run)
+    assert objective.best == max(row.measures["auc"] for row in run.rows)
+    embedder = load(find_file(tmp_path / "bundled.safetensors"), "cpu")
+    found = measure(embedder.embed(made_faces().crops), made_faces().people)
+    assert found == pytest.approx(objective.best, abs=0.02)
+
+
+def test_worse_weights_are_not_written(tmp_path: Path) -> None:
+    objective = objective_of(begin(options_in(tmp_path), made_faces()))
+    objective.best = 1.5
+    objective.losses.append([1.0, 2.0])
+    found = report(objective, made_faces(), 0.5)
+    assert {"own_loss": 1.0, "pair_loss": 2.0, "teacher_auc": 0.5}.items() <= found.measures.items()
+    assert not (tmp_path / "bundled.safetensors").exists() and objective.losses == []
+
+
+def test_measure() -> None:
+    """Perfect vectors give 1, one vector for all 0.5; pairs are of groups of crops."""
+    faces = made_faces()
+    assert measure(faces.targets, faces.people) == 1.0
+    alike = np.repeat(faces.targets[:1], len(faces), axis=0)
+    assert measure(alike, faces.people) == pytest.approx(0.5)
+
+
+def test_half_of_a_selection_is_spoiled() -> None:
+    faces = made_faces()
+    found = spoiled(faces, 0)
+    changed = (found.crops != faces.crops).any(axis=(1, 2, 3))
+    assert changed.tolist() == [True, False] * 24
+    np.testing.assert_array_equal(found.crops, spoiled(faces, 0).crops)
+
+
+def test_rate() -> None:
+    options = EmbedderTraining("a", "b", steps=102, warm_up=2, lr=1.0)
+    assert [rate(step, options) for step in (0, 1, 2, 52, 102)] == pytest.approx(
+        [0.5, 1.0, 1.0, 0.5, 0.0]
+    )
+
+
+def test_whose_faces() -> None:
+    options = EmbedderTraining("a,b", "c", held_out="x", left_out="y,z.mp4")
+    (training,) = options.sources(for_selection=False)
+    assert training.folders == [Path("a"), Path("b")]
+    assert training.left_out == ("y", "z.mp4", "x") and training.only == ()
+    others, own = options.sources(for_selection=True)
+    assert others.folders == [Path("c")] and others.only == ()
+    assert own.folders == [Path("a"), Path("b")] and own.only == ("x",)
+    assert len(replace(options, held_out="").sources(for_selection=True)) == 1
+    with pytest.raises(UserError, match="--videos and --selection"):
+        EmbedderTraining("a")
