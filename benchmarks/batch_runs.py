@@ -36,7 +36,7 @@ class DemoRun:
     def start(self) -> "subprocess.Popen[bytes]":
         """Start the command; what it says goes to a log beside the output folder."""
         command = [sys.executable, str(ROOT / "demoTalkNet.py"), str(self.source)]
-        command += ["--outputFolder", str(self.output), "--noVideo", *self.flags]
+        command += ["--outputFolder", str(self.output), "--noVideo", "--noReport", *self.flags]
         share = {"OMP_NUM_THREADS": str(self.threads), LIMIT: str(self.threads)}
         workers_set_their_own = "--ray" in self.flags
         environment = {**os.environ, **({} if workers_set_their_own else share)}

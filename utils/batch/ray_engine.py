@@ -25,7 +25,7 @@ WORKER_BYTES = 1_200_000_000  # a worker needs 0.6 to 0.8 GB for 720p; larger im
 STORE_BYTES = 100_000_000  # of Ray's object store; only paths and outcomes pass through it
 MOST_DEATHS = 3  # of actors in a row, for each worker, before one is ready
 MOST_STARTS = 4  # of Ray, before its own error is passed on
-TOO_SLOW = "timed out during startup"  # what that says
+TOO_SLOW = "timed out"  # what that says
 # Workers that ask for no part of a GPU see none, however many they are.
 NO_GPU = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
 NAMES = ("TALKNET_", "CUDA_DEVICE_ORDER")  # of the variables that workers elsewhere get too
@@ -140,8 +140,8 @@ class RayEngine:
                 ) from None
             except Exception as error:  # Ray has no narrower one for this
                 self._ray.shutdown()
-                if TOO_SLOW in str(error) and start < MOST_STARTS:
-                    logger.warning("Ray did not start within its 30 s; trying again")
+                if TOO_SLOW in str(error).lower() and start < MOST_STARTS:
+                    logger.warning("Ray did not start within its own time limit; trying again")
                     continue
                 raise
             return
