@@ -26,23 +26,18 @@ def write_all_finished(
     outputs: ImageOutputs,
     options: ReportOptions,
     report: ErrorReport,
-    per_track: bool = False,
 ) -> int:
     """Write the outputs of results one by one, after one that fails too; return the exit status."""
     failed = 0
     for path in paths:
         with replace(report, subject=str(path), folder=path.parent) as of_result:
-            print(write_finished(path, output_folder, outputs, options, per_track))
+            print(write_finished(path, output_folder, outputs, options))
         failed += of_result.failed
     return int(failed > 0)
 
 
 def write_finished(
-    path: Path,
-    output_folder: Path | None,
-    outputs: ImageOutputs,
-    options: ReportOptions,
-    per_track: bool = False,
+    path: Path, output_folder: Path | None, outputs: ImageOutputs, options: ReportOptions
 ) -> Path:
     """Write what is asked for of a finished result; return the result.json of these outputs.
 
@@ -51,12 +46,8 @@ def write_finished(
         output_folder: Outputs go to a folder in it named after the video; None is beside `path`.
         outputs: What is written in addition to the tables.
         options: Of the report; with the edits to apply and the place of the video.
-        per_track: Speakers are tracks, even if people were formed.
     """
     result = Result.read_json(path)
-    if per_track and options.edits is not None:
-        raise UserError("edits correct people; leave out --perTrack")
-    result = result.without_people() if per_track else result
     if outputs.official_tree:
         raise UserError("--officialTree needs every detection, which no result.json has")
     edits = None
