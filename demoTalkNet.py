@@ -96,8 +96,8 @@ def act(paths: Sequence[Path], options: DemoOptions, report: ErrorReport) -> int
     if results:
         from utils.report.finished import write_all_finished
 
-        wanted = options.video.output_folder, image_outputs(options), options.report
-        status = write_all_finished(results, *wanted, report)
+        folder, outputs = options.video.output_folder, image_outputs(options)
+        status = write_all_finished(results, folder, outputs, options.report, report)
     return max(status, analyse_all(videos, options, report) if videos else 0)
 
 

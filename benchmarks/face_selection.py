@@ -157,7 +157,9 @@ def summary(seen: Sequence[Seen], confidence: float) -> dict[str, object]:
     """Return the measures at a confidence with intervals of 95 %, drawn over people."""
     rows = np.stack(list(totals(seen, confidence).values()))
     draws = np.random.default_rng(0).integers(len(rows), size=(DRAWS, len(rows)))
-    low, high = np.nanquantile(shares(rows[draws]), [0.025, 0.975], axis=0)
+    drawn = shares(rows[draws])  # (DRAWS, 3)
+    drawn = drawn[~np.isnan(drawn).any(axis=1)]  # without draws that have no turned face
+    low, high = np.quantile(drawn if len(drawn) else shares(rows)[None], [0.025, 0.975], axis=0)
     record: dict[str, object] = {"confidence": confidence}
     names = ("recall", "recall_turned", "false_an_image")
     for name, value, first, last in zip(names, shares(rows), low, high, strict=True):

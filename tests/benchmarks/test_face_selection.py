@@ -26,9 +26,9 @@ class Always:
         """Return the size of the video."""
         return width, height
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Return the boxes."""
-        return [self._found for _ in pictures]
+        return [self._found for _ in images]
 
 
 def seen_of(person: str, best: Sequence[float], turned: Sequence[int], *false: float) -> Seen:

@@ -48,8 +48,6 @@ def write_finished(
         options: Of the report; with the edits to apply and the place of the video.
     """
     result = Result.read_json(path)
-    if outputs.per_track and options.edits is not None:
-        raise UserError("edits correct people; leave out --perTrack")
     if outputs.official_tree:
         raise UserError("--officialTree needs every detection, which no result.json has")
     edits = None

@@ -32,12 +32,12 @@ class BrightSquare:
         """Return half the size."""
         return width // 2, height // 2
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Return the box around what is bright."""
-        return [self._detect_one(picture, self._certain.pop(0)) for picture in pictures]
+        return [self._detect_one(image, self._certain.pop(0)) for image in images]
 
-    def _detect_one(self, picture: NDArray[np.uint8], confidence: float) -> Detections:
-        rows, columns = np.nonzero(picture.mean(axis=2) > 128)
+    def _detect_one(self, image: NDArray[np.uint8], confidence: float) -> Detections:
+        rows, columns = np.nonzero(image.mean(axis=2) > 128)
         box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
         found = [box] if confidence else []
         confidences = np.full(len(found), confidence, np.float32)

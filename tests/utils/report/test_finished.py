@@ -168,15 +168,12 @@ def test_the_published_tree_needs_the_analysis(
     assert "--officialTree needs every detection" in error(caplog)
 
 
-def test_people_or_tracks(path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_people_or_tracks(path: Path) -> None:
     result = Result.read_json(path).with_people([Person(7, "Ann", (0,))])
     replace(result, embedder=ModelRecord("made")).write_json(path)
     for flags, word in (([], "Ann"), (["--perTrack"], "face_0")):
         assert main([str(path), "--noVideo", "--noReport", *flags]) == 0
         assert f" {word} " in (path.parent / "speech.rttm").read_text()
-    Edits().write_json(tmp_path / "edits.json")
-    assert main([str(path), "--perTrack", "--edits", str(tmp_path / "edits.json")]) == 1
-    assert "leave out --perTrack" in error(caplog)
 
 
 @pytest.mark.parametrize("flag", ["--edits", "--video"])
