@@ -133,13 +133,14 @@ class RayEngine:
                     logging_level=logging.ERROR,
                     **more,
                 )
-            except (ConnectionError, ValueError) as error:
-                raise ResourceError(
-                    f"--ray {self._options.ray}: expected a running Ray cluster, found: {error}; "
-                    "start one with ray start --head, or use --ray local"
-                ) from None
-            except Exception as error:  # Ray has no narrower one for this
+            except Exception as error:  # Ray has no narrower one for a start that is too slow
                 self._ray.shutdown()
+                wrong = isinstance(error, ConnectionError | RuntimeError | ValueError)
+                if wrong and self._options.ray != "local":
+                    raise ResourceError(
+                        f"--ray {self._options.ray}: expected a running Ray cluster, found: "
+                        f"{error}; start one with ray start --head, or use --ray local"
+                    ) from None
                 if TOO_SLOW in str(error).lower() and start < MOST_STARTS:
                     logger.warning("Ray did not start within its own time limit; trying again")
                     continue
