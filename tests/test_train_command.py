@@ -203,7 +203,7 @@ def test_one_switch_restores_the_faults_of_published_loaders(flag: str) -> None:
         (["--maxEpoch", "0"], "--maxEpoch must be at least 1"),
         (["--desync", "1.5"], r"--desync must be in \[0, 1\]"),
         (["--nDataLoaderThread", "-1"], "--nDataLoaderThread must be 0 or more"),
-        (["--windows", "1,x"], "--windows must be whole seconds"),
+        (["--windows", "1,x"], "--windows must be positive whole seconds"),
         (["--evaluation", "--download"], "exclude each other"),
         (["--checkData"], "--checkData requires --data own, found --data ava"),
         (["--build", "videos"], "--build requires --data talkset, found --data ava"),

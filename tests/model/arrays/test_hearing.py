@@ -102,7 +102,7 @@ def test_a_trained_localizer_hears_instead(tmp_path: Path, recorded: ArrayOption
 def test_wrong_input_is_an_error(tmp_path: Path, recorded: ArrayOptions) -> None:
     assert recorded.array is not None
     assert recorded.array_geometry is not None
-    with pytest.raises(ValueError, match="belong together"):
+    with pytest.raises(ValueError, match="require each other"):
         ArrayOptions(recorded.array)
     with pytest.raises(ValueError, match="a camera of cam01"):
         listen(ArrayOptions(recorded.array, recorded.array_geometry), SoundChecks())
