@@ -104,7 +104,7 @@ def test_wrong_input_is_an_error(tmp_path: Path, recorded: ArrayOptions) -> None
     assert recorded.array_geometry is not None
     with pytest.raises(ValueError, match="require each other"):
         ArrayOptions(recorded.array)
-    with pytest.raises(ValueError, match="a camera of cam01"):
+    with pytest.raises(ValueError, match="the camera of the video, one of cam01"):
         listen(ArrayOptions(recorded.array, recorded.array_geometry), SoundChecks())
     stereo = write_wav(tmp_path / "stereo.wav", np.ones((RATE, 2)))
     with pytest.raises(ValueError, match="16 channels, one for each microphone, found 2"):

@@ -172,7 +172,7 @@ def test_windows_are_made_once_and_refused_otherwise(
         (["--legacy"], "--legacy requires --evaluation and --model ava_asd"),
         (["--legacy", "--evaluation", "--model", "talknet"], "--legacy is for --evaluation of ava"),
         (["--earlyStopping", "--evaluation"], "--earlyStopping only applies to training"),
-        (["--earlyStopping", "--model", "lr_asd"], "--earlyStopping only applies to training"),
+        (["--earlyStopping", "--model", "lr_asd"], "--earlyStopping is for training ava_asd"),
         (["--patience", "0"], "--patience must be at least 1"),
         (["--windowStride", "0"], "--windowStride must be at least 1"),
     ],
