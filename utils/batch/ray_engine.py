@@ -91,6 +91,8 @@ class RayEngine:
 
     def __init__(self, work: Work, options: BatchOptions, num_videos: int) -> None:
         """Prepare an engine; nothing is started before it is entered."""
+        if options.ray != "local":  # Ray reads it on import; else a wrong address takes 13 minutes
+            os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
         try:
             import ray
         except ModuleNotFoundError:
