@@ -255,6 +255,10 @@ async def _say_disk(_request: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.strerror or str(error)}, 507)
 
 
+async def _say_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it: the upload was cancelled
+
+
 async def _say_http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code)
@@ -274,6 +278,7 @@ def make_app(store: JobStore, runner: Runner, models: Sequence[str], max_bytes: 
         json.JSONDecodeError: _say_wrong,
         OSError: _say_disk,
         HTTPException: _say_http,
+        ClientDisconnect: _say_gone,
     }
     page = LocalPage(store, runner, models, max_bytes, asyncio.Lock())
     return Starlette(routes=page.routes(), lifespan=running, exception_handlers=handlers)

@@ -2,7 +2,6 @@
 /* The local page: uploads, the list of jobs, and what can be done with them. */
 (() => {
   const byId = (id) => document.getElementById(id);
-  const STATES = { waiting: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
   const uploads = new Map(); // by number: {id, name, num_bytes, sent, error, request}
   let jobs = [];
   let numUploads = 0;
@@ -158,7 +157,7 @@
   function jobRow(job) {
     const { progress } = job;
     const moves = job.state === "running" && bar(job.name, progress?.time_s ?? 0, progress?.length_s);
-    return row(job.id, STATES[job.state], job.name, factsOf(job), actionsOf(job), moves);
+    return row(job.id, job.state, job.name, factsOf(job), actionsOf(job), moves);
   }
 
   /** Show the list; rows that are as before stay, and with them the focus. */
