@@ -244,8 +244,8 @@ class Runner:
             logger.warning("%s: %s; it is tried again", job.name, outcome.error)
             self._end(job, state="waiting")
         else:
-            error = outcome.error.replace(str(self._store.video_of(job)), job.name)
-            self._end(job, state="failed", error=error)
+            message = outcome.error.replace(str(self._store.video_of(job)), job.name)
+            self._end(job, state="failed", error=message)
 
     def _end(self, job: ServedJob, **values: Any) -> None:  # noqa: ANN401
         """Change a job that was running, unless it was cancelled or deleted meanwhile."""
