@@ -4,14 +4,14 @@ python demoTalkNet.py --videoName 001 --videoFolder demo
 python demoTalkNet.py /some/where/*.mp4 --outputFolder results
 python demoTalkNet.py demo/001/result.json --edits edits.json
 python demoTalkNet.py /some/archive --outputFolder results
+python demoTalkNet.py --serve
 """
 
 import argparse
 import json
 import logging
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,15 +22,16 @@ from utils import flags
 from utils.batch.listing import names_many
 from utils.batch.options import BatchOptions
 from utils.commands import ErrorReport, add_debug, exit_status, wrong_usage
-from utils.demo_options import ESSENTIAL, DemoOptions, VideoOptions
+from utils.demo_options import ESSENTIAL, DemoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_flags, add_groups, read_flags, read_groups
 from utils.progress import bar, byte_bar
+from utils.server.options import ServeOptions
 
 if TYPE_CHECKING:
     from talkNet import ActiveSpeakers, Models, Result
-    from utils.media.container import ReadOptions, VideoInfo
+    from utils.media.container import VideoInfo
     from utils.output.write_outputs import ImageOutputs
     from utils.report.outputs import Found
     from utils.structures import Detections, Frame
@@ -46,18 +47,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     with wrong_usage(parser):
         options = read_groups(parsed, DemoOptions)
-        batch = read_flags(parsed, BatchOptions)
-    if parsed.videos and options.video.eval_col:
-        parser.error("--evalCol has its own video; leave out the files")
+        batch, serve = read_flags(parsed, BatchOptions), read_flags(parsed, ServeOptions)
+    if parsed.videos and (options.video.eval_col or serve.serve):
+        flag = "--serve" if serve.serve else "--evalCol"
+        parser.error(f"{flag} has its own videos; leave out the files")
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
-        if given and len(parsed.videos) > 1:
+        if given and (len(parsed.videos) > 1 or serve.serve):
             parser.error(f"--{flag} belongs to one video; give one file")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
     action = partial(act, parsed.videos, options, report)
     videos = [path for path in parsed.videos if not is_result(path)]
-    if batch.given or names_many(videos, options.video.output_folder):
-        import demoTalkNet  # the name by which workers import these functions
+    import demoTalkNet  # the name by which workers import these functions
+
+    if serve.serve:
+        from utils.server.command import run_serve
+
+        steps = demoTalkNet.load_models, demoTalkNet.analyse
+        action = partial(run_serve, serve, options, steps, ("auto", *network_names()))
+    elif batch.given or names_many(videos, options.video.output_folder):
         from utils.batch.command import run_demo
 
         functions = demoTalkNet.load_models, demoTalkNet.make_outputs
@@ -76,6 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
     names["embedder"] = (*embedder_names(), "none")
     add_groups(parser, DemoOptions, {field: ("auto", *found) for field, found in names.items()})
     add_flags(parser, BatchOptions, "many videos")
+    add_flags(parser, ServeOptions, "local page")
     add_debug(parser)
     return parser
 
@@ -116,13 +125,7 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
         options: All options.
         report: How errors are reported.
     """
-    folders = Counter(options.video.results_of(path).absolute() for path in paths)
-    twice = [str(folder) for folder, count in folders.items() if count > 1]
-    if twice:
-        raise UserError(
-            f"the results of two videos would both go to {twice[0]}; rename one of them, or run "
-            "the command twice with different --outputFolder"
-        )
+    options.video.check_apart(paths)
     from utils.media.audio_streams.choice import choose_sound
     from utils.media.container import probe
     from utils.media.source_frames import check_span
@@ -135,7 +138,7 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
             video = probe(path)
             choose_sound(video, options.video.audio_track)  # fails before anything is written
             if options.video.start:
-                check_span(video, read_options(options.video))
+                check_span(video, options.video.read_options())
             folder = options.video.make_results_folder(path)
         if not of_video.failed:
             models = models or load_models(options)
@@ -174,8 +177,13 @@ def load_models(options: DemoOptions) -> "Models":
     return replace(models, names=read_known(options.people.people, models, options.detector))
 
 
-def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Found":
-    """Find the speakers of one video."""
+def analyse(
+    video: "VideoInfo",
+    models: "Models",
+    options: DemoOptions,
+    watch: Callable[[float, int], None] = lambda *_: None,
+) -> "Found":
+    """Find the speakers of one video; `watch` is given the time reached, s, and faces so far."""
     import talkNet
     from model.enrolment import complete
     from utils.report.outputs import Found
@@ -187,18 +195,20 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Foun
         heard = listen(options.array, options.array_sound, models.device)
     speakers = make_speakers(video, models, options)
     faces: list[tuple[int, Detections | None]] = []
+    num_tracks = 0
     start_s = speakers.span.options.start_s
     span_s = min(options.video.duration or float("inf"), max(0.0, video.duration_s - start_s))
     with bar(f"{video.path.name}: finding speakers", span_s, "s") as advance:
 
         def on_frame(frame: "Frame") -> None:
-            advance((frame.index + 1) / talkNet.FPS - start_s)
+            advance(done_s := (frame.index + 1) / talkNet.FPS - start_s)
+            watch(done_s, num_tracks)
             if options.video.writes_tree:
                 faces.append((frame.index, frame.faces))
 
         speakers.on_frame = on_frame
-        for _ in speakers:
-            pass
+        for shot in speakers:
+            num_tracks += len(shot.tracks)
     result = replace(
         speakers.result(options.settings()),
         network=models.network_record,
@@ -208,9 +218,8 @@ def analyse(video: "VideoInfo", models: "Models", options: DemoOptions) -> "Foun
     if heard is not None:
         from utils.arrays.fusion import fuse_tracks
 
-        result = replace(
-            result, tracks=fuse_tracks(result.tracks, video.width, heard, options.fusion)
-        )
+        fused = fuse_tracks(result.tracks, video.width, heard, options.fusion)
+        result = replace(result, tracks=fused)
     result = complete(result, speakers, options.people, models.names)
     for warning in result.warnings:
         logger.warning("%s: %s", video.path.name, warning)
@@ -236,15 +245,6 @@ def image_outputs(options: DemoOptions) -> "ImageOutputs":
     return ImageOutputs(not video.no_video, video.writes_tree, options.crops, per_track)
 
 
-def read_options(options: VideoOptions) -> "ReadOptions":
-    """Return the options for reading a video."""
-    from utils.media.container import ReadOptions
-    from utils.processor import num_cores
-
-    threads = min(options.n_data_loader_thread, num_cores())
-    return ReadOptions(options.start, options.duration, threads, options.audio_track)
-
-
 def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) -> "ActiveSpeakers":
     """Return the analysis of one video, not yet started."""
     import talkNet
@@ -254,7 +254,7 @@ def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) ->
     tracks, cuts = options.video.tracks, options.video.cuts
     boxes = read_boxes(tracks, video.width, video.height) if tracks else None
     analysis = talkNet.AnalysisOptions(
-        read=read_options(options.video),
+        read=options.video.read_options(),
         shots=options.shots,
         tracks=options.tracks,
         crops=options.crops,

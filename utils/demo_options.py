@@ -1,9 +1,11 @@
 """Options of the demo command, in groups."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from utils.arrays.fusion import ArrayOptions, FusionOptions
 from utils.arrays.sound import SoundChecks
@@ -12,10 +14,14 @@ from utils.files import check_folder
 from utils.flags import flag_name
 from utils.model_options import DetectorOptions, EmbedderOptions, ModelOptions
 from utils.people.options import PeopleOptions
+from utils.processor import num_cores
 from utils.report.options import ReportOptions
 from utils.tracking.crops import CropOptions
 from utils.tracking.greedy_tracker import TrackOptions
 from utils.tracking.shots import ShotOptions
+
+if TYPE_CHECKING:
+    from utils.media.container import ReadOptions
 
 OFFICIAL_TREE = "TALKNET_OFFICIAL_TREE"  # environment variable: 1 is --officialTree
 
@@ -31,6 +37,7 @@ ESSENTIAL = (  # fields whose flags `--help` shows
     "detector",
     "device",
     "audio_track",
+    "serve",
 )
 
 
@@ -81,9 +88,26 @@ class VideoOptions:
         """Whether the flag or the environment asks for the published demo's folders."""
         return self.official_tree or os.environ.get(OFFICIAL_TREE) == "1"
 
+    def read_options(self) -> "ReadOptions":
+        """Return the options for reading a video."""
+        from utils.media.container import ReadOptions
+
+        threads = min(self.n_data_loader_thread, num_cores())
+        return ReadOptions(self.start, self.duration, threads, self.audio_track)
+
     def results_of(self, path: Path) -> Path:
         """Return the folder that the results of a video go to."""
         return (self.output_folder or path.parent) / path.stem
+
+    def check_apart(self, paths: Sequence[Path]) -> None:
+        """Raise UserError if the results of two videos would go to one folder."""
+        folders = Counter(self.results_of(path).absolute() for path in paths)
+        twice = [str(folder) for folder, count in folders.items() if count > 1]
+        if twice:
+            raise UserError(
+                f"the results of two videos would both go to {twice[0]}; rename one of them, or "
+                "run the command twice with different --outputFolder"
+            )
 
     def make_results_folder(self, path: Path) -> Path:
         """Make the folder of a video's results; fails before any work if it cannot be."""

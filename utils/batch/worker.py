@@ -123,6 +123,12 @@ class Worker:
             self._process.kill()
             self._end()
 
+    def kill(self) -> None:
+        """Kill the process from another thread than that of `run`, whose outcome says so."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def _same(self, loaded: LoadedWorker) -> LoadedWorker:
         """Return what a process has loaded, which must be what the first one had."""
         self._loaded = self._loaded or loaded

@@ -80,10 +80,33 @@ const exportsOf = (() => {
     setTimeout(() => URL.revokeObjectURL(address), 10000);
   }
 
-  function saveEdits() {
-    download("edits.json", editsJson(), "application/json");
-    model.markSaved();
+  /** Where the local page saves edits; null if this is a file. */
+  const place = document.querySelector('meta[name="edits-address"]')?.content ?? null;
+
+  async function saveEdits() {
+    const text = editsJson();
+    if (place === null) download("edits.json", text, "application/json");
+    else {
+      format.toast("Saving …");
+      const error = await send(text);
+      if (error) {
+        format.toast(`Not saved: ${error}`);
+        return;
+      }
+    }
+    // What was corrected while it was being sent is not saved yet.
+    if (editsJson() === text) model.markSaved();
     format.toast("edits.json saved");
+  }
+
+  /** Send edits to the local page; return what went wrong, or nothing. */
+  async function send(text) {
+    try {
+      const answer = await fetch(place, { method: "PUT", body: text });
+      return answer.ok ? "" : (await answer.json()).error;
+    } catch {
+      return "the server does not answer; is it still running?";
+    }
   }
 
   const FILES = [

@@ -1,0 +1,1 @@
+"""The local page: upload videos, watch their analysis, open and correct the reports."""

@@ -1,0 +1,83 @@
+"""The command that serves the local page."""
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.demo_options import DemoOptions
+from utils.errors import ResourceError, UserError
+from utils.files import check_folder
+from utils.server.options import ServeOptions
+
+logger = logging.getLogger(__name__)
+
+FOLDER = Path("served")  # of the uploads and results
+INSTALL = "python -m pip install -r requirements-serve.txt"
+
+
+def run_serve(
+    serve: ServeOptions,
+    options: DemoOptions,
+    functions: tuple[Callable[..., Any], Callable[..., Any]],
+    models: Sequence[str],
+) -> int:
+    """Serve the page until Ctrl-C; return the exit status.
+
+    Args:
+        serve: Where it is served.
+        options: How uploaded videos are analysed.
+        functions: Load the models and analyse a video, for the worker process.
+        models: Networks that may be chosen.
+    """
+    try:
+        import uvicorn
+
+        from utils.server.app import make_app
+        from utils.server.guard import Guard
+    except ModuleNotFoundError as error:
+        raise ResourceError(f"--serve needs the package {error.name}: {INSTALL}") from None
+    from filelock import FileLock, Timeout
+
+    from utils.server.jobs import JobStore
+    from utils.server.runner import Runner, ServedWork
+
+    folder = options.video.output_folder or FOLDER
+    check_folder(folder)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another server uses {folder}; choose another --outputFolder") from None
+    with lock:
+        store = JobStore(folder.absolute())
+        runner = Runner(store, ServedWork(options, *functions))
+        token = serve.token or ("" if serve.is_local else secrets.token_urlsafe(24))
+        app = Guard(make_app(store, runner, models, serve.max_bytes), serve.host, token)
+        config = uvicorn.Config(
+            app, serve.host, serve.port, log_level="warning", timeout_graceful_shutdown=1
+        )
+        _listen(config, serve, token)
+    return 0
+
+
+def _listen(config: Any, serve: ServeOptions, token: str) -> None:  # noqa: ANN401
+    """Print the address, and answer requests until Ctrl-C."""
+    import socket
+
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
+    try:
+        listener = socket.create_server((serve.host, serve.port), family=family)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResourceError(
+            f"{serve.host}:{serve.port} cannot be used: {reason}; choose another --port"
+        ) from None
+    host = f"[{serve.host}]" if ":" in serve.host else serve.host
+    address = f"http://{host}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    print(f"open {address} (Ctrl-C stops; waiting videos go on at the next start)", flush=True)
+    with listener:
+        uvicorn.Server(config).run([listener])
