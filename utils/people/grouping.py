@@ -13,7 +13,7 @@ from utils.structures import Person, ScoredTrack, TrackEmbeddings
 
 BLOCK = 2000  # tracks compared with each other at once: 80 MB while they are
 FAR = 4.0  # cosine distances reach 2: never joined
-MIN_QUALITY = 0.1  # of a track's best crop; below it, the track is uncertain
+MIN_QUALITY = 0.02  # of a track's best crop; below it, the track is uncertain
 MIN_FRAMES = 10  # of a track; shorter ones are uncertain
 CENTRE_SHARE = 0.8  # of the threshold, for the centres of two groups: a mean is less noisy
 CLEAR_MARGIN = 0.1  # cosine distance by which an uncertain track's person must be the nearest
