@@ -209,7 +209,7 @@ def test_features_that_do_not_fit(
         "--model", "asc", "--features", tmp_path / "nowhere"
     )
     found = error_of("--model", "asdnet", "--features", features)
-    assert "expected features of asdnet_encoder, 672 numbers, found asc_encoder, 1024" in found
+    assert "expected features of asdnet_encoder, 672 channels, found asc_encoder, 1024" in found
     other = FeatureFormat("asc_encoder", 1024, 5, "f" * 64)
     write_features(tmp_path / "other", other)
     judge = ("--model", "asc", "--evaluation", "--pretrainModel", asc)
@@ -235,7 +235,7 @@ def test_weights_that_do_not_fit(
     encode = ("--model", "asc_encoder", "--forward", "--features")
     found = refused(arguments(talks, *encode, features, "--pretrainModel", longer), caplog)
     assert re.search(
-        "expected features of .*clips of 5, .*found .*clips of 3, .*another folder", found
+        "expected features of .*clips of 5 .*found .*clips of 3 .*another folder", found
     )
     found = refused(arguments(talks, *encode, tmp_path / "f", "--pretrainModel", asc), caplog)
     assert "these are not asc_encoder weights" in found
