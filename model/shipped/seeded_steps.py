@@ -1,8 +1,12 @@
 """Train by steps: each batch is drawn from a seed, and results are measured every few steps."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import torch
+from torch import nn
 
 from model.ranks import Ranks
 from model.training.objective import BatchPart, DividedBatch, Objective
@@ -72,3 +76,22 @@ def train_steps(
     if not is_complete:
         logger.error("stopped; start again with the same --savePath to go on")
     return is_complete
+
+
+def rise_and_fall(step: int, num_steps: int, warm_up: int) -> float:
+    """Return the share of the learning rate: a linear rise, then half a cosine down to zero."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    done = (step - warm_up) / max(1, num_steps - warm_up)
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
+
+
+@torch.no_grad()
+def follow(averaged: nn.Module, network: nn.Module, kept: float) -> None:
+    """Move `averaged` towards the network's weights; `kept` of it stays."""
+    own = averaged.state_dict()
+    for name, value in network.state_dict().items():
+        if value.dtype.is_floating_point:
+            own[name].lerp_(value, 1 - kept)
+        else:
+            own[name].copy_(value)

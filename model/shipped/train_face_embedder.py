@@ -30,7 +30,14 @@ from model.embedders.bundled import Bundled, BundledNetwork, reduce
 from model.ranks import Ranks
 from model.shipped import face_embedder_faces as face_sets
 from model.shipped.face_embedder_faces import Faces, FaceSources
-from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
+from model.shipped.seeded_steps import (
+    Seed,
+    SeededObjective,
+    SeededSteps,
+    follow,
+    rise_and_fall,
+    train_steps,
+)
 from model.training.run import Run
 from model.training.run_logs import EpochRow, Evaluated, write_table
 from model.training.trainer import Schedule, StepOptions, Trainer
@@ -129,14 +136,7 @@ class EmbeddingObjective(SeededObjective):
 
     def after_update(self, num_updates: int) -> None:
         """Move the average of the weights towards the weights."""
-        kept = min(AVERAGE, num_updates / (num_updates + 10))
-        own = self.averaged.state_dict()
-        with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                if value.dtype.is_floating_point:
-                    own[name].lerp_(value, 1 - kept)
-                else:
-                    own[name].copy_(value)
+        follow(self.averaged, self.network, min(AVERAGE, num_updates / (num_updates + 10)))
 
     def state(self) -> dict[str, Any]:
         """Return the average of the weights, the losses to report and the best AUC so far."""
@@ -183,10 +183,7 @@ def begin(options: EmbedderTraining, faces: Faces) -> Run:
 
 def rate(step: int, options: EmbedderTraining) -> float:
     """Return the learning rate: a straight rise, then half a cosine down to nothing."""
-    if step < options.warm_up:
-        return options.lr * (step + 1) / options.warm_up
-    done = (step - options.warm_up) / max(1, options.steps - options.warm_up)
-    return options.lr * (0.5 + 0.5 * math.cos(math.pi * min(1.0, done)))
+    return options.lr * rise_and_fall(step, options.steps, options.warm_up)
 
 
 def measure(vectors: NDArray[np.float32], people: NDArray[np.int64]) -> float:

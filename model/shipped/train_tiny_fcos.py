@@ -6,7 +6,6 @@ Run again, the command continues where it was stopped. YuNet is the teacher.
 """
 
 import logging
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +24,14 @@ from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
-from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
+from model.shipped.seeded_steps import (
+    Seed,
+    SeededObjective,
+    SeededSteps,
+    follow,
+    rise_and_fall,
+    train_steps,
+)
 from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
 from model.shipped.tiny_fcos_marks import DOUBTFUL
 from model.shipped.tiny_fcos_pictures import Sources, prepare
@@ -179,21 +185,7 @@ def begin(options: DetectorTraining, images: ImageFolder) -> Run:
 
 def rate(step: int, options: DetectorTraining) -> float:
     """Return the learning rate: a straight rise, then half a cosine down to nothing."""
-    if step < options.warm_up:
-        return options.lr * (step + 1) / options.warm_up
-    done = (step - options.warm_up) / max(1, options.steps - options.warm_up)
-    return options.lr * (0.5 + 0.5 * math.cos(math.pi * min(1.0, done)))
-
-
-@torch.no_grad()
-def follow(averaged: TinyFcosNetwork, network: TinyFcosNetwork, kept: float) -> None:
-    """Move `averaged` towards the network's weights; `kept` of it stays."""
-    own = averaged.state_dict()
-    for name, value in network.state_dict().items():
-        if value.dtype.is_floating_point:
-            own[name].lerp_(value, 1 - kept)
-        else:
-            own[name].copy_(value)
+    return options.lr * rise_and_fall(step, options.steps, options.warm_up)
 
 
 def measure(network: TinyFcosNetwork, images: ImageFolder) -> dict[str, float]:
