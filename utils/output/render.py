@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -63,7 +63,7 @@ class Rendering:
 
     video: VideoInfo
     read_options: ReadOptions  # the span of the tracks
-    labels: Mapping[int, str] = NO_LABELS  # instead of numbers, such as the name of the person
+    labels: Mapping[int, str] = field(default_factory=dict)  # of tracks, instead of their numbers
     encoder: str = X264
 
     def write(
