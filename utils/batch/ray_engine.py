@@ -14,6 +14,7 @@ from typing import Any
 
 from utils.batch.attempts import Attempts
 from utils.batch.options import BatchOptions
+from utils.batch.ray_address import ADVICE, check_cluster
 from utils.batch.work import LoadedWorker, Outcome, VideoJob, Work
 from utils.batch.worker import ROOT, Setting, Worker, check_same
 from utils.errors import ResourceError
@@ -91,8 +92,6 @@ class RayEngine:
 
     def __init__(self, work: Work, options: BatchOptions, num_videos: int) -> None:
         """Prepare an engine; nothing is started before it is entered."""
-        if options.ray != "local":  # Ray reads it on import; else a wrong address takes 13 minutes
-            os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
         try:
             import ray
         except ModuleNotFoundError:
@@ -118,6 +117,8 @@ class RayEngine:
             cpus = self._share.num_workers * self._share.threads
             more = {"num_cpus": cpus, "object_store_memory": STORE_BYTES}
             more["include_dashboard"] = False
+        else:
+            check_cluster(self._options.ray)
         self._connect(more)
         if not local:
             nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -141,7 +142,7 @@ class RayEngine:
                 if wrong and self._options.ray != "local":
                     raise ResourceError(
                         f"--ray {self._options.ray}: expected a running Ray cluster, found: "
-                        f"{error}; start one with ray start --head, or use --ray local"
+                        f"{error}; {ADVICE}"
                     ) from None
                 if TOO_SLOW in str(error).lower() and start < MOST_STARTS:
                     logger.warning("Ray did not start within its own time limit; trying again")
