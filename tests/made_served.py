@@ -1,16 +1,23 @@
-"""A made analysis for the local page: what it does depends on the name of the network."""
+"""The local page as it is served, with the command's analysis or a made one.
+
+What the made analysis does depends on the name of the network.
+"""
 
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from tests.made_report import made_result
+from tests.programs import ROOT
 from utils.demo_options import DemoOptions
 from utils.media.container import ReadOptions, VideoInfo
 from utils.media.video import VideoSpan
@@ -44,3 +51,17 @@ def analyse(
     result = made_result()
     facts = replace(result.video, path=str(video.path))
     return Found(replace(result, video=facts), VideoSpan(video, ReadOptions()))
+
+
+@contextmanager
+def served_command(folder: Path, *flags: str) -> Iterator[str]:
+    """Start the command that serves the page; yield the address that it prints; stop it."""
+    command = [sys.executable, "demoTalkNet.py", "--serve", "--port", "0"]
+    command += ["--outputFolder", str(folder), *flags]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().split()[1]
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait() == 1

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 WORKER_BYTES = 1_200_000_000  # a worker needs 0.6 to 0.8 GB for 720p; larger images need more
 STORE_BYTES = 100_000_000  # of Ray's object store; only paths and outcomes pass through it
 MOST_DEATHS = 3  # of actors in a row, for each worker, before one is ready
-MOST_STARTS = 4  # of Ray, before its own error is passed on
+MOST_STARTS = 4  # of Ray, which gives up after 30 s
 TOO_SLOW = "timed out"  # what that says
 # Workers that ask for no part of a GPU see none, however many they are.
 NO_GPU = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
@@ -127,7 +127,7 @@ class RayEngine:
 
     def _connect(self, more: Mapping[str, Any]) -> None:
         """Start Ray or connect to a cluster; a busy machine may need several tries to start it."""
-        for start in range(1, MOST_STARTS + 1):
+        for _ in range(MOST_STARTS):
             try:
                 self._ray.init(
                     address=self._options.ray,
@@ -144,11 +144,15 @@ class RayEngine:
                         f"--ray {self._options.ray}: expected a running Ray cluster, found: "
                         f"{error}; {ADVICE}"
                     ) from None
-                if TOO_SLOW in str(error).lower() and start < MOST_STARTS:
-                    logger.warning("Ray did not start within its own time limit; trying again")
-                    continue
-                raise
-            return
+                if TOO_SLOW not in str(error).lower():
+                    raise
+                logger.warning("Ray did not start within its own time limit")
+            else:
+                return
+        raise ResourceError(
+            f"--ray {self._options.ray}: Ray did not start within its own time limit, "
+            f"{MOST_STARTS} times: this machine is too busy; wait, or use --shard instead"
+        )
 
     def __exit__(
         self,

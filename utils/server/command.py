@@ -14,6 +14,7 @@ from utils.server.options import ServeOptions
 logger = logging.getLogger(__name__)
 
 FOLDER = Path("served")  # of the uploads and results
+EVERYWHERE = ("0.0.0.0", "::")  # all addresses of this machine
 INSTALL = "python -m pip install -r requirements-serve.txt"
 
 
@@ -37,7 +38,8 @@ def run_serve(
         from utils.server.app import make_app
         from utils.server.guard import Guard
     except ModuleNotFoundError as error:
-        raise ResourceError(f"--serve needs the package {error.name}: {INSTALL}") from None
+        package = (error.name or "").partition(".")[0]
+        raise ResourceError(f"--serve needs the package {package}: {INSTALL}") from None
     from filelock import FileLock, Timeout
 
     from utils.server.jobs import JobStore
@@ -74,10 +76,19 @@ def _listen(config: Any, serve: ServeOptions, token: str) -> None:  # noqa: ANN4
     except OSError as error:
         reason = error.strerror or str(error)
         raise ResourceError(
-            f"{serve.host}:{serve.port} cannot be used: {reason}; choose another --port"
+            f"{serve.host}:{serve.port} cannot be used: {reason}; choose another --port or --host"
         ) from None
-    host = f"[{serve.host}]" if ":" in serve.host else serve.host
-    address = f"http://{host}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
+    address = page_address(serve.host, listener.getsockname()[1], token)
     print(f"open {address} (Ctrl-C stops; waiting videos go on at the next start)", flush=True)
     with listener:
         uvicorn.Server(config).run([listener])
+
+
+def page_address(host: str, port: int, token: str) -> str:
+    """Return what to open in a browser; by this machine's name if it listens on all addresses."""
+    import socket
+
+    if host in EVERYWHERE:
+        host = socket.gethostname()
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{port}/" + (f"?token={token}" if token else "")
