@@ -127,10 +127,11 @@ class RayEngine:
 
     def _connect(self, more: Mapping[str, Any]) -> None:
         """Start Ray or connect to a cluster; a busy machine may need several tries to start it."""
-        for _ in range(MOST_STARTS):
+        cluster = self._options.ray
+        for start in range(1, MOST_STARTS + 1):
             try:
                 self._ray.init(
-                    address=self._options.ray,
+                    address=cluster,
                     runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), **NO_GPU}},
                     log_to_driver=False,
                     logging_level=logging.ERROR,
@@ -139,20 +140,20 @@ class RayEngine:
             except Exception as error:  # Ray has no narrower one for a start that is too slow
                 self._ray.shutdown()
                 wrong = isinstance(error, ConnectionError | RuntimeError | ValueError)
-                if wrong and self._options.ray != "local":
+                if wrong and cluster != "local":
                     raise ResourceError(
-                        f"--ray {self._options.ray}: expected a running Ray cluster, found: "
-                        f"{error}; {ADVICE}"
+                        f"--ray {cluster}: expected a running Ray cluster, found: {error}; {ADVICE}"
                     ) from None
-                if TOO_SLOW not in str(error).lower():
-                    raise
-                logger.warning("Ray did not start within its own time limit")
-            else:
-                return
-        raise ResourceError(
-            f"--ray {self._options.ray}: Ray did not start within its own time limit, "
-            f"{MOST_STARTS} times: this machine is too busy; wait, or use --shard instead"
-        )
+                if TOO_SLOW in str(error).lower():
+                    logger.warning("Ray did not start within its own time limit")
+                    if start < MOST_STARTS:
+                        continue
+                    raise ResourceError(
+                        f"--ray {cluster}: Ray did not start in {MOST_STARTS} tries of 30 s: this "
+                        "machine is too busy; wait, or use --shard instead"
+                    ) from None
+                raise
+            return
 
     def __exit__(
         self,

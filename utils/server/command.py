@@ -14,7 +14,7 @@ from utils.server.options import ServeOptions
 logger = logging.getLogger(__name__)
 
 FOLDER = Path("served")  # of the uploads and results
-EVERYWHERE = ("0.0.0.0", "::")  # all addresses of this machine
+ADVICE = "Ctrl-C stops; waiting videos go on at the next start"
 INSTALL = "python -m pip install -r requirements-serve.txt"
 
 
@@ -33,10 +33,9 @@ def run_serve(
         models: Networks that may be chosen.
     """
     try:
-        import uvicorn
-
         from utils.server.app import make_app
         from utils.server.guard import Guard
+        from utils.server.http_server import PageServer, listen, page_address
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise ResourceError(f"--serve needs the package {package}: {INSTALL}") from None
@@ -57,38 +56,8 @@ def run_serve(
         runner = Runner(store, ServedWork(options, *functions))
         token = serve.token or ("" if serve.is_local else secrets.token_urlsafe(24))
         app = Guard(make_app(store, runner, models, serve.max_bytes), serve.host, token)
-        config = uvicorn.Config(
-            app, serve.host, serve.port, log_level="warning", timeout_graceful_shutdown=1
-        )
-        _listen(config, serve, token)
+        with listen(serve.host, serve.port) as listener:
+            address = page_address(serve.host, listener.getsockname()[1], token)
+            print(f"open {address} ({ADVICE})", flush=True)
+            PageServer(app, runner.stopping).run([listener])
     return 0
-
-
-def _listen(config: Any, serve: ServeOptions, token: str) -> None:  # noqa: ANN401
-    """Print the address, and answer requests until Ctrl-C."""
-    import socket
-
-    import uvicorn
-
-    family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
-    try:
-        listener = socket.create_server((serve.host, serve.port), family=family)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResourceError(
-            f"{serve.host}:{serve.port} cannot be used: {reason}; choose another --port or --host"
-        ) from None
-    address = page_address(serve.host, listener.getsockname()[1], token)
-    print(f"open {address} (Ctrl-C stops; waiting videos go on at the next start)", flush=True)
-    with listener:
-        uvicorn.Server(config).run([listener])
-
-
-def page_address(host: str, port: int, token: str) -> str:
-    """Return what to open in a browser; by this machine's name if it listens on all addresses."""
-    import socket
-
-    if host in EVERYWHERE:
-        host = socket.gethostname()
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{port}/" + (f"?token={token}" if token else "")

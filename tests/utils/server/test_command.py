@@ -16,7 +16,8 @@ from tests.programs import run_python
 from utils.demo_options import DemoOptions
 from utils.errors import ResourceError, UserError
 from utils.flags import read_groups
-from utils.server.command import page_address, run_serve
+from utils.server.command import run_serve
+from utils.server.http_server import page_address
 from utils.server.options import ServeOptions
 
 
