@@ -30,9 +30,11 @@ def num_cores() -> int:
 def use_cores(limit: int | None) -> None:
     """Let the libraries of this process, and processes it starts, use at most `limit` cores each.
 
-    Call it before torch is imported. None keeps to what the process may use: libraries count the
-    cores themselves, but know nothing of a container's limit.
+    Call it before torch is imported. With None they count the cores themselves, but are told of a
+    container's limit, which they do not know. Threads of torch without work sleep: by default they
+    spin, which more than doubles the time of scoring if the cores are shared with other processes.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if limit is not None:
         os.environ[LIMIT] = str(limit)
         os.environ["OMP_NUM_THREADS"] = str(num_cores())

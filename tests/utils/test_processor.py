@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import run_python
-from utils.processor import LIMIT, available_memory, encoder_threads, num_cores
+from utils.processor import LIMIT, available_memory, encoder_threads, num_cores, use_cores
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,22 @@ def test_every_library_keeps_to_the_cores_that_are_allowed(monkeypatch: pytest.M
     monkeypatch.delenv(LIMIT, raising=False)
     done = run_python("-c", USE.replace("LIMIT", "1"))
     assert (done.stdout.split(), done.stderr) == (["1"] * 4, "")
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_idle_threads_sleep_unless_the_user_decides(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is restored
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("utils.processor.CPU_LIMIT", Path("/nowhere"))
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    else:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    use_cores(None)
+    assert os.environ["OMP_WAIT_POLICY"] == (given or "PASSIVE")
+    assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
 def test_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,6 +150,7 @@ def _add_video(
     """Add an H.264 stream with the source's size and time base and the image's colour space."""
     even = video.width % 2 == 0 and video.height % 2 == 0
     stream = container.add_stream(encoder, rate=video.fps, options=dict(OPTIONS[encoder]))
+    assert isinstance(stream, VideoStream)
     stream.width, stream.height = video.width, video.height
     stream.pix_fmt = "yuv420p" if even else "yuv444p"  # only 4:4:4 can have odd sizes
     context = stream.codec_context
