@@ -52,7 +52,8 @@ def test_groups_count_by_their_size() -> None:
     """Joining the halves of a set first gives what their members would give."""
     vectors = made_vectors(24, 1, noise=0.1)
     halves = [range(12), range(12, 24)]
-    groups, owners = [], np.zeros(24, np.int64)
+    groups: list[NDArray[np.float32]] = []
+    owners = np.zeros(24, np.int64)
     for half in halves:
         part = vectors[half.start : half.stop]
         free = np.zeros((12, 12), bool)
