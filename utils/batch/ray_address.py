@@ -1,4 +1,4 @@
-"""Whether a Ray cluster answers at an address; Ray itself tries a wrong one for minutes."""
+"""Addresses of Ray clusters: whether one answers, and the token that it asks for."""
 
 import os
 import socket
@@ -13,11 +13,25 @@ ANSWER_S = 20.0  # a busy machine may need some seconds to answer
 # The head of a cluster speaks gRPC, so HTTP/2: both sides begin with a frame of settings.
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 FRAME_HEAD, SETTINGS = 9, 4  # bytes of a frame before its content; its type, the fourth of them
+TOKEN_FILE = Path(".ray/auth_token")  # below the home folder; Ray makes it for --ray local
+TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 ADVICE = "start one with ray start --head, or use --ray local"
+
+
+def use_token() -> None:
+    """Let Ray use the token of this machine, if there is one; call it before Ray is imported.
+
+    ray start does so by itself, but not a program that is given the address of a cluster.
+    """
+    known = any(os.environ.get(name) for name in TOKEN_VARIABLES)
+    if known or (Path.home() / TOKEN_FILE).is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def check_cluster(address: str) -> None:
     """Connect to the head of a cluster and hear whether it speaks as one does.
+
+    Ray itself tries a wrong address for minutes.
 
     Args:
         address: HOST:PORT, ray://HOST:PORT, or auto: the cluster that Ray would choose.

@@ -14,7 +14,7 @@ from typing import Any
 
 from utils.batch.attempts import Attempts
 from utils.batch.options import BatchOptions
-from utils.batch.ray_address import ADVICE, check_cluster
+from utils.batch.ray_address import ADVICE, check_cluster, use_token
 from utils.batch.work import LoadedWorker, Outcome, VideoJob, Work
 from utils.batch.worker import ROOT, Setting, Worker, check_same
 from utils.errors import ResourceError
@@ -92,6 +92,8 @@ class RayEngine:
 
     def __init__(self, work: Work, options: BatchOptions, num_videos: int) -> None:
         """Prepare an engine; nothing is started before it is entered."""
+        if options.ray != "local":
+            use_token()
         try:
             import ray
         except ModuleNotFoundError:

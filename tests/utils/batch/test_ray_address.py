@@ -1,5 +1,6 @@
 """Addresses without a Ray cluster are refused before Ray tries them for minutes."""
 
+import os
 import re
 import socket
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from utils.batch import ray_address
-from utils.batch.ray_address import check_cluster
+from utils.batch.ray_address import check_cluster, use_token
 from utils.errors import ResourceError, UserError
 
 ADVICE = r"; start one with ray start --head, or use --ray local$"
@@ -98,3 +99,28 @@ def test_the_cluster_that_was_started_last(tmp_path: Path, monkeypatch: pytest.M
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(UserError, match=r"expected local, auto or HOST:PORT of a cluster, found"):
         check_cluster(address)
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "mode"),
+    [
+        ({}, False, None),
+        ({}, True, "token"),
+        ({"RAY_AUTH_TOKEN": "secret"}, False, "token"),
+        ({"RAY_AUTH_MODE": "disabled"}, True, "disabled"),
+    ],
+    ids=str,
+)
+def test_the_token_of_this_machine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, str],
+    file: bool,
+    mode: str | None,
+) -> None:
+    monkeypatch.setattr("os.environ", {"HOME": str(tmp_path), **given})
+    if file:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("secret")
+    use_token()
+    assert os.environ.get("RAY_AUTH_MODE") == mode

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.batch_runs import descendants, with_command
 from tests.made_batch import MadeWork
-from tests.utils.batch.test_command import kill_and_go_on, run, states, write_all
+from tests.utils.batch.test_command import kill_and_go_on, run, start, states, write_all
 from utils.batch.command import plan, run_batch
 from utils.batch.options import BatchOptions
 from utils.batch.ray_address import check_cluster
@@ -119,10 +119,10 @@ def test_no_cluster(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_running_cluster(tmp_path: Path) -> None:
-    """Its head is accepted; two workers of it share the videos."""
+    """A program of its own reaches it; two workers share the videos."""
     source = write_all(tmp_path / "in", {f"{number}.mp4": "fine" for number in range(4)})
     with running_cluster() as address:
-        assert run(source, tmp_path / "out", ray=address, workers=2) == 0
+        assert start(source, tmp_path / "out", address).wait() == 0
     assert {line["state"] for line in states(tmp_path / "out").values()} == {"done"}
 
 
