@@ -30,7 +30,7 @@ LAYERS = [
     ("utils.training_options",),
     ("model.families",),
     ("talkNet", "model.training"),
-    ("model.shipped", "model.arrays", "utils.batch", "utils.server"),
+    ("model.shipped", "model.arrays", "model.export", "utils.batch", "utils.server"),
     ("demoTalkNet", "trainTalkNet", "Columbia_test"),
     ("benchmarks",),
 ]
