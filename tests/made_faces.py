@@ -14,10 +14,9 @@ def directions(num_people: int, seed: int = 0) -> NDArray[np.float32]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
-def made_track(number: int, start: int, length: int = 50, place: int | None = None) -> ScoredTrack:
-    """Return a still, silent face; each has a place of its own unless one is given."""
-    left = 60 * (number if place is None else place)
-    boxes = np.tile(np.array([left, 10, left + 50, 60], np.float32), (length, 1))
+def made_track(number: int, start: int, length: int = 50) -> ScoredTrack:
+    """Return a still, silent face."""
+    boxes = np.tile(np.array([10, 10, 60, 60], np.float32), (length, 1))
     scores = np.full(length, -1, np.float32)
     image = np.zeros((112, 112), np.uint8)
     return ScoredTrack(number, 0, start, boxes, scores, scores, image)

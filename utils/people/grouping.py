@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.boxes import iou
 from utils.people.linkage import average_linkage, clear_pairs
 from utils.structures import Person, ScoredTrack, TrackEmbeddings
 
@@ -17,9 +16,6 @@ BLOCK = 2000  # tracks compared with each other at once: 80 MB while they are
 MIN_QUALITY = 0.01  # of a track's best crop; below it, the track is uncertain
 MIN_FRAMES = 10  # of a track; shorter ones are uncertain
 CLEAR_SHARE = 1.15  # of the threshold, up to which a group may be clearly the nearest
-# A face that is lost and found again in one shot, within a second and at the same place, may be
-# farther from itself: it is often lost because it turns away.
-CONTINUED_SHARE, CONTINUED_FRAMES, CONTINUED_IOU = 1.25, 25, 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +27,6 @@ class FaceTracks:
     stops: NDArray[np.int64]  # (N,)
     vectors: NDArray[np.float32]  # (N, C) unit length
     weights: NDArray[np.float32]  # (N,) quality of the best crop, in [0, 1]
-    shots: NDArray[np.int64]  # (N,)
-    ends: NDArray[np.float32]  # (N, 2, 4) first and last box, pixels
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,8 +47,6 @@ class FaceTracks:
             np.array([track.stop for track in tracks], np.int64),
             np.stack(vectors) if vectors else np.zeros((0, 1), np.float32),
             np.array([one.qualities.max() for one in embeddings], np.float32),
-            np.array([track.shot for track in tracks], np.int64),
-            np.array([track.boxes[[0, -1]] for track in tracks], np.float32).reshape(-1, 2, 4),
         )
 
 
@@ -94,7 +86,7 @@ def group_tracks(
     with thousands of tracks needs bounded memory. Small and dark faces are far from their own
     person, but farther from everybody else: then groups are joined that are clearly nearest.
     """
-    labels = _join_continued(faces, threshold)
+    labels = np.arange(len(faces))
     known = np.unique(labels[faces.certain])
     for start in range(0, len(known), BLOCK):
         _link(faces, labels, known[start : start + BLOCK], threshold)
@@ -116,29 +108,6 @@ def mean_direction(
 def overlaps(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which ranges of frames overlap, (N, N)."""
     return np.asarray((starts[:, None] < stops) & (starts < stops[:, None]))
-
-
-def _join_continued(faces: FaceTracks, threshold: float) -> NDArray[np.int64]:
-    """Return groups (N,) of tracks that go on where one of the same shot was lost."""
-    labels = np.arange(len(faces))
-    order = np.lexsort((faces.ids, faces.starts)).tolist()
-    continued: set[int] = set()
-    recent: list[int] = []
-    for track in order:
-        start = faces.starts[track]
-        recent = [one for one in recent if faces.stops[one] + CONTINUED_FRAMES >= start]
-        for one in sorted(recent, key=lambda one: -faces.stops[one]):
-            if one in continued or faces.shots[one] != faces.shots[track]:
-                continue
-            distance = 1 - float(faces.vectors[one] @ faces.vectors[track])
-            overlap = float(iou(faces.ends[one, 1], faces.ends[track, 0]))
-            near = distance < CONTINUED_SHARE * threshold and overlap >= CONTINUED_IOU
-            if near and faces.stops[one] <= start:
-                labels[track] = labels[one]
-                continued.add(one)
-                break
-        recent.append(track)
-    return labels
 
 
 def _link(

@@ -1,7 +1,6 @@
 """Tracks of one person are found again across shots; what is seen together stays apart."""
 
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,25 +135,3 @@ def test_small_faces_join_the_person_that_is_clearly_nearest() -> None:
     faces = [axes[0], axes[1], axes[0], far]
     embeddings = [made_embeddings(i, face, noise=0.05) for i, face in enumerate(faces)]
     assert [one.tracks for one in form_people(tracks, embeddings, THRESHOLD)] == [(0, 2, 3), (1,)]
-
-
-@pytest.mark.parametrize(
-    ("similarity", "start", "place", "shot", "people"),
-    [
-        (0.2, 60, 0, 0, [(0, 1)]),
-        (0.1, 60, 0, 0, [(0,), (1,)]),
-        (0.2, 90, 0, 0, [(0,), (1,)]),
-        (0.2, 60, 1, 0, [(0,), (1,)]),
-        (0.2, 60, 0, 1, [(0,), (1,)]),
-        (0.2, 49, 0, 0, [(0,), (1,)]),
-    ],
-    ids=["found again", "another face", "too late", "elsewhere", "another shot", "at one time"],
-)
-def test_a_face_that_is_lost_for_a_moment_goes_on(
-    similarity: float, start: int, place: int, shot: int, people: list[tuple[int, ...]]
-) -> None:
-    axes = np.eye(SIZE, dtype=np.float32)
-    turned = np.float32(similarity) * axes[0] + np.float32(np.sqrt(1 - similarity**2)) * axes[2]
-    tracks = [made_track(0, 0, place=0), replace(made_track(1, start, place=place), shot=shot)]
-    embeddings = [made_embeddings(i, face, noise=0.01) for i, face in enumerate((axes[0], turned))]
-    assert [one.tracks for one in form_people(tracks, embeddings, 0.65)] == people
