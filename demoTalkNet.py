@@ -26,7 +26,7 @@ from utils.demo_options import ESSENTIAL, DemoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_flags, add_groups, read_flags, read_groups
-from utils.processor import use_cores
+from utils.processor import share_memory, use_cores
 from utils.progress import bar, byte_bar
 from utils.server.options import ServeOptions
 
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given and (len(parsed.videos) > 1 or serve.serve):
             parser.error(f"--{flag} belongs to one video; give one file")
     use_cores(options.video.threads)
+    share_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
     action = partial(act, parsed.videos, options, report)

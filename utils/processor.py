@@ -1,5 +1,6 @@
 """Processor cores and memory available to this process."""
 
+import ctypes
 import math
 import os
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 LIMIT = "TALKNET_NUM_CORES"  # environment variable: a worker's share of the cores
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of a container: processor time per period, both in us
+ARENA_MAX = -8  # of glibc's mallopt: how many pools of memory threads allocate from
 MEMORY_INFO = Path("/proc/meminfo")
 MEMORY_LIMITS = (  # of a container or a job, and what it uses
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -47,6 +49,18 @@ def use_cores(limit: int | None) -> None:
     cv2.setNumThreads(num_cores())
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(num_cores())
+
+
+def share_memory() -> None:
+    """Let all threads allocate from one pool of memory, if the C library has several.
+
+    Images are made by one thread and dropped by another; in pools of their own, their memory is
+    seldom used again: the marked video of 720p then takes 90 MB more.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's; others have one pool
+        if mallopt is not None:
+            mallopt(ARENA_MAX, 1)
 
 
 def encoder_threads() -> int:

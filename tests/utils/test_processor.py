@@ -1,6 +1,7 @@
 """Cores and memory are those of this process, not those of the machine."""
 
 import os
+from ctypes import CDLL
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,32 @@ def test_idle_threads_sleep_unless_the_user_decides(
     use_cores(None)
     assert os.environ["OMP_WAIT_POLICY"] == (given or "PASSIVE")
     assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+POOLS = """
+import ctypes, threading
+from utils.processor import share_memory
+SHARE
+barrier = threading.Barrier(4)
+def work():
+    blocks = [bytearray(100_000) for _ in range(10)]
+    barrier.wait()
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(not hasattr(CDLL(None), "malloc_info"), reason="only glibc has several pools")
+def test_threads_share_one_pool_of_memory() -> None:
+    pools = [
+        run_python("-c", POOLS.replace("SHARE", call)).stdout.count("<heap nr=")
+        for call in ("share_memory()", "")
+    ]
+    assert pools[0] == 1 < pools[1]
 
 
 def test_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
