@@ -11,6 +11,7 @@ from torch.nn import functional
 from model.checkpoints.files import read_weights
 from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
+from model.devices import send
 from model.layers.folding import Foldable, fold_norms
 from utils.errors import UserError
 
@@ -102,7 +103,7 @@ class Bundled:
     @torch.inference_mode()
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Map aligned RGB crops (N, 128, 128, 3) to unit vectors (N, 256)."""
-        images = torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float()
+        images = send(crops, torch.device(self._device)).permute(0, 3, 1, 2).float()
         found = functional.normalize(self._network(reduce(images)))
         return np.asarray(found.cpu().numpy(), np.float32)
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from model.checkpoints.build import load_single
 from model.contract import Cascade, ClipNetwork, Logits, Model, Recipe
 from model.ranks import Ranks
+from model.scoring.prepared import Precision
 from model.scoring.scorers import Hear, Scorer, WholeSound
-from model.scoring.windows import Precision
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.structures import SAMPLE_RATE, InputSpec
