@@ -27,8 +27,8 @@ BLOCKS = (
 )
 SQUEEZE = 8  # channels for each of a squeeze's
 HEAD, EMBEDDING = 512, 256  # channels of the last map; C
-# Cosine distance above which two tracks are two people, see docs/results.md.
-THRESHOLD = 0.60
+# Mean cosine distance of tracks above which groups are two people, see docs/results.md.
+THRESHOLD = 0.70
 AT_ONCE = 6  # crops
 
 

@@ -145,7 +145,7 @@ class StagedTraining:
             return name.startswith("judges.")
 
         def matches(name: str) -> bool:
-            return is_encoder(name) or name.startswith("profile.")
+            return is_encoder(name) or name.startswith(("audio_encoder.", "profile."))
 
         return [
             Stage(SEEING, options.seeing_steps, 3e-4, is_encoder, seeing),

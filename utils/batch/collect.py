@@ -31,6 +31,7 @@ class TableRow:
     video: str  # path of the source
     person: int | None  # in that video; None if people were not formed
     name: str | None  # of the person
+    uncertain: bool | None  # too little was seen of the person to compare it; None like `person`
     track: int | None  # None in a table of people
     num_tracks: int
     shot: int | None
@@ -121,11 +122,13 @@ def _row(
     scores = np.concatenate([np.array(track["scores"], np.float64) for track in tracks])
     probabilities = np.concatenate([np.array(one["probabilities"], np.float64) for one in tracks])
     sizes = np.median(boxes[:, 2:] - boxes[:, :2], axis=0)
-    names = {one["id"]: one.get("name") for one in content.get("people", [])}
+    people_of = {one["id"]: one for one in content.get("people", [])}
+    person = people_of.get(first.get("person"), {})
     return TableRow(
         video=video["path"],
         person=first.get("person"),
-        name=names.get(first.get("person")),
+        name=person.get("name"),
+        uncertain=person.get("uncertain", False) if person else None,
         track=None if people else first["id"],
         num_tracks=len(tracks),
         shot=None if people else first["shot"],
@@ -214,7 +217,8 @@ def _write_parquet(path: Path, rows: Iterator[TableRow]) -> int:
             ".csv and .jsonl do without"
         ) from None
     kinds = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
-    kinds |= {bool: pyarrow.bool_(), int | None: kinds[int], str | None: kinds[str]}  # type: ignore[dict-item]
+    kinds |= {bool: pyarrow.bool_(), bool | None: pyarrow.bool_()}  # type: ignore[dict-item]
+    kinds |= {int | None: kinds[int], str | None: kinds[str]}  # type: ignore[dict-item]
     schema = pyarrow.schema([(one.name, kinds[one.type]) for one in fields(TableRow)])  # type: ignore[index]
     count = 0
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:

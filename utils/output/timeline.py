@@ -44,7 +44,7 @@ def write_timeline(result: Result, path: Path) -> None:
     image = Image.new("RGB", (WIDTH * ZOOM, height * ZOOM), PAPER)
     sheet = _Sheet(image, *_span(result), _lane_height(len(rows)))
     sheet.make_room([lane.label for lane in lanes])
-    sheet.title(result, _count(result, len(lanes)))
+    sheet.title(result, _count(result, len(lanes)), heard is not None)
     sheet.grid(result, len(rows))
     if len(lanes) < len(result.people or result.tracks):
         sheet.summary(result, "all people" if result.people else "all tracks")
@@ -151,18 +151,24 @@ class _Sheet:
         scaled = [(x * ZOOM, y * ZOOM) for x, y in points]
         self.draw.line(scaled, colour, max(1, round(width * ZOOM)), joint="curve")
 
-    def title(self, result: Result, count: str) -> None:
-        """Write what this is, and what the colours mean."""
+    def title(self, result: Result, count: str, heard: bool) -> None:
+        """Write what this is, and what the colours mean; that of off-screen speech if `heard`."""
         name = drawable(Path(result.video.path).name)
-        self.text((self.left, 32), name if len(name) <= 70 else f"{name[:67]}...", 26)
+        longest = 60 if heard else 70  # characters beside the meanings of the colours
+        self.text(
+            (self.left, 32), name if len(name) <= longest else f"{name[: longest - 3]}...", 26
+        )
         faces = "given" if result.detector.name == "none" else result.detector.name
         words = [f"{result.network.name} on {faces} faces"]
         words.append(length_text(self.stop_s - self.start_s))
         words.append(f"{len(result.shots)} shot{'s' * (len(result.shots) != 1)}")
         words.append(count)
         self.text((self.left, 64), "   ·   ".join(words), 15, FAINT)
-        x = WIDTH - RIGHT - 316.0
-        for colour, word in ((SPEAKING, "speaking"), (PRESENT, "in the image")):
+        meanings = [(SPEAKING, "speaking"), (PRESENT, "in the image")]
+        if heard:
+            meanings.insert(1, (HEARD, "off-screen"))
+        x = WIDTH - RIGHT - (436.0 if heard else 316.0)
+        for colour, word in meanings:
             self.bar((x, 27, x + 22, 39), colour)
             x += 30 + self.text((x + 30, 33), word, 14, FAINT) + 22
         self.line(((x, 25), (x, 41)), CUT, 1.5)

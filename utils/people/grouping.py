@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from utils.people.linkage import average_linkage, clear_pairs
 from utils.structures import Person, ScoredTrack, TrackEmbeddings
 
 BLOCK = 2000  # tracks compared with each other at once: 80 MB while they are
-FAR = 4.0  # cosine distances reach 2: never joined
 MIN_QUALITY = 0.02  # of a track's best crop; below it, the track is uncertain
 MIN_FRAMES = 10  # of a track; shorter ones are uncertain
-CENTRE_SHARE = 0.8  # of the threshold, for the centres of two groups: a mean is less noisy
-CLEAR_MARGIN = 0.1  # cosine distance by which an uncertain track's person must be the nearest
+CLEAR_SHARE = 1.2  # of the threshold, up to which a group may be clearly the nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +58,7 @@ def form_people(
     Args:
         tracks: All tracks of the video.
         embeddings: One for each track, in the same order.
-        threshold: Cosine distance above which two tracks are two people.
+        threshold: Mean cosine distance of tracks above which two groups are two people.
     """
     faces = FaceTracks.of(tracks, embeddings)
     labels, uncertain = group_tracks(faces, threshold)
@@ -83,9 +82,9 @@ def group_tracks(
     Also returns which tracks are uncertain (N,): too short or blurred to be compared, and not
     clearly one of the people either.
 
-    Certain tracks are grouped by complete linkage, block by block; then groups whose centres are
-    near are joined. So a video with thousands of tracks needs bounded memory, and a person with
-    hundreds of tracks is not split by the two that differ most.
+    Certain tracks are grouped by average linkage, block by block, then the groups; so a video
+    with thousands of tracks needs bounded memory. Small and dark faces are far from their own
+    person, but farther from everybody else: then groups are joined that are clearly nearest.
     """
     certain = np.flatnonzero(faces.certain)
     labels = np.full(len(faces), -1, np.int64)
@@ -93,11 +92,20 @@ def group_tracks(
     for start in range(0, len(certain), BLOCK):
         block = certain[start : start + BLOCK]
         apart = overlaps(faces.starts[block], faces.stops[block])
-        found = _complete_linkage(faces.vectors[block], apart, threshold)
+        sizes = np.ones(len(block), np.int64)
+        found = average_linkage(faces.vectors[block], sizes, apart, 1 - threshold)
         labels[block] = num_groups + found
-        num_groups += found.max(initial=-1) + 1
-    labels = _join_centres(faces, labels, threshold)
-    uncertain = _place_uncertain(faces, labels, threshold)
+        num_groups += int(found.max(initial=-1)) + 1
+    if len(certain) > BLOCK:
+        inside = labels >= 0
+        sizes = np.bincount(labels[inside], minlength=num_groups)
+        apart = _groups_apart(faces, labels, num_groups)
+        found = average_linkage(_means(faces, labels, num_groups), sizes, apart, 1 - threshold)
+        labels[inside] = found[labels[inside]]
+    alone = np.flatnonzero(labels < 0)
+    labels[alone] = labels.max(initial=-1) + 1 + np.arange(len(alone))
+    labels = _join_clear(faces, labels, threshold)
+    uncertain = np.isin(labels, labels[faces.certain], invert=True)
     return _by_first_appearance(faces, labels), uncertain
 
 
@@ -114,40 +122,31 @@ def overlaps(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.
     return np.asarray((starts[:, None] < stops) & (starts < stops[:, None]))
 
 
-def _complete_linkage(
-    vectors: NDArray[np.float32], apart: NDArray[np.bool_], threshold: float
-) -> NDArray[np.int64]:
-    """Return groups (N,) whose members all lie within the threshold; never two that are apart."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-
-    if len(vectors) < 2:
-        return np.zeros(len(vectors), np.int64)
-    distances = np.where(apart, FAR, 1 - vectors @ vectors.T)
-    upper = np.concatenate([row[i + 1 :] for i, row in enumerate(distances)])
-    tree = linkage(upper.astype(np.float64).clip(0), "complete")
-    return np.asarray(fcluster(tree, threshold, "distance") - 1, np.int64)
-
-
-def _join_centres(
+def _join_clear(
     faces: FaceTracks, labels: NDArray[np.int64], threshold: float
 ) -> NDArray[np.int64]:
-    """Join groups whose centres are near, the nearest first, unless tracks of them overlap."""
-    num_groups = labels.max(initial=-1) + 1
-    if num_groups < 2:
-        return labels
-    centres = _centres(faces, labels, num_groups)
-    apart = _groups_apart(faces, labels, num_groups)
-    joined = _complete_linkage(centres, apart, CENTRE_SHARE * threshold)
-    return np.where(labels < 0, -1, joined[labels])
+    """Join groups that are clearly nearest to each other, until there are no more."""
+    while True:
+        labels = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+        num_groups = int(labels.max(initial=-1)) + 1
+        sizes = np.bincount(labels[faces.certain], minlength=num_groups)
+        farthest = np.where(sizes > 0, CLEAR_SHARE, 1.0) * threshold
+        apart = _groups_apart(faces, labels, num_groups)
+        means = _means(faces, labels, num_groups)
+        pairs = clear_pairs(means, sizes, apart, np.asarray(1 - farthest, np.float32))
+        if not pairs:
+            return labels
+        for group, other in pairs:
+            labels[labels == group] = other
 
 
-def _centres(faces: FaceTracks, labels: NDArray[np.int64], num_groups: int) -> NDArray[np.float32]:
-    """Return the mean direction (G, C) of each group."""
+def _means(faces: FaceTracks, labels: NDArray[np.int64], num_groups: int) -> NDArray[np.float32]:
+    """Return the mean (G, C) of the vectors of each group, not normalised."""
     sums = np.zeros((num_groups, faces.vectors.shape[1]), np.float32)
     inside = labels >= 0
-    weighted = faces.vectors * np.maximum(faces.weights, 1e-3)[:, None]
-    np.add.at(sums, labels[inside], weighted[inside])
-    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6))
+    np.add.at(sums, labels[inside], faces.vectors[inside])
+    counts = np.bincount(labels[inside], minlength=num_groups)
+    return np.asarray(sums / np.maximum(counts, 1)[:, None], np.float32)
 
 
 def _groups_apart(
@@ -164,32 +163,6 @@ def _groups_apart(
             apart[labels[track], labels[other]] = apart[labels[other], labels[track]] = True
         open_tracks.append(track)
     return apart
-
-
-def _place_uncertain(
-    faces: FaceTracks, labels: NDArray[np.int64], threshold: float
-) -> NDArray[np.bool_]:
-    """Give each uncertain track its person, or one of its own; return which have one of their own.
-
-    A person must be near and clearly nearer than the next. Fills `labels` in place.
-    """
-    num_groups = int(labels.max(initial=-1)) + 1
-    centres = _centres(faces, labels, num_groups)
-    alone = np.zeros(len(faces), bool)
-    for track in np.flatnonzero(labels < 0).tolist():
-        together = (faces.starts < faces.stops[track]) & (faces.starts[track] < faces.stops)
-        seen = set(labels[together & (labels >= 0)].tolist())
-        distances = 1 - centres @ faces.vectors[track]
-        order = np.argsort(distances, kind="stable")[:2].tolist()
-        clear = bool(order) and distances[order[0]] < CENTRE_SHARE * threshold
-        if len(order) == 2:
-            clear = clear and distances[order[1]] - distances[order[0]] >= CLEAR_MARGIN
-        if clear and order[0] not in seen:
-            labels[track] = order[0]
-            continue
-        labels[track] = num_groups + int(alone.sum())
-        alone[track] = True
-    return alone
 
 
 def _by_first_appearance(faces: FaceTracks, labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from utils.structures import Person, ScoredTrack, TrackEmbeddings
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-NAME_SHARE = 0.8  # of the threshold of tracks: a wrong name is worse than none
+NAME_SHARE = 0.7  # of the threshold of tracks: a wrong name is worse than none
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def name_by_faces(
     """Return the people with the names of the faces that they resemble most.
 
     A person gets a name only if the cosine with one of its images is at least
-    1 - 0.8 `threshold`. People who get the same name and are never seen together become one;
+    1 - 0.7 `threshold`. People who get the same name and are never seen together become one;
     of those who are, the most similar one has the name.
 
     Args:
@@ -111,7 +111,7 @@ def name_by_faces(
         enrolled: The names and their faces.
         tracks: All tracks of the video.
         embeddings: One for each track, in the same order.
-        threshold: Cosine distance above which two tracks are two people.
+        threshold: Mean cosine distance of tracks above which two groups are two people.
     """
     vectors = {
         one.track: mean_direction(one.embeddings, one.qualities) * float(one.qualities.max())

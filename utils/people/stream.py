@@ -5,14 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.people.grouping import (
-    CENTRE_SHARE,
-    FaceTracks,
-    group_tracks,
-    mean_direction,
-    overlaps,
-)
+from utils.people.grouping import FaceTracks, group_tracks, mean_direction, overlaps
 from utils.structures import ScoredTrack, TrackEmbeddings
+
+CENTRE_SHARE = 0.8  # of the threshold, for a person's centre: a mean is less noisy
 
 
 class PeopleStream:
@@ -23,7 +19,7 @@ class PeopleStream:
     with the number of people, by one embedding each.
 
     Args:
-        threshold: Cosine distance above which two tracks are two people.
+        threshold: Mean cosine distance of tracks above which two groups are two people.
     """
 
     def __init__(self, threshold: float) -> None:

@@ -18,7 +18,7 @@ from utils.structures import ScoredTrack, Shot
 
 PEOPLE: list[dict[str, Any]] = [
     {"id": 0, "name": "Ann", "tracks": [0, 2], "speaking_s": 2.0, "uncertain": False},
-    {"id": 1, "name": None, "tracks": [1], "speaking_s": 1.0, "uncertain": False},
+    {"id": 1, "name": None, "tracks": [1], "speaking_s": 1.0, "uncertain": True},
 ]
 
 
@@ -70,6 +70,7 @@ def test_rows_of_tracks(folder: Path) -> None:
         video="/in/x/a.mp4",
         person=None,
         name=None,
+        uncertain=None,
         track=0,
         num_tracks=1,
         shot=0,
@@ -104,6 +105,8 @@ def test_rows_of_people(folder: Path) -> None:
     assert (ann.start_s, ann.stop_s, ann.duration_s) == (0.0, 6.0, 4.0)
     assert ann.overlap_s == 1.44  # with the other face, then with a voice off screen
     assert (other.person, other.name, other.num_tracks) == (1, None, 1)
+    assert (ann.uncertain, other.uncertain) == (False, True)
+    assert [row.uncertain for row in rows_of(path, people=False)] == [False, True, False]
 
 
 def read_csv(path: Path) -> list[dict[str, Any]]:
@@ -132,6 +135,7 @@ def test_formats(
     output = tmp_path / f"tracks{suffix}"
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
+    add_people(folder / "x" / "a" / "result.json")
     assert collect(BatchOptions(collect=folder, output=output)) == 0
     expected = [vars(row) for row in rows_of(folder / "x" / "a" / "result.json", people=False)]
     found = read(output)

@@ -1,5 +1,6 @@
 """The timeline shows each track at its times, green during speech, at any length."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from utils.output.lanes import MAX_LANES
 from utils.output.results import ModelRecord, Result, VideoFacts
 from utils.output.timeline import (
     BOTTOM,
+    HEARD,
     LEFT,
     PRESENT,
     RIGHT,
@@ -20,7 +22,7 @@ from utils.output.timeline import (
     WIDTH,
     write_timeline,
 )
-from utils.structures import ScoredTrack, Shot
+from utils.structures import ScoredTrack, Segment, Shot
 
 
 def scored(number: int, start: int, scores: NDArray[np.floating]) -> ScoredTrack:
@@ -29,7 +31,9 @@ def scored(number: int, start: int, scores: NDArray[np.floating]) -> ScoredTrack
     return ScoredTrack(number, 0, start, boxes, values, values, np.full((112, 112), 90, np.uint8))
 
 
-def draw(path: Path, tracks: list[ScoredTrack], num_frames: int) -> NDArray[np.uint8]:
+def draw(
+    path: Path, tracks: list[ScoredTrack], num_frames: int, offscreen: Sequence[Segment] = ()
+) -> NDArray[np.uint8]:
     name = "Crème; \n日本 " + "long " * 40 + ".mp4"
     result = Result(
         VideoFacts(name, 640, 360, Fraction(25), num_frames / 25),
@@ -37,6 +41,7 @@ def draw(path: Path, tracks: list[ScoredTrack], num_frames: int) -> NDArray[np.u
         ModelRecord("yunet"),
         [Shot(0, num_frames // 3), Shot(num_frames // 3, num_frames)],
         tracks,
+        offscreen=offscreen,
     )
     write_timeline(result, path)
     return np.asarray(Image.open(path).convert("RGB"))
@@ -94,3 +99,15 @@ def test_an_hour_is_shaded_by_the_part_that_is_speech(tmp_path: Path) -> None:
     half = (np.array(PRESENT) + SPEAKING) / 2
     row = pixels[TOP + 36, LEFT + 50 : WIDTH - RIGHT - 50].astype(float)
     assert np.abs(row.mean(axis=0) - half).max() < 8
+
+
+def test_the_legend_names_the_colour_of_offscreen_speech_only_if_there_is_some(
+    tmp_path: Path,
+) -> None:
+    face = scored(0, 0, np.full(100, 3.0))
+    heard = [Segment(None, 5.0, 9.0, 1.0, kind="offscreen")]
+    for offscreen in ([], heard):
+        pixels = draw(tmp_path / "a.png", [face], 250, offscreen)
+        legend = pixels[24:42].astype(int)  # beside the title
+        swatch = (np.abs(legend - HEARD).max(axis=2) <= 6).any()
+        assert swatch == bool(offscreen)

@@ -1,9 +1,11 @@
 """Tracks of one person are found again across shots; what is seen together stays apart."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from tests.made_faces import directions, made_embeddings, made_track
+from tests.made_faces import SIZE, directions, made_embeddings, made_track
 from utils.people import grouping
 from utils.people.grouping import form_people
 
@@ -104,3 +106,32 @@ def test_a_long_video(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     again = form_people(tracks, embeddings, THRESHOLD)
     assert [one.tracks for one in again] == [one.tracks for one in found]
+
+
+def peak_bytes(num_tracks: int) -> int:
+    """Return the most memory that forming people from so many tracks needs at a time."""
+    people = directions(12)
+    tracks = [made_track(number, 37 * number, 37) for number in range(num_tracks)]
+    embeddings = [made_embeddings(i, people[i % 12], noise=0.6) for i in range(num_tracks)]
+    tracemalloc.start()
+    assert len(form_people(tracks, embeddings, THRESHOLD)) == 12
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_grows_with_embeddings_not_with_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grouping, "BLOCK", 400)
+    small, large = peak_bytes(800), peak_bytes(2400)
+    assert large < 3 * small  # 9 times as many pairs
+    assert large < 400**2 * 20 + 2400 * 6000  # a block of pairs, and 6 kB a track
+
+
+def test_small_faces_join_the_person_that_is_clearly_nearest() -> None:
+    """Beyond the threshold, a face is of the person it resembles if it resembles nobody else."""
+    axes = np.eye(SIZE, dtype=np.float32)
+    far = np.float32(0.25) * axes[0] + np.float32(np.sqrt(1 - 0.25**2)) * axes[2]
+    tracks = [made_track(i, 100 * i) for i in range(4)]
+    faces = [axes[0], axes[1], axes[0], far]
+    embeddings = [made_embeddings(i, face, noise=0.05) for i, face in enumerate(faces)]
+    assert [one.tracks for one in form_people(tracks, embeddings, THRESHOLD)] == [(0, 2, 3), (1,)]
