@@ -103,7 +103,7 @@ def load_missing(
     network: Model | Cascade | str | None,
     detector: FaceDetector | str | None,
     boxes_given: bool,
-    precision: Literal["fp32", "bf16"],
+    precision: Literal["fp32", "bf16", "auto"],
 ) -> Models:
     """Return a network and a detector; those that are not loaded are loaded, by name or as `auto`.
 

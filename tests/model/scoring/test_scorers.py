@@ -1,5 +1,6 @@
 """Faces that are seen at the same time share their audio; their scores are those of each alone."""
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.contract import Logits, Network
+from model.networks.lr_asd import LRASD
+from model.scoring.prepared import Precision
 from model.scoring.scorers import SequenceScorer
+from tests.parity.filled import filled
 from utils.structures import SAMPLES_PER_FRAME, CropPiece
 
 
@@ -103,3 +107,29 @@ def test_the_copy_for_inference_is_made_once(network: Network) -> None:
     with torch.no_grad():
         network.head.weight.sub_(1)  # type: ignore[union-attr, operator]
     np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "agreement", "chosen"),
+    [(True, 10.0, "bf16"), (True, 0.0, "fp32"), (False, 10.0, "fp32")],
+    ids=["agrees", "differs", "emulated"],
+)
+def test_bf16_is_chosen_where_it_is_fast_and_the_first_piece_agrees(
+    has_bf16: bool,
+    agreement: float,
+    chosen: Precision,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = filled(LRASD())
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bf16})
+    monkeypatch.setattr("model.scoring.scorers.AGREEMENT", agreement)
+    parts = [piece(0, 0, 6, 0), piece(1, 6, 12, 6)]
+    with caplog.at_level(logging.INFO):
+        automatic = SequenceScorer(network, Microphone(), precision="auto")
+        found = [one.logits for part in parts for one in automatic.add(part)]
+    (first,) = SequenceScorer(network, Microphone()).add(parts[0])
+    (second,) = SequenceScorer(network, Microphone(), precision=chosen).add(parts[1])
+    np.testing.assert_array_equal(found[0], first.logits)
+    np.testing.assert_array_equal(found[1], second.logits)
+    assert [line.split(",")[0] for line in caplog.messages] == [f"precision: {chosen}"] * has_bf16
