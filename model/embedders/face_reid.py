@@ -28,7 +28,7 @@ BLOCKS = (
 SQUEEZE = 8  # channels for each of a squeeze's
 HEAD, EMBEDDING = 512, 256  # channels of the last map; C
 # Mean cosine distance of tracks above which groups are two people, see docs/results.md.
-THRESHOLD = 0.70
+THRESHOLD = 0.62
 AT_ONCE = 6  # crops
 
 

@@ -103,6 +103,8 @@ def kill_actors(parent: int, out: Path) -> None:
     for count in (2, 10):
         while not (out / "status.jsonl").exists() or len(states(out)) < count:
             time.sleep(0.02)
+            if os.getppid() != parent:  # the test was interrupted
+                os._exit(1)
         actors = with_command(descendants(parent), b"ray::VideoActor")
         if not actors:
             os._exit(1)
