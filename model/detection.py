@@ -47,7 +47,7 @@ def choose_detector(
     Args:
         options: Which detector, and its settings.
         device: Where s3fd runs; yunet always runs on the CPU.
-        precision: fp32 or bf16, for s3fd.
+        precision: For s3fd: bf16, or any other for fp32.
         progress: Told the bytes of a download.
 
     Raises:
