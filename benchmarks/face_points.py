@@ -3,7 +3,8 @@
 python -m benchmarks.face_points DIR ...
 
 DIR holds videos. Points are YuNet's, for boxes that meet one of YuNet's with an IoU of at least
-0.5; printed are the means as fractions of the box, as model/embedding.py keeps them.
+0.5; printed are the means as fractions of the box, as model/embedding.py keeps them. Each face
+counts as it is and mirrored: nobody knows where the next one looks.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from utils.boxes import iou
 from utils.datasets.face_pictures.cutouts import find_videos
 
 SAME = 0.5  # IoU
+MIRRORED = [1, 0, 2, 4, 3]  # the points of a mirrored face
 EACH = 6  # images of a person
 
 
@@ -42,8 +44,9 @@ def main() -> int:
                     if row.max(initial=0) >= SAME and known.landmarks is not None:
                         points = known.landmarks[int(row.argmax())]
                         found.append((points - box[:2]) / (box[2:] - box[:2]))
-        means = np.mean(found, axis=0).round(3).tolist()
-        print(name, len(found), tuple(map(tuple, means)))
+        means = np.mean(found, axis=0)
+        both = (means + np.abs(means[MIRRORED] - (1, 0))) / 2  # (5, 2) x, y
+        print(name, len(found), tuple(map(tuple, both.round(3).tolist())))
     return 0
 
 

@@ -25,6 +25,7 @@ from types import GeneratorType
 from typing import Any
 
 from benchmarks.measure import report
+from utils.processor import use_cores
 
 TASKS = Path("/proc/self/task")
 SAMPLE_S = 0.2  # between two looks at the threads; what one does after the last is lost
@@ -246,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         def command() -> None:
             with clock.inside("everything else"):
+                use_cores(None)  # as the command does before it imports torch
                 instrument(clock)
                 statuses.append(import_module("demoTalkNet").main(flags))
 

@@ -15,9 +15,11 @@ from utils.model_options import AUTO_EMBEDDERS, EmbedderOptions
 from utils.structures import FaceCrops, TrackEmbeddings
 
 # Where eyes, nose and corners of the mouth lie in the boxes of a detector that does not find them,
-# as fractions of the box: the means of YuNet's points (benchmarks/face_points.py).
+# as fractions of the box: means of YuNet's points on faces and their mirror images
+# (benchmarks/face_points.py). Boxes of other detectors, and given ones, are taken for YuNet's.
 PLACES = {
-    "yunet": ((0.30, 0.38), (0.64, 0.38), (0.45, 0.57), (0.32, 0.73), (0.61, 0.74)),
+    "yunet": ((0.284, 0.377), (0.716, 0.377), (0.5, 0.576), (0.319, 0.737), (0.681, 0.737)),
+    "tiny_fcos": ((0.279, 0.368), (0.721, 0.368), (0.5, 0.568), (0.313, 0.729), (0.687, 0.729)),
 }
 
 

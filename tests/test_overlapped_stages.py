@@ -14,7 +14,9 @@ from model.networks.lr_asd import LRASD
 from talkNet import ActiveSpeakers, AnalysisOptions, ShotResult
 from tests.made_video import write_video
 from tests.parity.filled import filled
+from utils.media.container import ReadOptions
 from utils.media.video import frames_ahead
+from utils.output.render import render_video
 from utils.structures import Detections, Frame
 
 WIDTH, HEIGHT = 96, 64
@@ -135,10 +137,39 @@ def test_an_early_end_ends_all_threads(network: Network, video: Path) -> None:
     del shots  # the fixture counts the threads
 
 
+def test_the_marked_video_is_that_of_one_thread(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = talkNet.probe(video)
+    render_video(facts, [], tmp_path / "a.mp4", ReadOptions(duration_s=2.0))
+    monkeypatch.setattr("utils.media.video.num_cores", lambda: 1)
+    render_video(facts, [], tmp_path / "b.mp4", ReadOptions(duration_s=2.0))
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("place", ["encoding", "painting"])
+def test_an_error_of_the_marked_video_ends_its_thread(
+    place: str,
+    error: type[BaseException],
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error("stopped here")
+
+    if place == "painting":
+        monkeypatch.setattr("utils.output.render.Overlay.draw", fail)
+    with pytest.raises(error, match="stopped here"):
+        render_video(talkNet.probe(video), [], tmp_path / "a.mp4", ReadOptions(), fail)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_a_few_frames_are_held(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = talkNet.probe(video)
     assert frames_ahead(facts, None) == 32
     assert frames_ahead(facts, (4000, 2000)) == 1  # a detector's images count too
-    assert frames_ahead(facts, (1000, 400), colour=True) == 26  # of 1.2 MB
+    assert frames_ahead(facts, (1000, 400), colour=True) == 13  # of 1.2 MB
     monkeypatch.setattr("utils.media.video.num_cores", lambda: 1)
     assert frames_ahead(facts, None) == 0

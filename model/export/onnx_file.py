@@ -26,7 +26,7 @@ from torch.onnx import symbolic_helper
 
 from model.checkpoints.build import network_name
 from model.contract import Network
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from utils.errors import ResourceError
 from utils.files import replacing
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
@@ -68,7 +68,7 @@ class _Attention(nn.Module):
         """Map three (B, T, C) to (B, T, C); no attention weights are given."""
         assert not need_weights
         heads = [
-            functional.linear(rows, weight, bias).unflatten(2, (self.num_heads, -1))
+            torch.unflatten(functional.linear(rows, weight, bias), 2, (self.num_heads, -1))
             for rows, weight, bias in zip(
                 (query, key, value), self.weights, self.biases, strict=True
             )
@@ -135,11 +135,11 @@ def describe(network: Network) -> dict[str, str]:
 @contextmanager
 def _dynamic_unfold() -> Iterator[None]:
     """Let torch export `unfold` along a dimension of dynamic length."""
-    torch.onnx.register_custom_op_symbolic("aten::unfold", _unfold, OPSET)
+    torch.onnx.register_custom_op_symbolic("aten::unfold", _unfold, OPSET)  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.onnx.unregister_custom_op_symbolic("aten::unfold", OPSET)
+        torch.onnx.unregister_custom_op_symbolic("aten::unfold", OPSET)  # type: ignore[attr-defined]
 
 
 def _unfold(graph: Any, rows: Any, dimension: Any, size: Any, step: Any) -> Any:  # noqa: ANN401
@@ -150,7 +150,7 @@ def _unfold(graph: Any, rows: Any, dimension: Any, size: Any, step: Any) -> Any:
 
     rank = symbolic_helper._get_tensor_rank(rows)
     assert rank is not None
-    axis = symbolic_helper._get_const(dimension, "i", "dimension") % rank
+    axis = symbolic_helper._get_const(dimension, "i", "dimension") % rank  # type: ignore[no-untyped-call]
     size, step = (one if symbolic_helper._is_value(one) else constant(one) for one in (size, step))
     length = graph.op("Gather", graph.op("Shape", rows), constant(axis), axis_i=0)
     stop = graph.op("Add", graph.op("Sub", length, size), constant(1))

@@ -120,7 +120,7 @@ class Synchrony(Network):
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Map features (B, 4 T, 13) to (B, T, 128 + 3): embeddings and three levels."""
-        levels = audio[..., 0].clamp(min=0).unflatten(1, (-1, STEPS_PER_FRAME)).mean(2)
+        levels = audio[..., 0].clamp(min=0).view(audio.shape[0], -1, STEPS_PER_FRAME).mean(2)
         level = (levels - LEVEL_MEAN).unsqueeze(1) / LEVEL_STD  # (B, 1, T)
         smooth = functional.avg_pool1d(level, 3, 1, 1, count_include_pad=False)
         loudest = functional.max_pool1d(smooth, 2 * LEVEL_RADIUS + 1, 1, LEVEL_RADIUS)

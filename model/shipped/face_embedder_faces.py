@@ -80,7 +80,12 @@ def collect(
 
 
 def sample(videos: Sequence[Path], most: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield about `most` RGB images, evenly spread over the beginnings of the videos."""
+    """Yield about `most` RGB images, evenly spread over the beginnings of the videos.
+
+    There are none without videos.
+    """
+    if not videos:
+        return
     chosen = videos[:: -(-len(videos) // most)]
     each = max(1, round(most / len(chosen)))
     for path in chosen:

@@ -22,7 +22,7 @@ from model.contract import Network
 from model.networks.synchrony import Synchrony
 from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from model.shipped.calibration import calibrate
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.source_faces import find_people

@@ -29,7 +29,8 @@ MOST_STARTS = 4  # of Ray, which gives up after 30 s
 TOO_SLOW = "timed out"  # what that says
 # Workers that ask for no part of a GPU see none, however many they are.
 NO_GPU = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-NAMES = ("TALKNET_", "CUDA_DEVICE_ORDER")  # of the variables that workers elsewhere get too
+# Beginnings of the names of variables that workers on other machines get too.
+NAMES = ("TALKNET_", "CUDA_DEVICE_ORDER", "OMP_WAIT_POLICY")
 
 
 class VideoActor:

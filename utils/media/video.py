@@ -21,7 +21,7 @@ PLANAR_8_BIT = {  # formats whose first plane is 8-bit luma
     *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "nv12", "nv21", "nv16"),
     *("yuvj420p", "yuvj422p", "yuvj444p", "yuvj440p", "yuvj411p", "yuva420p", "yuva444p"),
 }
-AHEAD_FRAMES, AHEAD_BYTES = 32, 32_000_000  # held between two stages, at most
+AHEAD_FRAMES, AHEAD_BYTES = 32, 16_000_000  # held between two stages, at most
 FULL_RANGE_LUMA = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
 

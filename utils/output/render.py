@@ -37,7 +37,7 @@ MP4_OPTIONS = {
     "movie_timescale": "90000",  # a coarser scale shifts streams against each other by up to 1 ms
 }
 NO_LABELS: Mapping[int, str] = MappingProxyType({})
-IMAGES_AHEAD = 8  # painted images that wait for the encoder, at most
+IMAGES_AHEAD = 3  # painted images that wait for the encoder, which is slower, at most
 KEY_FRAMES_S = 4  # between key frames; a shorter distance makes seeking faster
 
 

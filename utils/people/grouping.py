@@ -13,9 +13,9 @@ from utils.people.linkage import average_linkage, clear_pairs
 from utils.structures import Person, ScoredTrack, TrackEmbeddings
 
 BLOCK = 2000  # tracks compared with each other at once: 80 MB while they are
-MIN_QUALITY = 0.02  # of a track's best crop; below it, the track is uncertain
+MIN_QUALITY = 0.01  # of a track's best crop; below it, the track is uncertain
 MIN_FRAMES = 10  # of a track; shorter ones are uncertain
-CLEAR_SHARE = 1.2  # of the threshold, up to which a group may be clearly the nearest
+CLEAR_SHARE = 1.15  # of the threshold, up to which a group may be clearly the nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +86,12 @@ def group_tracks(
     with thousands of tracks needs bounded memory. Small and dark faces are far from their own
     person, but farther from everybody else: then groups are joined that are clearly nearest.
     """
-    certain = np.flatnonzero(faces.certain)
-    labels = np.full(len(faces), -1, np.int64)
-    num_groups = 0
-    for start in range(0, len(certain), BLOCK):
-        block = certain[start : start + BLOCK]
-        apart = overlaps(faces.starts[block], faces.stops[block])
-        sizes = np.ones(len(block), np.int64)
-        found = average_linkage(faces.vectors[block], sizes, apart, 1 - threshold)
-        labels[block] = num_groups + found
-        num_groups += int(found.max(initial=-1)) + 1
-    if len(certain) > BLOCK:
-        inside = labels >= 0
-        sizes = np.bincount(labels[inside], minlength=num_groups)
-        apart = _groups_apart(faces, labels, num_groups)
-        found = average_linkage(_means(faces, labels, num_groups), sizes, apart, 1 - threshold)
-        labels[inside] = found[labels[inside]]
-    alone = np.flatnonzero(labels < 0)
-    labels[alone] = labels.max(initial=-1) + 1 + np.arange(len(alone))
+    labels = np.arange(len(faces))
+    known = np.unique(labels[faces.certain])
+    for start in range(0, len(known), BLOCK):
+        _link(faces, labels, known[start : start + BLOCK], threshold)
+    if len(known) > BLOCK:
+        _link(faces, labels, np.unique(labels[faces.certain]), threshold)
     labels = _join_clear(faces, labels, threshold)
     uncertain = np.isin(labels, labels[faces.certain], invert=True)
     return _by_first_appearance(faces, labels), uncertain
@@ -120,6 +108,20 @@ def mean_direction(
 def overlaps(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which ranges of frames overlap, (N, N)."""
     return np.asarray((starts[:, None] < stops) & (starts < stops[:, None]))
+
+
+def _link(
+    faces: FaceTracks, labels: NDArray[np.int64], groups: NDArray[np.int64], threshold: float
+) -> None:
+    """Join some groups, given by their labels in rising order; change `labels` in place."""
+    members = np.isin(labels, groups)
+    inside = np.full(len(labels), -1, np.int64)
+    inside[members] = np.searchsorted(groups, labels[members])
+    sizes = np.bincount(inside[members], minlength=len(groups))
+    apart = _groups_apart(faces, inside, len(groups))
+    found = average_linkage(_means(faces, inside, len(groups)), sizes, apart, 1 - threshold)
+    firsts = groups[np.unique(found, return_index=True)[1]]
+    labels[members] = firsts[found[inside[members]]]
 
 
 def _join_clear(

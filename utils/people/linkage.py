@@ -7,6 +7,7 @@ MARGIN = 0.15  # cosine by which the nearest group must be nearer than the next 
 # Cosine that the next group is taken to have at least: in a video of two people, nobody else says
 # how similar the faces of strangers are.
 STRANGER = 0.05
+ROWS = 500  # groups that are compared with all others at once
 
 
 def average_linkage(
@@ -70,13 +71,17 @@ def clear_pairs(
     """
     if len(means) < 2:
         return []
-    similar = np.asarray(means @ means.T, np.float32)
-    np.fill_diagonal(similar, -np.inf)
-    nearest = similar.argmax(axis=1)
     rows = np.arange(len(means))
-    best = similar[rows, nearest]
-    similar[rows, nearest] = -np.inf
-    following = np.maximum(similar.max(axis=1), STRANGER)
+    nearest = np.empty(len(means), np.int64)
+    best, following = np.empty((2, len(means)), np.float32)
+    for start in range(0, len(means), ROWS):
+        part = rows[start : start + ROWS]
+        similar = np.asarray(means[part] @ means.T, np.float32)
+        similar[part - start, part] = -np.inf
+        nearest[part] = similar.argmax(axis=1)
+        best[part] = similar[part - start, nearest[part]]
+        similar[part - start, nearest[part]] = -np.inf
+        following[part] = np.maximum(similar.max(axis=1), STRANGER)
     clear = (best >= least) & (best - following >= MARGIN) & ~apart[rows, nearest]
     clear &= sizes <= sizes[nearest]
     pairs: list[tuple[int, int]] = []

@@ -16,7 +16,7 @@ from utils.structures import Person, ScoredTrack, TrackEmbeddings
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-NAME_SHARE = 0.7  # of the threshold of tracks: a wrong name is worse than none
+NAME_SHARE = 0.75  # of the threshold of tracks: a wrong name is worse than none
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def name_by_faces(
     """Return the people with the names of the faces that they resemble most.
 
     A person gets a name only if the cosine with one of its images is at least
-    1 - 0.7 `threshold`. People who get the same name and are never seen together become one;
+    1 - 0.75 `threshold`. People who get the same name and are never seen together become one;
     of those who are, the most similar one has the name.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from model.layers.lag_profile import MAX_OFFSET, SHOWN_LAG
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from model.shipped import synchrony_stages
 from model.shipped.synchrony_lessons import Lessons
 from model.shipped.synchrony_stages import (

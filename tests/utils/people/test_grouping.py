@@ -59,8 +59,8 @@ def test_people_have_their_best_thumbnail() -> None:
     ("length", "quality", "direction", "expected"),
     [
         (4, 0.6, 0, [((0, 2), False), ((1,), False)]),
-        (50, 0.01, 1, [((0,), False), ((1, 2), False)]),
-        (50, 0.01, 2, [((0,), False), ((1,), False), ((2,), True)]),
+        (50, 0.005, 1, [((0,), False), ((1, 2), False)]),
+        (50, 0.005, 2, [((0,), False), ((1,), False), ((2,), True)]),
         (4, 0.6, 2, [((0,), False), ((1,), False), ((2,), True)]),
     ],
     ids=["short, clearly the first", "blurred, clearly the second", "blurred", "short"],

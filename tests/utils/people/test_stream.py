@@ -45,5 +45,5 @@ def test_people_who_turn_out_to_be_one_are_reported() -> None:
 def test_blurred_faces_are_people_of_their_own() -> None:
     stream = PeopleStream(THRESHOLD)
     face = directions(1)[0]
-    blurred = [made_embeddings(i, face, quality=0.01) for i in range(2)]
+    blurred = [made_embeddings(i, face, quality=0.005) for i in range(2)]
     assert [stream.add([made_track(i, 100 * i)], [blurred[i]]) for i in range(2)] == [[0], [1]]
