@@ -26,6 +26,7 @@ from utils.demo_options import ESSENTIAL, DemoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_flags, add_groups, read_flags, read_groups
+from utils.processor import use_cores
 from utils.progress import bar, byte_bar
 from utils.server.options import ServeOptions
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for flag, given in (("tracks", options.video.tracks), ("array", options.array.array)):
         if given and (len(parsed.videos) > 1 or serve.serve):
             parser.error(f"--{flag} belongs to one video; give one file")
+    use_cores(options.video.threads)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     report = ErrorReport(ADVICE, folder=options.video.output_folder, debug=parsed.debug)
     action = partial(act, parsed.videos, options, report)
@@ -119,11 +121,6 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
     """Analyse videos one by one, continuing after one that fails; return the exit status.
 
     The models are loaded once, before the first video; if that fails, the command stops.
-
-    Args:
-        paths: The videos.
-        options: All options.
-        report: How errors are reported.
     """
     options.video.check_apart(paths)
     from utils.media.audio_streams.choice import choose_sound
@@ -242,7 +239,9 @@ def image_outputs(options: DemoOptions) -> "ImageOutputs":
     from utils.output.write_outputs import ImageOutputs
 
     video, per_track = options.video, options.people.per_track
-    return ImageOutputs(not video.no_video, video.writes_tree, options.crops, per_track)
+    return ImageOutputs(
+        not video.no_video, video.writes_tree, options.crops, per_track, video.encoder
+    )
 
 
 def make_speakers(video: "VideoInfo", models: "Models", options: DemoOptions) -> "ActiveSpeakers":

@@ -15,7 +15,8 @@ For long videos, iterate over `talkNet.ActiveSpeakers`: it yields each shot as i
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,9 @@ from utils.errors import UserError
 from utils.media.audio import KEEP_S
 from utils.media.container import ReadReport, VideoInfo, probe
 from utils.media.source_frames import no_image, read_warnings
-from utils.media.video import VideoSpan
+from utils.media.video import VideoSpan, frames_ahead
 from utils.output.results import ModelRecord, Result, VideoFacts
+from utils.overlap import ahead
 from utils.people.grouping import form_people
 from utils.people.names import name_by_faces
 from utils.people.stream import PeopleStream
@@ -136,8 +138,8 @@ class ActiveSpeakers:
 
     def __iter__(self) -> Iterator[ShotResult]:
         """Run all stages once, front to back; raise UserError if the span shows no image."""
-        try:
-            for item in self._pieces():
+        with closing(self._sound), closing(self._frames()) as frames:
+            for item in self._pieces(frames):
                 if isinstance(item, CropPiece):
                     self._take(item)
                     continue
@@ -148,8 +150,6 @@ class ActiveSpeakers:
                 yield found
             if not self.shots:
                 raise no_image(self.video, self.span.options)
-        finally:
-            self._sound.close()
 
     @property
     def warnings(self) -> list[str]:
@@ -201,20 +201,28 @@ class ActiveSpeakers:
         people, enrolled = form_people(*found, threshold), self.options.enrolled
         return name_by_faces(people, enrolled, *found, threshold) if enrolled else people
 
-    def _pieces(self) -> Iterator[CropPiece | Shot]:
-        """Yield the pieces of the face tracks of each shot, then the shot."""
+    def _frames(self) -> Generator[Frame, None, None]:
+        """Yield the frames with their shots and faces, found by two threads that run ahead."""
+        detector, video, colour = self.detector, self.video, self._scorer.form.colour
+        size = detector.image_size(video.width, video.height) if detector else None
+        limit = frames_ahead(video, size, colour)
+        decoded = ahead(self.span.read_frames(size, self._report, colour), limit)
+        return ahead(self._faces(decoded), limit)
+
+    def _faces(self, decoded: Generator[Frame, None, None]) -> Generator[Frame, None, None]:
         options, detector = self.options, self.detector
-        size = detector.image_size(self.video.width, self.video.height) if detector else None
-        form = self._scorer.form
-        frames = self.span.read_frames(size, self._report, form.colour)
-        frames = mark_shots(frames, options.shots, options.cuts)
-        if options.boxes is None:
-            assert detector is not None
-            frames = detect_faces(frames, detector, options.detect_every)
-        choice = None
-        if self.embedder is not None:
-            choice = FaceChoice(places_of(detector.name if detector else None))
-        return crop_faces(self._watched(frames), self._tracker, options.crops, form, choice)
+        with closing(decoded):
+            frames = mark_shots(decoded, options.shots, options.cuts)
+            if detector is not None and options.boxes is None:
+                frames = detect_faces(frames, detector, options.detect_every)
+            yield from frames
+
+    def _pieces(self, frames: Iterator[Frame]) -> Iterator[CropPiece | Shot]:
+        """Yield the pieces of the face tracks of each shot, then the shot."""
+        places = places_of(self.detector.name if self.detector else None)
+        choice = FaceChoice(places) if self.embedder else None
+        crops, form = self.options.crops, self._scorer.form
+        return crop_faces(self._watched(frames), self._tracker, crops, form, choice)
 
     def _watched(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:

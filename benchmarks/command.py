@@ -1,31 +1,30 @@
 """Time and memory of the whole command: python -m benchmarks.command --minutes 10 60.
 
-Runs demoTalkNet.py including start-up on the demo clip (720p, two faces), looped to length, and
-times its stages. Missing weights are replaced by random ones, which take the same time.
+Runs demoTalkNet.py including start-up on the demo clip (720p, two faces), looped to length, in turn
+with a plain transcode of the same clip: decoding and x264 at its "veryfast" preset. The ratio of
+the two hardly depends on the machine or its load. Missing weights are replaced by random ones,
+which take the same time. Stages are timed by `benchmarks.profile`.
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import av
 
-from benchmarks.measure import report
-
-if TYPE_CHECKING:
-    from model.contract import FaceDetector
-    from utils.media.container import VideoInfo
+from benchmarks.measure import measure, report
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "demo" / "001.mp4"
+NO_VIDEO = ", no marked video"
 MEASURE = """
 import resource, subprocess, sys, time
 start = time.perf_counter()
@@ -93,99 +92,66 @@ def weights_of(name: str, folder: Path) -> list[str]:
     return ["--model", name, "--pretrainModel", str(path)]
 
 
-def time_commands(folder: Path, repeats: int) -> list[dict[str, object]]:
-    """Return the real-time factor of the whole command for each network and length."""
+def transcode(path: Path, folder: Path) -> None:
+    """Decode a video and encode it again, without its audio: the yardstick."""
+    with av.open(str(path)) as source, av.open(str(folder / "transcoded.mp4"), "w") as target:
+        stream = source.streams.video[0]
+        stream.thread_type = "AUTO"
+        encoder = target.add_stream(
+            "libx264", stream.average_rate, options={"preset": "veryfast", "crf": "20"}
+        )
+        encoder.width, encoder.height, encoder.pix_fmt = stream.width, stream.height, "yuv420p"
+        for frame in source.decode(stream):
+            frame.pict_type = av.video.frame.PictureType.NONE
+            target.mux(encoder.encode(frame))
+        target.mux(encoder.encode(None))
+
+
+def time_commands(
+    folder: Path, seconds: Sequence[int], networks: Sequence[str], repeats: int
+) -> list[dict[str, object]]:
+    """Return the time of the whole command for each length and network, relative to a transcode."""
     rows: list[dict[str, object]] = []
-    for seconds in (20, 60):
-        clip = folder / f"{seconds}s.mp4"
-        loop_clip(clip, seconds)
-        for name in ("talknet", "lr_asd", "light_asd"):
-            for more in ([], ["--noVideo"]):
-                flags = [str(clip), *weights_of(name, folder), "--outputFolder", str(folder), *more]
-                runs = [run_command(flags) for _ in range(repeats)]
-                wall_s = statistics.median(run[0] for run in runs)
-                rows.append(
-                    {
-                        "video_s": seconds,
-                        "network": name,
-                        "marked video": "no" if more else "yes",
-                        "wall_s": wall_s,
-                        "real-time factor": wall_s / seconds,
-                        "peak_MB": max(run[1] for run in runs),
-                    }
-                )
+    for length in seconds:
+        clip = folder / f"{length}s.mp4"
+        loop_clip(clip, length)
+        calls: dict[str, Callable[[], object]] = {"transcode": partial(transcode, clip, folder)}
+        peaks: dict[str, list[float]] = defaultdict(list)
+        for name in networks:
+            for shown, more in (("", []), (NO_VIDEO, ["--noVideo"])):
+                flags = [str(clip), *weights_of(name, folder), "--outputFolder", str(folder)]
+                calls[name + shown] = partial(_run_and_keep, [*flags, *more], peaks[name + shown])
+        times = measure(calls, repeats)
+        rows += [
+            {
+                "video_s": length,
+                "what": what,
+                "times a transcode": taken / times["transcode"],
+                "real-time factor": taken / length,
+                "peak_MB": max(peaks[what], default=""),
+            }
+            for what, taken in times.items()
+        ]
     return rows
 
 
-def time_stages(folder: Path) -> list[dict[str, object]]:
-    """Return the time of each stage on 20 s: that of the pipeline up to it, less that before it."""
-    import talkNet
-    from utils.media.container import ReadOptions
-    from utils.output.render import render_video
+def _run_and_keep(flags: Sequence[str], peaks: list[float]) -> None:
+    peaks.append(run_command(flags)[1])
 
+
+def time_two_at_once(folder: Path, name: str, repeats: int) -> list[dict[str, object]]:
+    """Return how long two commands take at once, relative to one alone."""
     clip = folder / "20s.mp4"
     loop_clip(clip, 20)
-    video, read = talkNet.probe(clip), ReadOptions()
-    detector = talkNet.load_detector("yunet")
-    rows: list[dict[str, object]] = []
-    before_s = 0.0
-    num_crops = 0
-    for name, stage in make_stages(video, detector).items():
-        start = time.perf_counter()
-        num_crops = count_crops(stage())
-        taken_s = time.perf_counter() - start
-        rows.append({"stage": name, "s": taken_s - before_s})
-        before_s = taken_s
-    for name in ("talknet", "lr_asd", "light_asd"):
-        flags = weights_of(name, folder)
-        network = talkNet.load_network(name, flags[3] if len(flags) > 2 else None)
-        start = time.perf_counter()
-        result = talkNet.detect_active_speakers(clip, network, detector)
-        taken_s = time.perf_counter() - start - before_s
-        rows.append({"stage": f"{name}, {num_crops} face-frames", "s": taken_s})
-    start = time.perf_counter()
-    render_video(video, result.tracks, folder / "marked.mp4", read)
-    rows.append({"stage": "marked video", "s": time.perf_counter() - start})
-    return rows
+    flags = [str(clip), *weights_of(name, folder), "--outputFolder"]
 
+    def both() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(run_command, [*flags, str(folder / x)]) for x in "ab"]:
+                done.result()
 
-def make_stages(
-    video: "VideoInfo", detector: "FaceDetector"
-) -> dict[str, Callable[[], Iterable[object]]]:
-    """Return the stages before scoring by name; each runs all stages before it."""
-    from model.detection import detect_faces
-    from utils.media.container import ReadOptions
-    from utils.media.video import read_frames
-    from utils.structures import CropPiece, Frame, Shot
-    from utils.tracking.crops import CropOptions, crop_faces
-    from utils.tracking.greedy_tracker import GreedyTracker, TrackOptions
-    from utils.tracking.shots import ShotOptions, mark_shots
-
-    size = detector.image_size(video.width, video.height)
-
-    def frames() -> Iterator[Frame]:
-        return read_frames(video, size, ReadOptions())
-
-    def shots() -> Iterator[Frame]:
-        return mark_shots(frames(), ShotOptions())
-
-    def faces() -> Iterator[Frame]:
-        return detect_faces(shots(), detector, 2)
-
-    def crops() -> Iterator[CropPiece | Shot]:
-        return crop_faces(faces(), GreedyTracker(TrackOptions(), 2), CropOptions())
-
-    return {
-        "decode and scale": frames,
-        "cuts": shots,
-        "faces (yunet, every 2nd frame)": faces,
-        "tracks and crops": crops,
-    }
-
-
-def count_crops(items: Iterable[object]) -> int:
-    """Exhaust a stage without keeping its output; count the crops."""
-    return sum(len(getattr(item, "crops", ())) for item in items)
+    times = measure({"one": partial(run_command, [*flags, str(folder)]), "two": both}, repeats)
+    return [{"network": name, "two at once, times one": times["two"] / times["one"]}]
 
 
 def measure_memory(folder: Path, minutes: Iterable[int]) -> list[dict[str, object]]:
@@ -207,26 +173,24 @@ def measure_memory(folder: Path, minutes: Iterable[int]) -> list[dict[str, objec
 def main() -> None:
     """Parse the command line, measure, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=int, nargs="*", default=[20, 60], help="lengths of video")
+    parser.add_argument("--networks", nargs="+", default=["lr_asd", "talknet", "synchrony"])
     parser.add_argument("--minutes", type=int, nargs="*", default=[], help="measure memory too")
-    parser.add_argument("--skipCommands", action="store_true", help="only stages and memory")
     parser.add_argument("--json", type=Path, help="folder to write the tables to")
     options = parser.parse_args()
+    seconds, networks, repeats = options.seconds, options.networks, options.repeats
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tables: dict[str, Callable[[], list[dict[str, object]]]] = {
-            "stages": lambda: time_stages(folder),
-            "commands": lambda: time_commands(folder, options.repeats),
-            "memory": lambda: measure_memory(folder, options.minutes),
+        tables = {
+            "commands": partial(time_commands, folder, seconds, networks, repeats),
+            "two at once": partial(time_two_at_once, folder, networks[0], repeats),
+            "memory": partial(measure_memory, folder, options.minutes),
         }
         for title, make in tables.items():
-            if (title == "commands" and options.skipCommands) or (
-                title == "memory" and not options.minutes
-            ):
-                continue
             rows = make()
             print(f"\n{title}")
-            report(rows, options.json / f"{title}.json" if options.json else None)
+            report(rows, options.json / f"{title.replace(' ', '_')}.json" if options.json else None)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def tracks_of(clip: Path, detector_name: str, points: bool) -> Iterator[Labelled
     detector = load_detector(detector_name)
     video = probe(clip)
     size = detector.image_size(video.width, video.height)
-    frames = VideoSpan(video, ReadOptions()).read_frames(size, ReadReport())
-    frames = detect_faces(mark_shots(frames, ShotOptions(), labels["cuts"]), detector, 2)
+    read = VideoSpan(video, ReadOptions()).read_frames(size, ReadReport())
+    frames = detect_faces(mark_shots(read, ShotOptions(), labels["cuts"]), detector, 2)
     if not points:
         frames = map(_without_points, frames)
     choice = FaceChoice(places_of(detector_name))

@@ -25,7 +25,7 @@ from model.checkpoints.build import build_network
 from model.contract import Model
 from model.families.base import ScorerInputs, family_of
 from model.names import network_names
-from model.scoring.windows import Precision, inference_copy
+from model.scoring.prepared import Precision, inference_copy
 from utils.structures import CropForm, CropPiece
 
 CONTEXTS = 256  # frames per batch of a context network

@@ -25,7 +25,7 @@ from model.families.base import family_of
 from model.loading import choose_device
 from model.names import network_names
 from model.ranks import Ranks
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from model.training.network_trainer import make_trainer
 from utils.datasets.loading.training_batch import TrainingBatch
 from utils.training_options import TrainingOptions

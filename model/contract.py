@@ -254,7 +254,10 @@ class FaceDetector(Protocol):
         ...
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels."""
+        """Find the faces in RGB images (h, w, 3) of one size; boxes are in their pixels.
+
+        Called by one thread, but not the one that loaded the detector.
+        """
         ...
 
 

@@ -18,7 +18,7 @@ from utils.structures import Detections, Frame
 BATCH = 32  # images per call of a detector, at most
 ON_CPU = ("yunet", "tiny_fcos")  # in order of preference; the last one is bundled
 ON_GPU = ("s3fd", "yunet", "tiny_fcos")
-HELD_BYTES = 128_000_000  # of frames held for a batch, at most
+HELD_BYTES = 40_000_000  # of frames held for a batch, at most
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def choose_detector(
     Args:
         options: Which detector, and its settings.
         device: Where s3fd runs; yunet always runs on the CPU.
-        precision: fp32 or bf16, for s3fd.
+        precision: For s3fd: bf16, or any other for fp32.
         progress: Told the bytes of a download.
 
     Raises:

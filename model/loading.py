@@ -12,6 +12,7 @@ from model.checkpoints.files import Weights, read_weights
 from model.checkpoints.registry import checkpoint, default_checkpoint, find_file, registered_name
 from model.contract import Cascade, FaceDetector, FaceEmbedder, Model, WeightsFile
 from model.detection import choose_detector
+from model.devices import compute_exactly
 from model.embedding import choose_embedder
 from model.names import network_names
 from model.precision import warn_of_slow_bf16
@@ -58,6 +59,7 @@ def load_models(
         WeightsUnavailableError: No weights are available; says what was tried and what to do.
     """
     device = choose_device(model.device)
+    compute_exactly(device)
     if model.precision == "bf16":
         warn_of_slow_bf16(device)
     network, reason = choose_network(model, device, progress)
@@ -101,7 +103,7 @@ def load_missing(
     network: Model | Cascade | str | None,
     detector: FaceDetector | str | None,
     boxes_given: bool,
-    precision: Literal["fp32", "bf16"],
+    precision: Literal["fp32", "bf16", "auto"],
 ) -> Models:
     """Return a network and a detector; those that are not loaded are loaded, by name or as `auto`.
 
@@ -114,6 +116,7 @@ def load_missing(
         precision: Of a detector that is loaded.
     """
     device, reason = choose_device("auto"), ""
+    compute_exactly(device)
     if network is None or isinstance(network, str):
         network, reason = choose_network(ModelOptions(network or "auto"), device)
         logger.info("network: %s", reason)

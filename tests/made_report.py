@@ -124,9 +124,11 @@ def browser_of_system() -> Iterator[Any]:
 
 
 class Page:
-    """A report that is open in the browser; remembers what went wrong and what was fetched."""
+    """A page that is open in the browser; remembers what went wrong and what was fetched."""
 
-    def __init__(self, browser: Any, path: Path, fragment: str = "", **settings: Any) -> None:
+    def __init__(
+        self, browser: Any, place: Path | str, fragment: str = "", **settings: Any
+    ) -> None:
         settings = {"viewport": {"width": 1280, "height": 860}, **settings}
         self.context = browser.new_context(accept_downloads=True, **settings)
         self.page = self.context.new_page()
@@ -136,8 +138,9 @@ class Page:
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri() + fragment, wait_until="commit")
-        self.wait("document.documentElement.dataset.ready === 'true'")
+        address = place if isinstance(place, str) else place.as_uri()
+        self.page.goto(address + fragment, wait_until="commit")
+        self.wait_ready()
 
     def _hear(self, message: Any) -> None:
         if message.type == "error":
@@ -151,6 +154,10 @@ class Page:
         """Wait until an expression is true in the page."""
         while not self.run(condition):
             time.sleep(0.05)
+
+    def wait_ready(self) -> None:
+        """Wait until the scripts of the page have run."""
+        self.wait("document.documentElement?.dataset.ready === 'true'")
 
     def load_video(self) -> None:
         """Wait until the first image is shown."""

@@ -400,6 +400,8 @@ def test_wrong_weights(
         ["--detectEvery", "0"],
         ["--facedetScale", "0"],
         ["--nDataLoaderThread", "0"],
+        ["--threads", "0"],
+        ["--encoder", "vp9"],
         ["--device", "tpu"],
         ["--model", "other"],
         ["--unknown"],

@@ -13,7 +13,7 @@ FOLDERS = (".", "model", "utils", "benchmarks")
 # From the bottom up. A folder may import itself, those beside it and those below, in no circle.
 # A module that stands in another row than its folder is named by itself.
 LAYERS = [
-    ("utils", "utils.datasets", "model.contract", "model.names", "model.ranks"),
+    ("utils", "utils.datasets", "model.contract", "model.devices", "model.names", "model.ranks"),
     ("model.layers", "utils.tracking", "utils.media", "utils.metrics"),
     ("utils.media.audio_streams", "utils.media.audio", "utils.media.video"),
     ("utils.datasets.synthetic", "utils.datasets.storage"),
@@ -30,7 +30,7 @@ LAYERS = [
     ("utils.training_options",),
     ("model.families",),
     ("talkNet", "model.training"),
-    ("model.shipped", "model.arrays", "utils.batch", "utils.server"),
+    ("model.shipped", "model.arrays", "model.export", "utils.batch", "utils.server"),
     ("demoTalkNet", "trainTalkNet", "Columbia_test"),
     ("benchmarks",),
 ]

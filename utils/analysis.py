@@ -22,7 +22,7 @@ class AnalysisOptions:
     crops: CropOptions = CropOptions()
     detect_every: int = 2  # look for faces in each so many frames
     windows: Sequence[int] | None = None  # s; None is the network's own default
-    precision: Literal["fp32", "bf16"] = "fp32"  # of the visual encoder
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # of the visual encoder
     score_silence: bool = False  # let the network judge digital silence too, as published
     cuts: Sequence[float] | None = None  # s; None finds them
     boxes: Sequence[FaceTrack] | None = None  # own face tracks instead of detection

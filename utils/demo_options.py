@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from utils.arrays.fusion import ArrayOptions, FusionOptions
 from utils.arrays.sound import SoundChecks
@@ -67,6 +67,15 @@ class VideoOptions:
         False
     )
     n_data_loader_thread: Annotated[int, "maximum number of decoding threads"] = 10
+    threads: Annotated[
+        int | None,
+        "cores to use: at most so many threads each for decoding, OpenCV, torch and encoding "
+        "(default: all cores available to the process)",
+    ] = None
+    encoder: Annotated[
+        Literal["libx264", "h264_nvenc", "h264_videotoolbox"],
+        "encoder of the marked video; the others need a GPU of NVIDIA or Apple",
+    ] = "libx264"
     eval_col: Annotated[bool, "evaluate on Columbia ASD, downloaded if missing"] = False
     col_save_path: Annotated[Path, "folder of the Columbia ASD data"] = Path("data/columbia")
 
@@ -82,6 +91,13 @@ class VideoOptions:
             raise UserError(
                 f"--nDataLoaderThread must be 1 or more, got {self.n_data_loader_thread}"
             )
+
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"--threads must be 1 or more, got {self.threads}")
+        if self.encoder != "libx264":
+            from utils.output.encoders import check_encoder
+
+            check_encoder(self.encoder)
 
     @property
     def writes_tree(self) -> bool:

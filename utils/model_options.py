@@ -31,7 +31,11 @@ class ModelOptions:
         "of the network)",
     ] = ""
     device: Annotated[Literal["auto", "cuda", "mps", "cpu"], "device of the networks"] = "auto"
-    precision: Annotated[Literal["fp32", "bf16"], "precision of the face encoder"] = "fp32"
+    precision: Annotated[
+        Literal["fp32", "bf16", "auto"],
+        "precision of the face encoder; auto: bf16 if this CPU has instructions for it and the "
+        "first scores agree",
+    ] = "fp32"
     score_silence: Annotated[
         bool, "score digital silence with the network, as the original demo does"
     ] = False

@@ -1,9 +1,12 @@
 """Processor cores and memory available to this process."""
 
+import math
 import os
+import sys
 from pathlib import Path
 
 LIMIT = "TALKNET_NUM_CORES"  # environment variable: a worker's share of the cores
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # of a container: processor time per period, both in us
 MEMORY_INFO = Path("/proc/meminfo")
 MEMORY_LIMITS = (  # of a container or a job, and what it uses
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -19,8 +22,46 @@ def num_cores() -> int:
     found = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # not every system has it
         found = len(os.sched_getaffinity(0))
+    found = min(found, _container_cores() or found)
     share = os.environ.get(LIMIT, "")
     return max(1, min(found, int(share))) if share.isdecimal() else found
+
+
+def use_cores(limit: int | None) -> None:
+    """Let the libraries of this process, and processes it starts, use at most `limit` cores each.
+
+    Call it before torch is imported. With None they count the cores themselves, but are told of a
+    container's limit, which they do not know. Threads of torch without work sleep: by default they
+    spin, which more than doubles the time of scoring if the cores are shared with other processes.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if limit is not None:
+        os.environ[LIMIT] = str(limit)
+        os.environ["OMP_NUM_THREADS"] = str(num_cores())
+    elif _container_cores() is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(num_cores()))
+    else:
+        return
+    import cv2
+
+    cv2.setNumThreads(num_cores())
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(num_cores())
+
+
+def encoder_threads() -> int:
+    """Return how many threads an encoder of videos is given; 0 lets it choose by the cores."""
+    cores = num_cores()
+    return 0 if cores == os.cpu_count() else cores
+
+
+def _container_cores() -> int | None:
+    """Return the cores that a container's limit on processor time amounts to, rounded up."""
+    try:
+        time_us, period_us = CPU_LIMIT.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return max(1, math.ceil(int(time_us) / int(period_us))) if time_us.isdecimal() else None
 
 
 def available_memory() -> int | None:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from model.checkpoints.files import read_weights
 from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
+from model.devices import send
 from model.layers.nms import suppress
 from utils.errors import UserError
 from utils.model_options import DetectorOptions
@@ -158,19 +159,18 @@ def build(state: Mapping[str, Tensor]) -> S3fdNetwork:
 
 
 @lru_cache(maxsize=16)
-def make_priors(sizes: tuple[tuple[int, int], ...], device: str) -> Tensor:
+def make_priors(sizes: tuple[tuple[int, int], ...]) -> Tensor:
     """Return the (N, 3) centre x, y and side of every cell's square, in pixels, row by row.
 
     Args:
-        sizes: (h, w) of the six maps.
-        device: Device of the result, which is cached and must not be changed.
+        sizes: (h, w) of the six maps. The result is cached and must not be changed.
     """
     levels = []
     for step, (height, width) in zip(STEPS, sizes, strict=True):
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         centres = (torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5) * step
         levels.append(torch.cat([centres, torch.full((len(centres), 1), 4.0 * step)], dim=1))
-    return torch.cat(levels).to(device)
+    return torch.cat(levels)
 
 
 def flatten(levels: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -198,7 +198,7 @@ def choose(places: Tensor, confidences: Tensor, priors: Tensor, threshold: float
     weak box never removes a stronger one, so starting at the threshold gives the same boxes.
 
     Args:
-        places: (N, 4) relative to the priors.
+        places: (N, 4) relative to the priors, on the CPU.
         confidences: (N,).
         priors: (N, 3) from `make_priors`.
         threshold: Boxes at or below it, or below 0.05, are dropped.
@@ -206,9 +206,9 @@ def choose(places: Tensor, confidences: Tensor, priors: Tensor, threshold: float
     found = torch.nonzero(confidences > max(threshold, WEAKEST)).squeeze(1)
     strengths, order = confidences[found].sort(descending=True, stable=True)
     found, strengths = found[order[:MOST_CANDIDATES]], strengths[:MOST_CANDIDATES]
-    boxes = decode(places[found], priors[found]).float().cpu().numpy()
+    boxes = decode(places[found], priors[found]).float().numpy()
     kept = suppress(boxes, np.arange(len(boxes)), OVERLAP, MOST_FACES)
-    return Detections(boxes[kept], strengths.float().cpu().numpy()[kept])
+    return Detections(boxes[kept], strengths.float().numpy()[kept])
 
 
 class S3fd:
@@ -238,7 +238,7 @@ class S3fd:
         device = next(self.network.parameters()).device
         scale = max(self._scale, 0.51 / min(images[0].shape[:2]))  # at least one pixel
         small = [cv2.resize(image, None, fx=scale, fy=scale) for image in images]
-        stacked = torch.from_numpy(np.stack(small)).to(device)
+        stacked = send(np.stack(small), device)
         centred = stacked.float() - torch.tensor(MEAN, device=device)
         return centred.permute(0, 3, 1, 2)
 
@@ -256,8 +256,9 @@ class S3fd:
             padding = [0, max(SMALLEST_IMAGE - width, 0), 0, max(SMALLEST_IMAGE - height, 0)]
             inputs = functional.pad(inputs, padding)
             levels = self.network(inputs.to(next(self.network.trunk.parameters()).dtype))
-            priors = make_priors(tuple(loc.shape[2:] for loc, _ in levels), str(inputs.device))
-            places, confidences = flatten(levels)
+            priors = make_priors(tuple(loc.shape[2:] for loc, _ in levels))
+            # Chosen on the CPU: on a GPU, each image would wait three times for the device.
+            places, confidences = (found_in.cpu() for found_in in flatten(levels))
             for image_places, image_confidences in zip(places, confidences, strict=True):
                 chosen = choose(image_places, image_confidences, priors, self._confidence)
                 kept = suppress(chosen.boxes, np.arange(len(chosen)), FINAL_OVERLAP)

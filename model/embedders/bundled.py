@@ -11,6 +11,7 @@ from torch.nn import functional
 from model.checkpoints.files import read_weights
 from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
+from model.devices import send
 from model.layers.folding import Foldable, fold_norms
 from utils.errors import UserError
 
@@ -105,7 +106,8 @@ class Bundled:
 
         Each is embedded as it is and mirrored, which makes up for some of the network's noise.
         """
-        images = reduce(torch.from_numpy(crops).to(self._device).permute(0, 3, 1, 2).float())
+        sent = send(crops, torch.device(self._device))
+        images = reduce(sent.permute(0, 3, 1, 2).float())
         both = self._network(torch.cat((images, images.flip(3))))
         own, mirrored = functional.normalize(both).chunk(2)
         found = functional.normalize(own + mirrored)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from model.checkpoints.openvino import read_constants
 from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
+from model.devices import send
 from utils.errors import UserError
 
 # input channels, output channels, stride of each block; a block's inner width is twice the larger
@@ -120,7 +121,7 @@ class FaceReid:
         """Map aligned RGB crops (N, 128, 128, 3) to unit vectors (N, 256)."""
         found = [torch.zeros(0, EMBEDDING)]
         for start in range(0, len(crops), AT_ONCE):
-            images = torch.from_numpy(crops[start : start + AT_ONCE]).to(self._device)
+            images = send(crops[start : start + AT_ONCE], torch.device(self._device))
             bgr = images.flip(3).permute(0, 3, 1, 2).float()  # stays channels_last in memory
             found.append(nn.functional.normalize(self._network(bgr)).cpu())
         return np.asarray(torch.cat(found).numpy(), np.float32)

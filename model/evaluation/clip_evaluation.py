@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from model.contract import ClipNetwork
 from model.evaluation.entity_scores import EntityScores, EvaluationOptions
 from model.ranks import Ranks
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from utils.datasets.entities import DataSet, EntityInfo, EntityPart, read_labels
 from utils.datasets.loading.clip_loader import ClipLoader, ClipLoaderOptions
 

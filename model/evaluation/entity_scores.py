@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.scoring.windows import Precision, probabilities
+from model.scoring.prepared import Precision
+from model.scoring.windows import probabilities
 
 
 @dataclass(frozen=True)

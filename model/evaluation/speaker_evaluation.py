@@ -14,9 +14,9 @@ from torch import Tensor
 from model.contract import Network
 from model.evaluation.entity_scores import EntityScores
 from model.ranks import Ranks
+from model.scoring.prepared import Precision, inference_copy
 from model.scoring.seen_faces import SeenFace, embed_sequences
 from model.scoring.speaker_scoring import encode_pictures
-from model.scoring.windows import Precision, inference_copy
 from utils.datasets.entities import DataSet
 from utils.datasets.loading.sequence_batches import to_network_input
 from utils.datasets.loading.speaker_choice import ABSENT, SpeakerIndex

@@ -13,7 +13,7 @@ from model.contract import ClipNetwork, ContextNetwork
 from model.evaluation.clip_evaluation import Selection, run_clips
 from model.evaluation.entity_scores import EntityScores
 from model.ranks import Ranks
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from utils.datasets.entities import DataSet
 from utils.datasets.loading.context_loader import ContextLoader, ContextLoaderOptions
 from utils.datasets.storage.feature_store import (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.contract import ClipNetwork
 from model.ranks import Ranks
-from model.scoring.windows import Precision
+from model.scoring.prepared import Precision
 from utils.datasets.ava.window_loader import WindowChoice, WindowLoader, WindowSet
 from utils.errors import UserError
 from utils.metrics.ava_asd import (

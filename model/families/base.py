@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +21,8 @@ from torch import Tensor
 from model.checkpoints.build import load_single
 from model.contract import Cascade, ClipNetwork, Logits, Model, Recipe
 from model.ranks import Ranks
+from model.scoring.prepared import Precision
 from model.scoring.scorers import Hear, Scorer, WholeSound
-from model.scoring.windows import Precision
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.structures import SAMPLE_RATE, InputSpec
@@ -45,7 +45,7 @@ class ScorerInputs:
     hear: Hear  # reads the audio
     delay: int  # frames after which a piece comes at most, once it is full or its track has ended
     windows: Sequence[int] | None = None  # s, scored separately; only for sequences of one face
-    precision: Precision = "fp32"  # of the face encoder of networks that read sequences
+    precision: Precision | Literal["auto"] = "fp32"  # of the face encoder, for sequences
     whole: WholeSound | None = None  # reads all audio, for networks that need its statistics
 
 

@@ -28,7 +28,8 @@ class SpeakerFamily(SequenceFamily):
 
     def make_scorer(self, network: Network, inputs: ScorerInputs) -> Scorer:
         """Return a scorer of overlapping windows, each with the faces that are seen in it."""
-        return SpeakerScorer(network, inputs.hear, inputs.delay, inputs.windows, inputs.precision)
+        precision = "fp32" if inputs.precision == "auto" else inputs.precision
+        return SpeakerScorer(network, inputs.hear, inputs.delay, inputs.windows, precision)
 
     def forward(self, network: Network, audio: Tensor, faces: Tensor) -> Forwarded:
         """Run a network on features (B, 4 T, F) and faces (B, S, T, H, W)."""

@@ -27,8 +27,8 @@ from model.families.base import (
 from model.networks.ava_asd import AvaASD
 from model.ranks import Ranks
 from model.scoring.clip_scoring import ClipScorer
+from model.scoring.prepared import Precision
 from model.scoring.scorers import Scorer
-from model.scoring.windows import Precision
 from utils.errors import UserError
 from utils.flags import flag_name
 from utils.progress import stages

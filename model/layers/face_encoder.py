@@ -31,14 +31,15 @@ def normalise_faces(faces: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def temporal_pads(
-    length: int, start: int, stop: int, reaches: Sequence[int]
+    length: int, start: int, stop: int | None, reaches: Sequence[int]
 ) -> tuple[int, int, list[tuple[int, int]]]:
     """Plan the padding of a chain of temporal convolutions that gives frames [start, stop).
 
     Args:
         length: Frames of the whole sequence.
         start: First frame of the output.
-        stop: Frame after the last one.
+        stop: Frame after the last one; None for the whole sequence, which reads no length, so
+            that the padding is the same for all lengths when a network is exported.
         reaches: Radius of each convolution in frames, first to last.
 
     Returns:
@@ -46,7 +47,8 @@ def temporal_pads(
         before and after: none where there are real frames.
     """
     pads = []
+    after = 0 if stop is None else length - stop  # frames of the sequence after the output
     for reach in reversed(reaches):
-        pads.append((max(0, reach - start), max(0, stop + reach - length)))
-        start, stop = max(0, start - reach), min(length, stop + reach)
-    return start, stop, pads[::-1]
+        pads.append((max(0, reach - start), max(0, reach - after)))
+        start, after = max(0, start - reach), max(0, after - reach)
+    return start, length - after, pads[::-1]

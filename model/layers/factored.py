@@ -43,9 +43,9 @@ class FactoredVisualEncoder(FaceEncoder):
     def forward(self, faces: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Map grey faces (B, T, 112, 112) in [0, 255] to (B, stop - start, 128)."""
         num_clips, length = faces.shape[:2]
-        stop = length if stop is None else stop
         count = len(self.block1.reaches)
         first, last, pads = temporal_pads(length, start, stop, self.block1.reaches * 3)
+        stop = length if stop is None else stop
         dtype = next(self.parameters()).dtype
         faces = normalise_faces(faces[:, first:last], dtype).flatten(0, 1)
         frames = faces.unsqueeze(-1).permute(0, 3, 1, 2)  # (B T, 1, 112, 112), channels_last

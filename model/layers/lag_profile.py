@@ -83,12 +83,12 @@ class LagProfile(nn.Module):
         shown = lag + torch.arange(-SHOWN_LAG, SHOWN_LAG + 1, device=face.device)[:, None]
         profile = [correlations[window].gather(1, shown) for window in self.windows]
         reach = 2 * MAX_OFFSET + 1
-        lags = torch.arange(MAX_OFFSET - MAX_LAG, MAX_LAG - MAX_OFFSET + 1, device=face.device)
+        num_far = MAX_LAG - MAX_OFFSET - UNRELATED_LAG  # peaks on either side
         evidence = []
         for window in self.long_windows:
             rows = correlations[window].transpose(1, 2)
             peaks = functional.max_pool1d(rows, reach, 1).transpose(1, 2)
-            chance = peaks[:, lags.abs() > UNRELATED_LAG]
+            chance = torch.cat((peaks[:, :num_far], peaks[:, -num_far:]), 1)
             above = correlations[window].gather(1, lag).squeeze(1) - chance.mean(1)
             surprise = above / (chance.std(1) + MIN_DEVIATION)
             evidence += [surprise / 3, 3 * above, shares[window]]  # each about 1
@@ -139,7 +139,7 @@ def _bounds(rows: Tensor, window: int) -> tuple[Tensor, Tensor]:
     """Return start and stop of the window around each frame of rows (..., T): (T,) each."""
     places = torch.arange(rows.shape[-1], device=rows.device)
     first = (places - window // 2).clamp(min=0)
-    return first, (places + window // 2 + 1).clamp(max=len(places))
+    return first, (places + window // 2 + 1).clamp(max=rows.shape[-1])
 
 
 def _num_frames(rows: Tensor, window: int) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.devices import without_autocast
 from model.layers.folding import Foldable
 from utils.structures import SAMPLE_RATE
 
@@ -41,10 +42,8 @@ class SincConv(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map samples (B, N) to (B, 80, N / 8)."""
-        waveform, device = audio.unsqueeze(1).to(self.low_hz_.dtype), audio.device.type
-        if not torch.amp.is_autocast_available(device):
-            return functional.conv1d(waveform, self.filters(), stride=8, padding=_HALF)
-        with torch.autocast(device, enabled=False):  # bf16 is too coarse for samples
+        waveform = audio.unsqueeze(1).to(self.low_hz_.dtype)
+        with without_autocast(audio.device):  # bf16 is too coarse for samples
             return functional.conv1d(waveform, self.filters(), stride=8, padding=_HALF)
 
     def train(self, mode: bool = True) -> "SincConv":

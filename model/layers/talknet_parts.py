@@ -72,17 +72,17 @@ class VisualFrontend(FaceEncoder, Foldable):
     def forward(self, faces: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Map grey faces (B, T, 112, 112) in [0, 255] to (B, stop - start, 512)."""
         num_clips, length = faces.shape[:2]
-        stop = length if stop is None else stop
         if self.join_clips and num_clips > 1:
             joined = faces.reshape(1, -1, *faces.shape[2:])
             return self.forward(joined).view(num_clips, length, -1)[:, start:stop]
         trunk = self.stem(faces, start, stop)
+        stop = length if stop is None else stop
         for unit in (self.layer1, self.layer2, self.layer3, self.layer4):
             trunk = unit(trunk)
         embeddings: Tensor = trunk.float().mean((2, 3))
         return embeddings.view(num_clips, stop - start, -1)
 
-    def stem(self, faces: Tensor, start: int, stop: int) -> Tensor:
+    def stem(self, faces: Tensor, start: int, stop: int | None) -> Tensor:
         """Map frames [start, stop) of faces (B, T, 112, 112) to images (B T, 64, 28, 28)."""
         first, last, pads = temporal_pads(faces.shape[1], start, stop, (self.radius,))
         faces = normalise_faces(faces[:, first:last], self.stem_conv.weight.dtype)

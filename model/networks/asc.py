@@ -1,13 +1,13 @@
 """ASC: "Active Speakers in Context" (Alcázar et al., 2020): a face compared over faces and time."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from model.contract import ContextNetwork, Logits, Recipe
+from model.devices import without_autocast
 from model.layers.folding import Foldable
 from utils.errors import UserError
 from utils.structures import ContextSpec
@@ -129,12 +129,7 @@ class ASC(ContextNetwork):
         """
         refined = self.refine(context.contiguous(memory_format=torch.channels_last))
         moments = refined.flatten(2).transpose(1, 2)  # (B, L S, 1024)
-        device = moments.device.type
-        with (
-            torch.autocast(device, enabled=False)
-            if torch.amp.is_autocast_available(device)
-            else nullcontext()  # the meta device
-        ):
+        with without_autocast(moments.device):
             # At least fp32: CPUs without AVX-512 have no LSTM in bf16.
             states, _ = self.recurrence(moments.to(self.recurrence.weight_ih_l0.dtype))
         return Logits(av=self.head_av(states.flatten(1))[:, None])

@@ -82,7 +82,7 @@ class Refiner(nn.Module):
         """Map correlations (B, C, T) and other rows (B, C', T) to corrections (B, T)."""
         joined = self.join(torch.cat((self.from_profile(profile), rows), 1))
         hidden = functional.gelu(self.temporal(joined)).transpose(1, 2)
-        correction: Tensor = self.head(hidden).squeeze(2)
+        correction: Tensor = self.head(hidden)[..., 0]
         return correction
 
 
@@ -120,7 +120,7 @@ class Synchrony(Network):
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Map features (B, 4 T, 13) to (B, T, 128 + 3): embeddings and three levels."""
-        levels = audio[..., 0].clamp(min=0).view(len(audio), -1, STEPS_PER_FRAME).mean(2)
+        levels = audio[..., 0].clamp(min=0).view(audio.shape[0], -1, STEPS_PER_FRAME).mean(2)
         level = (levels - LEVEL_MEAN).unsqueeze(1) / LEVEL_STD  # (B, 1, T)
         smooth = functional.avg_pool1d(level, 3, 1, 1, count_include_pad=False)
         loudest = functional.max_pool1d(smooth, 2 * LEVEL_RADIUS + 1, 1, LEVEL_RADIUS)
@@ -176,7 +176,8 @@ class Synchrony(Network):
 
 def _silence(level: Tensor) -> Tensor:
     """Return how far the audio is below SILENCE_LEVEL, 0 if it is not, (B, T)."""
-    loudest = functional.max_pool1d(level, 2 * SILENCE_RADIUS + 1, 1, SILENCE_RADIUS)
+    levels = level[:, None]  # (B, 1, T)
+    loudest = functional.max_pool1d(levels, 2 * SILENCE_RADIUS + 1, 1, SILENCE_RADIUS)[:, 0]
     return functional.relu(SILENCE_LEVEL - (LEVEL_MEAN + LEVEL_STD * loudest))
 
 

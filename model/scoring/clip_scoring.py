@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from model.contract import ClipNetwork
+from model.devices import send
+from model.scoring.prepared import inference_copy
 from model.scoring.scorers import Hear, Scored, WholeSound
-from model.scoring.windows import inference_copy
 from utils.features import feature_module
 from utils.structures import FPS, SAMPLES_PER_FRAME, ClipSpec, CropForm, CropPiece
 
@@ -113,8 +114,8 @@ class ClipEncoder:
         with torch.inference_mode():
             for first in range(0, len(rows), self.network.at_once):
                 some = slice(first, first + self.network.at_once)
-                audio = torch.from_numpy(self._sound.of(span, rows[some])).to(device)
-                faces = torch.from_numpy(crops[rows[some]]).to(device)
+                audio = send(self._sound.of(span, rows[some]), device)
+                faces = send(crops[rows[some]], device)
                 outputs = self.network(audio, faces)
                 assert outputs.embedding is not None
                 logits[some] = outputs.av[:, 0].float().cpu().numpy()

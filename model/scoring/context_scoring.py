@@ -7,9 +7,10 @@ import torch
 from numpy.typing import NDArray
 
 from model.contract import ContextNetwork
+from model.devices import send
 from model.scoring.clip_scoring import ClipEncoder, Encoded
+from model.scoring.prepared import inference_copy
 from model.scoring.scorers import Scored, still_needed
-from model.scoring.windows import inference_copy
 from utils.structures import CropPiece
 from utils.tracking.contexts import FaceMoments, context_rows, gather, ranked_choice
 
@@ -98,6 +99,6 @@ class ContextScorer:
         with torch.inference_mode():
             for first in range(0, len(rows), BATCH):
                 some = slice(first, first + BATCH)
-                contexts = torch.from_numpy(gather(embeddings, rows[some])).to(device)
+                contexts = send(gather(embeddings, rows[some]), device)
                 logits[some] = self._network(contexts).av[:, 0].float().cpu().numpy()
         return logits

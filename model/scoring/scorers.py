@@ -1,16 +1,23 @@
 """From pieces of face tracks to logits: the interface of every kind of network's scorer."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.contract import Network
-from model.scoring.windows import Precision, track_logits
+from model.precision import is_fast_in_bf16
+from model.scoring.prepared import Precision, inference_copy
+from model.scoring.windows import Voices, prepared_logits
 from utils.features import feature_function
 from utils.structures import FPS, SAMPLES_PER_FRAME, STEPS_PER_FRAME, CropForm, CropPiece
+
+logger = logging.getLogger(__name__)
+
+AGREEMENT = 0.1  # largest difference of logits with which bf16 is chosen
 
 # Gives samples [start, stop) of the audio, 640 per video frame; zeros where there is none.
 Hear = Callable[[int, int], NDArray[np.int16]]
@@ -82,10 +89,21 @@ def still_needed(faces: Mapping[int, AnyHeld], whole: int, reach: int) -> dict[i
     }
 
 
+@dataclass(frozen=True, eq=False)
+class _Heard:
+    """The audio of a piece, for the next one if that is of the same time."""
+
+    span: tuple[int, int]  # video frames [start, stop) that were read
+    first_row: int  # of them, that is used
+    features: NDArray[np.float32]
+    voices: Voices = field(default_factory=dict)
+
+
 class SequenceScorer:
     """Scores each piece by itself, with a network that reads the sequence of one face.
 
-    Pieces are a multiple of all window lengths, so the scores are those of the whole track.
+    Pieces are a multiple of all window lengths, so the scores are those of the whole track. Faces
+    of a shot mostly come and go together: the audio of a time is encoded once for all of them.
     """
 
     def __init__(
@@ -93,13 +111,16 @@ class SequenceScorer:
         network: Network,
         hear: Hear,
         windows: Sequence[int] | None = None,
-        precision: Precision = "fp32",
+        precision: Precision | Literal["auto"] = "fp32",
     ) -> None:
+        """Take the network; `auto` tries bf16 on the first piece if the processor has it."""
         inputs = network.inputs
         self.form = CropForm(inputs.size, inputs.colour, tight=inputs.tight)
-        self._network, self._hear = network, hear
-        self._windows, self._precision = windows, precision
+        self._source, self._hear, self._windows = network, hear, windows
+        self._network = inference_copy(network, "fp32" if precision == "auto" else precision)
+        self._try_bf16 = precision == "auto" and is_fast_in_bf16(network)
         self._compute = feature_function(network.inputs.feature)
+        self._heard: _Heard | None = None  # of the latest piece
 
     def add(self, piece: CropPiece) -> Iterator[Scored]:
         """Yield the logits of the piece.
@@ -110,11 +131,22 @@ class SequenceScorer:
         num_frames = len(piece.crops)
         lead = 0 if piece.start == piece.track_start else 1  # frames, for the rows' first samples
         tail = 0 if piece.last else 1
-        first, stop = piece.start - lead, piece.start + num_frames + tail
-        heard = self._hear(first * SAMPLES_PER_FRAME, stop * SAMPLES_PER_FRAME)
+        span = (piece.start - lead, piece.start + num_frames + tail)
         row = STEPS_PER_FRAME * lead
-        features = self._compute(heard, FPS, row, row + STEPS_PER_FRAME * num_frames)
-        logits = track_logits(self._network, piece.crops, features, self._windows, self._precision)
+        if self._heard is None or self._heard.span != span or self._heard.first_row != row:
+            waveform = self._hear(*(SAMPLES_PER_FRAME * frame for frame in span))
+            rows = self._compute(waveform, FPS, row, row + STEPS_PER_FRAME * num_frames)
+            self._heard = _Heard(span, row, rows)
+        track = piece.crops, self._heard.features, self._windows, self._heard.voices
+        logits = prepared_logits(self._network, *track)
+        if self._try_bf16:
+            self._try_bf16 = False
+            fast = inference_copy(self._source, "bf16")
+            difference = float(np.abs(prepared_logits(fast, *track) - logits).max())
+            if difference <= AGREEMENT:
+                self._network = fast
+            chosen = "bf16" if difference <= AGREEMENT else "fp32"
+            logger.info("precision: %s, bf16 changes scores by %.3f", chosen, difference)
         yield Scored(piece.track, logits)
 
     def finish(self) -> Iterator[Scored]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.contract import Network
+from model.devices import send
 
 _FRAMES_AT_ONCE = 32  # read by the encoder in one call, bounds the memory
 
@@ -76,8 +77,8 @@ def embed_sequences(network: Network, faces: Sequence[SeenFace], length: int) ->
         num_clips = max(1, _FRAMES_AT_ONCE // num_read)
         for index in range(0, len(group), num_clips):
             batch = group[index : index + num_clips]
-            clips = torch.from_numpy(np.stack([_read(faces[one.face], one) for one in batch]))
-            embedded = network.encode_faces(clips.to(device), start, stop)
+            clips = np.stack([_read(faces[one.face], one) for one in batch])
+            embedded = network.encode_faces(send(clips, device), start, stop)
             for piece, embeddings in zip(batch, embedded, strict=True):
                 found[piece.face, piece.start : piece.stop] = embeddings
     return found

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.contract import Network
+from model.devices import send
+from model.scoring.prepared import Precision, inference_copy
 from model.scoring.scorers import Hear, Scored, still_needed
 from model.scoring.seen_faces import SeenFace, embed_sequences
-from model.scoring.windows import Precision, inference_copy
 from utils.errors import UserError
 from utils.features import feature_function
 from utils.structures import FPS, SAMPLES_PER_FRAME, STEPS_PER_FRAME, CropForm, CropPiece, FaceTrack
@@ -91,8 +92,8 @@ class SpeakerScorer:
                 f"a network that compares speakers takes windows of one length, got {lengths}"
             )
         self._length = lengths[0] * FPS
-        self._source = self._network = network
-        self._hear, self._delay, self._precision = hear, delay + PIECE, precision
+        self._network = inference_copy(network, precision)
+        self._hear, self._delay = hear, delay + PIECE
         self._compute = feature_function(network.inputs.feature)
         self._newest = 0
         self._faces: dict[int, _SpeakerFace] = {}
@@ -100,13 +101,12 @@ class SpeakerScorer:
     def add(self, piece: CropPiece) -> Iterator[Scored]:
         """Yield the logits that have become known, of any tracks."""
         with torch.inference_mode():
-            self._network = inference_copy(self._source, self._precision)
             face = self._faces.setdefault(piece.track, _SpeakerFace(piece))
             face.append(self._network, piece, self._features(piece))
             self._newest = max(self._newest, piece.start + len(piece.crops))
             whole = self._newest - self._delay
             yield from self._score(whole)
-        self._faces = still_needed(self._faces, whole, 2 * self._source.radius)
+        self._faces = still_needed(self._faces, whole, 2 * self._network.radius)
 
     def finish(self) -> Iterator[Scored]:
         """Yield all logits that are still due."""
@@ -165,7 +165,7 @@ class SpeakerScorer:
         target = self._faces[track]
         assert target.features is not None
         steps = slice(*(STEPS_PER_FRAME * (frame - target.start) for frame in (start, stop)))
-        audio = torch.from_numpy(target.features[steps]).to(embedded.device)
+        audio = send(target.features[steps], embedded.device)
         outputs = self._network.fuse(self._network.encode_audio(audio[None]), speakers[None])
         logits: NDArray[np.float32] = outputs.av[0, 0].float().cpu().numpy()
         return logits
@@ -178,7 +178,7 @@ def encode_pictures(network: Network, crops: NDArray[np.uint8], start: int = 0) 
     for first in range(start, len(crops), _ENCODED):
         last = min(first + _ENCODED, len(crops))
         low, high = max(first - radius, 0), min(last + radius, len(crops))
-        clip = torch.from_numpy(crops[low:high]).to(device)
+        clip = send(crops[low:high], device)
         found.append(network.encode_faces(clip[None], first - low, last - low)[0])
     return torch.cat(found)
 

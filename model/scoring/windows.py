@@ -9,28 +9,26 @@ borders, so the track is encoded once, and again only beside those borders.
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from copy import deepcopy
 from fractions import Fraction
 from itertools import pairwise
-from typing import Literal, NamedTuple, TypeVar, cast
-from weakref import WeakKeyDictionary
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from model.contract import Model, Network
-from model.layers.face_encoder import FaceEncoder
-from model.layers.folding import fold_norms
-from model.layers.video_backbones.choose import VideoBackbone
+from model.contract import Network
+from model.devices import send
+from model.scoring.prepared import Precision, inference_copy
 from utils.features import feature_function, feature_module
 from utils.scores import speaking_probability
 from utils.structures import FPS, SAMPLE_RATE, STEPS_PER_FRAME
 
-Precision = Literal["fp32", "bf16"]
+Voices = dict[tuple[int, int, int], Tensor]  # audio embeddings by start, stop, length of windows
 
 _FUSED_FRAMES = 500  # of all windows that are fused at once, bounds the memory
+_GPU_FRAMES = 512  # encoded at once: fills a GPU
 
 
 class _View(NamedTuple):
@@ -40,17 +38,6 @@ class _View(NamedTuple):
     last: int
     start: int
     stop: int
-
-
-class _Prepared(NamedTuple):
-    """A copy of a network made for inference, and the weights it was made from."""
-
-    tensors: Sequence[Tensor]
-    network: Model
-
-
-AnyModel = TypeVar("AnyModel", bound=Model)
-_prepared: WeakKeyDictionary[Model, dict[Precision, _Prepared]] = WeakKeyDictionary()
 
 
 def scores(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,18 +105,39 @@ def track_logits(
             f"{len(features)} rows; leave empty tracks out, and give the features of silence "
             "where there is no sound"
         )
+    with torch.inference_mode():
+        prepared = inference_copy(network, precision)
+    return prepared_logits(prepared, faces, features, windows)
+
+
+def prepared_logits(
+    network: Network,
+    faces: NDArray[np.uint8],
+    features: NDArray[np.float32],
+    windows: Sequence[int] | None = None,
+    voices: Voices | None = None,
+) -> NDArray[np.float32]:
+    """Return the `track_logits` of a network that is an `inference_copy` already.
+
+    Args:
+        network: The copy.
+        faces: Grey crops (T, 112, 112), one or more.
+        features: At least one row.
+        windows: Lengths to average over, s.
+        voices: Embeddings of the same features, from tracks seen at the same time; missing ones
+            are added.
+    """
     lengths = _window_lengths(network.windows if windows is None else windows)
     if len(features) < STEPS_PER_FRAME:
         features = np.pad(features, ((0, STEPS_PER_FRAME - len(features)), (0, 0)), mode="wrap")
     usable = min(len(features) // STEPS_PER_FRAME, len(faces))
+    voices = {} if voices is None else voices
     with torch.inference_mode():
-        prepared = inference_copy(network, precision)
-        device = next(prepared.parameters()).device
-        audio = torch.from_numpy(np.ascontiguousarray(features[: STEPS_PER_FRAME * usable]))
-        audio = audio.to(device, torch.float32)
+        device = next(network.parameters()).device
+        audio = send(np.ascontiguousarray(features[: STEPS_PER_FRAME * usable], np.float32), device)
         total = torch.zeros(usable, 2, device=device)
-        for length, embedded in _embed(prepared, faces[:usable], lengths):
-            total += _fuse_windows(prepared, audio, embedded, length)
+        for length, embedded in _embed(network, faces[:usable], lengths):
+            total += _fuse_windows(network, audio, embedded, length, voices)
         logits: NDArray[np.float32] = (total / len(lengths)).cpu().numpy()
     return np.pad(logits, ((0, len(faces) - usable), (0, 0)), mode="edge")
 
@@ -150,7 +158,7 @@ def _embed(
     """Return, for each window length, the embeddings (T, C) of all its windows in a row."""
     num_frames, radius = len(faces), network.radius
     whole = math.lcm(*lengths)  # where windows of all lengths end, the track falls apart
-    shared = _chunks(num_frames, whole, radius)
+    shared = _chunks(num_frames, whole, radius, _chunk_size(network))
     fringes = {
         length: [
             view
@@ -172,9 +180,8 @@ def _embed(
     return embedded
 
 
-def _chunks(num_frames: int, whole: int, radius: int) -> list[_View]:
-    """Cut the track into sequences of `whole` frames, and these into chunks with their context."""
-    size = _chunk_size(radius)
+def _chunks(num_frames: int, whole: int, radius: int, size: int) -> list[_View]:
+    """Cut the track into sequences of `whole` frames, and these into chunks of about `size`."""
     views = []
     for first in range(0, num_frames, whole):
         last = min(first + whole, num_frames)
@@ -194,9 +201,10 @@ def _border_views(border: int, length: int, num_frames: int, radius: int) -> lis
     ]
 
 
-def _chunk_size(radius: int) -> int:
+def _chunk_size(network: Network) -> int:
     """Return how many frames to encode at once: few fit the cache, many share more context."""
-    return max(32, 8 * radius)
+    on_gpu = next(network.parameters()).device.type != "cpu"
+    return _GPU_FRAMES if on_gpu else max(32, 8 * network.radius)
 
 
 def _encode_views(
@@ -210,16 +218,18 @@ def _encode_views(
     device = next(network.parameters()).device
     found: dict[_View, Tensor] = {}
     for (num_read, start, stop), group in groups.items():
-        num_clips = max(1, _chunk_size(network.radius) // num_read)
+        num_clips = max(1, _chunk_size(network) // num_read)
         for index in range(0, len(group), num_clips):
             batch = group[index : index + num_clips]
             clips = np.stack([faces[view.first : view.last] for view in batch])
-            embeddings = network.encode_faces(torch.from_numpy(clips).to(device), start, stop)
+            embeddings = network.encode_faces(send(clips, device), start, stop)
             found.update(zip(batch, embeddings, strict=True))
     return found
 
 
-def _fuse_windows(network: Network, audio: Tensor, faces: Tensor, length: int) -> Tensor:
+def _fuse_windows(
+    network: Network, audio: Tensor, faces: Tensor, length: int, voices: Voices
+) -> Tensor:
     """Return the logits (T, 2) of the windows of one length, each scored by itself."""
     num_windows = len(faces) // length
     step = max(1, _FUSED_FRAMES // length)
@@ -227,58 +237,21 @@ def _fuse_windows(network: Network, audio: Tensor, faces: Tensor, length: int) -
     ranges = [(first * length, last * length) for first, last in pairwise(edges)]
     logits = []
     for start, stop in ranges:
-        logits.append(_fuse(network, audio, faces[start:stop], start, length))
+        logits.append(_fuse(network, audio, faces[start:stop], (start, stop, length), voices))
     rest = num_windows * length
     if rest < len(faces):
-        logits.append(_fuse(network, audio, faces[rest:], rest, len(faces) - rest))
+        window = (rest, len(faces), len(faces) - rest)
+        logits.append(_fuse(network, audio, faces[rest:], window, voices))
     return torch.cat(logits)
 
 
-def _fuse(network: Network, audio: Tensor, faces: Tensor, start: int, length: int) -> Tensor:
-    """Return the logits (T, 2) of windows of one length, from frame `start` of the track on."""
-    steps = audio[STEPS_PER_FRAME * start : STEPS_PER_FRAME * (start + len(faces))]
-    voices = network.encode_audio(steps.view(-1, STEPS_PER_FRAME * length, steps.shape[1]))
-    return network.fuse(voices, faces.view(-1, length, faces.shape[1])).av.flatten(0, 1)
-
-
-def inference_copy(network: AnyModel, precision: Precision = "fp32") -> AnyModel:
-    """Return a copy of the network made to be fast, made anew when the network has changed."""
-    if precision not in ("fp32", "bf16"):
-        raise ValueError(f"precision must be fp32 or bf16, found {precision!r}; see --precision")
-    copies = _prepared.setdefault(network, {})
-    known = copies.get(precision)
-    if known is None or not _same(known.tensors, _tensors(network)):
-        tensors = [tensor.detach().clone() for tensor in _tensors(network)]
-        known = copies[precision] = _Prepared(tensors, _prepare(network, precision))
-    return cast("AnyModel", known.network)
-
-
-def _prepare(network: AnyModel, precision: Precision) -> AnyModel:
-    """Copy a network with normalisations folded and faces encoded in the given precision."""
-    prepared = deepcopy(network).eval().requires_grad_(False)
-    fold_norms(prepared)
-    for part in prepared.modules():
-        if isinstance(part, nn.Conv2d):
-            part.weight.data = part.weight.data.contiguous(memory_format=torch.channels_last)
-        if isinstance(part, FaceEncoder | VideoBackbone) and precision == "bf16":
-            for conv in part.modules():
-                if isinstance(conv, nn.Conv2d | nn.Conv3d):
-                    conv.bfloat16()
-    return prepared
-
-
-def _tensors(network: Model) -> list[Tensor]:
-    """Return all weights of a network."""
-    return [*network.parameters(), *network.buffers()]
-
-
-def _same(known: Sequence[Tensor], tensors: Sequence[Tensor]) -> bool:
-    """Tell whether weights have the same values, at the same place.
-
-    The values are compared because torch's version counters miss writes through `.data`, and
-    tensors made in inference mode have none.
-    """
-    return len(known) == len(tensors) and all(
-        (one.dtype, one.device) == (other.dtype, other.device) and torch.equal(one, other)
-        for one, other in zip(known, tensors, strict=True)
-    )
+def _fuse(
+    network: Network, audio: Tensor, faces: Tensor, place: tuple[int, int, int], voices: Voices
+) -> Tensor:
+    """Return the logits (T, 2) of windows; `place` is their start, stop and common length."""
+    start, stop, length = place
+    if place not in voices:
+        steps = audio[STEPS_PER_FRAME * start : STEPS_PER_FRAME * stop]
+        steps = steps.view(-1, STEPS_PER_FRAME * length, steps.shape[1])
+        voices[place] = network.encode_audio(steps)
+    return network.fuse(voices[place], faces.view(-1, length, faces.shape[1])).av.flatten(0, 1)

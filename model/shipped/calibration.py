@@ -7,7 +7,8 @@ import torch
 
 from model.contract import Network
 from model.networks.synchrony import Refiner, Synchrony
-from model.scoring.windows import inference_copy, score_track
+from model.scoring.prepared import inference_copy
+from model.scoring.windows import score_track
 from model.shipped.film_scores import (
     ScoredPairing,
     correction_weights,

@@ -87,7 +87,7 @@ class Lessons:
                 for teacher, rows in zip(self.teachers, targets, strict=True)
             ]
             score = torch.stack(scores).mean(0)
-            audio = network.encode_audio(noisy)
+        audio = network.encode_audio(noisy)
         first = network.first_score(audio, found)
         distance = functional.smooth_l1_loss(first / SCORE_SCALE, score / SCORE_SCALE)
         return _distance(found, targets[0]) + SCORE_WEIGHT * distance

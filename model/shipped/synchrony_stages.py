@@ -38,13 +38,13 @@ def matching_loss(
     changed: bool = True,
     bf16: bool = False,
 ) -> Tensor:
-    """Return how hard it is to find each moment's own voice, through the visual encoder.
+    """Return how hard it is to find each moment's own voice.
 
     Every speaking face has to find its voice among all voices of the batch, each moved by all
     lags (InfoNCE; van den Oord et al., 2018).
 
     Args:
-        network: Its sound encoder stays as it is.
+        network: Both encoders and the projections get gradients.
         pairer: Draws people with their own voices, sometimes beside others.
         rng: Decides all.
         changed: Whether the crops are changed, for training.
@@ -57,8 +57,7 @@ def matching_loss(
         seen = pairer.crops(pairing)
         crops.append(change_crops(seen, rng) if changed else seen)
         labels.append(pairing.labels)
-    with torch.no_grad():
-        audio = network.encode_audio(torch.from_numpy(np.stack(features)))
+    audio = network.encode_audio(torch.from_numpy(np.stack(features)))
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         faces = network.encode_faces(torch.from_numpy(np.stack(crops)))
     voice, face = network.profile.project(*network.normalised(audio, faces))

@@ -22,7 +22,7 @@ from model.contract import Network
 from model.networks.synchrony import Synchrony
 from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from model.shipped.calibration import calibrate
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.source_faces import find_people
@@ -145,7 +145,7 @@ class StagedTraining:
             return name.startswith("judges.")
 
         def matches(name: str) -> bool:
-            return is_encoder(name) or name.startswith("profile.")
+            return is_encoder(name) or name.startswith(("audio_encoder.", "profile."))
 
         return [
             Stage(SEEING, options.seeing_steps, 3e-4, is_encoder, seeing),

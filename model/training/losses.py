@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.contract import Logits, Model, Recipe
+from model.devices import without_autocast
 from model.families.base import family_of
 from model.ranks import Ranks
 from model.training.objective import BatchPart, DividedBatch, Objective
@@ -193,7 +194,7 @@ def talk_nce(audio: Tensor, faces: Tensor, active: Tensor, temperature: float) -
     """
     audio_units = functional.normalize(audio.float(), dim=2)
     face_units = functional.normalize(faces.float(), dim=2)
-    with torch.autocast(audio.device.type, enabled=False):
+    with without_autocast(audio.device):
         similarity = face_units @ audio_units.transpose(1, 2) / temperature  # (B, T, T)
     similarity = similarity.masked_fill(~active[:, None], torch.finfo(torch.float32).min)
     matching = similarity.log_softmax(2).diagonal(dim1=1, dim2=2)  # (B, T)

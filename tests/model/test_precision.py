@@ -10,7 +10,7 @@ import torch
 
 from model.loading import load_models
 from model.precision import has_bf16, warn_of_slow_bf16
-from model.scoring.windows import Precision
+from model.scoring.prepared import Precision
 from model.shipped import train_synchrony, train_tiny_fcos
 from model.shipped.synchrony_options import SynchronyTraining
 from model.shipped.train_tiny_fcos import DetectorTraining

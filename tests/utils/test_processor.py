@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from utils.processor import LIMIT, available_memory, num_cores
+from tests.programs import run_python
+from utils.processor import LIMIT, available_memory, encoder_threads, num_cores, use_cores
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,67 @@ def test_a_share_of_the_cores(share: str, cores: int, monkeypatch: pytest.Monkey
     every = num_cores()
     monkeypatch.setenv(LIMIT, share)
     assert num_cores() == (cores or every)
+
+
+@pytest.mark.parametrize(
+    ("limit", "cores"),
+    [
+        ("100000 100000", 1),
+        ("150000 100000", 2),
+        ("20000 100000", 1),
+        ("800000 100000", 8),
+        ("max 100000", 64),
+        ("", 64),
+    ],
+)
+def test_the_limit_of_a_container(
+    limit: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(LIMIT, raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("utils.processor.CPU_LIMIT", tmp_path / "cpu.max")
+    assert num_cores() == 64
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    assert num_cores() == cores
+    assert encoder_threads() == (0 if cores == 64 else cores)
+
+
+USE = """
+from utils.processor import num_cores, use_cores
+use_cores(LIMIT)
+import cv2, torch
+from threading import Thread
+counts = [num_cores(), torch.get_num_threads(), cv2.getNumThreads()]
+thread = Thread(target=lambda: counts.append(torch.get_num_threads()))
+thread.start()
+thread.join()
+print(*counts)
+"""
+
+
+def test_every_library_keeps_to_the_cores_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every thread: torch counts its own for each thread that calls it."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv(LIMIT, raising=False)
+    done = run_python("-c", USE.replace("LIMIT", "1"))
+    assert (done.stdout.split(), done.stderr) == (["1"] * 4, "")
+
+
+@pytest.mark.parametrize("given", [None, "ACTIVE"])
+def test_idle_threads_sleep_unless_the_user_decides(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is restored
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("utils.processor.CPU_LIMIT", Path("/nowhere"))
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    else:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    use_cores(None)
+    assert os.environ["OMP_WAIT_POLICY"] == (given or "PASSIVE")
+    assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
 def test_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

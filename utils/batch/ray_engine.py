@@ -14,6 +14,7 @@ from typing import Any
 
 from utils.batch.attempts import Attempts
 from utils.batch.options import BatchOptions
+from utils.batch.ray_address import ADVICE, check_cluster, use_token
 from utils.batch.work import LoadedWorker, Outcome, VideoJob, Work
 from utils.batch.worker import ROOT, Setting, Worker, check_same
 from utils.errors import ResourceError
@@ -24,11 +25,12 @@ logger = logging.getLogger(__name__)
 WORKER_BYTES = 1_200_000_000  # a worker needs 0.6 to 0.8 GB for 720p; larger images need more
 STORE_BYTES = 100_000_000  # of Ray's object store; only paths and outcomes pass through it
 MOST_DEATHS = 3  # of actors in a row, for each worker, before one is ready
-MOST_STARTS = 4  # of Ray, before its own error is passed on
+MOST_STARTS = 4  # of Ray, which gives up after 30 s
 TOO_SLOW = "timed out"  # what that says
 # Workers that ask for no part of a GPU see none, however many they are.
 NO_GPU = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
-NAMES = ("TALKNET_", "CUDA_DEVICE_ORDER")  # of the variables that workers elsewhere get too
+# Beginnings of the names of variables that workers on other machines get too.
+NAMES = ("TALKNET_", "CUDA_DEVICE_ORDER", "OMP_WAIT_POLICY")
 
 
 class VideoActor:
@@ -91,8 +93,8 @@ class RayEngine:
 
     def __init__(self, work: Work, options: BatchOptions, num_videos: int) -> None:
         """Prepare an engine; nothing is started before it is entered."""
-        if options.ray != "local":  # Ray reads it on import; else a wrong address takes 13 minutes
-            os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+        if options.ray != "local":
+            use_token()
         try:
             import ray
         except ModuleNotFoundError:
@@ -118,6 +120,8 @@ class RayEngine:
             cpus = self._share.num_workers * self._share.threads
             more = {"num_cpus": cpus, "object_store_memory": STORE_BYTES}
             more["include_dashboard"] = False
+        else:
+            check_cluster(self._options.ray)
         self._connect(more)
         if not local:
             nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -126,10 +130,11 @@ class RayEngine:
 
     def _connect(self, more: Mapping[str, Any]) -> None:
         """Start Ray or connect to a cluster; a busy machine may need several tries to start it."""
+        cluster = self._options.ray
         for start in range(1, MOST_STARTS + 1):
             try:
                 self._ray.init(
-                    address=self._options.ray,
+                    address=cluster,
                     runtime_env={"env_vars": {"PYTHONPATH": str(ROOT), **NO_GPU}},
                     log_to_driver=False,
                     logging_level=logging.ERROR,
@@ -138,14 +143,18 @@ class RayEngine:
             except Exception as error:  # Ray has no narrower one for a start that is too slow
                 self._ray.shutdown()
                 wrong = isinstance(error, ConnectionError | RuntimeError | ValueError)
-                if wrong and self._options.ray != "local":
+                if wrong and cluster != "local":
                     raise ResourceError(
-                        f"--ray {self._options.ray}: expected a running Ray cluster, found: "
-                        f"{error}; start one with ray start --head, or use --ray local"
+                        f"--ray {cluster}: expected a running Ray cluster, found: {error}; {ADVICE}"
                     ) from None
-                if TOO_SLOW in str(error).lower() and start < MOST_STARTS:
-                    logger.warning("Ray did not start within its own time limit; trying again")
-                    continue
+                if TOO_SLOW in str(error).lower():
+                    logger.warning("Ray did not start within its own time limit")
+                    if start < MOST_STARTS:
+                        continue
+                    raise ResourceError(
+                        f"--ray {cluster}: Ray did not start in {MOST_STARTS} tries of 30 s: this "
+                        "machine is too busy; wait, or use --shard instead"
+                    ) from None
                 raise
             return
 

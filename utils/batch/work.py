@@ -30,7 +30,8 @@ TREE = "pywork/scores.pckl"  # the last file of the published tree
 INDIFFERENT = frozenset(
     [
         *("videoName", "videoFolder", "outputFolder", "noVideo", "officialTree"),
-        *("nDataLoaderThread", "evalCol", "colSavePath", "pretrainModel", "encoderModel"),
+        *("nDataLoaderThread", "threads", "encoder", "evalCol", "colSavePath"),
+        *("pretrainModel", "encoderModel"),
         *("noReport", "proxy", "embedVideo", "edits", "video"),
     ]
 )
@@ -178,7 +179,8 @@ class VideoWork(Generic[Models]):
         logger.info(
             "%s: the result is whole; only %s is made", job.path.name, ", ".join(job.missing)
         )
-        outputs = ImageOutputs(MARKED in job.missing, per_track=self.options.people.per_track)
+        per_track = self.options.people.per_track
+        outputs = ImageOutputs(MARKED in job.missing, per_track=per_track, encoder=given.encoder)
         write_outputs(
             Found(result, VideoSpan(video, read)), job.folder, outputs, self.options.report
         )

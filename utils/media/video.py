@@ -1,6 +1,6 @@
 """Read the frames of a video at the working rate, with the arrays that the analysis needs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,12 +14,14 @@ from utils.media.audio import KEEP_S, Sound, read_sound
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.source_frames import SourceFrame, read_source_frames
 from utils.media.tone_mapping import ToneMapper
+from utils.processor import num_cores
 from utils.structures import FPS, SAMPLES_PER_FRAME, Frame, ScoredTrack
 
 PLANAR_8_BIT = {  # formats whose first plane is 8-bit luma
     *("yuv420p", "yuv422p", "yuv444p", "yuv440p", "yuv411p", "yuv410p", "nv12", "nv21", "nv16"),
     *("yuvj420p", "yuvj422p", "yuvj444p", "yuvj440p", "yuvj411p", "yuva420p", "yuva444p"),
 }
+AHEAD_FRAMES, AHEAD_BYTES = 32, 16_000_000  # held between two stages, at most
 FULL_RANGE_LUMA = np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
 
 
@@ -33,7 +35,7 @@ class VideoSpan:
 
     def read_frames(
         self, image_size: tuple[int, int] | None, report: ReadReport, colour: bool = False
-    ) -> Iterator[Frame]:
+    ) -> Generator[Frame, None, None]:
         """Yield the frames of the span; see the function `read_frames`."""
         for frame in read_frames(self.video, image_size, self.options, report, colour):
             yield replace(frame, index=frame.index + self.first_frame)
@@ -89,6 +91,22 @@ def read_frames(
         next_tick = stop if stop > start else next_tick
     if next_tick is None and held is not None:  # shorter than half a tick: still one frame
         yield replace(reader.frame(held.image), index=nearest_tick(held.start_s))
+
+
+def frames_ahead(video: VideoInfo, image_size: tuple[int, int] | None, colour: bool = False) -> int:
+    """Return by how many frames a stage may be ahead of the next one; 0 if there is one core.
+
+    Args:
+        video: Result of `probe`.
+        image_size: (width, height) of `Frame.image`; None for the video's own.
+        colour: Whether frames also have `Frame.colour`.
+    """
+    if num_cores() == 1:
+        return 0
+    pixels = video.width * video.height
+    width, height = image_size or (video.width, video.height)
+    num_bytes = pixels * (4 if colour else 1) + 3 * width * height
+    return min(AHEAD_FRAMES, max(1, AHEAD_BYTES // num_bytes))
 
 
 def nearest_tick(time_s: Fraction) -> int:

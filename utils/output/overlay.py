@@ -77,15 +77,18 @@ class Overlay:
         return x1, y1, x2, y2
 
     def _draw_tab(self, planes: Sequence[Plane], mark: Mark, x: int, y: int) -> None:
-        """Blend in the tab above (x, y), the box's outer corner; inside the image if it fits."""
+        """Blend in the tab above (x, y), the box's outer corner; inside the image if it fits.
+
+        It begins with a whole chroma pixel, so that a text needs one sprite wherever it stands.
+        """
         text_width, text_height = self._tab_size(mark.text)
-        x = max(0, min(x, self.width - text_width))
+        x = max(0, min(x, self.width - text_width)) // self.step * self.step
         y = max(0, min(y - text_height + self.thickness // 2, self.height - text_height))
-        parity = (x % self.step, y % self.step)
-        sprite = self.sprite(mark.text, mark.speaking, parity)
+        y = y // self.step * self.step
+        sprite = self.sprite(mark.text, mark.speaking)
         for index, plane in enumerate(planes):
             step = 1 if index == 0 else self.step
-            left, top = (x - parity[0]) // step, (y - parity[1]) // step
+            left, top = x // step, y // step
             part = plane[top : top + sprite.values[index].shape[0], left:]
             part = part[:, : sprite.values[index].shape[1]]
             height, width = part.shape
@@ -97,15 +100,12 @@ class Overlay:
         length = _font(self.text_size).getlength(text)
         return round(length + 0.9 * self.text_size), round(1.45 * self.text_size)
 
-    def _make_sprite(self, text: str, speaking: bool, parity: tuple[int, int]) -> Sprite:
-        """Render a tab whose top left corner lies `parity` pixels inside a chroma pixel."""
+    def _make_sprite(self, text: str, speaking: bool) -> Sprite:
+        """Render a tab."""
         from PIL import Image, ImageDraw
 
         width, height = self._tab_size(text)
-        canvas = (
-            -(-(width + parity[0]) // self.step) * self.step,
-            -(-(height + parity[1]) // self.step) * self.step,
-        )
+        canvas = (-(-width // self.step) * self.step, -(-height // self.step) * self.step)
         big = 4  # drawn larger and reduced, for smooth corners
         mask = Image.new("L", (width * big, height * big))
         ImageDraw.Draw(mask).rounded_rectangle(
@@ -115,11 +115,10 @@ class Overlay:
             corners=(True, True, True, False),
         )
         alpha = Image.new("L", canvas)
-        alpha.paste(mask.resize((width, height), Image.Resampling.BOX), parity)
+        alpha.paste(mask.resize((width, height), Image.Resampling.BOX))
         colour = Image.new("RGB", canvas, GREEN if speaking else RED)
-        middle = (parity[0] + width / 2, parity[1] + height / 2)
         ImageDraw.Draw(colour).text(
-            middle,
+            (width / 2, height / 2),
             text,
             fill=WHITE,
             font=_font(self.text_size),

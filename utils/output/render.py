@@ -1,8 +1,9 @@
 """Write the marked video: the source and its audio, with a box and a tab for every face."""
 
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -22,8 +23,12 @@ from utils.files import replacing
 from utils.media.container import ReadOptions, ReadReport, VideoInfo
 from utils.media.source_frames import SourceFrame, read_source_frames
 from utils.media.tone_mapping import ToneMapper
+from utils.media.video import frames_ahead
+from utils.output.encoders import BITS_PER_PIXEL, OPTIONS, X264
 from utils.output.overlay import Mark, Overlay, drawable
 from utils.output.render_sound import sound_packets
+from utils.overlap import ahead
+from utils.processor import encoder_threads
 from utils.scores import smooth_scores
 from utils.structures import FPS, ScoredTrack
 
@@ -31,9 +36,8 @@ MP4_OPTIONS = {
     "movflags": "+faststart",  # web players start before the download is complete
     "movie_timescale": "90000",  # a coarser scale shifts streams against each other by up to 1 ms
 }
-CRF = 21  # x264's quality, 0 (lossless) to 51
-PRESET = "veryfast"  # of x264: faster encoding, larger file
 NO_LABELS: Mapping[int, str] = MappingProxyType({})
+IMAGES_AHEAD = 3  # painted images that wait for the encoder, which is slower, at most
 KEY_FRAMES_S = 4  # between key frames; a shorter distance makes seeking faster
 
 
@@ -45,22 +49,39 @@ def render_video(
     progress: Callable[[int], None] | None = None,
     labels: Mapping[int, str] = NO_LABELS,
 ) -> None:
-    """Write an MP4 of the span with every face marked, green while it speaks and red otherwise.
+    """Write an MP4 of the span with every face marked; see `Rendering`."""
+    Rendering(video, read_options, labels).write(tracks, path, progress)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How the marked video of a span is made.
 
     Size, time stamps and audio are those of the source; the image is upright and progressive, and
     HDR is converted to SDR.
-
-    Args:
-        video: Result of `probe`.
-        tracks: Faces and scores, in frames at 25/s from the start of the span.
-        path: The MP4 to write.
-        read_options: The span of the tracks.
-        progress: Called with the number of source images done since the last call.
-        labels: What to call tracks instead of their numbers, such as the name of the person.
     """
-    with writing_mp4(path) as container:
-        marks = _MarkFinder(tracks, video.fps > FPS, labels)
-        _write(container, video, marks, read_options, progress)
+
+    video: VideoInfo
+    read_options: ReadOptions  # the span of the tracks
+    labels: Mapping[int, str] = field(default_factory=dict)  # of tracks, instead of their numbers
+    encoder: str = X264
+
+    def write(
+        self,
+        tracks: Sequence[ScoredTrack],
+        path: Path,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Write an MP4 with every face marked, green while it speaks and red otherwise.
+
+        Args:
+            tracks: Faces and scores, in frames at 25/s from the start of the span.
+            path: The MP4 to write.
+            progress: Called with the number of source images done since the last call.
+        """
+        with writing_mp4(path) as container:
+            marks = _MarkFinder(tracks, self.video.fps > FPS, self.labels)
+            _write(container, self, marks, progress)
 
 
 @contextmanager
@@ -90,12 +111,12 @@ def writing_mp4(path: Path) -> Iterator[OutputContainer]:
 
 def _write(
     container: OutputContainer,
-    video: VideoInfo,
+    rendering: Rendering,
     marks: "_MarkFinder",
-    read_options: ReadOptions,
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Encode all images and interleave the audio."""
+    """Encode all images, painted in a thread that runs ahead, and interleave the audio."""
+    video, read_options = rendering.video, rendering.read_options
     frames = read_source_frames(video, read_options, ReadReport())
     first = next(frames, None)
     if first is None:
@@ -104,38 +125,43 @@ def _write(
         )
     tone_mapper = ToneMapper("perceptual")
     image = tone_mapper.sdr(first.image)
-    stream = _add_video(container, video, image)
+    stream = _add_video(container, video, image, rendering.encoder)
     sound = sound_packets(container, video, read_options)
     waiting = next(sound, None)
     painter = _Painter(video, marks, image, stream)
-    for frame in chain((first,), frames):
-        container.mux(stream.encode(painter.painted(frame, tone_mapper.sdr(frame.image))))
-        while waiting is not None and waiting[0] <= frame.stop_s:
-            container.mux(waiting[1])
-            waiting = next(sound, None)
-        if progress is not None:
-            progress(1)
+    painted = painter.run(chain((first,), frames), tone_mapper)
+    with closing(ahead(painted, min(IMAGES_AHEAD, frames_ahead(video, None)))) as images:
+        for marked, stop_s in images:
+            container.mux(stream.encode(marked))
+            while waiting is not None and waiting[0] <= stop_s:
+                container.mux(waiting[1])
+                waiting = next(sound, None)
+            if progress is not None:
+                progress(1)
     container.mux(stream.encode(None))
     while waiting is not None:
         container.mux(waiting[1])
         waiting = next(sound, None)
 
 
-def _add_video(container: OutputContainer, video: VideoInfo, image: VideoFrame) -> VideoStream:
+def _add_video(
+    container: OutputContainer, video: VideoInfo, image: VideoFrame, encoder: str
+) -> VideoStream:
     """Add an H.264 stream with the source's size and time base and the image's colour space."""
     even = video.width % 2 == 0 and video.height % 2 == 0
-    stream = container.add_stream(
-        "libx264", rate=video.fps, options={"crf": str(CRF), "preset": PRESET}
-    )
+    stream = container.add_stream(encoder, rate=video.fps, options=dict(OPTIONS[encoder]))
+    assert isinstance(stream, VideoStream)
     stream.width, stream.height = video.width, video.height
     stream.pix_fmt = "yuv420p" if even else "yuv444p"  # only 4:4:4 can have odd sizes
     context = stream.codec_context
+    if not OPTIONS[encoder]:  # no constant quality
+        context.bit_rate = round(BITS_PER_PIXEL * video.width * video.height * video.fps)
     clock = image.time_base.denominator if image.time_base else 90000
     clock = 90000 if clock > 1000000 else clock * -(-10000 // clock)
     context.time_base = Fraction(1, clock)  # at least as fine as the source's
     context.sample_aspect_ratio = video.pixel_aspect
     context.gop_size = max(1, round(KEY_FRAMES_S * video.fps))
-    context.thread_count = 0  # chosen by the encoder
+    context.thread_count = encoder_threads()
     context.color_range = image.color_range
     if not image.format.is_rgb:
         context.colorspace = image.colorspace
@@ -161,6 +187,13 @@ class _Painter:
         step = 2 if stream.pix_fmt == "yuv420p" else 1
         self.overlay = Overlay(size, step, image.colorspace, image.color_range == ColorRange.JPEG)
         self.marks = marks
+
+    def run(
+        self, frames: Iterable[SourceFrame], tone_mapper: ToneMapper
+    ) -> Generator[tuple[VideoFrame, Fraction], None, None]:
+        """Yield a marked image of each frame, and when its display ends."""
+        for frame in frames:
+            yield self.painted(frame, tone_mapper.sdr(frame.image)), frame.stop_s
 
     def painted(self, frame: SourceFrame, sdr: VideoFrame) -> VideoFrame:
         """Return a marked, upright copy of the SDR image of a frame, with its time stamp."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from utils.media.audio import Sound
 from utils.media.container import ReadReport
 from utils.media.video import VideoSpan
+from utils.output.encoders import X264
 from utils.output.exports import (
     write_people_csv,
     write_rttm,
@@ -18,7 +19,7 @@ from utils.output.exports import (
     write_vtt,
 )
 from utils.output.official_tree import TreeContents, write_official_tree
-from utils.output.render import render_video
+from utils.output.render import Rendering
 from utils.output.results import Result
 from utils.output.thumbnails import write_thumbnails
 from utils.output.timeline import write_timeline
@@ -39,6 +40,7 @@ class ImageOutputs:
     official_tree: bool = False
     crops: CropOptions = CropOptions()
     per_track: bool = False  # speakers are tracks everywhere but in people.csv and the report
+    encoder: str = X264  # of the marked video
 
 
 def write_tables(result: Result, folder: Path, per_track: bool = False) -> None:
@@ -86,10 +88,11 @@ def write_images(
         tracks = span.from_start(result.tracks)
         with bar(f"{name}: marking the video", float(video.fps) * length_s, "frames") as move:
             labels = {} if outputs.per_track else _labels(result)
-            render_video(video, tracks, folder / MARKED, read, _steps(move), labels)
+            marked = Rendering(video, read, labels, outputs.encoder)
+            marked.write(tracks, folder / MARKED, _steps(move))
     if proxy:
         with bar(f"{name}: writing the proxy", float(video.fps) * length_s, "frames") as move:
-            render_video(video, [], folder / PROXY, read, progress=_steps(move))
+            Rendering(video, read, encoder=outputs.encoder).write([], folder / PROXY, _steps(move))
     if outputs.official_tree and faces:
         indices = [index for index, _ in faces]
         contents = TreeContents(

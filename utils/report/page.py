@@ -17,8 +17,8 @@ NAME = "report.html"
 # In the order in which they use each other; main.js starts the page.
 SCRIPTS = (
     *("format", "speech_rule", "edits", "exports", "model", "address", "player"),
-    *("overlay", "lane_canvas", "menus", "corrections", "names", "lane_pointer", "lanes"),
-    *("selection", "panel", "keys"),
+    *("overlay", "lane_canvas", "menus", "corrections", "names", "lane_drop", "lane_pointer"),
+    *("lanes", "selection", "panel", "keys"),
     "main",
 )
 PART_BYTES = 3 * 2**20  # of an embedded video, a multiple of 3: parts of base64 need no padding

@@ -106,7 +106,7 @@ class LocalPage:
 
     async def _changes(self) -> AsyncIterator[str]:
         shown, silent_s = "", 0.0
-        while True:
+        while not self.runner.stopping.is_set():
             now = json.dumps(await run_in_threadpool(self.store.snapshot))
             if now != shown:
                 yield f"data: {now}\n\n"

@@ -14,6 +14,7 @@ from utils.server.options import ServeOptions
 logger = logging.getLogger(__name__)
 
 FOLDER = Path("served")  # of the uploads and results
+ADVICE = "Ctrl-C stops; waiting videos go on at the next start"
 INSTALL = "python -m pip install -r requirements-serve.txt"
 
 
@@ -32,12 +33,12 @@ def run_serve(
         models: Networks that may be chosen.
     """
     try:
-        import uvicorn
-
         from utils.server.app import make_app
         from utils.server.guard import Guard
+        from utils.server.http_server import PageServer, listen, page_address
     except ModuleNotFoundError as error:
-        raise ResourceError(f"--serve needs the package {error.name}: {INSTALL}") from None
+        package = (error.name or "").partition(".")[0]
+        raise ResourceError(f"--serve needs the package {package}: {INSTALL}") from None
     from filelock import FileLock, Timeout
 
     from utils.server.jobs import JobStore
@@ -55,29 +56,8 @@ def run_serve(
         runner = Runner(store, ServedWork(options, *functions))
         token = serve.token or ("" if serve.is_local else secrets.token_urlsafe(24))
         app = Guard(make_app(store, runner, models, serve.max_bytes), serve.host, token)
-        config = uvicorn.Config(
-            app, serve.host, serve.port, log_level="warning", timeout_graceful_shutdown=1
-        )
-        _listen(config, serve, token)
+        with listen(serve.host, serve.port) as listener:
+            address = page_address(serve.host, listener.getsockname()[1], token)
+            print(f"open {address} ({ADVICE})", flush=True)
+            PageServer(app, runner.stopping).run([listener])
     return 0
-
-
-def _listen(config: Any, serve: ServeOptions, token: str) -> None:  # noqa: ANN401
-    """Print the address, and answer requests until Ctrl-C."""
-    import socket
-
-    import uvicorn
-
-    family = socket.AF_INET6 if ":" in serve.host else socket.AF_INET
-    try:
-        listener = socket.create_server((serve.host, serve.port), family=family)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResourceError(
-            f"{serve.host}:{serve.port} cannot be used: {reason}; choose another --port"
-        ) from None
-    host = f"[{serve.host}]" if ":" in serve.host else serve.host
-    address = f"http://{host}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
-    print(f"open {address} (Ctrl-C stops; waiting videos go on at the next start)", flush=True)
-    with listener:
-        uvicorn.Server(config).run([listener])

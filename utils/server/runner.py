@@ -170,6 +170,7 @@ class Runner:
         self._model = ""  # that the worker has loaded
         self._current = ""  # id of the job in the worker; guarded by the store's lock
         self._stopped = False
+        self.stopping = threading.Event()  # set when the server begins to stop
         self._thread = threading.Thread(target=self._loop, daemon=True, name="jobs")
 
     def start(self) -> None:

@@ -47,7 +47,7 @@ def levels(published_state: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 @pytest.fixture(scope="module")
 def priors(levels: list[tuple[Tensor, Tensor]]) -> Tensor:
-    return s3fd.make_priors(tuple(tuple(loc.shape[2:]) for loc, _ in levels), "cpu")
+    return s3fd.make_priors(tuple(tuple(loc.shape[2:]) for loc, _ in levels))
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_face_alignment_boxes(theirs: Any) -> None:
         levels = detector.network(detector.prepare([image]))
         places, confidences = s3fd.flatten(levels)
         sizes = tuple(tuple(loc.shape[2:]) for loc, _ in levels)
-        boxes = s3fd.decode(places[0], s3fd.make_priors(sizes, "cpu"))
+        boxes = s3fd.decode(places[0], s3fd.make_priors(sizes))
     found = np.column_stack([boxes, confidences[0]])[confidences[0].numpy() > 0.05]
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
@@ -264,7 +264,7 @@ def test_bf16_moves_the_boxes_by_less_than_a_pixel(
         expected, expected_confidences = s3fd.flatten(spread(inputs))
         levels = low(inputs.bfloat16())
         found, confidences = s3fd.flatten(levels)
-        priors = s3fd.make_priors(tuple(tuple(loc.shape[2:]) for loc, _ in levels), "cpu")
+        priors = s3fd.make_priors(tuple(tuple(loc.shape[2:]) for loc, _ in levels))
     sure = expected_confidences[0] > 0.9
     boxes = [s3fd.decode(places[0][sure], priors[sure]) for places in (expected, found)]
     sides = priors[sure, 2:]

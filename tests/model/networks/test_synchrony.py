@@ -12,7 +12,8 @@ from model.checkpoints.files import read_weights
 from model.checkpoints.registry import find_file
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_REFINERS, SEEN_COLUMNS, SEEN_ROWS, Synchrony, _silence
-from model.scoring.windows import inference_copy, score_track, track_logits
+from model.scoring.prepared import inference_copy
+from model.scoring.windows import score_track, track_logits
 from model.shipped.synchrony_stages import take_over
 from tests.parity.fill import inputs
 from tests.parity.filled import filled

@@ -18,7 +18,8 @@ from model.contract import Network
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from model.networks.talknet import TalkNet
-from model.scoring.windows import inference_copy, probabilities, score_track, scores, track_logits
+from model.scoring.prepared import inference_copy
+from model.scoring.windows import probabilities, score_track, scores, track_logits
 from tests.parity.fill import fill, inputs
 from tests.parity.filled import filled
 from tests.parity.references import reference
@@ -137,6 +138,17 @@ def test_long_tracks(make: type[Network], num_frames: int) -> None:
 @pytest.mark.parametrize("windows", [(1,), (2,), (1, 2), (2, 5), (3, 7), (60,)], ids=str)
 def test_other_windows(windows: tuple[int, ...]) -> None:
     assert_shared_equals_separate(cheap(LRASD), 510, windows)
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_the_number_of_frames_encoded_at_once_changes_nothing(
+    make: type[Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU, many more are encoded at once."""
+    track = cheap(make), crops(190), rows(760)
+    expected = track_logits(*track, PUBLISHED)
+    monkeypatch.setattr("model.scoring.windows._chunk_size", lambda _: 512)
+    np.testing.assert_allclose(track_logits(*track, PUBLISHED), expected, atol=1e-5)
 
 
 def test_shared_windows_cost_little_more_than_one_pass() -> None:

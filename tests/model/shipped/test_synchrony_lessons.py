@@ -10,7 +10,7 @@ from model.contract import Network
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import Synchrony
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from model.shipped.synchrony_lessons import LESSON_FRAMES, Lessons, encode_track
 from model.shipped.synchrony_stages import take_over
 from tests.made_people import make_people

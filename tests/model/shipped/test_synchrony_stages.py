@@ -9,7 +9,7 @@ import torch
 from model.layers.lag_profile import MAX_OFFSET, SHOWN_LAG
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import NUM_CHANNELS, NUM_LEVELS, Synchrony
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from model.shipped import synchrony_stages
 from model.shipped.synchrony_lessons import Lessons
 from model.shipped.synchrony_stages import (
@@ -140,7 +140,7 @@ def test_noise_hides_what_moves_together_but_not_the_opinion() -> None:
     assert opinions[0] == opinions[1]
 
 
-def test_matching_is_learned_through_the_visual_encoder(
+def test_matching_is_learned_through_both_encoders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(synchrony_stages, "MATCHED_CLIPS", 2)
@@ -148,9 +148,9 @@ def test_matching_is_learned_through_the_visual_encoder(
     loss = matching_loss(network, pairer, np.random.default_rng(0))
     loss.backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
-    gradients = [one.grad for one in network.visual_encoder.parameters()]
-    assert all(gradient is not None and gradient.any() for gradient in gradients)
-    assert all(one.grad is None for one in network.audio_encoder.parameters())
+    for encoder in (network.visual_encoder, network.audio_encoder):
+        gradients = [one.grad for one in encoder.parameters()]
+        assert all(gradient is not None and gradient.any() for gradient in gradients)
 
 
 def test_own_voices_in_step_are_found() -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from model.networks.light_asd import LightASD
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import Synchrony
-from model.scoring.windows import inference_copy
+from model.scoring.prepared import inference_copy
 from model.shipped import synchrony_lessons, synchrony_stages, train_synchrony
 from model.shipped.synchrony_options import Stage, SynchronyTraining
 from model.shipped.train_synchrony import StagedTraining, main

@@ -2,17 +2,29 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from benchmarks.batch_runs import descendants, with_command
 from tests.made_batch import MadeWork
-from tests.utils.batch.test_command import kill_and_go_on, run, states, write_all
+from tests.utils.batch.test_command import kill_and_go_on, run, start, states, write_all
 from utils.batch.command import plan, run_batch
 from utils.batch.options import BatchOptions
-from utils.batch.ray_engine import WORKER_BYTES, WorkerShare, share_cluster, share_machine
+from utils.batch.ray_address import check_cluster
+from utils.batch.ray_engine import (
+    STORE_BYTES,
+    WORKER_BYTES,
+    WorkerShare,
+    share_cluster,
+    share_machine,
+)
 from utils.errors import ResourceError
 
 pytest.importorskip("ray")
@@ -91,6 +103,8 @@ def kill_actors(parent: int, out: Path) -> None:
     for count in (2, 10):
         while not (out / "status.jsonl").exists() or len(states(out)) < count:
             time.sleep(0.02)
+            if os.getppid() != parent:  # the test was interrupted
+                os._exit(1)
         actors = with_command(descendants(parent), b"ray::VideoActor")
         if not actors:
             os._exit(1)
@@ -99,8 +113,43 @@ def kill_actors(parent: int, out: Path) -> None:
     os._exit(0)
 
 
-@pytest.mark.slow
 def test_no_cluster(tmp_path: Path) -> None:
     source = write_all(tmp_path / "in", {"a.mp4": "fine"})
     with pytest.raises(ResourceError, match="expected a running Ray cluster"):
         run(source, tmp_path / "out", ray="127.0.0.1:1")
+
+
+@pytest.mark.slow
+def test_a_running_cluster(tmp_path: Path) -> None:
+    """A program of its own reaches it; two workers share the videos."""
+    source = write_all(tmp_path / "in", {f"{number}.mp4": "fine" for number in range(4)})
+    with running_cluster() as address:
+        assert start(source, tmp_path / "out", address).wait() == 0
+    assert {line["state"] for line in states(tmp_path / "out").values()} == {"done"}
+
+
+@contextmanager
+def running_cluster() -> Iterator[str]:
+    """Start a cluster of this machine as users do; yield its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"]
+    command += ["--port", str(port), "--num-cpus", "2", "--include-dashboard", "false"]
+    command += ["--node-ip-address", "127.0.0.1", "--object-store-memory", str(STORE_BYTES)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as head:
+        try:
+            address = f"127.0.0.1:{port}"
+            while not answers(address):
+                assert head.poll() is None, "ray start has ended"
+                time.sleep(0.1)
+            yield address
+        finally:
+            head.terminate()
+
+
+def answers(address: str) -> bool:
+    try:
+        check_cluster(address)
+    except ResourceError:
+        return False
+    return True

@@ -26,6 +26,7 @@ from utils.structures import Shot
 
 pytestmark = pytest.mark.slow
 FPS = 25
+OFF = "offscreen"
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +350,7 @@ def test_edits_survive_a_reload(browser: Any, folder: Path) -> None:
     page = Page(browser, folder / "report.html")
     page.run("model.add({edit: 'rename', person: 0, name: 'Ann'})")
     page.page.reload(wait_until="commit")
-    page.wait("document.documentElement.dataset.ready === 'true'")
+    page.wait_ready()
     assert page.run("model.speakerName(0)") == "Ann"
     page.page.locator("#reset").click()
     assert page.run("[model.speakerName(0), model.canRedo]") == ["Face 0", True]
@@ -378,6 +379,45 @@ def test_trimming_and_drawing_with_the_mouse(opened: Page) -> None:
     np.testing.assert_allclose(found, [[25, 85], [100, 115]], atol=1)
     kinds = opened.run("model.list.map(one => one.edit)")
     assert kinds == ["trim", "draw"]
+
+
+def test_speech_is_dragged_to_another_lane(people: tuple[Page, Result], tmp_path: Path) -> None:
+    """To a person, off-screen, to nobody; back by undo; nowhere by Escape or in its own lane."""
+    page, result = people
+    page.page.set_viewport_size({"width": 1280, "height": 1100})  # all lanes are in view
+    page.run("model.load([], 0)")
+    part = page.run("model.segments.find(one => one.speaker === 0 && one.stop - one.start > 50)")
+    moved = {"edit": "move", "person": 0, "start": part["start"], "stop": part["stop"]}
+    mouse = page.page.mouse
+
+    def drag(target: str) -> None:
+        size = page.page.locator('[data-speaker="0"] .lane-canvas').bounding_box()
+        share = (part["start"] + part["stop"]) / 2 / FPS / result.video.duration_s
+        mouse.move(size["x"] + size["width"] * share, size["y"] + size["height"] / 2)
+        mouse.down()
+        mouse.move(size["x"] + size["width"] * share, size["y"] - 30, steps=2)
+        place = page.page.locator(target).bounding_box()
+        mouse.move(place["x"] + place["width"] * 0.8, place["y"] + place["height"] / 2, steps=2)
+
+    for attribute, to in (("speaker", 1), ("speaker", OFF), ("to", OFF), ("to", "nobody")):
+        drag(f'[data-{attribute}="{to}"]')
+        mouse.up()
+        assert page.run("model.list") == [{**moved, "to": to}]
+        shown, path = page.run(SHOWN), tmp_path / "edits.json"
+        path.write_text(page.run("exportsOf.editsJson()"), encoding="utf-8")
+        edits = Edits.read_json(path)
+        edits.check(result, path)
+        assert shown == tables(apply_edits(result, edits), tmp_path)
+        page.page.keyboard.press("Control+z")
+        assert page.run("model.list") == []
+    drag('[data-speaker="1"]')
+    page.page.keyboard.press("Escape")
+    mouse.up()
+    drag('[data-speaker="0"]')
+    mouse.up()
+    assert page.run("[model.list.length, laneDrop.isOpen()]") == [0, False]
+    assert page.page.locator("#drop-zones").is_hidden()
+    page.run("model.load([], 0)")
 
 
 def test_an_hour_with_sixty_tracks(browser: Any, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def test_what_the_page_knows(tmp_path: Path) -> None:
 
 def test_nothing_is_fetched(tmp_path: Path) -> None:
     text = report(tmp_path, made_result())
-    assert "default-src 'none'" in text
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe-eval" not in policy and "http" not in policy
     outside = set(re.findall(r"\w+://[^\s\"']+", text)) - {"http://www.w3.org/2000/svg"}
     assert outside == set()
     assert not re.search(r"<(link|script|img|iframe)[^>]*(src|href)=", text)

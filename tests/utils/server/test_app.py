@@ -9,23 +9,16 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from demoTalkNet import make_parser
-from tests import made_served
 from tests.made_report import squares
+from tests.made_served import MAX_BYTES, made_app
 from tests.made_video import write_video
-from utils.demo_options import DemoOptions
-from utils.flags import read_groups
 from utils.output.results import Result
 from utils.report.edits import Edits, fingerprint
-from utils.server.app import make_app
-from utils.server.guard import Guard
 from utils.server.jobs import JobStore
-from utils.server.runner import Runner, ServedWork
 
 pytestmark = pytest.mark.slow  # every worker process loads torch
 
 HOME = "http://127.0.0.1:8710"
-MAX_BYTES = 2_000_000
 TOKEN = "a-secret-of-32-characters-or-more"
 
 
@@ -48,11 +41,8 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     clients: list[TestClient] = []
 
     def start(host: str = "127.0.0.1", token: str = "") -> TestClient:
-        options = read_groups(make_parser().parse_args([]), DemoOptions)
-        store = JobStore(folder)
-        runner = Runner(store, ServedWork(options, made_served.load_models, made_served.analyse))
-        app = make_app(store, runner, made_served.MODELS, MAX_BYTES)
-        client = TestClient(Guard(app, host, token), base_url=HOME, follow_redirects=False)
+        app, _ = made_app(folder, host, token)
+        client = TestClient(app, base_url=HOME, follow_redirects=False)
         clients.append(client)
         return client.__enter__()
 

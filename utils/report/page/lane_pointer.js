@@ -22,7 +22,7 @@ const lanePointer = (() => {
     return Math.abs(x - left) <= laneCanvas.GRIP ? "start" : null;
   }
 
-  /** Follow a pointer until it is released: each gesture has move(x, y) and end(moved). */
+  /** Follow a pointer until it is released: a gesture has move(x, event), end(moved), cancel(). */
   function drag(row, event, gesture) {
     const { canvas } = row;
     const left = canvas.getBoundingClientRect().left;
@@ -37,24 +37,40 @@ const lanePointer = (() => {
       canvas.removeEventListener("pointermove", move);
       canvas.removeEventListener("pointerup", end);
       canvas.removeEventListener("pointercancel", end);
+      document.removeEventListener("keydown", escape, true);
       row.drawn = null;
-      gesture.end(moved, last.clientX - left);
+      if (last.type === "pointerup") gesture.end(moved);
+      else gesture.cancel?.();
       lanes.draw();
     };
+    const escape = (pressed) => {
+      if (pressed.key !== "Escape") return;
+      pressed.stopPropagation();
+      canvas.releasePointerCapture(event.pointerId);
+      end(pressed);
+    };
+    document.addEventListener("keydown", escape, true);
     canvas.addEventListener("pointermove", move);
     canvas.addEventListener("pointerup", end);
     canvas.addEventListener("pointercancel", end);
   }
 
+  /** Go along; speech that is dragged out of its lane is given to whoever it is dropped on. */
   function seeking(row, x) {
+    const part = partAt(row, x);
     const go = (place) => player.seek(lanes.timeAt(Math.max(0, place), row.canvas));
     go(x);
     return {
-      move: go,
+      move: (place, event) => {
+        if (part && (laneDrop.isOpen() || laneDrop.leaves(row, event))) laneDrop.over(part, event);
+        else go(place);
+      },
       end: (moved) => {
-        if (!moved) lanes.select(partAt(row, x));
+        if (laneDrop.isOpen()) laneDrop.drop(part);
+        else if (!moved) lanes.select(part);
         address.update();
       },
+      cancel: laneDrop.close,
     };
   }
 

@@ -33,7 +33,8 @@
   }
 
   function size(bytes) {
-    return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.max(bytes / 1e6, 0.1).toFixed(1)} MB`;
+    if (bytes < 1e5) return `${Math.ceil(bytes / 1e3)} kB`;
+    return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${(bytes / 1e6).toFixed(1)} MB`;
   }
 
   async function ask(method, address, content) {
