@@ -42,9 +42,9 @@ def test_folding_changes_nothing() -> None:
     images = torch.from_numpy(crops(3)).permute(0, 3, 1, 2).float()
     with torch.inference_mode():
         own.eval()
-        faces = (own(reduce(images)), own(reduce(images.flip(3))))
-        first, mirrored = map(torch.nn.functional.normalize, faces)
-        expected = torch.nn.functional.normalize(first + mirrored)
+        faces = torch.stack([own(reduce(images)), own(reduce(images.flip(3)))])
+        unit = torch.nn.functional.normalize(faces, dim=2)
+        expected = torch.nn.functional.normalize(unit.sum(dim=0))
     np.testing.assert_allclose(Bundled(copy).embed(crops(3)), expected.numpy(), atol=1e-4)
 
 
