@@ -5,33 +5,44 @@ python -m benchmarks.unseen_people --videos DIR --people CSV --networks synchron
 What a face says is known from how each pairing is made: its own voice, another over it, another
 alone, its own 0.5 to 3 s early or late, silence, noise or music. Two thirds of the pairings have
 noise, small faces, strong compression, few images a second, or audio that is late or early.
-Rates are means over people, with 95 % intervals by resampling people.
+Rates are means over people, with 95 % intervals by resampling people. "beside" measures
+are of shots of two people who both move their lips, under the voice of one, of either in turn, or
+of both; networks that compare the faces of a shot do so there.
 """
 
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.measure import report
 from model.checkpoints.build import load_single
 from model.contract import Network
-from model.scoring.windows import score_track
+from model.scoring.comparing import compare_tracks
+from model.scoring.windows import scores as scores_of
+from model.scoring.windows import track_outputs
 from model.shipped.film_scores import (
     ScoredPairing,
     count_errors,
     mean_rates,
     ordinary_precision,
     rate_intervals,
+    reliability,
 )
 from model.shipped.source_faces import find_people
 from utils.datasets.pairings.film import FilmPairer
+from utils.datasets.pairings.film_shots import shots_of_two
+from utils.features.mfcc import align, mfcc
 from utils.progress import bar
+
+MATCH = " match"  # after a network's name: its evidence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,28 +66,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = options.faces or Path(temporary)
         found = find_people(options.videos, options.people, "", folder)
         pairer = FilmPairer(*found, options.seed, options.maxLength)
-        pairings = list(score(pairer, options.networks, options.weights))
-    rows = [row for name in options.networks for row in table(pairings, name, options.seed)]
+        networks = load_networks(options.networks, options.weights)
+        pairings = [*score(pairer, networks), *score_shots(pairer, networks)]
+    rows = [row for name in networks for row in table(pairings, name, options.seed)]
     report(rows, options.json)
+    for name in networks:
+        match = name + MATCH
+        compared = [one for one in pairings if match in one.scores]
+        if compared:
+            print(f"\nreliability of {name} by strength of its evidence")
+            report([asdict(row) for row in reliability(compared, name, match)], None)
     return 0
 
 
-def score(
-    pairer: FilmPairer, names: Sequence[str], weights: Sequence[str]
-) -> Iterator[ScoredPairing]:
-    """Yield all pairings with the scores of all networks."""
+def load_networks(names: Sequence[str], weights: Sequence[str]) -> dict[str, Network]:
+    """Return the networks by name."""
     networks = {}
     for number, name in enumerate(names):
         chosen = weights[number] if number < len(weights) else None
         networks[name] = cast("Network", load_single(name, chosen))
+    return networks
+
+
+def score(pairer: FilmPairer, networks: Mapping[str, Network]) -> Iterator[ScoredPairing]:
+    """Yield all pairings with the scores of all networks, and the match of those that have one."""
     with bar("scoring", len(pairer), "pairings") as advance:
         for number, pairing in enumerate(pairer):
-            scores = {
-                name: score_track(network, pairing.crops, pairing.waveform)
-                for name, network in networks.items()
-            }
+            scores = {}
+            for name, network in networks.items():
+                features = align(mfcc(pairing.waveform), len(pairing.crops))
+                rows = track_outputs(network, pairing.crops, features)
+                scores[name] = scores_of(rows)
+                if network.compares:
+                    scores[name + MATCH] = rows[:, 2]
             yield ScoredPairing(pairing.person, pairing.situation, pairing.labels, scores)
             advance(number + 1)
+
+
+def score_shots(pairer: FilmPairer, networks: Mapping[str, Network]) -> Iterator[ScoredPairing]:
+    """Yield both faces of shots of two people, with the scores of all networks."""
+    for shot in shots_of_two(pairer, pairer.seed):
+        num_frames = shot.labels.shape[1]
+        features = align(mfcc(shot.waveform), num_frames)
+        scores: list[dict[str, NDArray[np.float32]]] = [{}, {}]
+        for name, network in networks.items():
+            rows = {
+                number: track_outputs(network, face.crops[:num_frames], features)
+                for number, face in enumerate(shot.faces)
+            }
+            if network.compares:
+                rows = compare_tracks(network, rows, dict.fromkeys(rows, 0))
+            for number, found in rows.items():
+                scores[number][name] = scores_of(found)
+        for face, labels, own in zip(shot.faces, shot.labels, scores, strict=True):
+            yield ScoredPairing(face.person, f"beside, {shot.kind}", labels, own)
 
 
 def table(pairings: Sequence[ScoredPairing], name: str, seed: int) -> list[dict[str, object]]:

@@ -34,6 +34,7 @@ class Logits:
     audio: Tensor | None = None  # (B, T, 2)
     visual: Tensor | None = None  # (B, T, 2)
     embedding: Tensor | None = None  # (B, T, C), read by a context network
+    match: Tensor | None = None  # (B, T), log-odds that the audio is this face's, up to a constant
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Network(Model):
     inputs: ClassVar[InputSpec] = InputSpec()
     windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, default for scoring
     radius: ClassVar[int]  # frames to either side that a visual embedding depends on
+    compares: ClassVar[bool] = False  # whether `compare` changes the logits of faces of one shot
 
     @abstractmethod
     def encode_audio(self, audio: Tensor) -> Tensor:
@@ -141,6 +143,16 @@ class Network(Model):
             faces: (B, T, C), or (B, S, T, C) for a network that compares S speakers; its logits
                 are (B, S, T, 2).
         """
+
+    def compare(self, logits: Tensor, match: Tensor, visible: Tensor) -> Tensor:  # noqa: ARG002
+        """Return the logits of faces that are seen under the same audio, (S, T, 2).
+
+        Args:
+            logits: Of each face by itself (S, T, 2).
+            match: From `fuse` (S, T).
+            visible: Whether a face is seen in a frame (S, T).
+        """
+        return logits
 
     def forward(self, audio: Tensor, faces: Tensor) -> Logits:
         """Map features (B, 4 T, F) and grey faces in [0, 255] to logits.

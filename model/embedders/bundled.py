@@ -18,7 +18,7 @@ from utils.errors import UserError
 SIDE = 64  # pixels; crops are reduced to it
 WIDTHS = (32, 64, 128)  # channels at 16, 8 and 4 cells a side
 EMBEDDING = 256  # C, as the teacher's
-THRESHOLD = 0.45  # mean cosine distance of tracks above which groups are two people
+THRESHOLD = 0.40  # mean cosine distance of tracks above which groups are two people
 
 
 class PreluUnit(Foldable):

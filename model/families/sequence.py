@@ -13,6 +13,7 @@ from model.contract import Network, Recipe
 from model.families.base import BatchShapes, Forwarded, ScorerInputs, Source, image_shape
 from model.families.entities import EntityFamily
 from model.ranks import Ranks
+from model.scoring.comparing import ComparingScorer
 from model.scoring.scorers import Scorer, SequenceScorer
 from utils.structures import FPS, STEPS_PER_FRAME
 
@@ -30,7 +31,8 @@ class SequenceFamily(EntityFamily[Network]):
 
     def make_scorer(self, network: Network, inputs: ScorerInputs) -> Scorer:
         """Return a scorer that scores each piece of a track separately, in windows."""
-        return SequenceScorer(network, inputs.hear, inputs.windows, inputs.precision)
+        scorer = SequenceScorer(network, inputs.hear, inputs.windows, inputs.precision)
+        return ComparingScorer(network, scorer) if network.compares else scorer
 
     def forward(self, network: Network, audio: Tensor, faces: Tensor) -> Forwarded:
         """Run a network on features (B, 4 T, F) and faces (B, T, H, W)."""

@@ -97,6 +97,7 @@ class Synchrony(Network):
     )
     radius = 9
     windows = (60,)  # s
+    compares = True
     released_names: ClassVar[Mapping[str, str]] = {"": ""}  # published as they are
 
     def __init__(self) -> None:
@@ -117,6 +118,7 @@ class Synchrony(Network):
         self.judges = nn.ModuleList(
             Refiner(self.profile.num_correlations, num_rows) for _ in range(NUM_REFINERS)
         )
+        self.match_weights = nn.Parameter(torch.zeros(len(LONG_WINDOWS)))  # of the evidence
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Map features (B, 4 T, 13) to (B, T, 128 + 3): embeddings and three levels."""
@@ -145,7 +147,37 @@ class Synchrony(Network):
     def refine(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Logits:
         """Return the first score, corrected by the mean of all refiners."""
         score = self.scores(compared, audio, faces).mean(0)
-        return Logits(av=torch.stack((-score, score), 2), visual=self.head_visual(faces))
+        return Logits(
+            av=torch.stack((-score, score), 2),
+            visual=self.head_visual(faces),
+            match=self.match(compared),
+        )
+
+    def match(self, compared: Comparison) -> Tensor:
+        """Return the log-odds (B, T) that the audio is the face's, up to a constant."""
+        return torch.einsum("w,bwt->bt", self.match_weights, self.above(compared))
+
+    @staticmethod
+    def above(compared: Comparison) -> Tensor:
+        """Return by how much the correlation is above chance, (B, windows, T)."""
+        return compared.evidence[:, 1::3]
+
+    def compare(self, logits: Tensor, match: Tensor, visible: Tensor) -> Tensor:
+        """Return logits (S, T, 2) in which faces of one shot compete for the audio.
+
+        A face gains by the log-odds that the audio is its own rather than that of any face seen
+        with it. These count by the probability that they speak, so that a face with closed lips
+        is no rival; a face alone, or one as likely as its rivals, keeps its score. Scores are
+        half log-odds.
+        """
+        score = _score(logits)
+        weights = torch.sigmoid(2 * score) * visible
+        odds = match.exp()
+        rivals = (weights * odds).sum(0) - weights * odds
+        num_rivals = weights.sum(0) - weights
+        gain = (1 + num_rivals).log() - (1 + rivals.clamp(min=0) / odds).log()
+        score = score + gain / 2
+        return torch.stack((-score, score), 2)
 
     def scores(self, compared: Comparison, audio: Tensor, faces: Tensor) -> Tensor:
         """Return the score that each refiner gives, (refiners, B, T)."""

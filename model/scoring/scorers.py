@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.contract import Network
 from model.precision import is_fast_in_bf16
 from model.scoring.prepared import Precision, inference_copy
-from model.scoring.windows import Voices, prepared_logits
+from model.scoring.windows import Voices, prepared_outputs
 from utils.features import feature_function
 from utils.structures import FPS, SAMPLES_PER_FRAME, STEPS_PER_FRAME, CropForm, CropPiece
 
@@ -123,7 +123,7 @@ class SequenceScorer:
         self._heard: _Heard | None = None  # of the latest piece
 
     def add(self, piece: CropPiece) -> Iterator[Scored]:
-        """Yield the logits of the piece.
+        """Yield the logits of the piece, with a third column, the match, if faces are compared.
 
         Kept: the audio of a whole track gives one row of features less than four per frame, so
         its last frame has no score of its own; a piece that is not the last has all its rows.
@@ -138,11 +138,12 @@ class SequenceScorer:
             rows = self._compute(waveform, FPS, row, row + STEPS_PER_FRAME * num_frames)
             self._heard = _Heard(span, row, rows)
         track = piece.crops, self._heard.features, self._windows, self._heard.voices
-        logits = prepared_logits(self._network, *track)
+        logits = prepared_outputs(self._network, *track)
         if self._try_bf16:
             self._try_bf16 = False
             fast = inference_copy(self._source, "bf16")
-            difference = float(np.abs(prepared_logits(fast, *track) - logits).max())
+            changed = prepared_outputs(fast, *track)[:, :2]
+            difference = float(np.abs(changed - logits[:, :2]).max())
             if difference <= AGREEMENT:
                 self._network = fast
             chosen = "bf16" if difference <= AGREEMENT else "fp32"

@@ -87,8 +87,20 @@ def track_logits(
     windows: Sequence[int] | None = None,
     precision: Precision = "fp32",
 ) -> NDArray[np.float32]:
-    """Return the logits (T, 2) of every frame of one track, the mean over the window lengths.
+    """Return the logits (T, 2) of every frame of one track, as `track_outputs` does."""
+    return track_outputs(network, faces, features, windows, precision)[:, :2]
 
+
+def track_outputs(
+    network: Network,
+    faces: NDArray[np.uint8],
+    features: NDArray[np.float32],
+    windows: Sequence[int] | None = None,
+    precision: Precision = "fp32",
+) -> NDArray[np.float32]:
+    """Return the logits of every frame of one track, the mean over the window lengths.
+
+    They are (T, 2), or (T, 3) for a network that compares faces: the last column is the match.
     Frames without features at the end get the logits of the last frame that has them. There is
     always one such frame: if it lacks rows, they are repeated from the first on.
 
@@ -107,17 +119,17 @@ def track_logits(
         )
     with torch.inference_mode():
         prepared = inference_copy(network, precision)
-    return prepared_logits(prepared, faces, features, windows)
+    return prepared_outputs(prepared, faces, features, windows)
 
 
-def prepared_logits(
+def prepared_outputs(
     network: Network,
     faces: NDArray[np.uint8],
     features: NDArray[np.float32],
     windows: Sequence[int] | None = None,
     voices: Voices | None = None,
 ) -> NDArray[np.float32]:
-    """Return the `track_logits` of a network that is an `inference_copy` already.
+    """Return the `track_outputs` of a network that is an `inference_copy` already.
 
     Args:
         network: The copy.
@@ -135,7 +147,7 @@ def prepared_logits(
     with torch.inference_mode():
         device = next(network.parameters()).device
         audio = send(np.ascontiguousarray(features[: STEPS_PER_FRAME * usable], np.float32), device)
-        total = torch.zeros(usable, 2, device=device)
+        total = torch.zeros(usable, 3 if network.compares else 2, device=device)
         for length, embedded in _embed(network, faces[:usable], lengths):
             total += _fuse_windows(network, audio, embedded, length, voices)
         logits: NDArray[np.float32] = (total / len(lengths)).cpu().numpy()
@@ -230,7 +242,7 @@ def _encode_views(
 def _fuse_windows(
     network: Network, audio: Tensor, faces: Tensor, length: int, voices: Voices
 ) -> Tensor:
-    """Return the logits (T, 2) of the windows of one length, each scored by itself."""
+    """Return the logits (T, 2), and the match, of the windows of one length."""
     num_windows = len(faces) // length
     step = max(1, _FUSED_FRAMES // length)
     edges = [*range(0, num_windows, step), num_windows]
@@ -248,10 +260,12 @@ def _fuse_windows(
 def _fuse(
     network: Network, audio: Tensor, faces: Tensor, place: tuple[int, int, int], voices: Voices
 ) -> Tensor:
-    """Return the logits (T, 2) of windows; `place` is their start, stop and common length."""
+    """Return the outputs of windows; `place` is their start, stop and common length."""
     start, stop, length = place
     if place not in voices:
         steps = audio[STEPS_PER_FRAME * start : STEPS_PER_FRAME * stop]
         steps = steps.view(-1, STEPS_PER_FRAME * length, steps.shape[1])
         voices[place] = network.encode_audio(steps)
-    return network.fuse(voices[place], faces.view(-1, length, faces.shape[1])).av.flatten(0, 1)
+    logits = network.fuse(voices[place], faces.view(-1, length, faces.shape[1]))
+    rows = logits.av if logits.match is None else torch.cat((logits.av, logits.match[..., None]), 2)
+    return rows.flatten(0, 1)

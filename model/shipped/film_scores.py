@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ OWN = ("own", "over")  # situations in which a face is heard
 OWN_PRIOR = 0.95  # share of frames in which a face is heard alone, or nobody is
 NUM_RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)  # percentiles
+STRENGTHS = ("weak", "middling", "strong")
+RELIABILITY_BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.01)  # of probability
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +53,7 @@ def count_errors(pairings: Iterable[ScoredPairing], network: str, threshold: flo
         true, false = pairing.labels == SPEAKING, pairing.labels == NOT_SPEAKING
         situation = pairing.situation
         masks = {f"false {situation}": (false, speaks)}
-        if situation in OWN:
+        if situation in OWN or situation.startswith("beside"):
             masks["misses" if situation == "own" else f"misses {situation}"] = (true, ~speaks)
         if situation == "own":
             known = pairing.labels != UNLABELLED
@@ -83,6 +86,45 @@ def rate_intervals(counts: Counts, rng: np.random.Generator) -> dict[str, tuple[
     return intervals
 
 
+@dataclass(frozen=True)
+class ReliabilityRow:
+    """Frames whose evidence and probability of speaking lie within bounds."""
+
+    evidence: str  # "weak", "middling" or "strong"
+    predicted: float  # mean probability
+    observed: float  # share that speaks
+    share: float  # of all frames
+
+
+def reliability(
+    pairings: Sequence[ScoredPairing], network: str, match: str
+) -> list[ReliabilityRow]:
+    """Return how often faces speak by their predicted probability and the strength of evidence.
+
+    Frames are weighted as in `correction_weights`. The strength is the distance of the match from
+    its median, in thirds.
+    """
+    known = [one.labels != UNLABELLED for one in pairings]
+    scored = list(zip(pairings, known, strict=True))
+    score = np.concatenate([one.scores[network][mask] for one, mask in scored]).astype(np.float64)
+    found = np.concatenate([one.scores[match][mask] for one, mask in scored])
+    target = np.concatenate([one.labels[mask] == SPEAKING for one, mask in scored])
+    weight = np.concatenate(_weights(pairings))
+    strength = np.abs(found - np.median(found))
+    third = np.searchsorted(np.quantile(strength, (1 / 3, 2 / 3)), strength)
+    probability = 1 / (1 + np.exp(-2 * score))
+    rows = []
+    for number, name in enumerate(STRENGTHS):
+        for low, high in pairwise(RELIABILITY_BINS):
+            mask = (third == number) & (probability >= low) & (probability < high)
+            share = weight[mask].sum()
+            if share > 0:
+                predicted = float(weight[mask] @ probability[mask] / share)
+                observed = float(weight[mask] @ target[mask] / share)
+                rows.append(ReliabilityRow(name, predicted, observed, float(share)))
+    return rows
+
+
 def ordinary_precision(pairings: Iterable[ScoredPairing], network: str) -> float:
     """Return the average precision over all frames with the own voice alone."""
     own = [one for one in pairings if one.situation == "own"]
@@ -101,19 +143,13 @@ def correction_weights(
     (up to a common factor) by logistic regression (Platt, 1999). All people count alike, and the
     own voice is heard in `OWN_PRIOR` of all frames, as in ordinary video.
     """
-    rows, targets, weights = [], [], []
-    totals: dict[tuple[str, bool], int] = defaultdict(int)
-    for one in pairings:
-        totals[one.person, one.situation == "own"] += int((one.labels != UNLABELLED).sum())
+    rows, targets = [], []
     for one in pairings:
         known = one.labels != UNLABELLED
-        own = one.situation == "own"
         rows.append(np.stack([one.scores[first][known], one.scores[correction][known]], 1))
         targets.append(one.labels[known] == SPEAKING)
-        share = OWN_PRIOR if own else 1 - OWN_PRIOR
-        weights.append(np.full(known.sum(), share / max(1, totals[one.person, own])))
     inputs, target = np.concatenate(rows).astype(np.float64), np.concatenate(targets)
-    weight = np.concatenate(weights) / sum(map(np.sum, weights))
+    weight = np.concatenate(_weights(pairings))
 
     def loss(values: NDArray[np.float64]) -> float:
         odds = inputs @ values[:2] + values[2]
@@ -121,3 +157,18 @@ def correction_weights(
 
     scale, slope, offset = minimize(loss, np.array([1.0, 0.5, 0.0])).x
     return float(slope / scale), float(offset / scale)
+
+
+def _weights(pairings: Sequence[ScoredPairing]) -> list[NDArray[np.float64]]:
+    """Return the weight of each labelled frame; all of them sum to 1."""
+    totals: dict[tuple[str, bool], int] = defaultdict(int)
+    for one in pairings:
+        totals[one.person, one.situation == "own"] += int((one.labels != UNLABELLED).sum())
+    weights = []
+    for one in pairings:
+        own = one.situation == "own"
+        share = OWN_PRIOR if own else 1 - OWN_PRIOR
+        num_frames = int((one.labels != UNLABELLED).sum())
+        weights.append(np.full(num_frames, share / max(1, totals[one.person, own])))
+    total = sum(map(np.sum, weights))
+    return [rows / total for rows in weights]

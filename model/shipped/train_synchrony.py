@@ -23,7 +23,7 @@ from model.networks.synchrony import Synchrony
 from model.precision import warn_of_slow_bf16
 from model.ranks import Ranks
 from model.scoring.prepared import inference_copy
-from model.shipped.calibration import calibrate
+from model.shipped.calibration import calibrate, calibrate_match
 from model.shipped.seeded_steps import Seed, SeededObjective, SeededSteps, train_steps
 from model.shipped.source_faces import find_people
 from model.shipped.synchrony_lessons import KEPT_CLIPS, LESSON_CLIPS, Lessons, encode_track
@@ -171,6 +171,7 @@ class StagedTraining:
         pairer = FilmPairer(*found, options.seed, SELECTION_FRAMES)
         teacher = cast("Network", load_single(options.teachers.split(",")[0]))
         calibrate(self.network, teacher, pairer)
+        calibrate_match(self.network, pairer)
         self._write()
 
     def _learn(self, stage: Stage, number: int) -> bool:

@@ -7,7 +7,7 @@ import torch
 
 from model.networks.lr_asd import LRASD
 from model.networks.synchrony import Synchrony
-from model.shipped.calibration import calibrate, split_scores
+from model.shipped.calibration import calibrate, calibrate_match, split_scores
 from model.shipped.film_scores import count_errors, mean_rates
 from tests.made_people import make_people
 from tests.parity.filled import filled
@@ -29,3 +29,15 @@ def test_corrections_are_weighted(tmp_path: Path) -> None:
         new.scores["sum"] = new.scores["first"] + new.scores["correction"]
     misses = [mean_rates(count_errors(after, name))["misses"] for name in ("sum", "teacher")]
     assert misses[0] <= misses[1] + 0.01
+
+
+def test_evidence_is_weighted(tmp_path: Path) -> None:
+    network = filled(Synchrony())
+    pairer = FilmPairer(*make_people(tmp_path), seed=0, max_length=80)
+    before = {name: rows.clone() for name, rows in network.state_dict().items()}
+    calibrate_match(network, pairer)
+    after = network.state_dict()
+    assert {name for name, rows in after.items() if not torch.equal(rows, before[name])} == {
+        "match_weights"
+    }
+    assert torch.isfinite(after["match_weights"]).all()

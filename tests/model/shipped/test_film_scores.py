@@ -10,6 +10,7 @@ from model.shipped.film_scores import (
     mean_rates,
     ordinary_precision,
     rate_intervals,
+    reliability,
 )
 
 
@@ -64,3 +65,20 @@ def test_a_correction_counts_what_it_is_worth(worth: float) -> None:
     weight, offset = correction_weights(pairings, "first", "more")
     assert weight == pytest.approx(worth, abs=0.03)
     assert offset == pytest.approx(-0.4, abs=0.05)
+
+
+def test_calibrated_scores_are_reliable() -> None:
+    """Scores that are half of true log-odds: frames speak as often as predicted, in all thirds."""
+    rng = np.random.default_rng(0)
+    pairings = []
+    for number in range(20):
+        odds = rng.normal(0, 2, 3000)
+        labels = (rng.random(3000) < 1 / (1 + np.exp(-odds))).astype(np.int8)
+        match = rng.normal(0, 1, 3000).astype(np.float32)
+        scores = {"net": (odds / 2).astype(np.float32), "match": match}
+        pairings.append(ScoredPairing(f"p{number}", "own", labels, scores))
+    rows = reliability(pairings, "net", "match")
+    assert {row.evidence for row in rows} == {"weak", "middling", "strong"}
+    assert sum(row.share for row in rows) == pytest.approx(1)
+    for row in rows:
+        assert row.observed == pytest.approx(row.predicted, abs=0.04)
