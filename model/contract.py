@@ -119,7 +119,7 @@ class Network(Model):
     inputs: ClassVar[InputSpec] = InputSpec()
     windows: ClassVar[tuple[int, ...]] = (1, 2, 3, 4, 5, 6)  # s, default for scoring
     radius: ClassVar[int]  # frames to either side that a visual embedding depends on
-    compares: ClassVar[bool] = False  # whether `compare` changes the logits of faces of one shot
+    compares: ClassVar[bool] = False  # whether `compete` changes the logits of faces of one shot
 
     @abstractmethod
     def encode_audio(self, audio: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class Network(Model):
                 are (B, S, T, 2).
         """
 
-    def compare(self, logits: Tensor, match: Tensor, visible: Tensor) -> Tensor:  # noqa: ARG002
+    def compete(self, logits: Tensor, match: Tensor, visible: Tensor) -> Tensor:  # noqa: ARG002
         """Return the logits of faces that are seen under the same audio, (S, T, 2).
 
         Args:

@@ -162,7 +162,7 @@ class Synchrony(Network):
         """Return by how much the correlation is above chance, (B, windows, T)."""
         return compared.evidence[:, 1::3]
 
-    def compare(self, logits: Tensor, match: Tensor, visible: Tensor) -> Tensor:
+    def compete(self, logits: Tensor, match: Tensor, visible: Tensor) -> Tensor:
         """Return logits (S, T, 2) in which faces of one shot compete for the audio.
 
         A face gains by the log-odds that the audio is its own rather than that of any face seen

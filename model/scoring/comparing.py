@@ -74,7 +74,7 @@ def compare_tracks(
             ]
             own[begin - start : end - start, 3] = 1
         whole = torch.from_numpy(joint).to(next(network.parameters()).device)
-        logits = network.compare(whole[..., :2], whole[..., 2], whole[..., 3])
+        logits = network.compete(whole[..., :2], whole[..., 2], whole[..., 3])
         for own, (track, (begin, end)) in zip(logits.cpu().numpy(), seen.items(), strict=True):
             found[track][begin - starts[track] : end - starts[track]] = own[
                 begin - start : end - start
