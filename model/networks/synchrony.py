@@ -118,7 +118,8 @@ class Synchrony(Network):
         self.judges = nn.ModuleList(
             Refiner(self.profile.num_correlations, num_rows) for _ in range(NUM_REFINERS)
         )
-        self.match_weights = nn.Parameter(torch.zeros(len(LONG_WINDOWS)))  # of the evidence
+        self.match_weights: Tensor  # of the evidence; calibrated, not trained
+        self.register_buffer("match_weights", torch.zeros(len(LONG_WINDOWS)))
 
     def encode_audio(self, audio: Tensor) -> Tensor:
         """Map features (B, 4 T, 13) to (B, T, 128 + 3): embeddings and three levels."""

@@ -7,7 +7,6 @@ import torch
 from numpy.typing import NDArray
 
 from model.contract import Network
-from model.scoring.prepared import inference_copy
 from model.scoring.scorers import Scored, Scorer
 from utils.structures import CropPiece
 
@@ -56,7 +55,6 @@ def compare_tracks(
     """
     if not rows:
         return {}
-    network = inference_copy(network)
     found = {track: np.empty((len(own), 2), np.float32) for track, own in rows.items()}
     first = min(starts[track] for track in rows)
     last = max(starts[track] + len(own) for track, own in rows.items())
@@ -73,9 +71,9 @@ def compare_tracks(
                 begin - starts[track] : end - starts[track]
             ]
             own[begin - start : end - start, 3] = 1
-        whole = torch.from_numpy(joint).to(next(network.parameters()).device)
+        whole = torch.from_numpy(joint)  # so little that the CPU does it
         logits = network.compete(whole[..., :2], whole[..., 2], whole[..., 3])
-        for own, (track, (begin, end)) in zip(logits.cpu().numpy(), seen.items(), strict=True):
+        for own, (track, (begin, end)) in zip(logits.numpy(), seen.items(), strict=True):
             found[track][begin - starts[track] : end - starts[track]] = own[
                 begin - start : end - start
             ]
