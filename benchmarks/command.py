@@ -97,11 +97,11 @@ def transcode(path: Path, folder: Path) -> None:
     with av.open(str(path)) as source, av.open(str(folder / "transcoded.mp4"), "w") as target:
         stream = source.streams.video[0]
         stream.thread_type = "AUTO"
-        encoder = target.add_stream(
-            "libx264", stream.average_rate, options={"preset": "veryfast", "crf": "20"}
-        )
+        rate = stream.average_rate or Fraction(25)
+        encoder = target.add_stream("libx264", rate, options={"preset": "veryfast", "crf": "20"})
         encoder.width, encoder.height, encoder.pix_fmt = stream.width, stream.height, "yuv420p"
-        for frame in source.decode(stream):
+        for number, frame in enumerate(source.decode(stream)):
+            frame.pts, frame.time_base = number, 1 / rate  # a looped clip has gaps
             frame.pict_type = av.video.frame.PictureType.NONE
             target.mux(encoder.encode(frame))
         target.mux(encoder.encode(None))
