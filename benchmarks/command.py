@@ -2,8 +2,8 @@
 
 Runs demoTalkNet.py including start-up on the demo clip (720p, two faces), looped to length, in turn
 with a plain transcode of the same clip: decoding and x264 at its "veryfast" preset. The ratio of
-the two hardly depends on the machine or its load. Missing weights are replaced by random ones,
-which take the same time. Stages are timed by `benchmarks.profile`.
+the two compares runs on one kind of processor, whatever its load. Missing weights are replaced by
+random ones, which take the same time. Stages are timed by `benchmarks.profile`.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 Runs the command in this process, including its imports, and prints each stage's own wall and
 processor time, without that of the stages that it reads from, and what each thread did. A plain
-transcode of the video (decode, encode with x264) follows, as a yardstick: its ratios compare
-between machines.
+transcode of the video (decode, encode with x264) follows, as a yardstick: its ratios
+compare between machines with processors of one kind.
 
 A stage's processor time is that of its own thread; threads of libraries are in the second table.
 There, "waiting" is the time a thread could have run but got no core.
