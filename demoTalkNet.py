@@ -193,20 +193,19 @@ def analyse(
         heard = listen(options.array, options.array_sound, models.device)
     speakers = make_speakers(video, models, options)
     faces: list[tuple[int, Detections | None]] = []
-    num_tracks = 0
     start_s = speakers.span.options.start_s
     span_s = min(options.video.duration or float("inf"), max(0.0, video.duration_s - start_s))
     with bar(f"{video.path.name}: finding speakers", span_s, "s") as advance:
 
         def on_frame(frame: "Frame") -> None:
             advance(done_s := (frame.index + 1) / talkNet.FPS - start_s)
-            watch(done_s, num_tracks)
+            watch(done_s, speakers.num_faces)
             if options.video.writes_tree:
                 faces.append((frame.index, frame.faces))
 
         speakers.on_frame = on_frame
-        for shot in speakers:
-            num_tracks += len(shot.tracks)
+        for _ in speakers:
+            pass
     result = replace(
         speakers.result(options.settings()),
         network=models.network_record,

@@ -166,6 +166,11 @@ class ActiveSpeakers:
         reports = (self._report, self._sound.report)
         return found + read_warnings(self.video, self.span.options, *reports)
 
+    @property
+    def num_faces(self) -> int:
+        """Number of face tracks so far, those of the shot in progress included."""
+        return len(self.tracks) + len(self._open)
+
     def result(self, settings: Mapping[str, Any] | None = None) -> Result:
         """Return everything found so far; complete once the iteration has ended."""
         video = self.video
