@@ -4,10 +4,12 @@ BIN := .venv/bin
 # One process per core, each of one thread; a file's tests share what its fixtures make.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# What depends on how a processor computes: run again as on one with AVX2 alone, and on any other.
-NUMERIC := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider -m "not slow" \
+# What depends on how a processor computes: run again as on one with AVX2 alone, unless this is one,
+# and as on any other.
+NUMERIC := $(PYTEST) -m "not slow" \
 	tests/model/layers tests/model/networks tests/model/scoring/test_windows.py tests/model/training/test_trainer.py \
 	tests/utils/features tests/utils/metrics
+HAS_MORE := $(shell grep -m1 -o avx512f /proc/cpuinfo 2> /dev/null)
 
 .PHONY: demo test test-all numeric numeric-avx2 numeric-default lint clean
 demo: .venv/ready
@@ -19,7 +21,7 @@ test: .venv/ready-dev lint
 test-all: .venv/ready-dev lint
 	$(PYTEST)
 
-numeric: numeric-avx2 numeric-default
+numeric: $(if $(HAS_MORE),numeric-avx2) numeric-default
 
 numeric-avx2: .venv/ready-dev
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(NUMERIC)
