@@ -26,7 +26,7 @@ from utils.demo_options import ESSENTIAL, DemoOptions
 from utils.errors import UserError
 from utils.files import check_folder, replacing
 from utils.flags import add_flags, add_groups, read_flags, read_groups
-from utils.processor import share_memory, use_cores
+from utils.processor import release_memory, share_memory, use_cores
 from utils.progress import bar, byte_bar
 from utils.server.options import ServeOptions
 
@@ -142,6 +142,7 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
             models = models or load_models(options)
             with of_video:
                 make_outputs(video, folder, models, options)
+        release_memory()
         failed += of_video.failed
     return int(failed > 0)
 
@@ -199,7 +200,7 @@ def analyse(
 
         def on_frame(frame: "Frame") -> None:
             advance(done_s := (frame.index + 1) / talkNet.FPS - start_s)
-            watch(done_s, speakers.num_faces)
+            watch(done_s, len(speakers.tracks) + len(speakers.open_tracks))
             if options.video.writes_tree:
                 faces.append((frame.index, frame.faces))
 

@@ -134,7 +134,7 @@ class ActiveSpeakers:
         inputs = ScorerInputs(hear, delay, options.windows, options.precision, whole)
         scorer = family_of(network).make_scorer(network, inputs)
         self._scorer = SilenceScorer(scorer, hear, keep_logits=options.score_silence)
-        self._open: dict[int, OpenTrack] = {}
+        self.open_tracks: dict[int, OpenTrack] = {}  # of the shot in progress
 
     def __iter__(self) -> Iterator[ShotResult]:
         """Run all stages once, front to back; raise UserError if the span shows no image."""
@@ -165,11 +165,6 @@ class ActiveSpeakers:
             found.append(f"the video {what}: {meaning}")
         reports = (self._report, self._sound.report)
         return found + read_warnings(self.video, self.span.options, *reports)
-
-    @property
-    def num_faces(self) -> int:
-        """Number of face tracks so far, those of the shot in progress included."""
-        return len(self.tracks) + len(self._open)
 
     def result(self, settings: Mapping[str, Any] | None = None) -> Result:
         """Return everything found so far; complete once the iteration has ended."""
@@ -237,26 +232,26 @@ class ActiveSpeakers:
 
     def _take(self, piece: CropPiece) -> None:
         """Add a piece to its track, and the logits that it completes to theirs."""
-        track = self._open.setdefault(piece.track, OpenTrack(piece))
+        track = self.open_tracks.setdefault(piece.track, OpenTrack(piece))
         track.latest = piece
         track.boxes.append(piece.boxes)
         if self.embedder is not None and piece.faces is not None:
             track.embeddings = embed_track(self.embedder, piece.track, piece.faces)
         for scored in self._scorer.add(piece):
-            self._open[scored.track].logits.append(scored.logits)
+            self.open_tracks[scored.track].logits.append(scored.logits)
 
     def _finish(self, shot: Shot) -> ShotResult:
         """Return the tracks of a shot that has ended, in order of their first frames."""
         for scored in self._scorer.finish():
-            self._open[scored.track].logits.append(scored.logits)
-        kept = [track for _, track in sorted(self._open.items()) if track.latest.kept]
+            self.open_tracks[scored.track].logits.append(scored.logits)
+        kept = [track for _, track in sorted(self.open_tracks.items()) if track.latest.kept]
         tracks = [track.scored(number) for number, track in enumerate(kept, len(self.tracks))]
         embeddings = [
             replace(one.embeddings, track=track.id)
             for one, track in zip(kept, tracks, strict=True)
             if one.embeddings
         ]
-        self._open = {}
+        self.open_tracks = {}
         people = self.stream.add(tracks, embeddings) if self.stream else []
         return ShotResult(shot, tracks, embeddings, people)
 

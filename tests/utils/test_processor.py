@@ -107,6 +107,23 @@ def test_threads_share_one_pool_of_memory() -> None:
     assert pools[0] == 1 < pools[1]
 
 
+RELEASE = """
+from utils.processor import release_memory
+def held(): return int(open("/proc/self/statm").read().split()[1]) * 4096 // 2**20
+pieces = [bytes(1000) for _ in range(100_000)]
+last = bytes(1000)  # the C library gives back by itself only what nothing lies behind
+del pieces
+before = held()
+release_memory()
+print(before - held())
+"""
+
+
+@pytest.mark.skipif(not hasattr(CDLL(None), "malloc_trim"), reason="not glibc")
+def test_memory_is_released() -> None:
+    assert int(run_python("-c", RELEASE).stdout) > 80
+
+
 def test_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "meminfo"
     monkeypatch.setattr("utils.processor.MEMORY_INFO", info)

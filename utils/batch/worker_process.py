@@ -23,6 +23,7 @@ from utils.batch.records import RECORD, SourceVersion, write_record
 from utils.batch.work import LoadedWorker, Outcome, VideoJob, Work
 from utils.commands import ErrorReport
 from utils.files import check_folder
+from utils.processor import release_memory
 
 LOG = "analysis.log"  # in the results folder of each video
 PACKAGES = ("torch", "numpy", "av", "opencv-python", "ray")
@@ -75,6 +76,7 @@ def do_job(job: VideoJob, work: Work, models: object, identity: Any, tell: Answe
             tell(length_s)
             warnings = work.run(job, video, models)
             write_record(job.folder, source, identity, work.outputs)
+    release_memory()
     return Outcome(
         error=report.line,
         seconds=round(time.monotonic() - begun, 3),
