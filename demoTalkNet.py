@@ -131,6 +131,8 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
     models: Models | None = None
     failed = 0
     for path in paths:
+        if models is not None:
+            release_memory()  # of the video before
         of_video = replace(report, subject=path.name, folder=options.video.results_of(path))
         with of_video:
             video = probe(path)
@@ -142,7 +144,6 @@ def analyse_all(paths: Sequence[Path], options: DemoOptions, report: ErrorReport
             models = models or load_models(options)
             with of_video:
                 make_outputs(video, folder, models, options)
-        release_memory()
         failed += of_video.failed
     return int(failed > 0)
 
