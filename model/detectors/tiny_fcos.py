@@ -29,7 +29,7 @@ STRIDES = (8, 16, 32)  # pixels of a cell, level by level
 WIDTHS = (16, 32, 48, 64, 64)  # channels at strides 2, 4, 8, 16, 32
 HEAD = 48  # channels of the head, at all levels
 CONFIDENCE = 0.52
-DOUBTFUL = (-0.17, 0.18)  # below and above CONFIDENCE: faces that mirror images have a say in
+DOUBTFUL_FROM, DOUBTFUL_ABOVE = 0.67, 0.18  # of, and above, the confidence: mirror images decide
 OVERLAP = 0.4  # IoU above which the weaker of two boxes is dropped
 LARGE = 96.0  # pixels of a face's height from which on it also counts if half the size shows it
 LONGER_SIDE = 480  # pixels
@@ -210,31 +210,31 @@ class TinyFcos:
         """
         inputs = pad(images)
         logits, distances = self._network(inputs)
-        below, above = (self._confidence + margin for margin in DOUBTFUL)
-        found = faces_of(logits, distances, inputs, below)
-        doubtful = [n for n, one in enumerate(found) if (one.confidences < above).any()]
+        places = cells(*inputs.shape[2:])
+        found = faces_of(logits, distances, places, DOUBTFUL_FROM * self._confidence)
+        sure = self._confidence + DOUBTFUL_ABOVE
+        doubtful = [n for n, one in enumerate(found) if (one.confidences < sure).any()]
         if doubtful:
             outputs = mean_with_mirrored(
                 self._network, inputs[doubtful], logits[doubtful], distances[doubtful]
             )
-            checked = faces_of(*outputs, inputs, self._confidence)
+            checked = faces_of(*outputs, places, self._confidence)
             for n, one in zip(doubtful, checked, strict=True):
                 found[n] = one
         return found
 
 
 def faces_of(
-    logits: Tensor, distances: Tensor, inputs: Tensor, confidence: float
+    logits: Tensor, distances: Tensor, places: Tensor, confidence: float
 ) -> list[Detections]:
-    """Return the faces of images (B, 3, H, W), given the network's outputs for them.
+    """Return the faces of images, given the network's outputs for them.
 
     Args:
         logits: (B, N), of all cells.
         distances: (B, N, 4).
-        inputs: Images of that size.
+        places: (N, 3), from `cells`.
         confidence: The lowest of a face.
     """
-    places = cells(*inputs.shape[2:])
     found = []
     for one, reach in zip(torch.sigmoid(logits), distances, strict=True):
         strong = torch.nonzero(one >= confidence).squeeze(1)

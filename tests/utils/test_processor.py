@@ -108,8 +108,11 @@ def test_threads_share_one_pool_of_memory() -> None:
 
 
 RELEASE = """
+import os
 from utils.processor import release_memory
-def held(): return int(open("/proc/self/statm").read().split()[1]) * 4096 // 2**20
+def held():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
 pieces = [bytes(1000) for _ in range(100_000)]
 last = bytes(1000)  # the C library gives back by itself only what nothing lies behind
 del pieces
