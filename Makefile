@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # One process per core, each of one thread; a file's tests share what its fixtures make.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # What depends on how a processor computes: run again as on one with AVX2 alone, unless this is one,
 # and as on any other.

@@ -1,9 +1,10 @@
 """Time and memory of the whole command: python -m benchmarks.command --minutes 10 60.
 
-Runs demoTalkNet.py including start-up on the demo clip (720p, two faces), looped to length, in turn
-with a plain transcode of the same clip: decoding and x264 at its "veryfast" preset. The ratio of
-the two compares runs on one kind of processor, whatever its load. Missing weights are replaced by
-random ones, which take the same time. Stages are timed by `benchmarks.profile`.
+Runs demoTalkNet.py including start-up on a clip, by default the demo clip (720p, two faces), looped
+to length, in turn with a plain transcode of the same clip: decoding and x264 at its "veryfast"
+preset. The ratio of the two compares runs on one kind of processor, whatever its load. Missing
+weights are replaced by random ones, which take the same time. Stages are timed by
+`benchmarks.profile`.
 """
 
 import argparse
@@ -34,9 +35,9 @@ sys.exit(status)
 """
 
 
-def loop_clip(path: Path, seconds: float) -> None:
-    """Loop the demo clip to `seconds` by copying its packets."""
-    with av.open(str(CLIP)) as source, av.open(str(path), "w") as target:
+def loop_clip(path: Path, seconds: float, clip: Path = CLIP) -> None:
+    """Loop a clip to `seconds` by copying its packets."""
+    with av.open(str(clip)) as source, av.open(str(path), "w") as target:
         streams = {
             stream.index: target.add_stream_from_template(stream)
             for stream in (source.streams.video[0], source.streams.audio[0])
@@ -108,13 +109,13 @@ def transcode(path: Path, folder: Path) -> None:
 
 
 def time_commands(
-    folder: Path, seconds: Sequence[int], networks: Sequence[str], repeats: int
+    source: Path, folder: Path, seconds: Sequence[int], networks: Sequence[str], repeats: int
 ) -> list[dict[str, object]]:
     """Return the time of the whole command for each length and network, relative to a transcode."""
     rows: list[dict[str, object]] = []
     for length in seconds:
         clip = folder / f"{length}s.mp4"
-        loop_clip(clip, length)
+        loop_clip(clip, length, source)
         calls: dict[str, Callable[[], object]] = {"transcode": partial(transcode, clip, folder)}
         peaks: dict[str, list[float]] = defaultdict(list)
         for name in networks:
@@ -139,10 +140,12 @@ def _run_and_keep(flags: Sequence[str], peaks: list[float]) -> None:
     peaks.append(run_command(flags)[1])
 
 
-def time_two_at_once(folder: Path, name: str, repeats: int) -> list[dict[str, object]]:
+def time_two_at_once(
+    source: Path, folder: Path, name: str, repeats: int
+) -> list[dict[str, object]]:
     """Return how long two commands take at once, relative to one alone."""
     clip = folder / "20s.mp4"
-    loop_clip(clip, 20)
+    loop_clip(clip, 20, source)
     flags = [str(clip), *weights_of(name, folder), "--outputFolder"]
 
     def both() -> None:
@@ -154,12 +157,12 @@ def time_two_at_once(folder: Path, name: str, repeats: int) -> list[dict[str, ob
     return [{"network": name, "two at once, times one": times["two"] / times["one"]}]
 
 
-def measure_memory(folder: Path, minutes: Iterable[int]) -> list[dict[str, object]]:
+def measure_memory(source: Path, folder: Path, minutes: Iterable[int]) -> list[dict[str, object]]:
     """Return the peak memory on long videos."""
     rows: list[dict[str, object]] = []
     for length in minutes:
         clip = folder / f"{length}min.mp4"
-        loop_clip(clip, 60 * length)
+        loop_clip(clip, 60 * length, source)
         flags = [str(clip), *weights_of("lr_asd", folder), "--outputFolder", str(folder)]
         for shown, more in (("no", ["--noVideo"]), ("yes", [])):
             wall_s, peak_mb = run_command([*flags, *more])
@@ -173,19 +176,20 @@ def measure_memory(folder: Path, minutes: Iterable[int]) -> list[dict[str, objec
 def main() -> None:
     """Parse the command line, measure, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clip", type=Path, default=CLIP, help="clip to loop (%(default)s)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=int, nargs="*", default=[20, 60], help="lengths of video")
     parser.add_argument("--networks", nargs="+", default=["lr_asd", "talknet", "synchrony"])
     parser.add_argument("--minutes", type=int, nargs="*", default=[], help="measure memory too")
     parser.add_argument("--json", type=Path, help="folder to write the tables to")
     options = parser.parse_args()
-    seconds, networks, repeats = options.seconds, options.networks, options.repeats
+    clip, networks, repeats = options.clip, options.networks, options.repeats
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tables = {
-            "commands": partial(time_commands, folder, seconds, networks, repeats),
-            "two at once": partial(time_two_at_once, folder, networks[0], repeats),
-            "memory": partial(measure_memory, folder, options.minutes),
+            "commands": partial(time_commands, clip, folder, options.seconds, networks, repeats),
+            "two at once": partial(time_two_at_once, clip, folder, networks[0], repeats),
+            "memory": partial(measure_memory, clip, folder, options.minutes),
         }
         for title, make in tables.items():
             rows = make()

@@ -28,8 +28,6 @@ from benchmarks.batch_runs import DemoRun, bad_files, compare, kill, make_videos
 from benchmarks.measure import report
 from utils.processor import num_cores
 
-BAD_LIMIT_S = 60  # time limit of the part with bad files
-
 
 def run_serial(run: DemoRun) -> dict[str, object]:
     """Run one process of one thread."""
@@ -82,10 +80,10 @@ def run_killed(serial: DemoRun, run: DemoRun, rounds: int, rng: random.Random) -
     return {"part": "kills", "videos": len(names), "kills": 2 * rounds, "identical": len(names)}
 
 
-def run_bad(serial: DemoRun, run: DemoRun) -> dict[str, object]:
-    """Run with bad files among the videos; the others must not notice."""
+def run_bad(serial: DemoRun, run: DemoRun, limit_s: float) -> dict[str, object]:
+    """Run with bad files among the videos, each within a limit; the others must not notice."""
     with bad_files(run.source) as expected:
-        flags = ("--list", str(expected.pop("list")), "--timeout", str(BAD_LIMIT_S), *run.flags)
+        flags = ("--list", str(expected.pop("list")), "--timeout", str(limit_s), *run.flags)
         status = replace(run, flags=flags).finish()
     assert status == 1, run.log()
     found = {Path(line["path"]).stem: line for line in run.states()}
@@ -142,7 +140,7 @@ def make_rows(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, o
     yield run_serial(serial)
     parts: dict[str, Callable[[], list[dict[str, object]]]] = {
         "kills": lambda: [run_killed(serial, killed, options.rounds, random.Random(options.seed))],
-        "bad": lambda: [run_bad(serial, bad)],
+        "bad": lambda: [run_bad(serial, bad, options.limit)],
         "changed": lambda: [run_changed(serial)],
         "throughput": lambda: run_throughput(source, folder, flags),
     }
@@ -168,6 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="two kills each")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--limit", type=float, default=60, help="s, of a video where some are bad")
     parser.add_argument("--only", nargs="*", default=[], help="parts besides serial")
     parser.add_argument("--flags", default=default_flags(), help="of the demo (%(default)s)")
     parser.add_argument("--json", type=Path, help="file to write the results to")

@@ -16,7 +16,8 @@ def test_parts(parts: tuple[str, ...], tmp_path: Path) -> None:
     if "kills" in parts:
         pytest.importorskip("ray")
     table = tmp_path / "table.json"
-    given = ["--videos", "6", "--rounds", "1", "--only", *parts, "--json", str(table)]
+    given = ["--videos", "6", "--rounds", "1", "--limit", "20", "--only", *parts]
+    given += ["--json", str(table)]
     flags = "--model synchrony --detector tiny_fcos"
     done = run_python("-m", "benchmarks.many_videos", *given, f"--flags={flags}")
     assert done.returncode == 0, done.stderr[-3000:]
