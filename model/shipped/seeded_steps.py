@@ -5,9 +5,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
 from model.ranks import Ranks
 from model.training.objective import BatchPart, DividedBatch, Objective
 from model.training.run import Hooks, Run
@@ -84,14 +81,3 @@ def rise_and_fall(step: int, num_steps: int, warm_up: int) -> float:
         return (step + 1) / warm_up
     done = (step - warm_up) / max(1, num_steps - warm_up)
     return 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
-
-
-@torch.no_grad()
-def follow(averaged: nn.Module, network: nn.Module, kept: float) -> None:
-    """Move `averaged` towards the network's weights; `kept` of it stays."""
-    own = averaged.state_dict()
-    for name, value in network.state_dict().items():
-        if value.dtype.is_floating_point:
-            own[name].lerp_(value, 1 - kept)
-        else:
-            own[name].copy_(value)

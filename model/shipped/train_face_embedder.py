@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,34 +28,26 @@ from model.contract import FaceEmbedder
 from model.detectors.yunet import YuNet
 from model.embedders import face_reid
 from model.embedders.bundled import Bundled, BundledNetwork, reduce
-from model.ranks import Ranks
 from model.shipped import face_embedder_faces as face_sets
+from model.shipped.averaged_training import AveragedObjective, AveragedRun
 from model.shipped.face_embedder_faces import Faces, FaceSources
-from model.shipped.seeded_steps import (
-    Seed,
-    SeededObjective,
-    SeededSteps,
-    follow,
-    rise_and_fall,
-    train_steps,
-)
+from model.shipped.seeded_steps import Seed, SeededSteps, rise_and_fall
 from model.training.run import Run
-from model.training.run_logs import EpochRow, Evaluated, write_table
-from model.training.trainer import Schedule, StepOptions, Trainer
+from model.training.run_logs import Evaluated
+from model.training.trainer import StepOptions
 from utils.commands import run_command
 from utils.datasets.face_pictures.made_faces import spoil
 from utils.errors import UserError
 from utils.files import check_folder
 from utils.metrics.verification import same_person_auc
 from utils.progress import bar
-from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
 AVERAGE = 0.99  # of the weights' past that each step keeps in their average
 PAIRS = 4.0  # weight of the similarities of pairs, beside that to the teacher
 GROUP = 3  # crops of a person that are compared at once when measuring
-COLUMNS = ("step", "own_loss", "pair_loss", "auc", "teacher_auc")  # of log.csv
+COLUMNS = ("own_loss", "pair_loss", "auc", "teacher_auc")  # of log.csv
 
 
 @dataclass(frozen=True)
@@ -99,27 +92,18 @@ def _paths(text: str) -> list[Path]:
     return [Path(name) for name in _names(text)]
 
 
-class EmbeddingObjective(SeededObjective):
-    """The embedder and its losses, with the average of its weights over the steps.
+class EmbeddingObjective(AveragedObjective):
+    """The embedder and its losses, of faces and of pairs.
 
     Args:
         options: How it is trained.
         faces: What it is trained on.
     """
 
-    advice = "lower --lr"
-
     def __init__(self, options: EmbedderTraining, faces: Faces) -> None:
-        super().__init__()
+        super().__init__(BundledNetwork, options.seed, AVERAGE)
         self.options, self.faces = options, faces
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(options.seed)
-            self.network: BundledNetwork = BundledNetwork()
-        self.averaged = BundledNetwork().requires_grad_(False)
-        self.averaged.load_state_dict(self.network.state_dict())
-        self.losses: list[list[float]] = []  # of faces and of pairs, since the last measurement
         self.best = -math.inf  # AUC of the weights that were written
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Return the loss of the batch that a seed draws; correct answers are not counted."""
@@ -134,19 +118,14 @@ class EmbeddingObjective(SeededObjective):
         self.losses.append([own_loss.item(), pair_loss.item()])
         return own_loss + PAIRS * pair_loss, own_loss.new_zeros(())
 
-    def after_update(self, num_updates: int) -> None:
-        """Move the average of the weights towards the weights."""
-        follow(self.averaged, self.network, min(AVERAGE, num_updates / (num_updates + 10)))
-
     def state(self) -> dict[str, Any]:
-        """Return the average of the weights, the losses to report and the best AUC so far."""
-        averaged = self.averaged.state_dict()
-        return {"averaged": averaged, "losses": list(self.losses), "best": self.best}
+        """Return what every such objective has, and the best AUC so far."""
+        return super().state() | {"best": self.best}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Load what `state` returned."""
-        self.averaged.load_state_dict(state["averaged"])
-        self.losses, self.best = list(state["losses"]), state["best"]
+        super().restore(state)
+        self.best = state["best"]
 
 
 def steps_of(options: EmbedderTraining) -> SeededSteps:
@@ -154,31 +133,20 @@ def steps_of(options: EmbedderTraining) -> SeededSteps:
     return SeededSteps((options.seed,), options.steps, options.keep_every)
 
 
+def plan(objective: EmbeddingObjective) -> AveragedRun:
+    """Return how the embedder is trained."""
+    options = objective.options
+    step = StepOptions(options.seed, max_gradient=10.0)
+    return AveragedRun(
+        objective, steps_of(options), partial(rate, options=options), step, 0.05, COLUMNS
+    )
+
+
 def begin(options: EmbedderTraining, faces: Faces) -> Run:
     """Return a new run, or the one that the folder holds, where it was stopped."""
-    objective, steps = EmbeddingObjective(options, faces), steps_of(options)
-    weights = list(objective.network.parameters())
-    groups = [
-        {"params": [one for one in weights if one.ndim > 1], "weight_decay": 0.05},
-        {"params": [one for one in weights if one.ndim == 1], "weight_decay": 0.0},
-    ]
-
-    def log(folder: Path, rows: Sequence[EpochRow]) -> None:
-        records = [{"step": steps.steps_after(row.epoch), **row.measures} for row in rows]
-        write_table(folder / "log.csv", COLUMNS, records)
-
-    trainer = Trainer(
-        objective,
-        torch.optim.AdamW(groups, lr=options.lr),
-        Schedule(lambda position: rate(position.updates, options), steps.num_epochs),
-        Ranks(),
-        StepOptions(options.seed, max_gradient=10.0),
-    )
     places = ("videos", "selection", "save_path")
     settings = {name: value for name, value in vars(options).items() if name not in places}
-    run = Run(trainer, RunOptions(options.save_path), settings, log)
-    run.resume()
-    return run
+    return plan(EmbeddingObjective(options, faces)).begin(options.save_path, settings)
 
 
 def rate(step: int, options: EmbedderTraining) -> float:
@@ -221,8 +189,7 @@ def spoiled(faces: Faces, seed: int) -> Faces:
 
 def report(objective: EmbeddingObjective, selection: Faces, teacher_auc: float) -> Evaluated:
     """Measure the averaged network; write its weights if they are the best so far."""
-    own_loss, pair_loss = np.mean(objective.losses, axis=0).tolist()
-    objective.losses.clear()
+    own_loss, pair_loss = objective.mean_losses()
     copy = BundledNetwork()
     copy.load_state_dict(objective.averaged.state_dict())
     auc = measure(Bundled(copy).embed(selection.crops), selection.people)
@@ -238,15 +205,7 @@ def learn(run: Run, selection: Faces, teacher_auc: float) -> bool:
     """Train to the last step; return False if it was stopped before."""
     objective = run.trainer.objective
     assert isinstance(objective, EmbeddingObjective)
-    steps = steps_of(objective.options)
-
-    def log(row: EpochRow) -> None:
-        record = {"step": steps.steps_after(row.epoch), **row.measures}
-        logger.info(", ".join(f"{name} {value:.4g}" for name, value in record.items()))
-
-    return train_steps(
-        run, steps, "training", lambda: report(objective, selection, teacher_auc), log
-    )
+    return plan(objective).learn(run, lambda: report(objective, selection, teacher_auc))
 
 
 def prepare(options: EmbedderTraining, teacher: FaceEmbedder, for_selection: bool) -> Faces:

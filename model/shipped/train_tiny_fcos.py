@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from model.checkpoints import training as checkpoints
@@ -23,21 +23,14 @@ from model.checkpoints.registry import find_file, get_weights
 from model.detectors.tiny_fcos import TinyFcos, TinyFcosNetwork, cells, load
 from model.detectors.yunet import YuNet
 from model.precision import warn_of_slow_bf16
-from model.ranks import Ranks
-from model.shipped.seeded_steps import (
-    Seed,
-    SeededObjective,
-    SeededSteps,
-    follow,
-    rise_and_fall,
-    train_steps,
-)
+from model.shipped.averaged_training import AveragedObjective, AveragedRun
+from model.shipped.seeded_steps import Seed, SeededSteps, rise_and_fall
 from model.shipped.tiny_fcos_losses import assign, detection_loss, stack
 from model.shipped.tiny_fcos_marks import DOUBTFUL
 from model.shipped.tiny_fcos_pictures import Sources, prepare
 from model.training.run import Run
-from model.training.run_logs import EpochRow, Evaluated, write_table
-from model.training.trainer import Schedule, StepOptions, Trainer
+from model.training.run_logs import Evaluated
+from model.training.trainer import StepOptions
 from utils.boxes import iou
 from utils.commands import run_command
 from utils.datasets.face_pictures.images import ImageFolder, draw_batch
@@ -45,14 +38,13 @@ from utils.errors import UserError
 from utils.files import check_folder
 from utils.model_options import DetectorOptions
 from utils.progress import bar
-from utils.training_options import RunOptions
 
 logger = logging.getLogger(__name__)
 
 TEACHER_SIDE = 640  # pixels of the longer side of images that the teacher sees
 AVERAGE = 0.998  # of the weights' past that each step keeps in their average
 FOUND = 0.4  # IoU from which on a face is found
-COLUMNS = ("step", "score_loss", "box_loss", "recall", "false_boxes", "iou")  # of log.csv
+COLUMNS = ("score_loss", "box_loss", "recall", "false_boxes", "iou")  # of log.csv
 
 
 @dataclass(frozen=True)
@@ -96,28 +88,20 @@ class DetectorTraining:
         )
 
 
-class DetectionObjective(SeededObjective):
-    """The detector and its losses, with the average of its weights over the steps.
+class DetectionObjective(AveragedObjective):
+    """The detector and its losses, of scores and of boxes.
 
     Args:
         options: How it is trained.
         images: What it is trained on.
     """
 
-    advice = "lower --lr"
+    network: TinyFcosNetwork
+    averaged: TinyFcosNetwork
 
     def __init__(self, options: DetectorTraining, images: ImageFolder) -> None:
-        super().__init__()
+        super().__init__(partial(first_network, options.initial), options.seed, AVERAGE)
         self.options, self.images = options, images
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(options.seed)
-            self.network: TinyFcosNetwork = TinyFcosNetwork()
-        if options.initial:
-            self.network.load_state_dict(read_weights(find_file(options.initial)).state)
-        self.averaged = TinyFcosNetwork().requires_grad_(False)
-        self.averaged.load_state_dict(self.network.state_dict())
-        self.losses: list[list[float]] = []  # of scores and of boxes, since the last measurement
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Return the loss of the batch that a seed draws; correct answers are not counted."""
@@ -133,18 +117,13 @@ class DetectionObjective(SeededObjective):
         self.losses.append([score_loss.item(), box_loss.item()])
         return score_loss + box_loss, score_loss.new_zeros(())
 
-    def after_update(self, num_updates: int) -> None:
-        """Move the average of the weights towards the weights."""
-        follow(self.averaged, self.network, min(AVERAGE, num_updates / (num_updates + 10)))
 
-    def state(self) -> dict[str, Any]:
-        """Return the average of the weights and the losses to report."""
-        return {"averaged": self.averaged.state_dict(), "losses": list(self.losses)}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Load what `state` returned."""
-        self.averaged.load_state_dict(state["averaged"])
-        self.losses = list(state["losses"])
+def first_network(initial: str) -> TinyFcosNetwork:
+    """Return a network with the weights to start from, or random ones."""
+    network = TinyFcosNetwork()
+    if initial:
+        network.load_state_dict(read_weights(find_file(initial)).state)
+    return network
 
 
 def settings(options: DetectorTraining) -> dict[str, str | int | float | bool]:
@@ -158,29 +137,19 @@ def steps_of(options: DetectorTraining) -> SeededSteps:
     return SeededSteps((options.seed,), options.steps, options.keep_every)
 
 
+def plan(objective: DetectionObjective) -> AveragedRun:
+    """Return how the detector is trained."""
+    options = objective.options
+    step = StepOptions(options.seed, options.bf16, max_gradient=10.0)
+    return AveragedRun(
+        objective, steps_of(options), partial(rate, options=options), step, 0.02, COLUMNS
+    )
+
+
 def begin(options: DetectorTraining, images: ImageFolder) -> Run:
     """Return a new run, or the one that the folder holds, where it was stopped."""
-    objective, steps = DetectionObjective(options, images), steps_of(options)
-    weights = list(objective.network.parameters())
-    groups = [
-        {"params": [one for one in weights if one.ndim > 1], "weight_decay": 0.02},
-        {"params": [one for one in weights if one.ndim == 1], "weight_decay": 0.0},
-    ]
-
-    def log(folder: Path, rows: Sequence[EpochRow]) -> None:
-        records = [{"step": steps.steps_after(row.epoch), **row.measures} for row in rows]
-        write_table(folder / "log.csv", COLUMNS, records)
-
-    trainer = Trainer(
-        objective,
-        torch.optim.AdamW(groups, lr=options.lr),
-        Schedule(lambda position: rate(position.updates, options), steps.num_epochs),
-        Ranks(),
-        StepOptions(options.seed, options.bf16, max_gradient=10.0),
-    )
-    run = Run(trainer, RunOptions(options.save_path), settings(options), log)
-    run.resume()
-    return run
+    objective = DetectionObjective(options, images)
+    return plan(objective).begin(options.save_path, settings(options))
 
 
 def rate(step: int, options: DetectorTraining) -> float:
@@ -213,8 +182,7 @@ def measure(network: TinyFcosNetwork, images: ImageFolder) -> dict[str, float]:
 
 def report(objective: DetectionObjective, held_out: ImageFolder) -> Evaluated:
     """Measure the averaged network, write its weights, return losses and measures."""
-    score_loss, box_loss = np.mean(objective.losses, axis=0).tolist()
-    objective.losses.clear()
+    score_loss, box_loss = objective.mean_losses()
     measures = {"score_loss": score_loss, "box_loss": box_loss}
     measures |= measure(objective.averaged, held_out)
     weights = objective.options.save_path / f"{TinyFcos.name}.safetensors"
@@ -226,13 +194,7 @@ def learn(run: Run, held_out: ImageFolder) -> bool:
     """Train to the last step; return False if it was stopped before."""
     objective = run.trainer.objective
     assert isinstance(objective, DetectionObjective)
-    steps = steps_of(objective.options)
-
-    def log(row: EpochRow) -> None:
-        record = {"step": steps.steps_after(row.epoch), **row.measures}
-        logger.info(", ".join(f"{name} {value:.4g}" for name, value in record.items()))
-
-    return train_steps(run, steps, "training", lambda: report(objective, held_out), log)
+    return plan(objective).learn(run, lambda: report(objective, held_out))
 
 
 def train(options: DetectorTraining) -> int:
