@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.checkpoints.registry import RawWeights, find_weights, get_weights, registry
+from model.choosing import AUTO, check_name, first_available
 from model.contract import FaceDetector
 from model.names import detector_names
 from utils.downloads import Progress
-from utils.errors import UserError, WeightsUnavailableError
+from utils.errors import WeightsUnavailableError
 from utils.model_options import DetectorOptions
 from utils.structures import Detections, Frame
 
@@ -55,30 +57,18 @@ def choose_detector(
         WeightsUnavailableError: Its weights are not available; one line that says what was tried
             and what to do.
     """
-    choices = ("auto", *detector_names())
-    if options.detector not in choices:
-        raise UserError(
-            f"expected a detector named one of {', '.join(choices)}; got {options.detector!r}"
+    check_name("a detector", options.detector, (AUTO, *detector_names()))
+    kind = "CPU" if device == "cpu" else "GPU"
+    order = ON_CPU if device == "cpu" else ON_GPU
+    get = partial(_weights_of, progress=progress)
+    try:
+        chosen = first_available(
+            "--detector", options.detector, order, f"the one for a {kind}", get
         )
-    preferred = ON_CPU if device == "cpu" else ON_GPU
-    names = preferred if options.detector == "auto" else (options.detector,)
-    problems: list[str] = []
-    for name in names:
-        try:
-            weights = _weights_of(name, progress)
-        except WeightsUnavailableError as error:
-            problems.append(str(error))
-            continue
-        reason = f"{name} ({weights.file.path.name})"
-        if options.detector != "auto":
-            reason += ", as asked for"
-        elif name == names[0]:
-            reason += f", the one for a {'CPU' if device == 'cpu' else 'GPU'}"
-        else:
-            reason += f", because {names[0]} is not available (--detector {names[0]} says why)"
-        load = import_module(f"model.detectors.{name}").load
-        return DetectorChoice(load(weights, options, device, precision), reason)
-    raise WeightsUnavailableError(f"no face detector is available: {'; '.join(problems)}")
+    except WeightsUnavailableError as error:
+        raise WeightsUnavailableError(f"no face detector is available: {error}") from error
+    load = import_module(f"model.detectors.{chosen.name}").load
+    return DetectorChoice(load(chosen.weights, options, device, precision), chosen.reason)
 
 
 def _weights_of(name: str, progress: Progress | None) -> RawWeights:

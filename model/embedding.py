@@ -6,7 +6,8 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoints.registry import default_checkpoint, get_weights
+from model.checkpoints.registry import RawWeights, default_checkpoint, get_weights
+from model.choosing import AUTO, check_name, first_available
 from model.contract import FaceEmbedder
 from model.names import embedder_names
 from utils.downloads import Progress
@@ -56,34 +57,23 @@ def choose_embedder(
         WeightsUnavailableError: Its weights are not available; one line that says what was tried
             and what to do.
     """
-    choices = ("auto", *embedder_names(), "none")
-    if options.embedder not in choices:
-        raise UserError(
-            f"expected an embedder named one of {', '.join(choices)}; got {options.embedder!r}"
-        )
-    if options.embedder == "none":
+    name = options.embedder
+    check_name("an embedder", name, (AUTO, *embedder_names(), "none"))
+    if name == "none":
         return None
-    names = AUTO_EMBEDDERS if options.embedder == "auto" else (options.embedder,)
-    problems: list[str] = []
-    for name in names:
-        try:
-            weights = get_weights(default_checkpoint(name).name, progress)
-        except WeightsUnavailableError as error:
-            problems.append(str(error))
-            continue
-        reason = f"{name} ({weights.file.path.name})"
-        if options.embedder != "auto":
-            reason += ", as asked for"
-        elif name == names[0]:
-            reason += ", the first choice"
-        else:
-            reason += f", because {names[0]} is not available (--embedder {names[0]} says why)"
-        load = import_module(f"model.embedders.{name}").load
-        return EmbedderChoice(load(weights, device), reason)
-    raise WeightsUnavailableError(
-        f"no face embedder is available: {'; '.join(problems)}; "
-        "or pass --embedder none: tracks are not joined to people"
-    )
+
+    def get(embedder: str) -> RawWeights:
+        return get_weights(default_checkpoint(embedder).name, progress)
+
+    try:
+        chosen = first_available("--embedder", name, AUTO_EMBEDDERS, "the first choice", get)
+    except WeightsUnavailableError as error:
+        raise WeightsUnavailableError(
+            f"no face embedder is available: {error}; "
+            "or pass --embedder none: tracks are not joined to people"
+        ) from error
+    load = import_module(f"model.embedders.{chosen.name}").load
+    return EmbedderChoice(load(chosen.weights, device), chosen.reason)
 
 
 def places_of(detector: str | None) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.checkpoints.keras import is_keras, read_keras
 from model.checkpoints.registry import RawWeights
@@ -76,6 +76,22 @@ def _read_pytorch(path: Path, content: bytes) -> object:
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is incomplete or damaged; download it again") from error
+
+
+def load_bundled(network: nn.Module, raw: RawWeights, name: str) -> None:
+    """Load weights that come with the project into a network of that name.
+
+    Raises:
+        UserError: They are not this network's; says which file and what is wrong.
+    """
+    try:
+        network.load_state_dict(read_weights(raw).state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"expected weights of {name} in {raw.file.path}, found others: {reason}; "
+            "restore the file of the repository"
+        ) from error
 
 
 def _read_safetensors(path: Path, content: bytes) -> dict[str, Tensor]:

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.checkpoints.files import read_weights
+from model.checkpoints.files import load_bundled
 from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
 from model.layers.folding import Foldable, fold_norms
 from model.layers.nms import suppress
 from utils.boxes import iou
-from utils.errors import UserError
 from utils.model_options import DetectorOptions
 from utils.structures import Detections
 
@@ -280,13 +279,6 @@ def load(weights: RawWeights, options: DetectorOptions, device: str, precision: 
         UserError: The weights are not those of this network; the message names the file.
     """
     network = TinyFcosNetwork()
-    try:
-        network.load_state_dict(read_weights(weights).state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"expected weights of {TinyFcos.name} in {weights.file.path}, found others: {reason}; "
-            "restore the file from the repository"
-        ) from error
+    load_bundled(network, weights, TinyFcos.name)
     confidence = CONFIDENCE if options.confidence is None else options.confidence
     return TinyFcos(network, weights.file, confidence)

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model.checkpoints.files import read_weights
+from model.checkpoints.files import load_bundled
 from model.checkpoints.registry import RawWeights
 from model.contract import WeightsFile
 from model.devices import send
 from model.layers.folding import Foldable, fold_norms
-from utils.errors import UserError
 
 SIDE = 64  # pixels; crops are reduced to it
 WIDTHS = (32, 64, 128)  # channels at 16, 8 and 4 cells a side
@@ -126,12 +125,5 @@ def load(weights: RawWeights, device: str) -> Bundled:
         UserError: The weights are not those of this network; says which file and what is wrong.
     """
     network = BundledNetwork()
-    try:
-        network.load_state_dict(read_weights(weights).state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"expected weights of {Bundled.name} in {weights.file.path}, found others: {reason}; "
-            "restore the file of the repository"
-        ) from error
+    load_bundled(network, weights, Bundled.name)
     return Bundled(network, weights.file, device)
