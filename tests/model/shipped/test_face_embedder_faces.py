@@ -1,6 +1,5 @@
 """Faces are collected person by person, in full size, and embedded before they are reduced."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,31 +8,11 @@ from numpy.typing import NDArray
 
 from model.contract import WeightsFile
 from model.shipped.face_embedder_faces import FaceSources, collect, cut, make, read, sample, write
+from tests.made_faces import WholeFace
 from tests.made_video import write_video
 from utils.errors import UserError
-from utils.structures import Detections
-from utils.tracking.face_alignment import TEMPLATE
 
 LEVELS = {"ann": 200, "bob": 120, "eve": 60}
-
-
-class WholeFace:
-    """Finds one face in the middle of everything, with its points, and a smaller one."""
-
-    name = "whole face"
-    weights: WeightsFile | None = None
-
-    def image_size(self, width: int, height: int) -> tuple[int, int]:
-        return width // 2, height // 2
-
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Detections]:
-        height, width = pictures[0].shape[:2]
-        large = np.array([0.1 * width, 0.1 * height, 0.9 * width, 0.9 * height])
-        boxes = np.array([large / 2, large], np.float32)
-        points = np.array([width, height]) * TEMPLATE
-        marks = np.array([points / 2, points], np.float32)
-        sure = np.float32(0.9 if pictures[0].mean() > 20 else 0.5)
-        return [Detections(boxes, np.full(2, sure), marks)]
 
 
 class MeanColour:
