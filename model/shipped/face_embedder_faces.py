@@ -27,6 +27,7 @@ SURE = 0.7  # the detector's confidence from which on a face is used
 SMALLEST = 40  # pixels of a box's height
 LONGEST_S = 5.0  # of a video that is read
 AT_ONCE = 64  # faces that are made before they are embedded
+MIXED = (1, 2, 3, 4)  # people of whom a face is made
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +135,10 @@ def make(
     for start in range(0, count, AT_ONCE):
         crops = [crop for _, crop in real[start : start + AT_ONCE]]
         while start + len(crops) < min(start + AT_ONCE, count):
-            first, second = rng.choice(len(own), 2, replace=False)
-            one, other = (own[index][rng.integers(len(own[index]))] for index in (first, second))
-            crops.append(make_face(one, other, rng))
+            count_mixed = min(len(own), int(rng.choice(MIXED)))
+            mixed = rng.choice(len(own), count_mixed, replace=False)
+            one, *others = (own[index][rng.integers(len(own[index]))] for index in mixed)
+            crops.append(make_face(one, others, rng))
         targets.append(teacher.embed(np.stack(crops)))
         small += [cv2.resize(one, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for one in crops]
         advance(start + len(crops))

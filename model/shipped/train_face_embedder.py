@@ -45,9 +45,12 @@ from utils.progress import bar
 logger = logging.getLogger(__name__)
 
 AVERAGE = 0.99  # of the weights' past that each step keeps in their average
-PAIRS = 4.0  # weight of the similarities of pairs, beside that to the teacher
+REAL = 0.4  # share of a batch that are people who exist
+TEMPERATURE = 0.1  # of the choice between faces
+ALIKE = 0.6  # similarity by the teacher from which on two faces are not told apart
+OWN, PAIRS = 0.3, 4.0  # weights of the losses against the teacher
 GROUP = 3  # crops of a person that are compared at once when measuring
-COLUMNS = ("own_loss", "pair_loss", "auc", "teacher_auc")  # of log.csv
+COLUMNS = ("choice_loss", "own_loss", "pair_loss", "auc", "teacher_auc")  # of log.csv
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _paths(text: str) -> list[Path]:
 
 
 class EmbeddingObjective(AveragedObjective):
-    """The embedder and its losses, of faces and of pairs.
+    """The embedder and its losses: of finding the same face, and two against the teacher.
 
     Args:
         options: How it is trained.
@@ -108,15 +111,19 @@ class EmbeddingObjective(AveragedObjective):
     def forward(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Return the loss of the batch that a seed draws; correct answers are not counted."""
         rng = np.random.default_rng(seed)
-        indices = rng.choice(len(self.faces), self.options.batch_size, replace=False)
-        crops = np.stack([spoil(self.faces.crops[index], rng) for index in indices])
+        chosen = draw_views(self.faces.people, self.options.batch_size, rng).ravel()
+        crops = np.stack([spoil(self.faces.crops[index], rng) for index in chosen])
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
-        targets = torch.from_numpy(self.faces.targets[indices])
+        targets = torch.from_numpy(self.faces.targets[chosen])
         found = functional.normalize(self.network(reduce(images)))
-        own_loss = (1 - (found * targets).sum(dim=1)).mean()
-        pair_loss = functional.mse_loss(found @ found.T, targets @ targets.T)
-        self.losses.append([own_loss.item(), pair_loss.item()])
-        return own_loss + PAIRS * pair_loss, own_loss.new_zeros(())
+        losses = (
+            choice_loss(found, targets),
+            (1 - (found * targets).sum(dim=1)).mean(),
+            functional.mse_loss(found @ found.T, targets @ targets.T),
+        )
+        self.losses.append([loss.item() for loss in losses])
+        choice, own, pairs = losses
+        return choice + OWN * own + PAIRS * pairs, own.new_zeros(())
 
     def state(self) -> dict[str, Any]:
         """Return what every such objective has, and the best AUC so far."""
@@ -126,6 +133,45 @@ class EmbeddingObjective(AveragedObjective):
         """Load what `state` returned."""
         super().restore(state)
         self.best = state["best"]
+
+
+def draw_views(
+    people: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return two faces of each of some people (2, N), by their numbers.
+
+    Two of a person who exists are any two, of another moment if there are several; a made face
+    stands twice, and is spoiled twice. N is less than `count` if there are fewer people.
+
+    Args:
+        people: Whose each face is, -1 for those who do not exist.
+        count: N.
+        rng: Draws.
+    """
+    made, real = np.flatnonzero(people < 0), np.unique(people[people >= 0])
+    num_made = min(len(made), count - round(REAL * count))
+    names = rng.choice(real, min(len(real), count - num_made), replace=False)
+    own = [rng.choice(np.flatnonzero(people == name), 2) for name in names]
+    drawn = rng.choice(made, num_made, replace=False)
+    return np.concatenate((np.reshape(own, (-1, 2)), np.stack((drawn, drawn), 1))).T.astype(int)
+
+
+def choice_loss(found: Tensor, targets: Tensor) -> Tensor:
+    """Return how hard it is to find the other view of each face (InfoNCE; van den Oord et al.).
+
+    Faces that the teacher finds alike are no choice: parts of them are the same person's.
+
+    Args:
+        found: Unit vectors (2 N, C): one view of each face, then the other of each.
+        targets: Those of the teacher.
+    """
+    first, second = found.chunk(2)
+    alike = targets.chunk(2)[0] @ targets.chunk(2)[1].T > ALIKE
+    alike.fill_diagonal_(False)
+    choices = (first @ second.T / TEMPERATURE).masked_fill(alike, -math.inf)
+    own = torch.arange(len(first))
+    losses = [functional.cross_entropy(one, own) for one in (choices, choices.T)]
+    return torch.stack(losses).mean()
 
 
 def steps_of(options: EmbedderTraining) -> SeededSteps:
@@ -189,7 +235,7 @@ def spoiled(faces: Faces, seed: int) -> Faces:
 
 def report(objective: EmbeddingObjective, selection: Faces, teacher_auc: float) -> Evaluated:
     """Measure the averaged network; write its weights if they are the best so far."""
-    own_loss, pair_loss = objective.mean_losses()
+    losses = dict(zip(COLUMNS, objective.mean_losses(), strict=False))
     copy = BundledNetwork()
     copy.load_state_dict(objective.averaged.state_dict())
     auc = measure(Bundled(copy).embed(selection.crops), selection.people)
@@ -197,8 +243,7 @@ def report(objective: EmbeddingObjective, selection: Faces, teacher_auc: float) 
         objective.best = auc
         weights = objective.options.save_path / f"{Bundled.name}.safetensors"
         checkpoints.write_halves(objective.averaged.state_dict(), weights)
-    measures = {"own_loss": own_loss, "pair_loss": pair_loss, "auc": auc}
-    return Evaluated(measures=measures | {"teacher_auc": teacher_auc})
+    return Evaluated(measures=losses | {"auc": auc, "teacher_auc": teacher_auc})
 
 
 def learn(run: Run, selection: Faces, teacher_auc: float) -> bool:

@@ -14,6 +14,8 @@ from model.shipped.train_face_embedder import (
     EmbedderTraining,
     EmbeddingObjective,
     begin,
+    choice_loss,
+    draw_views,
     learn,
     measure,
     rate,
@@ -70,7 +72,7 @@ def test_it_goes_on_exactly(tmp_path: Path) -> None:
         for name, value in ours["averaged"].items():
             assert torch.equal(value, theirs["averaged"][name]), name
     rows = (tmp_path / "parts" / "log.csv").read_text().splitlines()
-    assert rows[0] == "step,own_loss,pair_loss,auc,teacher_auc"
+    assert rows[0] == "step,choice_loss,own_loss,pair_loss,auc,teacher_auc"
     assert [row.split(",")[0] for row in rows[1:]] == ["4", "6"]
     assert [float(row.split(",")[-1]) for row in rows[1:]] == [1.0, 0.75]  # as measured
     with pytest.raises(UserError, match=r"batch.?[sS]ize"):
@@ -80,8 +82,9 @@ def test_it_goes_on_exactly(tmp_path: Path) -> None:
 def test_it_learns_and_writes_the_best(tmp_path: Path) -> None:
     run = begin(options_in(tmp_path, steps=30, keep_every=15), made_faces())
     assert learn(run, made_faces(), 1.0)
-    first, second = (row.measures["own_loss"] for row in run.rows)
-    assert second < first < 1.1
+    first, second = (row.measures["choice_loss"] for row in run.rows)
+    assert second < first < 2.1  # the logarithm of eight faces
+    assert run.rows[1].measures["own_loss"] < run.rows[0].measures["own_loss"] < 1.1
     objective = objective_of(run)
     assert objective.best == max(row.measures["auc"] for row in run.rows)
     embedder = load(find_file(tmp_path / "bundled.safetensors"), "cpu")
@@ -92,10 +95,37 @@ def test_it_learns_and_writes_the_best(tmp_path: Path) -> None:
 def test_worse_weights_are_not_written(tmp_path: Path) -> None:
     objective = objective_of(begin(options_in(tmp_path), made_faces()))
     objective.best = 1.5
-    objective.losses.append([1.0, 2.0])
+    objective.losses += [[1.0, 2.0, 3.0], [2.0, 2.0, 3.0]]
     found = report(objective, made_faces(), 0.5)
-    assert {"own_loss": 1.0, "pair_loss": 2.0, "teacher_auc": 0.5}.items() <= found.measures.items()
+    expected = {"choice_loss": 1.5, "own_loss": 2.0, "pair_loss": 3.0, "teacher_auc": 0.5}
+    assert expected.items() <= found.measures.items()
     assert not (tmp_path / "bundled.safetensors").exists() and objective.losses == []
+
+
+def test_views() -> None:
+    """Of people who exist any two faces are drawn, of others the same one twice."""
+    people = np.array([0, 0, 0, 1, 1, 2, *[-1] * 30])
+    first, second = draw_views(people, 5, np.random.default_rng(0))
+    assert sum(people[first] >= 0) == 2 and len(set(first)) == 5
+    assert (people[first] == people[second]).all()
+    assert (first == second)[people[first] < 0].all()
+    drawn = [draw_views(people, 5, np.random.default_rng(seed)) for seed in range(20)]
+    assert any((one != other)[people[one] >= 0].any() for one, other in drawn)
+    few = draw_views(people[:7], 64, np.random.default_rng(0))
+    assert sorted(people[few[0]].tolist()) == [-1, 0, 1, 2]
+
+
+def test_choice_loss() -> None:
+    """It is small if the views of a face are near each other; the teacher's twins do not count."""
+    found, targets = torch.eye(4).repeat(2, 1), torch.eye(4).repeat(2, 1)
+    assert choice_loss(found, targets) < 0.001
+    assert choice_loss(found[[0, 1, 2, 3, 1, 0, 3, 2]], targets) > 9
+    same = found.clone()
+    same[[1, 5]] = found[0]  # one cannot be told from the other
+    assert choice_loss(same, targets) == pytest.approx(np.log(2) / 2, abs=0.001)
+    twins = targets.clone()
+    twins[[1, 5]] = targets[0]
+    assert choice_loss(same, twins) < 0.001
 
 
 def test_measure() -> None:

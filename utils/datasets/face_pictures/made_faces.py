@@ -4,6 +4,8 @@ In aligned crops the eyes, the nose and the mouth of everybody lie at the same p
 person's can be put between those of another.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +19,11 @@ CUTS = (0.52, 0.56, 0.72)  # heights below the eyes, the nose's bridge and its t
 SMALLEST = 0.15  # of its side, to which the content of a spoiled crop is reduced
 
 
-def make_face(own: Image, other: Image, rng: np.random.Generator) -> Image:
-    """Return somebody new, of two crops of different people."""
-    face = mix(own, other, rng) if rng.random() < 0.75 else own
+def make_face(own: Image, others: Sequence[Image], rng: np.random.Generator) -> Image:
+    """Return somebody new, of crops of different people: of `own`, and of parts of the others."""
+    face = own
+    for other in others:
+        face = mix(face, other, rng)
     if rng.random() < 0.85:
         face = bend(face, rng)
     if rng.random() < 0.7:
