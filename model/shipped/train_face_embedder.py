@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -58,19 +58,17 @@ class EmbedderTraining:
     """How the face embedder is trained."""
 
     videos: Annotated[str, "folders of videos with faces, with commas between"] = ""
-    selection: Annotated[
-        str, "folders of videos of other people, by which the best weights are chosen"
-    ] = ""
-    held_out: Annotated[str, "people of --videos to choose by too, with commas between"] = ""
+    selection: Annotated[str, "folders of videos of other people, for measuring"] = ""
+    held_out: Annotated[str, "people of --videos to measure with too, with commas between"] = ""
     left_out: Annotated[str, "files and people that are not used, with commas between"] = ""
     save_path: Annotated[Path, "folder for faces, checkpoints and weights"] = Path("embedder")
-    each: Annotated[int, "real faces of a person to train on, at most"] = 8
-    num_faces: Annotated[int, "faces to train on, real and made"] = 900
-    steps: Annotated[int, "batches"] = 600
+    each: Annotated[int, "real faces of a person to train on, at most"] = 24
+    num_faces: Annotated[int, "faces to train on, real and made"] = 12000
+    steps: Annotated[int, "batches"] = 4000
     batch_size: Annotated[int, "faces in a batch"] = 64
     lr: Annotated[float, "learning rate at its highest"] = 2e-3
-    warm_up: Annotated[int, "steps until the learning rate is there"] = 50
-    keep_every: Annotated[int, "steps from one checkpoint and measurement to the next"] = 50
+    warm_up: Annotated[int, "steps until the learning rate is there"] = 100
+    keep_every: Annotated[int, "steps from one checkpoint and measurement to the next"] = 500
     seed: Annotated[int, "of all that is chosen at random"] = 0
 
     def __post_init__(self) -> None:
@@ -106,7 +104,6 @@ class EmbeddingObjective(AveragedObjective):
     def __init__(self, options: EmbedderTraining, faces: Faces) -> None:
         super().__init__(BundledNetwork, options.seed, AVERAGE)
         self.options, self.faces = options, faces
-        self.best = -math.inf  # AUC of the weights that were written
 
     def forward(self, seed: Seed) -> tuple[Tensor, Tensor]:
         """Return the loss of the batch that a seed draws; correct answers are not counted."""
@@ -124,15 +121,6 @@ class EmbeddingObjective(AveragedObjective):
         self.losses.append([loss.item() for loss in losses])
         choice, own, pairs = losses
         return choice + OWN * own + PAIRS * pairs, own.new_zeros(())
-
-    def state(self) -> dict[str, Any]:
-        """Return what every such objective has, and the best AUC so far."""
-        return super().state() | {"best": self.best}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Load what `state` returned."""
-        super().restore(state)
-        self.best = state["best"]
 
 
 def draw_views(
@@ -234,15 +222,13 @@ def spoiled(faces: Faces, seed: int) -> Faces:
 
 
 def report(objective: EmbeddingObjective, selection: Faces, teacher_auc: float) -> Evaluated:
-    """Measure the averaged network; write its weights if they are the best so far."""
+    """Measure the averaged network, write its weights, return losses and measures."""
     losses = dict(zip(COLUMNS, objective.mean_losses(), strict=False))
     copy = BundledNetwork()
     copy.load_state_dict(objective.averaged.state_dict())
     auc = measure(Bundled(copy).embed(selection.crops), selection.people)
-    if auc > objective.best:
-        objective.best = auc
-        weights = objective.options.save_path / f"{Bundled.name}.safetensors"
-        checkpoints.write_halves(objective.averaged.state_dict(), weights)
+    weights = objective.options.save_path / f"{Bundled.name}.safetensors"
+    checkpoints.write_halves(objective.averaged.state_dict(), weights)
     return Evaluated(measures=losses | {"auc": auc, "teacher_auc": teacher_auc})
 
 
