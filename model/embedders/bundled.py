@@ -17,7 +17,7 @@ from model.layers.folding import Foldable, fold_norms
 SIDE = 64  # pixels; crops are reduced to it
 WIDTHS = (32, 64, 128)  # channels at 16, 8 and 4 cells a side
 EMBEDDING = 256  # C, as the teacher's
-THRESHOLD = 0.40  # mean cosine distance of tracks above which groups are two people
+THRESHOLD = 0.35  # mean cosine distance of tracks above which groups are two people
 
 
 class PreluUnit(Foldable):
