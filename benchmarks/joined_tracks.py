@@ -50,7 +50,7 @@ EVERY = 2  # frames from one that is searched for faces to the next
 DRAWS = 1000  # of the bootstrap over videos
 
 
-class MadeTrack(NamedTuple):
+class ShotTrack(NamedTuple):
     """The face of one shot."""
 
     person: str
@@ -58,8 +58,8 @@ class MadeTrack(NamedTuple):
     faces: FaceCrops
 
 
-class Pairs(NamedTuple):
-    """Pairs of tracks of one video."""
+class JoinedPairs(NamedTuple):
+    """JoinedPairs of tracks of one video."""
 
     same: int  # of one person
     joined: int
@@ -67,15 +67,15 @@ class Pairs(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Shots:
-    """The shots that are taken from the videos of one person."""
+class ShotTaker:
+    """Takes shots from the videos of one person."""
 
     detector: FaceDetector
     videos: Sequence[Path]
     each: int
     rng: np.random.Generator
 
-    def tracks(self, person: str) -> Iterator[MadeTrack]:
+    def tracks(self, person: str) -> Iterator[ShotTrack]:
         """Yield the faces that are found; a shot in which there is none gives nothing."""
         for number in range(self.each):
             images = self._read(self.videos[number % len(self.videos)])
@@ -87,7 +87,7 @@ class Shots:
             if pieces:
                 largest = max(pieces, key=lambda piece: float(np.ptp(piece.boxes, axis=0).sum()))
                 assert largest.faces is not None
-                yield MadeTrack(person, len(largest.boxes), largest.faces)
+                yield ShotTrack(person, len(largest.boxes), largest.faces)
 
     def _read(self, path: Path) -> list[NDArray[np.uint8]]:
         """Return the RGB images of a shot, from a random place on."""
@@ -152,23 +152,23 @@ def _sized(image: NDArray[np.uint8], detector: FaceDetector) -> NDArray[np.uint8
 
 def make_tracks(
     detector: FaceDetector, videos: str, left_out: Sequence[str], each: int, seed: int
-) -> list[MadeTrack]:
+) -> list[ShotTrack]:
     """Return about `each` tracks of each person who is alone in videos."""
     people = find_videos([Path(folder) for folder in videos.split(",")])
     alone = {
         name: paths for name, paths in people.items() if ";" not in name and name not in left_out
     }
-    tracks: list[MadeTrack] = []
+    tracks: list[ShotTrack] = []
     with bar("making tracks", len(alone), "people") as advance:
         for number, (name, paths) in enumerate(alone.items()):
             rng = np.random.default_rng((seed, number))
-            tracks += Shots(detector, paths, each, rng).tracks(name)
+            tracks += ShotTaker(detector, paths, each, rng).tracks(name)
             advance(number + 1)
     return tracks
 
 
 def draw_videos(
-    tracks: Sequence[MadeTrack], count: int, rng: np.random.Generator
+    tracks: Sequence[ShotTrack], count: int, rng: np.random.Generator
 ) -> list[list[int]]:
     """Return the tracks of made videos: two to seven people, two to six tracks each."""
     owners = np.array([track.person for track in tracks])
@@ -187,8 +187,8 @@ def draw_videos(
 
 
 def count_pairs(
-    tracks: Sequence[MadeTrack], vectors: NDArray[np.float32], threshold: float
-) -> Pairs:
+    tracks: Sequence[ShotTrack], vectors: NDArray[np.float32], threshold: float
+) -> JoinedPairs:
     """Return how the tracks of one video, shown one after the other, are joined."""
     lengths = np.array([track.num_frames for track in tracks], np.int64)
     stops = np.cumsum(lengths)
@@ -199,7 +199,7 @@ def count_pairs(
     same = [tracks[one].person == tracks[other].person for one, other in pairs]
     joined = [bool(labels[one] == labels[other]) for one, other in pairs]
     right = sum(a and b for a, b in zip(same, joined, strict=True))
-    return Pairs(sum(same), sum(joined), right)
+    return JoinedPairs(sum(same), sum(joined), right)
 
 
 def rates(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -208,7 +208,7 @@ def rates(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.stack((right / np.maximum(joined, 1), right / np.maximum(same, 1)), -1)
 
 
-def row_of(counts: Sequence[Pairs], rng: np.random.Generator) -> dict[str, object]:
+def row_of(counts: Sequence[JoinedPairs], rng: np.random.Generator) -> dict[str, object]:
     """Return precision and recall over all videos, and their intervals."""
     table = np.array(counts, np.int64)
     drawn = table[rng.integers(len(table), size=(DRAWS, len(table)))].sum(axis=1)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.joined_tracks import (
     LONGEST,
     SHORTEST,
-    MadeTrack,
+    ShotTrack,
     count_pairs,
     draw_videos,
     make_tracks,
@@ -21,10 +21,10 @@ from utils.errors import UserError
 from utils.structures import FaceCrops
 
 
-def made(person: str) -> MadeTrack:
+def made(person: str) -> ShotTrack:
     image = np.zeros((1, 128, 128, 3), np.uint8)
     crops = FaceCrops(np.zeros(1, np.int64), image, np.full(1, 0.6, np.float32), image[0])
-    return MadeTrack(person, 20, crops)
+    return ShotTrack(person, 20, crops)
 
 
 def test_shots_of_people_who_are_alone(tmp_path: Path) -> None:
