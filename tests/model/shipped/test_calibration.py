@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 def test_corrections_are_weighted(tmp_path: Path) -> None:
     network, teacher = filled(Synchrony()), filled(LRASD())
-    pairer = FilmPairer(*make_people(tmp_path), seed=0, max_length=40)
+    pairer = FilmPairer(*make_people(tmp_path), seed=0, max_length=20)
     before = list(split_scores(network, teacher, pairer))
     weight, offset = calibrate(network, teacher, pairer)
     after = list(split_scores(network, teacher, pairer))
