@@ -91,7 +91,7 @@ def test_from_upload_to_a_corrected_report(browser: Any, tmp_path: Path) -> None
     flags = ("--detector", "tiny_fcos", "--embedder", "none")
     command = served_command(tmp_path / "served", *flags)
     with command as address, opened(browser, address) as page:
-        assert page.page.locator("#empty").is_visible()
+        page.page.locator("#empty").wait_for(state="visible")
         add(page, tmp_path / "talk <b>.mp4", "synchrony")
         seen = set()
         while page.run(SHOWN) != [["talk <b>.mp4", "done"]]:
