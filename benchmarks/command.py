@@ -186,11 +186,13 @@ def main() -> None:
     clip, networks, repeats = options.clip, options.networks, options.repeats
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tables = {
-            "commands": partial(time_commands, clip, folder, options.seconds, networks, repeats),
-            "two at once": partial(time_two_at_once, clip, folder, networks[0], repeats),
-            "memory": partial(measure_memory, clip, folder, options.minutes),
-        }
+        tables: dict[str, Callable[[], list[dict[str, object]]]] = {}
+        if options.seconds:
+            commands = partial(time_commands, clip, folder, options.seconds, networks, repeats)
+            both = partial(time_two_at_once, clip, folder, networks[0], repeats)
+            tables |= {"commands": commands, "two at once": both}
+        if options.minutes:
+            tables["memory"] = partial(measure_memory, clip, folder, options.minutes)
         for title, make in tables.items():
             rows = make()
             print(f"\n{title}")
