@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ from utils.datasets.pairings.film import (
     Conditions,
     FilmPairer,
     FilmPairing,
+    coded,
     filmed,
 )
 
@@ -107,3 +109,14 @@ def test_one_person_is_not_enough(pairer: FilmPairer) -> None:
     person = next(one for one in pairer.sources if one.talks).person
     with pytest.raises(ValueError, match="at least two people who talk, found 1"):
         FilmPairer(pairer.store, [one for one in pairer.sources if one.person == person])
+
+
+@pytest.mark.parametrize("side", [112, 96])
+def test_coding_is_the_same_each_time(side: int) -> None:
+    rng = np.random.default_rng(0)
+    rough = rng.integers(0, 256, (60, side, side)).astype(np.uint8)
+    images = np.stack([cv2.GaussianBlur(image, (0, 0), 3) for image in rough])
+    first = coded(images, 28)
+    assert first.shape == images.shape and 0 < np.abs(first.astype(int) - images).mean() < 10
+    for _ in range(10):
+        np.testing.assert_array_equal(coded(images, 28), first)
