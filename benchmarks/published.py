@@ -24,6 +24,7 @@ from model.contract import Model
 from model.families.base import family_of
 from model.loading import choose_device
 from model.names import network_names
+from model.precision import has_bf16
 from model.ranks import Ranks
 from model.scoring.prepared import inference_copy
 from model.training.network_trainer import make_trainer
@@ -92,7 +93,7 @@ def time_network(
     scoring["here"] = scorer(inference_copy(network), batch, device)
     scoring["here, bf16"] = scorer(inference_copy(network, "bf16"), batch, device)
     training["here"] = stepper(deepcopy(network), batch, device, "fp32")
-    if device.type == "cuda":
+    if device.type == "cuda" or has_bf16(torch.cpu.get_capabilities()):
         training["here, bf16"] = stepper(deepcopy(network), batch, device, "bf16")
     variant = ", ".join(f"{key}={value}" for key, value in network.variant.items())
     rows: list[dict[str, object]] = []
