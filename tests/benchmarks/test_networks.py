@@ -67,7 +67,11 @@ def test_costs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.splitlines()[1].startswith(name)
 
 
-def test_published_networks_are_timed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_bf16", [False, True])
+def test_published_networks_are_timed(
+    has_bf16: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "has_bf16", lambda _: has_bf16)
     target = tmp_path / "times.json"
     given = ["asc", "asdnet", "--contexts", "2", "--repeats", "1", "--device", "cpu"]
     assert published.main([*given, "--json", str(target)]) == 0
@@ -81,12 +85,16 @@ def test_published_networks_are_timed(tmp_path: Path) -> None:
             ("scoring", "here, bf16"),
             ("training step", "published"),
             ("training step", "here"),
+            *[("training step", "here, bf16")] * has_bf16,
         )
     ]
     assert all(row["ms_per_face_frame"] > 0 and row["times_faster"] > 0 for row in rows)
 
 
-def test_a_network_of_the_project_has_no_published_form(tmp_path: Path) -> None:
+def test_a_network_of_the_project_has_no_published_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "has_bf16", lambda _: False)
     target = tmp_path / "times.json"
     given = ["synchrony", "--clips", "1", "--frames", "8", "--repeats", "1", "--device", "cpu"]
     assert published.main([*given, "--json", str(target)]) == 0
