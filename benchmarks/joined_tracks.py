@@ -31,6 +31,7 @@ from model.detection import detect_faces
 from model.detectors.yunet import YuNet
 from model.embedders import bundled
 from model.embedding import load_embedder, places_of
+from model.shipped.face_embedder_faces import upright_image
 from utils.datasets.face_pictures.augmentation import dim, recolour
 from utils.datasets.face_pictures.cutouts import find_videos
 from utils.errors import UserError
@@ -59,7 +60,7 @@ class ShotTrack(NamedTuple):
 
 
 class JoinedPairs(NamedTuple):
-    """JoinedPairs of tracks of one video."""
+    """Pairs of tracks of one video."""
 
     same: int  # of one person
     joined: int
@@ -85,7 +86,7 @@ class ShotTaker:
                 images = self._spoil(images)
             pieces = [piece for piece in self._follow(images) if piece.faces is not None]
             if pieces:
-                largest = max(pieces, key=lambda piece: float(np.ptp(piece.boxes, axis=0).sum()))
+                largest = max(pieces, key=_height)
                 assert largest.faces is not None
                 yield ShotTrack(person, len(largest.boxes), largest.faces)
 
@@ -96,19 +97,16 @@ class ShotTaker:
         start_s = float(self.rng.uniform(0, max(0.0, video.duration_s - length_s - 0.2)))
         options = ReadOptions(start_s=start_s, duration_s=length_s, threads=1)
         return [
-            np.ascontiguousarray(
-                video.orientation.upright(np.asarray(one.image.to_ndarray(format="rgb24")))
-            )
-            for one in read_source_frames(video, options, ReadReport())
+            upright_image(video, one) for one in read_source_frames(video, options, ReadReport())
         ]
 
     def _spoil(self, images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         """Return the images as another camera or codec might show them."""
         rng, seed = self.rng, int(self.rng.integers(2**32))
         height = float(np.exp(rng.uniform(*np.log(HEIGHTS))))
-        boxes = self.detector.detect([_sized(images[0], self.detector)])[0].boxes
-        size = _sized(images[0], self.detector).shape[0] / images[0].shape[0]
-        own = float((boxes[:, 3] - boxes[:, 1]).max(initial=0)) / size
+        seen = _sized(images[0], self.detector)
+        boxes = self.detector.detect([seen])[0].boxes * (images[0].shape[0] / seen.shape[0])
+        own = float((boxes[:, 3] - boxes[:, 1]).max(initial=0))
         scale = min(1.0, height / own) if own else 1.0
         dark, blur = rng.random() < 0.2, float(rng.uniform(0.4, 1.5)) * (rng.random() < 0.25)
         noise, quality = float(rng.uniform(0, 8)), int(rng.integers(25, 90))
@@ -142,6 +140,11 @@ class ShotTaker:
         for item in crop_faces(found, tracker, CropOptions(), choice=choice):
             if isinstance(item, CropPiece) and item.kept:
                 yield item
+
+
+def _height(piece: CropPiece) -> float:
+    """Return the mean height of a face, pixels."""
+    return float((piece.boxes[:, 3] - piece.boxes[:, 1]).mean())
 
 
 def _sized(image: NDArray[np.uint8], detector: FaceDetector) -> NDArray[np.uint8]:

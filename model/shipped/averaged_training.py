@@ -81,7 +81,7 @@ class AveragedRun:
         objective: The network and its losses.
         steps: The seeds of its batches.
         rate: Gives the learning rate of a step.
-        options: Of a step; its seed is of no use.
+        options: How a step is taken.
         weight_decay: Of weights; biases and scales have none.
         columns: Of log.csv, after the step: the measures of `evaluate`.
     """

@@ -16,8 +16,8 @@ from utils.datasets.face_pictures.cutouts import find_videos
 from utils.datasets.face_pictures.made_faces import make_face
 from utils.errors import UserError
 from utils.files import replacing
-from utils.media.container import ReadOptions, ReadReport, probe
-from utils.media.source_frames import read_source_frames
+from utils.media.container import ReadOptions, ReadReport, VideoInfo, probe
+from utils.media.source_frames import SourceFrame, read_source_frames
 from utils.structures import Frame
 from utils.tracking.face_alignment import align, cut_colour, points_in_box
 
@@ -96,8 +96,13 @@ def sample(videos: Sequence[Path], most: int) -> Iterator[NDArray[np.uint8]]:
         options = ReadOptions(duration_s=LONGEST_S, threads=1)
         for index, source in enumerate(read_source_frames(video, options, ReadReport())):
             if index % every == every // 2:
-                image = np.asarray(source.image.to_ndarray(format="rgb24"), np.uint8)
-                yield np.ascontiguousarray(video.orientation.upright(image))
+                yield upright_image(video, source)
+
+
+def upright_image(video: VideoInfo, source: SourceFrame) -> NDArray[np.uint8]:
+    """Return a frame as it is shown, RGB."""
+    image = np.asarray(source.image.to_ndarray(format="rgb24"), np.uint8)
+    return np.ascontiguousarray(video.orientation.upright(image))
 
 
 def cut(detector: FaceDetector, picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:

@@ -50,7 +50,8 @@ TEMPERATURE = 0.1  # of the choice between faces
 ALIKE = 0.6  # similarity by the teacher from which on two faces are not told apart
 OWN, PAIRS = 0.3, 4.0  # weights of the losses against the teacher
 GROUP = 3  # crops of a person that are compared at once when measuring
-COLUMNS = ("choice_loss", "own_loss", "pair_loss", "auc", "teacher_auc")  # of log.csv
+LOSSES = ("choice_loss", "own_loss", "pair_loss")
+COLUMNS = (*LOSSES, "auc", "teacher_auc")  # of log.csv
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ def choice_loss(found: Tensor, targets: Tensor) -> Tensor:
         targets: Those of the teacher.
     """
     first, second = found.chunk(2)
-    alike = targets.chunk(2)[0] @ targets.chunk(2)[1].T > ALIKE
+    taught, other_taught = targets.chunk(2)
+    alike = taught @ other_taught.T > ALIKE
     alike.fill_diagonal_(False)
     choices = (first @ second.T / TEMPERATURE).masked_fill(alike, -math.inf)
     own = torch.arange(len(first))
@@ -223,7 +225,7 @@ def spoiled(faces: Faces, seed: int) -> Faces:
 
 def report(objective: EmbeddingObjective, selection: Faces, teacher_auc: float) -> Evaluated:
     """Measure the averaged network, write its weights, return losses and measures."""
-    losses = dict(zip(COLUMNS, objective.mean_losses(), strict=False))
+    losses = dict(zip(LOSSES, objective.mean_losses(), strict=True))
     copy = BundledNetwork()
     copy.load_state_dict(objective.averaged.state_dict())
     auc = measure(Bundled(copy).embed(selection.crops), selection.people)
